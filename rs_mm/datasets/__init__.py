@@ -1,0 +1,5 @@
+"""Datasets; importing this package registers all of them and their transforms."""
+
+import mmseg.datasets  # noqa: F401  the transforms reused under the scope `mmseg`
+
+from . import transforms  # noqa: F401

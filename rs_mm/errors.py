@@ -1,0 +1,26 @@
+"""Errors a user can act on: one sentence, naming the offending key or file and what to do.
+
+The command-line tools print such an error as one line and exit with status 2; any other exception
+is a defect of the program and keeps its traceback. Every class takes the message alone, because
+mmengine's registry and torch's data workers raise a caught exception again as ``type(e)(message)``.
+"""
+
+
+class RSMMError(Exception):
+    """Base class: something the user gave is wrong or missing."""
+
+
+class ConfigError(RSMMError, ValueError):
+    """A config, option or argument is wrong."""
+
+
+class DataError(RSMMError, ValueError):
+    """A data file is damaged, inconsistent, or not what its dataset promises."""
+
+
+class MissingFileError(RSMMError, FileNotFoundError):
+    """A file or folder is not where the config says."""
+
+
+class CheckpointError(RSMMError, RuntimeError):
+    """A checkpoint is unreadable, unsafe, or of another model."""

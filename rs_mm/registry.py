@@ -1,0 +1,39 @@
+"""Every registry of rs_mm: children of mmengine's, scope ``rs_mm``.
+
+A part is registered with one decorator and named in a config by its class name::
+
+    @MODELS.register_module()
+    class MyNeck(BaseModule): ...
+
+    model = dict(neck=dict(type='MyNeck'))
+
+A part of another package is named with its scope: ``type='mmseg.SwinTransformer'``.
+"""
+
+from mmengine import registry as _mmengine
+from mmengine.registry import Registry
+
+
+def _child(name, parent, *locations):
+    return Registry(name, parent=parent, scope='rs_mm', locations=list(locations))
+
+
+MODELS = _child('model', _mmengine.MODELS, 'rs_mm.models')
+DATASETS = _child('dataset', _mmengine.DATASETS, 'rs_mm.datasets')
+TRANSFORMS = _child('transform', _mmengine.TRANSFORMS, 'rs_mm.datasets.transforms')
+DATA_SAMPLERS = _child('data sampler', _mmengine.DATA_SAMPLERS, 'rs_mm.engine')
+METRICS = _child('metric', _mmengine.METRICS, 'rs_mm.evaluation')
+EVALUATOR = _child('evaluator', _mmengine.EVALUATOR, 'rs_mm.evaluation')
+VISUALIZERS = _child('visualizer', _mmengine.VISUALIZERS, 'rs_mm.visualization')
+VISBACKENDS = _child('visualizer backend', _mmengine.VISBACKENDS, 'rs_mm.visualization')
+HOOKS = _child('hook', _mmengine.HOOKS, 'rs_mm.engine')
+LOOPS = _child('loop', _mmengine.LOOPS, 'rs_mm.engine')
+OPTIMIZERS = _child('optimizer', _mmengine.OPTIMIZERS, 'rs_mm.engine')
+OPTIM_WRAPPERS = _child('optimizer wrapper', _mmengine.OPTIM_WRAPPERS, 'rs_mm.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor',
+                                    _mmengine.OPTIM_WRAPPER_CONSTRUCTORS, 'rs_mm.engine')
+PARAM_SCHEDULERS = _child('parameter scheduler', _mmengine.PARAM_SCHEDULERS, 'rs_mm.engine')
+LOG_PROCESSORS = _child('log processor', _mmengine.LOG_PROCESSORS, 'rs_mm.engine')
+RUNNERS = _child('runner', _mmengine.RUNNERS, 'rs_mm.engine')
+TASK_UTILS = _child('task util', _mmengine.TASK_UTILS, 'rs_mm.models', 'rs_mm.retrieval')
+INFERENCERS = _child('inferencer', _mmengine.INFERENCERS, 'rs_mm.apis')

@@ -1,0 +1,33 @@
+"""Installs rs_mm. The mm packages stand in requirements/mminstall.txt, see README.md."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def requirements(name):
+    lines = (ROOT / 'requirements' / name).read_text().splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
+
+
+setup(
+    name='rs_mm',
+    version=re.search(r"'(.+)'", (ROOT / 'rs_mm/version.py').read_text())[1],
+    description='A remote-sensing toolbox in the OpenMMLab manner',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['rs_mm', 'rs_mm.*']),
+    package_data={'rs_mm': ['**/*.csv', '**/*.csv.gz', '**/*.json', '**/*.json.gz', '**/*.txt.gz']},
+    python_requires='>=3.10',
+    install_requires=requirements('runtime.txt'),
+    extras_require={
+        'mm': requirements('mminstall.txt'),
+        'tests': requirements('tests.txt'),
+        'optional': requirements('optional.txt'),
+    },
+    zip_safe=False,
+)

@@ -1,0 +1,24 @@
+"""What every test shares: few threads, a fixed seed, and where the optional real samples lie."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import rs_mm  # noqa: F401  adapts mmcv and torch before anything imports them
+
+SAMPLES = Path(__file__).parents[2] / 'shared' / 'data'
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def samples():
+    """Folder of real sample images that are not part of the repository."""
+    if not SAMPLES.is_dir():
+        pytest.skip(f'no sample images at {SAMPLES}')
+    return SAMPLES
