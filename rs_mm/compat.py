@@ -148,7 +148,7 @@ def _register_safe_globals() -> None:
 
 
 def _download_safely() -> None:
-    """``torch.hub`` downloads with ``weights_only=False`` unless told otherwise; mmengine doesn't."""
+    """``torch.hub`` would load a download with ``weights_only=False``."""
     import functools
 
     from mmengine.runner import checkpoint

@@ -1,0 +1,67 @@
+"""Reading the checkpoints of original implementations, safely, and writing ours."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+
+from rs_mm.errors import CheckpointError, MissingFileError
+
+_CONTAINERS = ('state_dict_ema', 'state_dict', 'model_state_dict', 'model')
+
+
+def load_file(path):
+    """Loads a torch file with ``weights_only=True``.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        CheckpointError: if it is damaged, or holds more than data.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f'there is no checkpoint {path}.')
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's message is a page of advice; its reason stands in one of the lines
+        reason = next((line.strip() for line in str(error).splitlines()
+                       if 'GLOBAL' in line or 'Unsupported' in line), 'it is not plain data')
+        raise CheckpointError(f'{path} was not loaded, because reading it could run code: '
+                              f'{reason}') from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(f'{path} is not a readable checkpoint (cut short in a download?): '
+                              f'{str(error).splitlines()[0]}') from error
+
+
+def read_state_dict(path, strip=('module.',)) -> dict[str, torch.Tensor]:
+    """The weights in a checkpoint file, whatever they lie under.
+
+    Args:
+        path (str | Path): a file with a bare state dict, or one under ``state_dict_ema``,
+            ``state_dict``, ``model_state_dict`` or ``model``.
+        strip (tuple[str, ...]): prefixes taken off a name, each at most once, in this order.
+
+    Returns:
+        dict[str, torch.Tensor]: name -> tensor, on the CPU.
+
+    Raises:
+        MissingFileError, CheckpointError: see :func:`load_file`; also when it holds no tensors.
+    """
+    state = load_file(path)
+    if isinstance(state, dict):
+        state = next((state[key] for key in _CONTAINERS if isinstance(state.get(key), dict)), state)
+        state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    if not state or not isinstance(state, dict):
+        raise CheckpointError(f'{path} holds no weights (a dictionary of names and tensors).')
+    for prefix in strip:
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def save_converted(state, out, meta=None) -> None:
+    """Writes weights as an mmengine checkpoint that ``tools/test.py`` and ``load_from`` take."""
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({'state_dict': dict(state), 'meta': dict(meta or {})}, out)
