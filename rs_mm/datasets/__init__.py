@@ -3,3 +3,6 @@
 import mmseg.datasets  # noqa: F401  the transforms reused under the scope `mmseg`
 
 from . import transforms  # noqa: F401
+from .multilabel import MultiLabelDataset
+
+__all__ = ['MultiLabelDataset']

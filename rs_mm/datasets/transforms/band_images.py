@@ -1,0 +1,173 @@
+"""Loads, resizes and normalises images of any number of bands and any depth.
+
+``img`` is an array (H, W, C) throughout, with the bands in the order of the file: RGB for a
+photograph (not the BGR of mmcv), all bands of a GeoTIFF. Values keep the file's type until
+:class:`NormalizeBands`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.registry import TRANSFORMS
+
+
+def read_image(path: str) -> np.ndarray:
+    """Reads an image file as (H, W, C), bands in file order, in the file's own type.
+
+    PNG, JPEG and BMP go through OpenCV, TIFF through tifffile (any number of bands, integers or
+    floats, interleaved or one plane per band).
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: the file cannot be decoded.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f'{path}: no such image.')
+    if Path(path).suffix.lower() in ('.tif', '.tiff'):
+        return _read_tiff(path)
+    img = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if img is None:
+        raise DataError(f'{path}: the image cannot be decoded; the file is damaged or no image.')
+    if img.ndim == 2:
+        return img[..., None]
+    return img[..., [2, 1, 0, 3][:img.shape[2]]]  # OpenCV decodes B, G, R[, A]
+
+
+def _read_tiff(path: str) -> np.ndarray:
+    import tifffile
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts)]
+            if max(ends) > file.filehandle.size:
+                raise ValueError(f'it ends {max(ends) - file.filehandle.size} bytes too early')
+            img, planar = page.asarray(), page.planarconfig == 2
+    except Exception as error:  # tifffile and its codecs raise many types for a damaged file
+        raise DataError(f'{path}: the TIFF cannot be decoded ({error}).') from error
+    if img.ndim == 2:
+        return img[..., None]
+    return np.moveaxis(img, 0, -1) if planar else img
+
+
+@TRANSFORMS.register_module()
+class LoadBandImage(BaseTransform):
+    """Loads ``img_path`` into ``img`` (H, W, C) in the file's own type; see :func:`read_image`.
+
+    Args:
+        bands (Sequence[int], optional): 0-based bands to keep, in this order. Default: all.
+        num_bands (int, optional): convert to this number by the two unambiguous rules: one band is
+            repeated, and a fourth band beside three (an alpha channel) is dropped. Anything else
+            is a DataError. Default: leave as is.
+    """
+
+    def __init__(self, bands: Sequence[int] | None = None, num_bands: int | None = None):
+        self.bands = None if bands is None else list(bands)
+        self.num_bands = num_bands
+
+    def transform(self, results: dict) -> dict:
+        img = read_image(results['img_path'])
+        count = img.shape[2]
+        if self.bands is not None:
+            if max(self.bands) >= count:
+                raise DataError(f'{results["img_path"]}: has {count} bands, but the config asks '
+                                f'for bands {self.bands}.')
+            img = img[..., self.bands]
+        elif self.num_bands not in (None, count):
+            if count == 1:
+                img = np.repeat(img, self.num_bands, axis=2)
+            elif count == 4 and self.num_bands == 3:
+                img = img[..., :3]
+            else:
+                raise DataError(f'{results["img_path"]}: has {count} bands, the config wants '
+                                f'{self.num_bands}; set `bands` to choose.')
+        results['img'] = img
+        results['ori_shape'] = results['img_shape'] = img.shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class ResizeBands(BaseTransform):
+    """Resizes ``img`` of any number of bands, keeping its type.
+
+    Args:
+        size (int | tuple[int, int]): target size, an int for a square, else (height, width).
+        interpolation (str): ``'area'`` (averages when shrinking; as published for OML),
+            ``'bilinear'``, ``'bicubic'`` or ``'nearest'``. Default: ``'area'``.
+    """
+
+    MODES = dict(area=cv2.INTER_AREA, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC,
+                 nearest=cv2.INTER_NEAREST)
+
+    def __init__(self, size: int | tuple[int, int], interpolation: str = 'area'):
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        if interpolation not in self.MODES:
+            raise ConfigError(f'ResizeBands: interpolation {interpolation!r} is none of '
+                              f'{sorted(self.MODES)}.')
+        self.interpolation = interpolation
+
+    def transform(self, results: dict) -> dict:
+        img = results['img']
+        if img.shape[:2] != self.size:
+            mode, (height, width) = self.MODES[self.interpolation], self.size
+            # OpenCV resizes at most four channels at a time in area mode
+            parts = [cv2.resize(np.ascontiguousarray(img[..., i:i + 4]), (width, height),
+                                interpolation=mode).reshape(height, width, -1)
+                     for i in range(0, img.shape[2], 4)]
+            img = np.concatenate(parts, axis=2)
+        results['img'], results['img_shape'] = img, img.shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class ScaleBands(BaseTransform):
+    """Multiplies ``img`` by ``1 / divisor`` and makes it float32.
+
+    Args:
+        divisor (float): 255 for 8-bit images, which then lie in [0, 1].
+    """
+
+    def __init__(self, divisor: float = 255.0):
+        self.divisor = divisor
+
+    def transform(self, results: dict) -> dict:
+        results['img'] = results['img'].astype(np.float32) / np.float32(self.divisor)
+        return results
+
+
+@TRANSFORMS.register_module()
+class NormalizeBands(BaseTransform):
+    """Subtracts a mean and divides by a standard deviation, per band; the result is float32.
+
+    Args:
+        mean (Sequence[float]): one number per band, in the scale and band order of ``img``.
+        std (Sequence[float]): as ``mean``.
+        reverse_statistics (bool): apply both lists in reversed band order. The published OML
+            results on UCM, AID and WHDLD depend on it: there images are decoded as BGR,
+            normalised with statistics in RGB order, and reversed only then, so that red ends up
+            with blue's statistics and blue with red's. ``False`` matches them up. Default: False.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float],
+                 reverse_statistics: bool = False):
+        if len(mean) != len(std):
+            raise ConfigError(f'NormalizeBands: {len(mean)} means but {len(std)} standard '
+                              'deviations.')
+        order = -1 if reverse_statistics else 1
+        self.mean = np.asarray(mean, np.float32)[::order].copy()
+        self.std = np.asarray(std, np.float32)[::order].copy()
+
+    def transform(self, results: dict) -> dict:
+        img = results['img']
+        if img.shape[2] != len(self.mean):
+            raise DataError(f'{results.get("img_path", "an image")}: has {img.shape[2]} bands, but '
+                            f'NormalizeBands has statistics of {len(self.mean)}; set `num_bands` '
+                            'or `bands` of the loading transform.')
+        results['img'] = (img.astype(np.float32) - self.mean) / self.std
+        return results

@@ -1,0 +1,40 @@
+"""Data samples that mmseg does not already have."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from mmengine.structures import BaseDataElement
+
+
+class EmbeddingDataSample(BaseDataElement):
+    """What is known, and what was predicted, of one image to embed.
+
+    Data fields (each optional):
+
+    - ``gt_label`` (L,) float32: multi-hot labels, 0 or 1.
+    - ``embedding`` (D,) float32: the image's vector, set by prediction.
+    - ``score`` (L,) float32: class scores, set by prediction.
+
+    Meta information: ``sample_idx`` (int, position in the dataset), ``name`` (str), ``img_path``
+    (str).
+    """
+
+    def set_gt_label(self, value: np.ndarray | torch.Tensor) -> EmbeddingDataSample:
+        """Sets the multi-hot labels (L,)."""
+        self.set_field(_float_vector(value), 'gt_label', dtype=torch.Tensor)
+        return self
+
+    def set_embedding(self, value: torch.Tensor) -> EmbeddingDataSample:
+        """Sets the image's vector (D,)."""
+        self.set_field(value, 'embedding', dtype=torch.Tensor)
+        return self
+
+    def set_score(self, value: torch.Tensor) -> EmbeddingDataSample:
+        """Sets the class scores (L,)."""
+        self.set_field(value, 'score', dtype=torch.Tensor)
+        return self
+
+
+def _float_vector(value):
+    return torch.as_tensor(np.asarray(value) if isinstance(value, list) else value).float()
