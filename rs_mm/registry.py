@@ -19,6 +19,7 @@ def _child(name, parent, *locations):
 
 
 MODELS = _child('model', _mmengine.MODELS, 'rs_mm.models')
+MODEL_WRAPPERS = _child('model wrapper', _mmengine.MODEL_WRAPPERS, 'rs_mm.engine')
 DATASETS = _child('dataset', _mmengine.DATASETS, 'rs_mm.datasets')
 TRANSFORMS = _child('transform', _mmengine.TRANSFORMS, 'rs_mm.datasets.transforms')
 DATA_SAMPLERS = _child('data sampler', _mmengine.DATA_SAMPLERS, 'rs_mm.engine')

@@ -1,0 +1,170 @@
+"""From a config file and command-line options to a Runner."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.logging import print_log
+
+from rs_mm.apis.build_errors import suggest
+from rs_mm.errors import ConfigError, MissingFileError
+
+# what mmengine's Runner reads at the top of a config, whether or not a given config has it
+_RUNNER_KEYS = {
+    'model', 'work_dir', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg',
+    'val_cfg', 'test_cfg', 'auto_scale_lr', 'optim_wrapper', 'param_scheduler', 'val_evaluator',
+    'test_evaluator', 'default_hooks', 'custom_hooks', 'data_preprocessor', 'load_from', 'resume',
+    'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer', 'default_scope',
+    'randomness', 'experiment_name', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg',
+    'compile', 'tta_model', 'tta_pipeline', 'runner_type', 'strategy', 'training_free',
+    'custom_imports', 'vis_backends',
+}
+
+
+def load_config(path, options=None) -> Config:
+    """Reads a config file and applies ``--cfg-options``.
+
+    Args:
+        path (str | Path): the config file.
+        options (dict | list[str] | None): dotted keys -> values, or ``KEY=VALUE`` strings.
+
+    Raises:
+        MissingFileError: if there is no such file, or a base it names.
+        ConfigError: if it is not valid Python, or an option names a key that it does not have.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = [p.name for p in path.parent.glob('*.py')] if path.parent.is_dir() else []
+        raise MissingFileError(f'there is no config {path}{suggest(path.name, near)}.')
+    try:
+        cfg = Config.fromfile(path)
+    except SyntaxError as error:
+        raise ConfigError(f'{path}, line {error.lineno}: {error.msg}.') from error
+    except (FileNotFoundError, KeyError, NameError, AttributeError, TypeError) as error:
+        raise ConfigError(f'{path} cannot be read: {error}') from error
+    if options:
+        options = options if isinstance(options, dict) else parse_options(options)
+        for key in options:
+            _check_option(cfg, key)
+        cfg.merge_from_dict(options)
+    return cfg
+
+
+def parse_options(pairs) -> dict:
+    """``['a.b=1', 'c=[x,y]']`` as ``{'a.b': 1, 'c': ['x', 'y']}``."""
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition('=')
+        if not equals or not key:
+            raise ConfigError(f'--cfg-options {pair}: write KEY=VALUE, without spaces around =.')
+        options[key] = DictAction._parse_iterable(value)
+    return options
+
+
+def _check_option(cfg, dotted):
+    """A new key may only be added to a dict that has a ``type``: its class then judges it."""
+    node, walked = cfg._cfg_dict, []
+    keys = dotted.split('.')
+    for depth, key in enumerate(keys):
+        if isinstance(node, (list, tuple)):
+            if not key.isdigit() or int(key) >= len(node):
+                raise ConfigError(f"--cfg-options {dotted}: `{'.'.join(walked)}` is a list of "
+                                  f'{len(node)}; name an entry by its number from 0.')
+            node = node[int(key)]
+        elif isinstance(node, dict):
+            new = key not in node
+            known = _RUNNER_KEYS if depth == 0 else ()
+            if new and key not in known and not (node.get('type') and depth == len(keys) - 1):
+                place = f"`{'.'.join(walked)}`" if walked else 'the config'
+                raise ConfigError(f'--cfg-options {dotted}: {place} has no key `{key}`'
+                                  f"{suggest(key, [*node, *known])}.")
+            if new:
+                return
+            node = node[key]
+        elif node is None:
+            return
+        else:
+            raise ConfigError(f"--cfg-options {dotted}: `{'.'.join(walked)}` is {node!r}, "
+                              'it has no keys.')
+        walked.append(key)
+
+
+def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
+    """Fits a config to this machine: folder of the run, launcher, backend, batch norm.
+
+    Args:
+        cfg (Config): changed in place and returned.
+        launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        work_dir (str | None): overrides the config's. Default: ``work_dirs/CONFIG_NAME``.
+        config_path (str | None): the config file, for that default.
+    """
+    import torch
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(config_path or 'run').stem)
+    cfg.launcher = launcher
+    cuda = torch.cuda.is_available()
+    if not cuda:
+        # synchronised batch norm exists on GPUs only; the weights have the same names
+        _replace_sync_bn(cfg)
+    if launcher != 'none':
+        _prepare_distributed(cfg, launcher, cuda)
+    return cfg
+
+
+def _replace_sync_bn(node):
+    values = node.values() if isinstance(node, (dict, Config)) else node
+    if isinstance(node, ConfigDict) and node.get('type') == 'SyncBN':
+        node['type'] = 'BN'
+    for value in values:
+        if isinstance(value, (dict, list, tuple)):
+            _replace_sync_bn(value)
+
+
+def _prepare_distributed(cfg, launcher, cuda):
+    import torch
+    if cuda:
+        local = int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0)))
+        if local >= torch.cuda.device_count():
+            raise ConfigError(f'process {local} of this machine has no GPU: there are '
+                              f'{torch.cuda.device_count()}; start no more processes than GPUs.')
+        return
+    cfg.model_wrapper_cfg = {
+        'type': 'rs_mm.DistributedDataParallel', 'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        **(cfg.get('model_wrapper_cfg') or {})}
+    cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})['backend'] = 'gloo'
+    _init_gloo(launcher)
+
+
+def _init_gloo(launcher):
+    """mmengine's own set-up asks for a CUDA device; on a CPU the process group is made here."""
+    import torch.distributed as dist
+    names = {'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+             'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+             'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK')}
+    for ours, theirs in zip(names['pytorch'], names[launcher]):
+        if theirs not in os.environ:
+            raise ConfigError(f'--launcher {launcher} needs the environment variable {theirs}; '
+                              'start the tool through tools/dist_train.sh, torchrun, srun or '
+                              'mpirun, or leave the option out.')
+        os.environ[ours] = os.environ[theirs]
+    os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if not dist.is_initialized():
+        dist.init_process_group('gloo')
+    print_log('no CUDA: the processes talk through gloo', 'current')
+
+
+def build_runner(cfg):
+    """Builds the Runner of a prepared config, with what every run of rs_mm needs added to it."""
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from rs_mm.engine.hooks import ReproducibleHook
+    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner.register_hook(ReproducibleHook())
+    return runner

@@ -1,0 +1,34 @@
+"""Random draws of the model that depend on the iteration, and checkpoints read as data."""
+
+import torch
+from mmengine.hooks import Hook
+
+from rs_mm.engine.samplers import derive_seed
+from rs_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ReproducibleHook(Hook):
+    """Makes a resumed run equal to one that was never interrupted.
+
+    - Before each training iteration torch's generators (dropout, drop path, …) are seeded from the
+      run's seed, the iteration and the rank; their state need not be stored.
+    - After a resume, the samplers take the seed of the checkpoint.
+    - The config stored in a checkpoint is dropped before mmengine looks at it: it is Python source,
+      and comparing it would mean running it.
+
+    ``tools/train.py`` adds this hook to every run.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def after_load_checkpoint(self, runner, checkpoint):
+        checkpoint.get('meta', {}).pop('config', None)
+
+    def before_train(self, runner):
+        sampler = runner.train_dataloader.sampler
+        if hasattr(sampler, 'seed') and runner.seed is not None:
+            sampler.seed = runner.seed
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        torch.manual_seed(derive_seed(runner.seed, runner.iter, runner.rank))

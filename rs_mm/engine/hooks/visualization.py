@@ -1,0 +1,66 @@
+"""One picture per tested sample, for --show-dir."""
+
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from rs_mm.registry import HOOKS
+from rs_mm.visualization import save_sheet
+
+
+@HOOKS.register_module()
+class SampleVisualizationHook(Hook):
+    """Draws each sample after its batch is tested.
+
+    The run's visualizer draws: ``draw_sample(data_sample, inputs)`` returns an (H, W, 3) uint8 RGB
+    picture and ``sample_name(data_sample)`` its file name without suffix.
+
+    Args:
+        draw (bool): whether to draw at all; ``tools/test.py --show-dir`` sets it. Default: False.
+        out_dir (str | None): folder of the pictures. Default: ``vis`` in the run's log folder.
+        show (bool): whether to open each picture in a window. Default: False.
+        interval (int): every how many samples one is drawn. Default: 1.
+        save_mask (bool): whether the plain prediction, ``raw_mask(data_sample)`` of the visualizer
+            (an (H, W) uint8 array), is saved too, as ``NAME_mask.png``. Default: False.
+    """
+
+    def __init__(self, draw=False, out_dir=None, show=False, interval=1, save_mask=False):
+        self.draw, self.out_dir, self.show = draw, out_dir, show
+        self.interval, self.save_mask = interval, save_mask
+        self._seen = 0
+
+    def before_test(self, runner):
+        self._seen = 0
+
+    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if not (self.draw or self.show):
+            return
+        folder = Path(self.out_dir or Path(runner.log_dir) / 'vis')
+        inputs = data_batch['inputs']
+        for i, sample in enumerate(outputs):
+            if self._seen % self.interval == 0:
+                self._draw(runner.visualizer, sample, _item(inputs, i), folder)
+            self._seen += 1
+
+    def after_test(self, runner):
+        if self.draw and is_main_process():
+            folder = self.out_dir or Path(runner.log_dir) / 'vis'
+            runner.logger.info(f'The pictures are in {folder}')
+
+    def _draw(self, visualizer, sample, inputs, folder):
+        picture = visualizer.draw_sample(sample, inputs)
+        name = visualizer.sample_name(sample)
+        if self.draw:
+            save_sheet(folder / f'{name}.png', picture)
+            if self.save_mask:
+                save_sheet(folder / f'{name}_mask.png', visualizer.raw_mask(sample))
+        if self.show:
+            visualizer.show(picture, win_name=name)
+
+
+def _item(inputs, i):
+    """Sample ``i`` of a batch that is a list, a tensor, or a dict of either."""
+    if isinstance(inputs, dict):
+        return {key: value[i] for key, value in inputs.items()}
+    return inputs[i]

@@ -1,0 +1,50 @@
+"""The iteration-based training loop, with a resume that skips instead of replaying."""
+
+from mmengine.runner.loops import IterBasedTrainLoop as _IterBasedTrainLoop
+from mmengine.runner.loops import _InfiniteDataloaderIterator
+
+from rs_mm.registry import LOOPS
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(_IterBasedTrainLoop):
+    """mmengine's loop; after a resume the sampler jumps to its position.
+
+    mmengine loads and throws away every batch that was already trained, hours of work late in a
+    long run. With :class:`rs_mm.engine.samplers.InfiniteSampler` the position is all there is to
+    know. Other samplers are replayed as before.
+    """
+
+    def run(self):
+        """Trains from the current iteration to ``max_iters``; returns the model."""
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')
+        if self._iter > 0:
+            self._skip_trained()
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            self.run_iter(next(self.dataloader_iterator))
+            self._decide_current_val_interval()
+            if self._validation_is_due():
+                self.runner.val_loop.run()
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _skip_trained(self):
+        loader = self.dataloader
+        if not hasattr(loader.sampler, 'skip_to'):
+            self.runner.logger.warning(
+                f'{type(loader.sampler).__name__} cannot skip: {self._iter} batches are loaded '
+                'again to reach the position of the resumed run.')
+            for _ in range(self._iter):
+                next(self.dataloader_iterator)
+            return
+        position = self._iter * loader.batch_size * loader.sampler.world_size
+        loader.sampler.skip_to(position, self.runner.seed)
+        # a new iterator ends the workers that already began with the first batches
+        self.dataloader_iterator = _InfiniteDataloaderIterator(loader)
+
+    def _validation_is_due(self):
+        return (self.runner.val_loop is not None and self._iter >= self.val_begin
+                and (self._iter % self.val_interval == 0 or self._iter == self._max_iters))
