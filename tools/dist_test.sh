@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Tests on several processes of one or more machines: dist_test.sh CONFIG CHECKPOINT PROCESSES [options of test.py]
+# Several machines: run it on each with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
+set -euo pipefail
+CONFIG=$1 CHECKPOINT=$2 PROCESSES=$3
+shift 3
+# a training-free config has no checkpoint: give "" for it
+TARGETS=("$CONFIG" ${CHECKPOINT:+"$CHECKPOINT"})
+PYTHONPATH="$(dirname "$0")/..:${PYTHONPATH:-}" \
+exec "${PYTHON:-python}" -m torch.distributed.run \
+  --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+  --master_port="${PORT:-29500}" --nproc_per_node="$PROCESSES" \
+  "$(dirname "$0")/test.py" "${TARGETS[@]}" --launcher pytorch "$@"

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Sets the environment up if needed and runs the linter and the tests; arguments go to pytest:
+#   bash tools/run_tests.sh                     everything that is not slow
+#   bash tools/run_tests.sh -m slow             the rest
+#   bash tools/run_tests.sh tests/retrieval -k knn
+set -euo pipefail
+here=$(dirname "${BASH_SOURCE[0]}")
+source "$here/setup_env.sh"
+"$PYTHON" -m ruff check .
+exec "$PYTHON" -m pytest "$@"
