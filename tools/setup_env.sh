@@ -48,6 +48,11 @@ setup_env() {
   local pip="$PYTHON -m pip install --no-input --disable-pip-version-check -c requirements/constraints.txt"
   step "installing torch and torchvision" $pip torch torchvision
   step "installing the mm packages" $pip -r requirements/mminstall.txt
+  # servers often lack libGL, which the OpenCV with windows needs
+  if ! "$PYTHON" -c 'import cv2' >>"$SETUP_LOG" 2>&1; then
+    step "replacing OpenCV by its build without windows" \
+      sh -c "$PYTHON -m pip uninstall -y opencv-python && $pip opencv-python-headless"
+  fi
   step "installing rs_mm and what it needs" $pip -r requirements/runtime.txt -r requirements/tests.txt tensorboard -e .
   step "trying the imports" "$PYTHON" -c 'import torchvision, cv2, rs_mm.models'
   echo "$wanted" >"$VENV/.installed"

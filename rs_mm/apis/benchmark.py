@@ -1,0 +1,152 @@
+"""How fast a config's model predicts and trains, and how near that is to the machine's limit."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import resource
+import statistics
+import time
+from dataclasses import asdict, dataclass
+
+import torch
+from mmengine.optim import OptimWrapper
+
+from rs_mm.apis.complexity import build_model, count_flops, example_batch
+
+
+@dataclass
+class Setting:
+    """One measurement; see ``tools/analysis_tools/benchmark.py --help``."""
+
+    height: int
+    width: int
+    batch: int = 1
+    train: bool = False
+    device: str = 'cpu'
+    dtype: str = 'float32'
+    compile: bool = False
+    channels_last: bool = False
+    seconds: float = 5.0
+
+
+def measure(cfg, setting) -> dict:
+    """Runs a config's model on random inputs and measures it.
+
+    Returns:
+        dict: the setting, the median ``ms`` per step with the quartiles ``ms_low`` and ``ms_high``,
+        samples ``per_second``, ``gmacs`` of one forward pass of the batch, ``share_of_rate`` (the
+        share of the rate of a large matrix product, measured in the same run, that those
+        multiply-adds reach; predictions only) and ``peak_mib`` of memory (the process's on a CPU).
+    """
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    batch = example_batch(model, setting.batch, setting.height, setting.width)
+    macs, _ = count_flops(model, example_batch(model, setting.batch, setting.height,
+                                               setting.width))
+    layout = torch.channels_last if setting.channels_last else torch.contiguous_format
+    model = model.to(setting.device, memory_format=layout)
+    step = _train_step(model, setting) if setting.train else _predict_step(model, setting)
+    if setting.device == 'cuda':
+        torch.cuda.reset_peak_memory_stats()
+    times = time_repeatedly(lambda: step(batch), setting.seconds, setting.device)
+    low, median, high = _quartiles(times)
+    rate = matrix_rate(setting.device, setting.dtype)
+    return dict(
+        asdict(setting), ms=1e3 * median, ms_low=1e3 * low, ms_high=1e3 * high,
+        per_second=setting.batch / median, gmacs=macs / 1e9,
+        share_of_rate=None if setting.train else 2 * macs / median / rate,
+        peak_mib=_peak_bytes(setting.device) / 2**20)
+
+
+def _autocast(setting):
+    if setting.dtype == 'float32':
+        return contextlib.nullcontext()
+    return torch.autocast(setting.device, dtype=getattr(torch, setting.dtype))
+
+
+def _predict_step(model, setting):
+    model.eval()
+    if setting.compile:
+        model.compile()
+
+    def step(batch):
+        with torch.inference_mode(), _autocast(setting):
+            return model.test_step(batch)
+
+    return step
+
+
+def _train_step(model, setting):
+    model.train()
+    if setting.compile:
+        model.compile()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = OptimWrapper(torch.optim.AdamW(trained, lr=1e-6))
+
+    def step(batch):
+        data = model.data_preprocessor(batch, True)
+        with _autocast(setting):
+            losses = model(**data, mode='loss')
+        loss, _ = model.parse_losses(losses)
+        optimizer.update_params(loss)
+
+    return step
+
+
+def time_repeatedly(action, seconds, device='cpu', warmup=2) -> list[float]:
+    """Seconds of each run of ``action``, repeated for about ``seconds``, at least three times."""
+    def once():
+        if device == 'cuda':
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        action()
+        if device == 'cuda':
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    for _ in range(warmup):
+        once()
+    times = []
+    while len(times) < 3 or sum(times) < seconds:
+        times.append(once())
+    return times
+
+
+def matrix_rate(device='cpu', dtype='float32', side=None) -> float:
+    """Floating-point operations per second of one large matrix product: the practical limit."""
+    side = side or (8192 if device == 'cuda' else 2048)
+    a = torch.randn(side, side, device=device, dtype=getattr(torch, dtype))
+    return 2 * side**3 / min(time_repeatedly(lambda: a @ a, 0.5, device))
+
+
+def _quartiles(times):
+    if len(times) < 4:
+        return min(times), statistics.median(times), max(times)
+    low, median, high = statistics.quantiles(times, n=4)
+    return low, median, high
+
+
+def _peak_bytes(device):
+    if device == 'cuda':
+        return torch.cuda.max_memory_allocated()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def describe_machine(device) -> dict:
+    """What a table of figures must say about where they were measured."""
+    name = torch.cuda.get_device_name() if device == 'cuda' else _cpu_name()
+    info = dict(device=name, threads=torch.get_num_threads(), torch=torch.__version__,
+                python=platform.python_version(), gflops=matrix_rate(device) / 1e9)
+    info['text'] = (f'{name}, {info["threads"]} CPU threads, torch {torch.__version__}, Python '
+                    f'{info["python"]}; a large float32 matrix product reaches '
+                    f'{info["gflops"]:.0f} GFLOP/s')
+    return info
+
+
+def _cpu_name():
+    try:
+        with open('/proc/cpuinfo') as lines:
+            return next(line.split(':')[1].strip() for line in lines if 'model name' in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

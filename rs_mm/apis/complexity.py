@@ -1,0 +1,62 @@
+"""Parameters and floating-point operations of a config's model, and an input to run it on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import torch
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from torch.utils.flop_counter import FlopCounterMode
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import MODELS
+
+
+def build_model(cfg):
+    """The model of a config, in evaluation mode, with the weights it starts training from."""
+    init_default_scope(cfg.get('default_scope', 'rs_mm'))
+    model = MODELS.build({**cfg.model})
+    if hasattr(model, 'init_weights'):
+        model.init_weights()
+    return revert_sync_batchnorm(model).eval()
+
+
+def example_batch(model, batch, height, width, device='cpu') -> dict:
+    """A batch of zeros and random pixels as the model's data pipeline would hand it over.
+
+    A model says what it takes through ``example_inputs(batch, height, width)``, which returns the
+    keyword arguments ``inputs`` and ``data_samples`` of its ``data_preprocessor``.
+    """
+    if not hasattr(model, 'example_inputs'):
+        raise ConfigError(f'{type(model).__name__} has no method `example_inputs(batch, height, '
+                          'width)`, which tells the analysis tools what to run it on.')
+    return model.example_inputs(batch, height, width)
+
+
+def count_flops(model, batch) -> tuple[int, dict[str, int]]:
+    """Multiply-adds of one forward pass, in all and by top-level part.
+
+    Counted by torch while the pass runs, so the count is of what is really computed: matrix
+    products, convolutions and attention; elementwise work, pooling and sampling count nothing.
+
+    Args:
+        model (nn.Module): in evaluation mode.
+        batch (dict): see :func:`example_batch`.
+    """
+    data = model.data_preprocessor(batch, False)
+    with torch.no_grad(), FlopCounterMode(display=False, depth=2) as counter:
+        model(**data, mode='predict')
+    name = type(model).__name__
+    parts = defaultdict(int)
+    for module, counts in counter.get_flop_counts().items():
+        if module.startswith(f'{name}.'):
+            parts[module.removeprefix(f'{name}.')] += sum(counts.values()) // 2
+    return counter.get_total_flops() // 2, dict(parts)
+
+
+def count_parameters(model) -> tuple[int, dict[str, int]]:
+    """Trainable and frozen parameters, in all and by top-level part."""
+    parts = {name: sum(p.numel() for p in part.parameters())
+             for name, part in model.named_children()}
+    return sum(p.numel() for p in model.parameters()), {k: v for k, v in parts.items() if v}

@@ -1,0 +1,117 @@
+"""Wrong configs, options and checkpoints end in one sentence with the key or file."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from rs_mm.apis.cli import user_message
+from rs_mm.apis.config import build_runner, load_config, prepare
+from rs_mm.apis.matching import check_checkpoint
+from rs_mm.errors import CheckpointError, ConfigError, DataError, MissingFileError
+from tests.toy import ToyModel, toy_config
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    path = tmp_path / 'toy.py'
+    Config(toy_config(tmp_path / 'run')).dump(path)
+    return path
+
+
+def message_of(action):
+    with pytest.raises(Exception) as caught:
+        action()
+    message = user_message(caught.value)
+    assert message is not None and '\n' not in message, caught.value
+    return message
+
+
+def test_missing_config_suggests_a_neighbour(config_file):
+    with pytest.raises(MissingFileError, match=r"there is no config .*tooy.py; did you mean 'toy"):
+        load_config(config_file.with_name('tooy.py'))
+
+
+def test_syntax_error_names_the_line(tmp_path):
+    path = tmp_path / 'bad.py'
+    path.write_text('a = 1\nb = (\n')
+    with pytest.raises(ConfigError, match='bad.py, line 2'):
+        load_config(path)
+
+
+@pytest.mark.parametrize('option, words', [
+    ('train_dataloadr.batch_size=2', "no key `train_dataloadr`; did you mean 'train_dataloader'"),
+    ('train_dataloader.batchsize=2', "no key `batchsize`; did you mean 'batch_size'"),
+    ('param_scheduler.3.end=2', 'is a list of 1'),
+    ('train_cfg', 'write KEY=VALUE'),
+    ('log_level.x.y=1', 'has no keys'),
+])
+def test_options_that_name_nothing(config_file, option, words):
+    with pytest.raises(ConfigError, match='--cfg-options') as caught:
+        load_config(config_file, [option])
+    assert words in str(caught.value)
+
+
+def test_options_are_applied(config_file):
+    cfg = load_config(config_file, ['model.width=7', 'param_scheduler.0.end=9', 'load_from=x.pth',
+                                    'model.init_cfg=None'])
+    assert cfg.model.width == 7 and cfg.param_scheduler[0].end == 9 and cfg.load_from == 'x.pth'
+
+
+def test_unknown_type_suggests_close_names(tmp_path):
+    message = message_of(lambda: build_runner(
+        Config(toy_config(tmp_path, model=dict(type='ToyModell')))))
+    assert "type='ToyModell' is not a known model; did you mean 'ToyModel'" in message
+
+
+def test_unknown_type_of_another_scope(tmp_path):
+    message = message_of(lambda: build_runner(
+        Config(toy_config(tmp_path, model=dict(type='SwinTransformr')))))
+    assert "'mmseg.SwinTransformer'" in message
+
+
+def test_unknown_key_lists_what_the_class_takes(tmp_path):
+    message = message_of(lambda: build_runner(
+        Config(toy_config(tmp_path, model=dict(type='ToyModel', widht=3)))))
+    assert "type='ToyModel' takes no key `widht`; did you mean 'width'" in message
+    assert 'dropout' in message
+
+
+def test_error_in_a_data_worker_is_one_line():
+    message = user_message(DataError(
+        'Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call '
+        'last):\n  File "x.py"\nrs_mm.errors.DataError: a.png cannot be read.\n'))
+    assert message == 'a.png cannot be read.'
+
+
+def test_a_defect_keeps_its_traceback():
+    assert user_message(IndexError('list index out of range')) is None
+    assert user_message(TypeError("unsupported operand type(s) for +: 'int' and 'str'")) is None
+
+
+def test_checkpoint_of_another_model(tmp_path):
+    model = ToyModel(width=4)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'a.pth')
+    check_checkpoint(model, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r'2 of its 9 weights fit .*7 of another shape'):
+        check_checkpoint(ToyModel(width=5), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match='no state of a training'):
+        check_checkpoint(model, tmp_path / 'a.pth', resume=True)
+    with pytest.raises(MissingFileError, match='there is no checkpoint .*b.pth'):
+        check_checkpoint(model, tmp_path / 'b.pth')
+
+
+def test_damaged_and_unsafe_checkpoints(tmp_path):
+    (tmp_path / 'cut.pth').write_bytes(b'PK\x03\x04 not all of it')
+    with pytest.raises(CheckpointError, match='cut.pth is not a readable checkpoint'):
+        check_checkpoint(ToyModel(), tmp_path / 'cut.pth')
+    torch.save(dict(state_dict={}, model=ToyModel()), tmp_path / 'code.pth')
+    with pytest.raises(CheckpointError, match='could run code'):
+        check_checkpoint(ToyModel(), tmp_path / 'code.pth')
+
+
+def test_sync_bn_becomes_bn_without_cuda():
+    cfg = Config(dict(model=dict(a=dict(norm_cfg=dict(type='SyncBN')),
+                                 b=[dict(norm_cfg=dict(type='SyncBN', eps=1))])))
+    prepare(cfg, work_dir='x')
+    wanted = 'SyncBN' if torch.cuda.is_available() else 'BN'
+    assert cfg.model.a.norm_cfg.type == wanted and cfg.model.b[0].norm_cfg.type == wanted

@@ -1,0 +1,55 @@
+"""The adaptations of mmcv, mmengine and torch."""
+
+import functools
+
+import pytest
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+
+
+def test_compiled_ops_import_and_say_what_to_install():
+    mmcv = pytest.importorskip('mmcv')
+    from mmcv.ops import SigmoidFocalLoss  # noqa: F401  the import must pass
+    from mmengine.utils.dl_utils.misc import mmcv_full_available
+    if mmcv_full_available():
+        pytest.skip(f'mmcv {mmcv.__version__} has its compiled ops')
+    from mmcv.ops import nms
+    with pytest.raises(RuntimeError, match='mmcv op `nms`: .*pip install "mmcv>=2.1.0'):
+        nms(torch.rand(2, 4), torch.rand(2), 0.5)
+
+
+def test_mmengine_state_loads_as_data(tmp_path):
+    buffer = HistoryBuffer([1.0, 2.0], [1, 1])
+    torch.save(dict(log=buffer), tmp_path / 'a.pth')
+    assert torch.load(tmp_path / 'a.pth', weights_only=True)['log'].mean() == 1.5
+
+
+class Gadget:
+    """Pickles as a call of getattr, as an attack would."""
+
+    def __init__(self, owner, name):
+        self.arguments = owner, name
+
+    def __reduce__(self):
+        return getattr, self.arguments
+
+
+@pytest.mark.parametrize('owner, name', [(HistoryBuffer, '__init__'), (torch.Tensor, 'min')])
+def test_getattr_in_a_checkpoint_reaches_the_statistics_alone(tmp_path, owner, name):
+    torch.save(Gadget(owner, name), tmp_path / 'a.pth')
+    with pytest.raises(Exception, match='no use for|Unsupported|not allowed'):
+        torch.load(tmp_path / 'a.pth', weights_only=True)
+    torch.save(Gadget(HistoryBuffer, 'min'), tmp_path / 'b.pth')
+    assert torch.load(tmp_path / 'b.pth', weights_only=True) is HistoryBuffer.min
+
+
+def test_downloads_load_as_data():
+    from mmengine.runner import checkpoint
+    assert isinstance(checkpoint.load_url, functools.partial)
+    assert checkpoint.load_url.keywords == dict(weights_only=True)
+
+
+def test_is_installed_without_pkg_resources():
+    from mmengine.utils import get_installed_path, is_installed
+    assert is_installed('mmcv') and not is_installed('surely_not_there')
+    assert get_installed_path('mmseg').endswith('mmseg')

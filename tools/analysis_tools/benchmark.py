@@ -1,0 +1,76 @@
+"""Latency, throughput and peak memory of any config's model.
+
+python tools/analysis_tools/benchmark.py CONFIG --shape 256 --threads 2 --train --out a.json
+"""
+
+import argparse
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description="Measure a model's speed and memory")
+    parser.add_argument('config', nargs='+', help='config files')
+    parser.add_argument('--shape', type=int, nargs='+', default=[256], metavar='SIDE',
+                        help='sides of the square inputs, one run each (default: 256)')
+    parser.add_argument('--batch', type=int, default=1, help='samples per step (default: 1)')
+    parser.add_argument('--train', action='store_true',
+                        help='also a training step: forward, backward, optimizer')
+    parser.add_argument('--device', help='cpu or cuda (default: cuda if there is one)')
+    parser.add_argument('--threads', type=int, help='threads on the CPU (default: all)')
+    parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16', 'float16'],
+                        help='autocast to this type (default: float32, no autocast)')
+    parser.add_argument('--channels-last', action='store_true', help='NHWC memory layout')
+    parser.add_argument('--compile', action='store_true', help='torch.compile the model')
+    parser.add_argument('--seconds', type=float, default=5,
+                        help='how long each measurement repeats (default: 5)')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='overrides')
+    parser.add_argument('--out', metavar='FILE.json', help='write the results there too')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    from rs_mm.apis.cli import run_cli
+    run_cli(lambda: report(args))
+
+
+def report(args):
+    import json
+    from pathlib import Path
+
+    import torch
+    from prettytable import PrettyTable
+
+    from rs_mm.apis.benchmark import Setting, describe_machine, measure
+    from rs_mm.apis.config import load_config, prepare
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    machine = describe_machine(device)
+    print(machine['text'])
+    results = []
+    for config in args.config:
+        cfg = prepare(load_config(config, args.cfg_options))
+        for side in args.shape:
+            for train in ([False, True] if args.train else [False]):
+                setting = Setting(height=side, width=side, batch=args.batch, train=train,
+                                  device=device, dtype=args.dtype, compile=args.compile,
+                                  channels_last=args.channels_last, seconds=args.seconds)
+                results.append(dict(config=config, **measure(cfg, setting)))
+    table = PrettyTable(['config', 'what', 'input', 'batch', 'ms per step', 'spread', 'per second',
+                         'GMACs', 'share of the matrix rate', 'peak MiB'])
+    table.align = 'r'
+    table.align['config'] = 'l'
+    for r in results:
+        share = '' if r['share_of_rate'] is None else f"{100 * r['share_of_rate']:.0f} %"
+        table.add_row([Path(r['config']).stem, 'train' if r['train'] else 'predict',
+                       f"{r['height']} x {r['width']}", r['batch'], f"{r['ms']:.1f}",
+                       f"{r['ms_low']:.1f}-{r['ms_high']:.1f}", f"{r['per_second']:.2f}",
+                       f"{r['gmacs']:.1f}", share, f"{r['peak_mib']:.0f}"])
+    print(table)
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.out).write_text(json.dumps(dict(machine=machine, results=results), indent=1))
+
+
+if __name__ == '__main__':
+    main()

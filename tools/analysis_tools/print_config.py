@@ -1,0 +1,30 @@
+"""Prints a config with its bases merged: python tools/analysis_tools/print_config.py CONFIG."""
+
+import argparse
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Print a config with its bases merged')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='overrides')
+    parser.add_argument('--out', metavar='FILE', help='write it there (.py, .json, .yml) instead')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    from rs_mm.apis.cli import run_cli
+    from rs_mm.apis.config import load_config
+
+    def print_config():
+        cfg = load_config(args.config, args.cfg_options)
+        if args.out:
+            cfg.dump(args.out)
+        else:
+            print(cfg.pretty_text)
+
+    run_cli(print_config)
+
+
+if __name__ == '__main__':
+    main()
