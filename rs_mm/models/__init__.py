@@ -2,4 +2,4 @@
 
 import mmseg.models  # noqa: F401  the parts reused under the scope `mmseg`
 
-from . import backbones, heads, losses, necks, segmentors  # noqa: F401
+from . import backbones, data_preprocessors, embedder, heads, losses, necks, segmentors  # noqa: F401

@@ -1,0 +1,3 @@
+from .timm_encoder import TimmEncoder
+
+__all__ = ['TimmEncoder']

@@ -1,0 +1,3 @@
+from .classification import LabelCrossEntropyLoss, MultiLabelBCELoss
+
+__all__ = ['LabelCrossEntropyLoss', 'MultiLabelBCELoss']

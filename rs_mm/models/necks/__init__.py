@@ -1,0 +1,3 @@
+from .attention import CBAM, DualAttention
+
+__all__ = ['CBAM', 'DualAttention']

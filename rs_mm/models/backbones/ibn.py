@@ -1,0 +1,28 @@
+"""IBN-a: instance norm beside batch norm in the early blocks of a ResNet."""
+
+import torch
+from torch import Tensor, nn
+
+
+class IBN(nn.Module):
+    """Instance norm on the first half of the channels, batch norm on the rest (Pan et al. 2018).
+
+    The two parts carry the names of published IBN-Net checkpoints.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.half = channels // 2
+        self.IN = nn.InstanceNorm2d(self.half, affine=True)
+        self.BN = nn.BatchNorm2d(channels - self.half)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = x.split([self.half, x.shape[1] - self.half], dim=1)
+        return torch.cat([self.IN(first.contiguous()), self.BN(second.contiguous())], dim=1)
+
+
+def add_ibn_a(resnet: nn.Module) -> None:
+    """Puts :class:`IBN` in the first norm of every block of a timm ResNet but the last stage's."""
+    for stage in (resnet.layer1, resnet.layer2, resnet.layer3):
+        for block in stage:
+            block.bn1 = IBN(block.bn1.num_features)

@@ -1,0 +1,66 @@
+"""Stacks and normalises the images of one batch, whatever their number of bands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+
+from rs_mm.errors import ConfigError, DataError
+from rs_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class EmbeddingDataPreProcessor(BaseDataPreprocessor):
+    """Collated batch -> float images (N, C, H, W) on the model's device.
+
+    Args:
+        mean: one value per band, in the order *after* ``reverse_channels``; None: no shift.
+        std: likewise; None: no scaling.
+        reverse_channels: turns B, G, R into R, G, B (reverses the whole band axis).
+        non_blocking: copies to the device asynchronously.
+
+    Raises:
+        DataError: the images of a batch differ in shape.
+        ConfigError: ``mean`` or ``std`` has another length than the images have bands.
+    """
+
+    def __init__(self,
+                 mean: Sequence[float] | None = None,
+                 std: Sequence[float] | None = None,
+                 reverse_channels: bool = False,
+                 non_blocking: bool = False):
+        super().__init__(non_blocking)
+        self.reverse_channels = reverse_channels
+        for key, values in (('mean', mean), ('std', std)):
+            value = None if values is None else torch.tensor(values).float().view(-1, 1, 1)
+            self.register_buffer(key, value, persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        data = self.cast_data(data)
+        images = self._stack(data['inputs']).float()
+        if self.reverse_channels:
+            images = images.flip(1)
+        if self.mean is not None:
+            images = images - self._checked('mean', images)
+        if self.std is not None:
+            images = images / self._checked('std', images)
+        return dict(inputs=images, data_samples=data.get('data_samples'))
+
+    @staticmethod
+    def _stack(images) -> torch.Tensor:
+        if torch.is_tensor(images):
+            return images
+        shapes = {tuple(image.shape) for image in images}
+        if len(shapes) > 1:
+            raise DataError(f'images of one batch differ in shape: {sorted(shapes)}; add a resize '
+                            'to the pipeline or test with batch_size=1.')
+        return torch.stack(list(images))
+
+    def _checked(self, key, images):
+        values = getattr(self, key)
+        if len(values) != images.shape[1]:
+            raise ConfigError(f'data_preprocessor.{key} has {len(values)} values, but the images '
+                              f'have {images.shape[1]} bands; give one value per band.')
+        return values

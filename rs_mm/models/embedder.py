@@ -1,0 +1,128 @@
+"""The embedder of multi-label retrieval: encoder -> neck -> head -> embedding and logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from rs_mm.errors import ConfigError, DataError
+from rs_mm.registry import MODELS
+from rs_mm.structures import EmbeddingDataSample
+
+
+@MODELS.register_module()
+class ImageEmbedder(BaseModel):
+    """Maps images to vectors whose cosine similarity follows their shared labels.
+
+    Args:
+        encoder: builds the feature map; has ``out_channels``.
+        head: turns the map into a :class:`~rs_mm.models.heads.HeadOutput`. ``in_channels`` is
+            filled in from the encoder where the config leaves it out.
+        neck: optional attention on the map; its ``in_channels`` likewise.
+        losses: modules called as ``loss(embedding, logits, labels, sample_idx) -> scalar``, with
+            embedding (N, D) as the head made it, logits (N, L) or None, labels (N, L) float,
+            sample_idx (N,) int64 rows of the training set. A loss may own state, such as a
+            memory of the training set. Each appears in the log as ``loss_{loss.loss_name}``.
+        data_preprocessor: default :class:`EmbeddingDataPreProcessor` without normalisation.
+
+    A head with several branches yields groups of branches: each loss is averaged within a group
+    and the groups are summed (Imbriaco et al., local and global branches).
+    """
+
+    def __init__(self,
+                 encoder: dict,
+                 head: dict,
+                 neck: dict | None = None,
+                 losses: Sequence[dict] = (),
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None):
+        data_preprocessor = data_preprocessor or dict(type='EmbeddingDataPreProcessor')
+        super().__init__(MODELS.build(data_preprocessor), init_cfg)
+        self.encoder = MODELS.build(encoder)
+        channels = dict(in_channels=self.encoder.out_channels)
+        self.neck = None if neck is None else MODELS.build({**channels, **neck})
+        self.head = MODELS.build({**channels, **head})
+        self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
+        names = [loss.loss_name for loss in self.losses]
+        if len(set(names)) < len(names):
+            raise ConfigError(f'model.losses has two losses of one name: {names}; leave one out.')
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Images (N, C, H, W) to the feature map (N, C', H', W') after the neck."""
+        features = self.encoder(inputs)
+        return features if self.neck is None else self.neck(features)
+
+    def forward(self,
+                inputs: Tensor,
+                data_samples: list[EmbeddingDataSample] | None = None,
+                mode: str = 'tensor') -> dict | list[EmbeddingDataSample]:
+        """Runs the model.
+
+        Args:
+            inputs: (N, C, H, W).
+            data_samples: needed by mode ``loss`` only, with ``gt_label``.
+            mode: ``tensor``: dict of ``embedding`` (N, D) as the head made it and ``logits``
+                (N, L) or None; ``predict``: the samples with ``embedding`` (L2-normalised) and
+                ``score``; ``loss``: dict of scalars.
+        """
+        output = self.head(self.extract_feat(inputs))
+        if mode == 'tensor':
+            return dict(embedding=output.embedding, logits=output.logits)
+        if mode == 'predict':
+            return self.add_predictions(output, data_samples)
+        if mode == 'loss':
+            return self.loss(output, data_samples)
+        raise ConfigError(f'mode is {mode!r}; use "tensor", "predict" or "loss".')
+
+    def loss(self, output, data_samples) -> dict[str, Tensor]:
+        """Every configured loss over the branches of ``output``."""
+        if not len(self.losses):
+            raise ConfigError('model.losses is empty; training needs at least one loss.')
+        labels = stack_labels(data_samples).to(output.embedding.device)
+        index = torch.tensor([sample.get('sample_idx', -1) for sample in data_samples],
+                             device=labels.device)
+        result = {}
+        for loss in self.losses:
+            groups = [[loss(embedding, logits, labels, index) for embedding, logits in group]
+                      for group in output.groups]
+            result[f'loss_{loss.loss_name}'] = sum(sum(group) / len(group) for group in groups)
+        return result
+
+    @staticmethod
+    def add_predictions(output, data_samples=None) -> list[EmbeddingDataSample]:
+        """Writes normalised embeddings and label scores into (new) samples.
+
+        A zero vector stays zero: it is equally far from everything.
+        """
+        embeddings = F.normalize(output.embedding.detach().float())
+        if data_samples is None:
+            data_samples = [EmbeddingDataSample() for _ in embeddings]
+        for i, sample in enumerate(data_samples):
+            sample.embedding = embeddings[i]
+            if output.logits is not None:
+                sample.score = output.logits[i].detach().float().sigmoid()
+        return data_samples
+
+
+def stack_labels(data_samples: Sequence[EmbeddingDataSample]) -> Tensor:
+    """The multi-hot labels (N, L) of a batch.
+
+    Raises:
+        DataError: there is a sample without labels, or label rows differ in length.
+    """
+    labels = [sample.get('gt_label') for sample in data_samples or ()]
+    for sample, label in zip(data_samples or (), labels):
+        if label is None:
+            raise DataError(f'image {sample.get("name", "?")!r} has no gt_label, which training '
+                            'needs; check the label file of the training set.')
+    if not labels:
+        raise DataError('mode "loss" needs data_samples with gt_label; this batch has none.')
+    lengths = sorted({len(label) for label in labels})
+    if len(lengths) > 1:
+        raise DataError(f'label rows of one batch differ in length: {lengths}; '
+                        'check the label file of the training set.')
+    return torch.stack(labels).float()

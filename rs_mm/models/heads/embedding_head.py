@@ -1,0 +1,119 @@
+"""Retrieval heads: one pooled vector, or many part branches with a BNNeck each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import MODELS
+
+from .output import HeadOutput
+
+_MAX_POOL = dict(type='GlobalPool', mode='max')
+
+
+@MODELS.register_module()
+class EmbeddingHead(BaseModule):
+    """Pooled feature map, an optional learned projection, and a bias-free classifier.
+
+    Args:
+        in_channels: channels of the feature map (filled in by :class:`ImageEmbedder`).
+        num_classes: number of labels.
+        pool: config of the pooling.
+        embed_dims: size of a learned linear projection after the pooling; None: no projection,
+            the embedding is the pooled vector.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 num_classes: int,
+                 pool: dict = _MAX_POOL,
+                 embed_dims: int | None = None,
+                 init_cfg: dict | None = None):
+        super().__init__(init_cfg)
+        self.pool = MODELS.build(pool)
+        self.project = nn.Linear(in_channels, embed_dims) if embed_dims else None
+        self.fc = nn.Linear(embed_dims or in_channels, num_classes, bias=False)
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        embedding = self.pool(features)
+        if self.project is not None:
+            embedding = self.project(embedding)
+        return HeadOutput.single(embedding, self.fc(embedding))
+
+
+class BNNeck(nn.Module):
+    """Linear -> (embedding) -> batch norm -> bias-free classifier (Luo et al. 2019)."""
+
+    def __init__(self, in_channels, embed_dims, num_classes):
+        super().__init__()
+        self.fc1 = nn.Linear(in_channels, embed_dims)
+        self.bn = nn.BatchNorm1d(embed_dims)
+        self.fc2 = nn.Linear(embed_dims, num_classes, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        embedding = self.fc1(x)
+        return embedding, self.fc2(self.bn(embedding))
+
+
+@MODELS.register_module()
+class PartHead(BaseModule):
+    """Part-based head: a branch per chunk of the map, and a global branch per split.
+
+    The embedding is the concatenation of the branches' vectors before batch norm, local ones
+    first; the logits are those of the first local branch.
+
+    Args:
+        in_channels: channels of the feature map (filled in by :class:`ImageEmbedder`).
+        num_classes: number of labels.
+        part_dims: size of each branch's vector.
+        splits: triples of chunk counts along (channel, row, column). Chunks are ceil-sized, as
+            ``torch.chunk`` makes them: 8 rows in 3 are 3, 3 and 2.
+        pool: config of the pooling, shared by all branches.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 num_classes: int,
+                 part_dims: int = 256,
+                 splits: Sequence[Sequence[int]] = ((1, 1, 1), (1, 2, 2)),
+                 pool: dict = _MAX_POOL,
+                 init_cfg: dict | None = None):
+        super().__init__(init_cfg)
+        for split in splits:
+            if len(split) != 3 or min(split) < 1 or in_channels % split[0]:
+                raise ConfigError(f'head.splits has {tuple(split)}; each split is (channel, row, '
+                                  'column) chunk counts from 1, the first dividing the '
+                                  f'{in_channels} channels of the map.')
+        self.splits = [tuple(split) for split in splits]
+        self.pool = MODELS.build(pool)
+        widths = [in_channels // c for c, h, w in self.splits for _ in range(c * h * w)]
+        self.local_branches = nn.ModuleList(
+            BNNeck(width, part_dims, num_classes) for width in widths)
+        self.global_branches = nn.ModuleList(
+            BNNeck(in_channels, part_dims, num_classes) for _ in self.splits)
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        chunks = itertools.chain.from_iterable(self._cut(features, s) for s in self.splits)
+        local = tuple(branch(self.pool(chunk))
+                      for branch, chunk in zip(self.local_branches, chunks))
+        pooled = self.pool(features)
+        whole = tuple(branch(pooled) for branch in self.global_branches)
+        embedding = torch.cat([vector for vector, _ in local + whole], dim=1)
+        return HeadOutput(embedding, local[0][1], (local, whole))
+
+    @staticmethod
+    def _cut(features, split):
+        parts = [features]
+        for axis, count in enumerate(split, start=1):
+            parts = [piece for part in parts for piece in part.chunk(count, axis)]
+        if len(parts) != split[0] * split[1] * split[2]:
+            raise ConfigError(f'a {features.shape[2]}x{features.shape[3]} feature map cannot be '
+                              f'cut as head.splits {split} asks; use larger images, a smaller '
+                              'output_stride or fewer parts.')
+        return parts

@@ -1,0 +1,60 @@
+"""Classification losses of an embedder: called with (embedding, logits, labels, sample_idx)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class MultiLabelBCELoss(nn.Module):
+    """Binary cross entropy with logits, mean over batch and labels (``ml_xent`` of the original).
+
+    Args:
+        loss_weight: factor of the loss.
+        loss_name: its name in the log, after ``loss_``.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'bce'):
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+
+    def forward(self, embedding: Tensor, logits: Tensor, labels: Tensor,
+                sample_idx: Tensor | None = None) -> Tensor:
+        check_logits(logits, labels)
+        return self.loss_weight * F.binary_cross_entropy_with_logits(logits.float(), labels)
+
+
+@MODELS.register_module()
+class LabelCrossEntropyLoss(nn.Module):
+    """Cross entropy over the softmax of the logits, mean over the batch (``xent``).
+
+    With one label per image this is the usual cross entropy; several labels add up.
+
+    Args:
+        loss_weight: factor of the loss.
+        loss_name: its name in the log, after ``loss_``.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'xent'):
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+
+    def forward(self, embedding: Tensor, logits: Tensor, labels: Tensor,
+                sample_idx: Tensor | None = None) -> Tensor:
+        check_logits(logits, labels)
+        return self.loss_weight * F.cross_entropy(logits.float(), labels)
+
+
+def check_logits(logits: Tensor | None, labels: Tensor) -> None:
+    """Raises ConfigError where the head has no logits for the labels of the data."""
+    if logits is None:
+        raise ConfigError('a classification loss needs logits, but model.head makes none.')
+    if logits.shape != labels.shape:
+        raise ConfigError(f'the labels have {labels.shape[1]} columns, but model.head has '
+                          f'num_classes={logits.shape[1]}; make them equal.')
