@@ -4,5 +4,6 @@ import mmseg.datasets  # noqa: F401  the transforms reused under the scope `mmse
 
 from . import transforms  # noqa: F401
 from .multilabel import MultiLabelDataset
+from .patterncom import PatternCom
 
-__all__ = ['MultiLabelDataset']
+__all__ = ['MultiLabelDataset', 'PatternCom']

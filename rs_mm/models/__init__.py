@@ -2,4 +2,13 @@
 
 import mmseg.models  # noqa: F401  the parts reused under the scope `mmseg`
 
-from . import backbones, data_preprocessors, embedder, heads, losses, necks, segmentors  # noqa: F401
+from . import (  # noqa: F401
+    backbones,
+    data_preprocessors,
+    embedder,
+    fusions,
+    heads,
+    losses,
+    necks,
+    segmentors,
+)

@@ -1,0 +1,183 @@
+"""Evaluation of composed retrieval: many (image, text) pairs against one archive.
+
+A pair's metrics depend on the ranks of its right answers only, so nothing is sorted: an image's
+rank is the number of higher scores, found by counting (:func:`relevant_ranks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .fusion import Fusion, normal_cdf
+
+
+@dataclass
+class QuerySet:
+    """Pairs of a query image and a text, and their right answers, over an archive of N images.
+
+    Args:
+        name (str): what the pairs have in common, e.g. the attribute ``color``.
+        images (Tensor): ``(P,)`` int64, row of each pair's query image in the archive.
+        prompts (list[str]): the T different texts.
+        texts (Tensor): ``(P,)`` int64, index of each pair's text in ``prompts``.
+        answers (list[Tensor]): G sets of right answers, each ``(R_g,)`` int64 rows of the archive.
+        groups (Tensor): ``(P,)`` int64, index of each pair's set in ``answers``.
+        labels (list[str]): what to call each pair's query image, e.g. its class.
+    """
+
+    name: str
+    images: Tensor
+    prompts: list[str]
+    texts: Tensor
+    answers: list[Tensor]
+    groups: Tensor
+    labels: list[str]
+
+    def __len__(self):
+        return len(self.images)
+
+
+def relevant_ranks(scores: Tensor, relevant: Tensor) -> Tensor:
+    """Ranks of chosen images, without sorting the archive.
+
+    The scores of a row are put into equal bins. The higher bins are counted whole; only the bins
+    that hold a chosen image are looked into. Exact for any distribution of scores. Equal scores
+    are ranked in the order of the archive.
+
+    Args:
+        scores (Tensor): ``(B, N)`` float, finite; the higher, the better.
+        relevant (Tensor): ``(B, R)`` int64, rows of the archive, padded with -1.
+
+    Returns:
+        Tensor: ``(B, R)`` int64 ranks from 1, in the order of ``relevant``; 0 where padded.
+    """
+    batch, size = scores.shape
+    bins = max(2, 1 << (size // 2).bit_length())
+    low, high = scores.aminmax(dim=1, keepdim=True)
+    width = ((high - low) / (bins - 1)).clamp_min(torch.finfo(scores.dtype).tiny)
+    # subtracting, dividing and cutting are monotone, so a higher bin means a higher score
+    binned = ((scores - low) / width).clamp_(max=bins - 1).to(torch.int64)
+    binned += torch.arange(batch, device=scores.device)[:, None] * bins
+    counts = torch.bincount(binned.view(-1), minlength=batch * bins).view(batch, bins)
+
+    chosen = relevant.clamp(min=0)
+    own_bin = binned.gather(1, chosen)
+    not_above = counts.cumsum(1).view(-1)
+    ranks = size - not_above[own_bin] + 1
+
+    looked_into = torch.zeros(batch * bins, dtype=torch.bool, device=scores.device)
+    looked_into[own_bin.view(-1)] = True
+    inside = looked_into[binned.view(-1)].nonzero().squeeze(1)
+    # order of the images inside: bin, then score from the highest, then place in the archive
+    order = _lexsort(binned.view(-1)[inside], -scores.reshape(-1)[inside])
+    inside = inside[order]
+    place = torch.empty(batch * size, dtype=torch.int64, device=scores.device)
+    first = torch.searchsorted(binned.view(-1)[inside], own_bin)
+    place[inside] = torch.arange(len(inside), device=scores.device)
+    row = torch.arange(batch, device=scores.device)[:, None] * size
+    ranks += place[row + chosen] - first
+    return ranks.masked_fill_(relevant < 0, 0)
+
+
+def _lexsort(primary, secondary):
+    """Indices that sort by ``primary``, then ``secondary``, then position."""
+    order = secondary.argsort(stable=True)
+    return order[primary[order].argsort(stable=True)]
+
+
+def ranking_metrics(ranks: Tensor, ks: Sequence[int] = (5, 10, 15, 20)) -> Tensor:
+    """Recall, precision and average precision of rankings.
+
+    Args:
+        ranks (Tensor): ``(B, R)`` int64 ranks from 1 of *all* right answers, 0 where padded.
+        ks (Sequence[int]): depths.
+
+    Returns:
+        Tensor: ``(B, 2 * len(ks) + 1)`` float64 in [0, 1]: R@k for each k, P@k for each k, AP.
+        Recall is over all right answers. AP is the mean over right answers of (right answers so
+        far / rank). Without a right answer all are 0.
+    """
+    found = ranks > 0
+    count = found.sum(1)
+    ordered = ranks.masked_fill(~found, torch.iinfo(ranks.dtype).max).sort(1).values
+    so_far = torch.arange(1, ranks.shape[1] + 1, device=ranks.device)
+    total = count.clamp(min=1).double()
+    precision = (so_far / ordered.double()).masked_fill(so_far > count[:, None], 0)
+    hits = torch.stack([(ordered <= k).sum(1) for k in ks], 1).double()
+    depths = torch.tensor(ks, device=ranks.device)
+    return torch.cat([hits / total[:, None], hits / depths,
+                      (precision.sum(1) / total)[:, None]], 1)
+
+
+def metric_names(ks: Sequence[int] = (5, 10, 15, 20)) -> list[str]:
+    """Names of :func:`ranking_metrics`' columns."""
+    return [f'R@{k}' for k in ks] + [f'P@{k}' for k in ks] + ['AP']
+
+
+def evaluate_queries(queries: QuerySet,
+                     features: Tensor,
+                     prompt_features: Tensor,
+                     fusions: Sequence[Fusion],
+                     ks: Sequence[int] = (5, 10, 15, 20),
+                     chunk_size: int = 16) -> Tensor:
+    """Metrics of every pair under every fusion, in one pass over the pairs.
+
+    Similarities and their normalised forms are computed once, whatever the number of fusions.
+
+    Args:
+        queries (QuerySet): P pairs.
+        features (Tensor): ``(N, D)`` float32 archive, rows L2-normalised. The query images are
+            rows of it and stay in it.
+        prompt_features (Tensor): ``(T, D)`` float32, rows L2-normalised, as ``queries.prompts``.
+        fusions (Sequence[Fusion]): what to compare.
+        ks (Sequence[int]): depths.
+        chunk_size (int): rows of similarities held at once; memory is a few times
+            ``chunk_size * N`` floats.
+
+    Returns:
+        Tensor: ``(len(fusions), P, 2 * len(ks) + 1)`` float64, see :func:`ranking_metrics`.
+    """
+    normalize = any(fusion.normalize for fusion in fusions)
+    out = torch.zeros(len(fusions), len(queries), 2 * len(ks) + 1, dtype=torch.float64)
+    if not len(queries):
+        return out
+    answers = torch.nn.utils.rnn.pad_sequence(queries.answers, True, -1).to(features.device)
+    for start in range(0, len(queries.prompts), chunk_size):
+        text = prompt_features[start:start + chunk_size] @ features.T
+        text_cdf = normal_cdf(text) if normalize else None
+        mine = ((queries.texts >= start) & (queries.texts < start + chunk_size)).nonzero()[:, 0]
+        mine = mine[queries.images[mine].argsort(stable=True)]  # an image's pairs come together
+        for pairs in mine.split(chunk_size):
+            images, image_row = queries.images[pairs].unique(return_inverse=True)
+            image = features[images] @ features.T
+            image_cdf = normal_cdf(image) if normalize else None
+            text_row = queries.texts[pairs] - start
+            relevant = answers[queries.groups[pairs]]
+            relevant = relevant[:, :int((relevant >= 0).sum(1).max())]
+            plain = image[image_row], text[text_row]
+            cdf = (image_cdf[image_row], text_cdf[text_row]) if normalize else None
+            for i, fusion in enumerate(fusions):
+                scores = fusion.fuse(*(cdf if fusion.normalize else plain))
+                out[i, pairs] = ranking_metrics(relevant_ranks(scores, relevant), ks).cpu()
+    return out
+
+
+def average(per_pair: Tensor, original_rounding: bool = False) -> Tensor:
+    """Means over pairs, per cent.
+
+    Args:
+        per_pair (Tensor): ``(..., P, M)`` float64 in [0, 1].
+        original_rounding (bool): round every pair's value and then their mean to two decimals, as
+            the official evaluation does; off, the mean is exact.
+
+    Returns:
+        Tensor: ``(..., M)`` float64 in [0, 100].
+    """
+    values = 100 * per_pair
+    if original_rounding:
+        return values.round(decimals=2).mean(-2).round(decimals=2)
+    return values.mean(-2)

@@ -1,0 +1,157 @@
+"""How the similarities to a query's image and to its text become one score.
+
+A fusion takes two arrays of similarities, ``(..., N)`` float over the N images of the archive, and
+gives scores of the same shape: the higher, the better. Rows are queries; any number of leading
+dimensions goes. A new fusion is a subclass with one method.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from rs_mm.errors import ConfigError
+
+
+def normal_cdf(similarity: Tensor) -> Tensor:
+    """Maps similarities to (0, 1) by the normal CDF of their own mean and deviation.
+
+    Source: WeiCom (Psomas et al., IGARSS 2024), Sec. 3. Text and image similarities have different
+    ranges in CLIP's space; afterwards both are close to uniform over the archive.
+
+    Args:
+        similarity (Tensor): ``(..., N)`` float. Mean and (unbiased) deviation are those of the
+            last dimension, that is of one query over the archive.
+
+    Returns:
+        Tensor: same shape and dtype. In float32 values beyond 5 deviations are exactly 0 or 1. An
+        archive whose similarities are all the same gives 0.5.
+    """
+    if similarity.shape[-1] == 1:  # one image has no deviation
+        return torch.full_like(similarity, 0.5)
+    std, mean = torch.std_mean(similarity, dim=-1, keepdim=True)
+    std = torch.where(std > 0, std, torch.ones_like(std))
+    return ((similarity - mean) / (std * math.sqrt(2))).erf_().add_(1).mul_(0.5)
+
+
+class Fusion:
+    """Base of all fusions.
+
+    Args:
+        normalize (bool): map both similarities by :func:`normal_cdf` first.
+    """
+
+    title = ''
+
+    def __init__(self, normalize: bool = False):
+        self.normalize = normalize
+
+    @property
+    def name(self) -> str:
+        return self.title + (', normalised' if self.normalize else '')
+
+    def fuse(self, image: Tensor, text: Tensor) -> Tensor:
+        """Scores from two similarities that are already normalised where that is wanted."""
+        raise NotImplementedError
+
+    def __call__(self, image: Tensor, text: Tensor) -> Tensor:
+        if self.normalize:
+            image, text = normal_cdf(image), normal_cdf(text)
+        return self.fuse(image, text)
+
+
+class ImageOnly(Fusion):
+    """The query's image alone."""
+
+    title = 'Image only'
+
+    def fuse(self, image, text):
+        return image
+
+
+class TextOnly(Fusion):
+    """The query's text alone."""
+
+    title = 'Text only'
+
+    def fuse(self, image, text):
+        return text
+
+
+class AverageFusion(Fusion):
+    """The mean of the two, which ranks as their sum does."""
+
+    title = 'Average'
+
+    def fuse(self, image, text):
+        return (image + text) / 2
+
+
+class ProductFusion(Fusion):
+    """The product of the two."""
+
+    title = 'Product'
+
+    def fuse(self, image, text):
+        return image * text
+
+
+class MinimumFusion(Fusion):
+    """The smaller of the two: an image must resemble both.
+
+    Args:
+        published (bool): what the official code does under this name, which would fit distances:
+            it ranks by the *larger* similarity, the least similar image first.
+    """
+
+    title = 'Minimum'
+
+    def __init__(self, published: bool = False, normalize: bool = False):
+        super().__init__(normalize)
+        self.published = published
+
+    def fuse(self, image, text):
+        return -torch.maximum(image, text) if self.published else torch.minimum(image, text)
+
+
+class WeightedFusion(Fusion):
+    """``(1 - lam) * image + lam * text``.
+
+    Args:
+        lam (float): share of the text, in [0, 1].
+    """
+
+    title = 'Weighted'
+
+    def __init__(self, lam: float = 0.5, normalize: bool = False):
+        super().__init__(normalize)
+        if not 0 <= lam <= 1:
+            raise ConfigError(f'lambda is the share of the text and lies in [0, 1]; got {lam}.')
+        self.lam = lam
+
+    @property
+    def name(self):
+        return f'{super().name}, lambda {self.lam:g}'
+
+    def fuse(self, image, text):
+        return (1 - self.lam) * image + self.lam * text
+
+
+class WeiCom(WeightedFusion):
+    """The weighted mean of normalised similarities (WeiCom, IGARSS 2024, Sec. 3).
+
+    Args:
+        lam (float): share of the text, in [0, 1]. Published: 0.5; best on PatternCom 0.3 with CLIP
+            and 0.6 with RemoteCLIP.
+    """
+
+    title = 'WeiCom'
+
+    def __init__(self, lam: float = 0.5):
+        super().__init__(lam, normalize=True)
+
+    @property
+    def name(self):
+        return f'{self.title}, lambda {self.lam:g}'
