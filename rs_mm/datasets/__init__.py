@@ -3,7 +3,26 @@
 import mmseg.datasets  # noqa: F401  the transforms reused under the scope `mmseg`
 
 from . import transforms  # noqa: F401
+from .change_detection import (
+    ChangeDetectionDataset,
+    CLCD_Dataset,
+    DSIFN_Dataset,
+    LEVIR_CD_Dataset,
+    S2Looking_Dataset,
+    SVCD_Dataset,
+    WHU_CD_Dataset,
+)
 from .multilabel import MultiLabelDataset
 from .patterncom import PatternCom
 
-__all__ = ['MultiLabelDataset', 'PatternCom']
+__all__ = [
+    'CLCD_Dataset',
+    'ChangeDetectionDataset',
+    'DSIFN_Dataset',
+    'LEVIR_CD_Dataset',
+    'MultiLabelDataset',
+    'PatternCom',
+    'S2Looking_Dataset',
+    'SVCD_Dataset',
+    'WHU_CD_Dataset',
+]

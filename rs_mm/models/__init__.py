@@ -5,6 +5,7 @@ import mmseg.models  # noqa: F401  the parts reused under the scope `mmseg`
 from . import (  # noqa: F401
     backbones,
     data_preprocessors,
+    dual_input_preprocessor,
     embedder,
     fusions,
     heads,

@@ -1,0 +1,1 @@
+"""Generators of small fake data sets in the true layouts, for demos and tests."""

@@ -1,0 +1,25 @@
+"""What every transform of an image pair shares: one draw for both dates and the labels."""
+
+from mmcv.transforms.utils import cache_random_params
+
+
+class EachDate:
+    """Put before a single-image transform: applies it to every date with the same random draws.
+
+    ``results['img']`` is a list of (H, W, C) arrays, one per date. The label maps named in
+    ``results['seg_fields']`` are transformed once, together with date 1. Draws are shared as far
+    as the single-image transform marks them with mmcv's ``cache_randomness``.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Transforms every image of ``results['img']`` and every label map."""
+        images, fields = results['img'], results.get('seg_fields', [])
+        transformed = []
+        with cache_random_params(self):
+            for date, image in enumerate(images):
+                results['img'] = image
+                results['seg_fields'] = fields if date == 0 else []
+                results = super().transform(results)
+                transformed.append(results['img'])
+        results['img'], results['seg_fields'] = transformed, fields
+        return results

@@ -1,0 +1,237 @@
+"""Geometry of image pairs: every draw holds for both dates and the labels.
+
+Where a transform is the same thing as mmseg's or mmcv's single-image one, it is that one, applied
+to each date. Draws come from numpy's global generator.
+"""
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform, Pad, RandomResize
+from mmseg.datasets import transforms as single
+
+from rs_mm.errors import ConfigError, DataError
+from rs_mm.registry import TRANSFORMS
+
+from .multi_img_base import EachDate
+
+
+@TRANSFORMS.register_module()
+class MultiImgResize(EachDate, single.Resize):
+    """Resizes to ``scale`` (w, h) or by ``scale_factor``; labels by nearest neighbour.
+
+    Takes the arguments of mmseg's ``Resize``. With ``keep_ratio`` the image becomes the largest
+    that fits into the box of the long and the short entry of ``scale``. The original then records
+    a ``scale_factor`` of (1, 1), which nothing reads; here it is the true one only without
+    ``keep_ratio``, as there.
+    """
+
+    def __init__(self, scale=None, scale_factor=None, **kwargs):
+        # config files and JSON hold lists where mmcv wants tuples
+        super().__init__(_as_tuple(scale), _as_tuple(scale_factor), **kwargs)
+
+    def transform(self, results: dict) -> dict:
+        results = super().transform(results)
+        if self.keep_ratio:
+            results['scale_factor'] = (1.0, 1.0)
+        return results
+
+
+def _as_tuple(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
+@TRANSFORMS.register_module()
+class MultiImgRandomResize(RandomResize):
+    """Draws a scale, then resizes both dates to it; arguments of mmcv's ``RandomResize``."""
+
+    def __init__(self, scale, ratio_range=None, resize_type='rs_mm.MultiImgResize',
+                 **resize_kwargs):
+        if isinstance(scale, list) and all(isinstance(s, int) for s in scale):
+            scale = tuple(scale)
+        super().__init__(scale, ratio_range, resize_type, **resize_kwargs)
+
+
+@TRANSFORMS.register_module()
+class MultiImgResizeShortestEdge(BaseTransform):
+    """Resizes the short edge to ``scale``, unless the long edge would exceed ``max_size``.
+
+    The original reads the shape of the list of images and always fails; this one works.
+
+    Args:
+        scale (int | tuple[int, int]): length of the short edge; of a tuple, the smaller entry.
+        max_size (int): largest length of the long edge.
+    """
+
+    def __init__(self, scale, max_size):
+        self.scale = min(scale) if isinstance(scale, (tuple, list)) else scale
+        self.max_size = max_size
+
+    def transform(self, results: dict) -> dict:
+        h, w = results['img'][0].shape[:2]
+        factor = min(self.scale / min(h, w), self.max_size / max(h, w))
+        size = (int(w * factor + 0.5), int(h * factor + 0.5))
+        return MultiImgResize(scale=size, keep_ratio=True)(results)
+
+    def __repr__(self):
+        return f'{type(self).__name__}(scale={self.scale}, max_size={self.max_size})'
+
+
+@TRANSFORMS.register_module()
+class MultiImgResizeToMultiple(EachDate, single.ResizeToMultiple):
+    """Resizes so that both sides are multiples of ``size_divisor`` (mmseg's arguments)."""
+
+    def transform(self, results: dict) -> dict:
+        results = super().transform(results)
+        results['img_shape'] = results['pad_shape'] = results['img'][0].shape
+        return results
+
+
+@TRANSFORMS.register_module()
+class MultiImgRandomFlip(EachDate, single.RandomFlip):
+    """Flips horizontally, vertically or both ways; arguments of mmseg's ``RandomFlip``."""
+
+
+@TRANSFORMS.register_module()
+class MultiImgRandomRotate(EachDate, single.RandomRotate):
+    """Rotates clockwise by a drawn angle; arguments of mmseg's ``RandomRotate``.
+
+    The coin and the angle are both always drawn. As in the original ``img_shape`` keeps the size
+    before an ``auto_bound`` rotation; the preprocessor writes the true one.
+    """
+
+
+@TRANSFORMS.register_module()
+class MultiImgRandomRotFlip(BaseTransform):
+    """Rotates by a small angle, or turns by quarters and flips, or does nothing.
+
+    Draws, in this order: a coin for the rotation and, if it falls, an angle; a second coin, always;
+    where nothing was rotated and it falls, the number of counter-clockwise quarter turns (0 to 3)
+    and the axis that is then always flipped (0: upside down).
+
+    Args:
+        rotate_prob (float): probability of the rotation, in [0, 1].
+        flip_prob (float): probability of turning and flipping, if not rotated.
+        degree (float | tuple[float, float]): range of the angle; a number means plus or minus.
+        pad_val (float): fills the corners of the images.
+        seg_pad_val (int): fills the corners of the labels.
+    """
+
+    def __init__(self, rotate_prob=0.5, flip_prob=0.5, degree=(-20, 20), pad_val=0,
+                 seg_pad_val=255):
+        if not (0 <= rotate_prob <= 1 and 0 <= flip_prob <= 1):
+            raise ConfigError(f'{type(self).__name__}: rotate_prob and flip_prob must lie in '
+                              f'[0, 1], got {rotate_prob} and {flip_prob}.')
+        self.rotate_prob = rotate_prob
+        self.flip_prob = flip_prob
+        self.degree = (-degree, degree) if isinstance(degree, (int, float)) else tuple(degree)
+        self.pad_val = pad_val
+        self.seg_pad_val = seg_pad_val
+
+    def transform(self, results: dict) -> dict:
+        rotate = np.random.random() < self.rotate_prob
+        if rotate:
+            angle = np.random.uniform(min(self.degree), max(self.degree))
+            _apply(results,
+                   lambda image: mmcv.imrotate(image, angle, border_value=self.pad_val),
+                   lambda label: mmcv.imrotate(label, angle, border_value=self.seg_pad_val,
+                                               interpolation='nearest'))
+        if np.random.random() < self.flip_prob and not rotate:
+            turns, axis = np.random.randint(0, 4), np.random.randint(0, 2)
+
+            def turn(array):
+                return np.flip(np.rot90(array, turns), axis=axis).copy()
+
+            _apply(results, turn, turn)
+        return results
+
+    def __repr__(self):
+        return (f'{type(self).__name__}(rotate_prob={self.rotate_prob}, '
+                f'flip_prob={self.flip_prob}, degree={self.degree})')
+
+
+def _apply(results, on_image, on_label):
+    results['img'] = [on_image(image) for image in results['img']]
+    for key in results.get('seg_fields', []):
+        results[key] = on_label(results[key])
+
+
+@TRANSFORMS.register_module()
+class MultiImgRandomCrop(EachDate, single.RandomCrop):
+    """Crops both dates and the labels at one drawn place.
+
+    Args:
+        crop_size (int | tuple[int, int]): (h, w).
+        cat_max_ratio (float): below 1, up to 10 places are tried until at least two classes are
+            present and none has this share or more; the last one drawn is used unchecked.
+        ignore_index (int): label that counts for no class.
+        smaller_images (str): what an image smaller than the crop means: ``keep`` leaves the short
+            side as it is (the original; batches are padded later), ``error`` stops.
+
+    Raises:
+        DataError: the image is smaller than the crop, with ``smaller_images='error'``.
+    """
+
+    def __init__(self, crop_size, cat_max_ratio=1., ignore_index=255, smaller_images='keep'):
+        if smaller_images not in ('keep', 'error'):
+            raise ConfigError(f'{type(self).__name__}: smaller_images must be \'keep\' or '
+                              f'\'error\', got {smaller_images!r}.')
+        super().__init__(_as_tuple(crop_size), cat_max_ratio, ignore_index)
+        self.smaller_images = smaller_images
+
+    def transform(self, results: dict) -> dict:
+        h, w = results['img'][0].shape[:2]
+        if self.smaller_images == 'error' and (h < self.crop_size[0] or w < self.crop_size[1]):
+            raise DataError(
+                f'crop_size {self.crop_size} is larger than the image {h} x {w} of '
+                f'{results.get("img_path", ["the pair"])[0]}; set a smaller crop_size, or put '
+                'MultiImgPad or MultiImgResize before the crop.')
+        results = super().transform(results)
+        results['img_shape'] = results['img'][0].shape
+        return results
+
+
+@TRANSFORMS.register_module()
+class MultiImgPad(EachDate, Pad):
+    """Pads at the right and bottom; arguments of mmcv's ``Pad`` (``size`` is (w, h)).
+
+    The original fails with ``size_divisor`` alone; here both dates are padded to the multiple.
+    """
+
+    def __init__(self, size=None, **kwargs):
+        super().__init__(_as_tuple(size), **kwargs)
+
+    def _pad_seg(self, results):
+        for key in results.get('seg_fields', []):
+            results[key] = mmcv.impad(results[key], shape=results['pad_shape'][:2],
+                                      pad_val=self.pad_val.get('seg', 255),
+                                      padding_mode=self.padding_mode)
+
+
+@TRANSFORMS.register_module()
+class MultiImgRandomCutOut(EachDate, single.RandomCutOut):
+    """Fills drawn rectangles, the same in both dates; arguments of mmseg's ``RandomCutOut``."""
+
+
+@TRANSFORMS.register_module()
+class MultiImgExchangeTime(BaseTransform):
+    """Swaps the two dates, and their semantic maps where both exist; the change label stays.
+
+    Args:
+        prob (float): probability of the swap, in [0, 1].
+    """
+
+    def __init__(self, prob=0.5):
+        if not 0 <= prob <= 1:
+            raise ConfigError(f'{type(self).__name__}: prob must lie in [0, 1], got {prob}.')
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        if np.random.random() < self.prob:
+            results['img'] = results['img'][::-1]
+            first, second = 'gt_seg_map_from', 'gt_seg_map_to'
+            if first in results and second in results:
+                results[first], results[second] = results[second], results[first]
+        return results
+
+    def __repr__(self):
+        return f'{type(self).__name__}(prob={self.prob})'

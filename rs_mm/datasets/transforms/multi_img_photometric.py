@@ -1,0 +1,158 @@
+"""Colour and contrast of image pairs: drawn per date, labels untouched."""
+
+import numpy as np
+from mmcv.transforms import BaseTransform, Normalize
+from mmseg.datasets import transforms as single
+
+from rs_mm.errors import ConfigError, DataError
+from rs_mm.registry import TRANSFORMS
+
+from .multi_img_base import EachDate
+
+
+@TRANSFORMS.register_module()
+class MultiImgPhotoMetricDistortion(single.PhotoMetricDistortion):
+    """Brightness, contrast, saturation and hue, each with probability 1/2, per date.
+
+    Draws per date: brightness coin, delta; mode coin; in mode 1 the contrast coin and factor;
+    saturation coin, factor; hue coin, shift; in mode 0 the contrast comes last. Values are clipped
+    and cut to uint8 after every step.
+
+    Args:
+        brightness_delta (int): largest brightness change.
+        contrast_range, saturation_range (tuple[float, float]): ranges of the factors.
+        hue_delta (int): largest shift of the hue (0..179).
+        consistent_contrast_mode (bool): draw the mode coin once, before the dates. As in the
+            original a drawn 0 counts as not drawn and each date draws its own, so that only mode 1
+            is really shared.
+    """
+
+    def __init__(self, brightness_delta=32, contrast_range=(0.5, 1.5),
+                 saturation_range=(0.5, 1.5), hue_delta=18, consistent_contrast_mode=False):
+        super().__init__(brightness_delta, contrast_range, saturation_range, hue_delta)
+        self.consistent_contrast_mode = consistent_contrast_mode
+
+    def transform(self, results: dict) -> dict:
+        mode = np.random.randint(2) if self.consistent_contrast_mode else 0
+        results['img'] = [self._distort(image, mode) for image in results['img']]
+        return results
+
+    def _distort(self, image, mode):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise DataError(f'{type(self).__name__} needs uint8 images of three bands, got '
+                            f'{image.dtype} of shape {image.shape}; leave it out for other bands.')
+        image = self.brightness(image)
+        mode = mode or np.random.randint(2)
+        if mode == 1:
+            image = self.contrast(image)
+        image = self.saturation(image)
+        image = self.hue(image)
+        return image if mode == 1 else self.contrast(image)
+
+
+@TRANSFORMS.register_module()
+class MultiImgNormalize(EachDate, Normalize):
+    """Normalises each date to float32; arguments of mmcv's ``Normalize``.
+
+    Only for pipelines whose preprocessor does not normalise.
+    """
+
+
+@TRANSFORMS.register_module()
+class MultiImgCLAHE(EachDate, single.CLAHE):
+    """Contrast-limited histogram equalisation per band; arguments of mmseg's ``CLAHE``."""
+
+    def __init__(self, clip_limit=40.0, tile_grid_size=(8, 8)):
+        super().__init__(clip_limit, tuple(tile_grid_size))
+
+
+@TRANSFORMS.register_module()
+class MultiImgAdjustGamma(EachDate, single.AdjustGamma):
+    """Gamma correction of 8-bit images; arguments of mmseg's ``AdjustGamma``."""
+
+
+@TRANSFORMS.register_module()
+class MultiImgRerange(EachDate, single.Rerange):
+    """Stretches each date to ``min_value`` .. ``max_value``; a constant image becomes the minimum.
+    """
+
+    def transform(self, results: dict) -> dict:
+        constant = [np.ptp(image) == 0 for image in results['img']]
+        images = results['img']
+        results['img'] = [_with_range(image) if flat else image
+                          for image, flat in zip(images, constant)]
+        results = super().transform(results)
+        for i in np.flatnonzero(constant):
+            results['img'][i] = np.full(images[i].shape, float(self.min_value))
+        return results
+
+
+def _with_range(image):
+    stand_in = np.zeros_like(image)
+    stand_in.flat[0] = 1
+    return stand_in
+
+
+@TRANSFORMS.register_module()
+class MultiImgRGB2Gray(EachDate, single.RGB2Gray):
+    """Weighted mean of the bands, repeated; arguments of mmseg's ``RGB2Gray``."""
+
+    def __init__(self, out_channels=None, weights=(0.299, 0.587, 0.114)):
+        super().__init__(out_channels, tuple(weights))
+
+
+@TRANSFORMS.register_module()
+class MultiImgAlbu(BaseTransform):
+    """Augmentations of the optional package albumentations, with one draw for both dates.
+
+    The dates are stacked along the channels, BGR turned to RGB per date.
+
+    Args:
+        transforms (list[dict]): albumentations by class name (``type``) and arguments; may nest.
+        keymap (dict, optional): our keys to albumentations' (``image``, ``mask``). As in the
+            original the default does not name ``gt_seg_map``, so that geometric albumentations
+            leave the label where it is: give ``dict(img='image', gt_seg_map='mask')`` for them.
+        additional_targets (dict, optional): further targets of ``albumentations.Compose``.
+        update_pad_shape (bool): write the new shape to ``pad_shape``.
+    """
+
+    def __init__(self, transforms, keymap=None, additional_targets=None, update_pad_shape=False):
+        try:
+            import albumentations
+        except ImportError as error:
+            raise ConfigError(f'{type(self).__name__} needs the package albumentations: '
+                              '`pip install albumentations`.') from error
+        self.transforms = transforms
+        self.keymap = dict(keymap or dict(img='image', gt_semantic_seg='mask'))
+        self.update_pad_shape = update_pad_shape
+        self.aug = albumentations.Compose([self._build(albumentations, t) for t in transforms],
+                                          additional_targets=additional_targets)
+
+    def _build(self, package, cfg):
+        cfg = dict(cfg)
+        name = cfg.pop('type')
+        if not hasattr(package, name):
+            raise ConfigError(f'{type(self).__name__}: albumentations has no {name!r}.')
+        if 'transforms' in cfg:
+            cfg['transforms'] = [self._build(package, t) for t in cfg['transforms']]
+        return getattr(package, name)(**cfg)
+
+    def transform(self, results: dict) -> dict:
+        images = results['img']
+        bands = images[0].shape[2]
+        stacked = np.concatenate([image[..., ::-1] for image in images], axis=2)
+        given = {theirs: results[ours] for ours, theirs in self.keymap.items()
+                 if ours in results and ours != 'img'}
+        out = self.aug(image=np.ascontiguousarray(stacked), **given)
+        for ours, theirs in self.keymap.items():
+            if ours in results and ours != 'img':
+                results[ours] = out[theirs]
+        results['img'] = [np.ascontiguousarray(out['image'][..., i * bands:(i + 1) * bands][..., ::-1])
+                          for i in range(len(images))]
+        results['img_shape'] = results['img'][0].shape[:2]
+        if self.update_pad_shape:
+            results['pad_shape'] = results['img'][0].shape
+        return results
+
+    def __repr__(self):
+        return f'{type(self).__name__}(transforms={self.transforms})'

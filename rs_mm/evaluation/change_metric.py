@@ -1,0 +1,83 @@
+"""The scores change detection is reported in, summed over a whole set."""
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger, print_log
+from prettytable import PrettyTable
+
+from rs_mm.errors import DataError
+from rs_mm.registry import METRICS
+
+from .change_scores import change_scores, confusion_matrix, mean_over_classes
+
+# class columns by the name mmseg gives the group
+_GROUPS = dict(mFscore=('Fscore', 'Precision', 'Recall'), mIoU=('IoU', 'Acc'))
+
+
+@METRICS.register_module()
+class ChangeMetric(BaseMetric):
+    """F1, precision, recall, IoU of *changed*, overall accuracy, kappa, and class means.
+
+    Pixels are counted over the whole set before anything is divided. Results are percent, rounded
+    to two decimals, under these keys (for ``save_best`` and in the log):
+
+    - ``F1_changed``, ``Precision_changed``, ``Recall_changed``, ``IoU_changed``: the class the
+      tables quote (every class but the first, under its name);
+    - ``aAcc`` (overall accuracy), ``kappa``;
+    - ``mFscore``, ``mPrecision``, ``mRecall``, ``mIoU``, ``mAcc``: means over classes, NaN left
+      out. A class that occurs neither in the labels nor in the predictions is NaN.
+
+    Args:
+        iou_metrics (list[str]): groups of class means to report, of ``mFscore`` and ``mIoU``.
+        ignore_index (int): label that is left out.
+        beta (float): weight of the recall in the F-score.
+        nan_to_num (float, optional): reported instead of NaN, as a fraction.
+        collect_device, prefix: as in mmengine's ``BaseMetric``.
+
+    Example:
+        >>> val_evaluator = dict(type='ChangeMetric')
+        >>> default_hooks = dict(checkpoint=dict(save_best='F1_changed', rule='greater'))
+    """
+
+    def __init__(self, iou_metrics=('mFscore', 'mIoU'), ignore_index=255, beta=1.0,
+                 nan_to_num=None, collect_device='cpu', prefix=None):
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.iou_metrics = list(iou_metrics)
+        self.ignore_index = ignore_index
+        self.beta = beta
+        self.nan_to_num = nan_to_num
+
+    def process(self, data_batch, data_samples) -> None:
+        """Counts the pixels of each sample: one small matrix per sample is kept."""
+        num_classes = len(self.dataset_meta['classes'])
+        for sample in data_samples:
+            if 'gt_sem_seg' not in sample:
+                raise DataError('a score needs labels: name seg_map_path in data_prefix, or '
+                                'predict without scores by tools/predict_change.py.')
+            prediction = sample['pred_sem_seg']['data'].squeeze(0)
+            label = sample['gt_sem_seg']['data'].squeeze(0).to(prediction.device)
+            self.results.append(
+                confusion_matrix(prediction, label, num_classes, self.ignore_index).numpy())
+
+    def compute_metrics(self, results) -> dict:
+        """Adds up the counts of all samples, scores them and logs a table per class."""
+        scores = change_scores(sum(results), self.beta)
+        if self.nan_to_num is not None:
+            scores = {k: np.nan_to_num(v, nan=self.nan_to_num) for k, v in scores.items()}
+        columns = [c for group in self.iou_metrics for c in _GROUPS[group]]
+        self._log_table(scores, columns)
+        summary = {key: scores[key] for key in ('aAcc', 'kappa')}
+        summary.update({f'm{c}': mean_over_classes(scores[c]) for c in columns})
+        for i, name in enumerate(self.dataset_meta['classes'][1:], start=1):
+            summary.update({f'{short}_{name}': scores[column][i] for short, column in (
+                ('F1', 'Fscore'), ('Precision', 'Precision'), ('Recall', 'Recall'),
+                ('IoU', 'IoU'))})
+        return {key: round(float(value) * 100, 2) for key, value in summary.items()}
+
+    def _log_table(self, scores, columns):
+        table = PrettyTable()
+        table.add_column('Class', list(self.dataset_meta['classes']))
+        for column in columns:
+            table.add_column(column, np.round(scores[column] * 100, 2))
+        print_log('per class results:\n' + table.get_string(),
+                  logger=MMLogger.get_current_instance())

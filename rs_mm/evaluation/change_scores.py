@@ -1,0 +1,70 @@
+"""Scores of a change map, from its confusion matrix: pure tensors and numbers."""
+
+import warnings
+
+import numpy as np
+import torch
+
+from rs_mm.errors import DataError
+
+
+def confusion_matrix(prediction, label, num_classes=2, ignore_index=255) -> torch.Tensor:
+    """Counts pixels by true and predicted class.
+
+    Args:
+        prediction (Tensor): integer classes, any shape.
+        label (Tensor): integer classes of the same shape.
+        num_classes (int): number of classes.
+        ignore_index (int): label of the pixels that are left out.
+
+    Returns:
+        Tensor: (num_classes, num_classes) int64; rows are true classes, columns predicted ones.
+    """
+    if prediction.shape != label.shape:
+        raise DataError(f'prediction {tuple(prediction.shape)} and label {tuple(label.shape)} '
+                        'must have the same size.')
+    valid = label != ignore_index
+    label, prediction = label[valid].long(), prediction[valid].long()
+    if label.numel() and int(label.max()) >= num_classes:
+        raise DataError(f'the label holds the class {int(label.max())}, but there are only '
+                        f'{num_classes} classes and the ignored value {ignore_index}.')
+    counts = torch.bincount(label * num_classes + prediction, minlength=num_classes**2)
+    return counts.view(num_classes, num_classes).cpu()
+
+
+def change_scores(confusion, beta=1.0) -> dict:
+    """Scores per class and over all pixels.
+
+    0 / 0 is NaN. F-score: (1 + beta^2) P R / (beta^2 P + R), hence NaN where the precision or the
+    recall is, as in mmseg's ``IoUMetric``. Kappa: (po - pe) / (1 - pe), Cohen 1960.
+
+    Args:
+        confusion (Tensor): (C, C), rows true, columns predicted.
+        beta (float): weight of the recall in the F-score.
+
+    Returns:
+        dict: arrays of C fractions ``IoU``, ``Acc``, ``Fscore``, ``Precision``, ``Recall``, and the
+        fractions ``aAcc`` (overall accuracy) and ``kappa``.
+    """
+    confusion = np.asarray(confusion, np.float64)
+    hit, labelled, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    total = confusion.sum()
+    with np.errstate(divide='ignore', invalid='ignore'):
+        precision, recall = hit / predicted, hit / labelled
+        accuracy = hit.sum() / total
+        chance = (labelled * predicted).sum() / total**2
+        return dict(
+            aAcc=accuracy,
+            IoU=hit / (labelled + predicted - hit),
+            Acc=recall,
+            Fscore=(1 + beta**2) * precision * recall / (beta**2 * precision + recall),
+            Precision=precision,
+            Recall=recall,
+            kappa=(accuracy - chance) / (1 - chance))
+
+
+def mean_over_classes(values) -> float:
+    """Mean without NaN; NaN where every class is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning)
+        return float(np.nanmean(values))
