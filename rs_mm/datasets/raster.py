@@ -1,57 +1,15 @@
-"""Images beyond 8-bit RGB: TIFF and GeoTIFF with any number of bands and any depth."""
+"""Images beyond 8-bit RGB: choosing bands, stretching values, keeping the georeference."""
 
 from pathlib import Path
 
 import numpy as np
 
-from rs_mm.errors import DataError, MissingFileError
+from rs_mm.errors import DataError
 
 # ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams,
 # GeoAsciiParams: what places a raster on the ground (GeoTIFF 1.1, OGC 19-008r4, section 7)
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 _TIFF_SUFFIXES = ('.tif', '.tiff')
-
-
-def read_raster(path) -> np.ndarray:
-    """Reads an image file with all its bands.
-
-    Args:
-        path (str | Path): a TIFF (any depth, bands interleaved or planar) or any format that
-            Pillow reads.
-
-    Returns:
-        np.ndarray: (H, W, bands), the dtype of the file; RGB order for common image formats.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f'image file {path} does not exist.')
-    try:
-        return _read_tiff(path) if path.suffix.lower() in _TIFF_SUFFIXES else _read_pillow(path)
-    except Exception as error:  # tifffile and Pillow raise many types on damaged files
-        raise DataError(f'{path} is not a readable image ({error}).') from error
-
-
-def _read_tiff(path):
-    import tifffile
-    with tifffile.TiffFile(path) as tif:
-        series = tif.series[0]
-        image, axes = series.asarray(), series.axes
-    if image.ndim == 2:
-        return image[..., None]
-    if image.ndim != 3:
-        raise ValueError(f'expected height, width and bands, found axes {axes}')
-    # bands are the axis that is neither height (Y) nor width (X): first when stored in planes
-    band_axis = next(i for i, axis in enumerate(axes) if axis not in 'YX')
-    return np.ascontiguousarray(np.moveaxis(image, band_axis, -1))
-
-
-def _read_pillow(path):
-    from PIL import Image
-    with Image.open(path) as image:
-        if image.mode in ('1', 'P', 'CMYK', 'YCbCr'):
-            image = image.convert('RGB')
-        array = np.asarray(image)
-    return array[..., None] if array.ndim == 2 else array
 
 
 def select_bands(image, bands, name='image') -> np.ndarray:

@@ -8,7 +8,8 @@ from mmengine import fileio
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import TRANSFORMS
 
-from ..raster import read_raster, select_bands, stretch
+from ..raster import select_bands, stretch
+from .band_images import read_image
 
 
 def _check_same_size(images, paths):
@@ -70,7 +71,8 @@ class MultiImgLoadTiff(BaseTransform):
 
     def __init__(self, bands=None, value_range=None):
         if value_range is not None and not value_range[0] < value_range[1]:
-            raise ConfigError(f'value_range must be (low, high) with low < high, got {value_range}.')
+            raise ConfigError('value_range must be (low, high) with low < high, got '
+                              f'{value_range}.')
         self.bands = bands
         self.value_range = value_range
 
@@ -81,7 +83,7 @@ class MultiImgLoadTiff(BaseTransform):
         return _set_images(results, images)
 
     def _read(self, path):
-        image = select_bands(read_raster(path), self.bands, path)
+        image = select_bands(read_image(path), self.bands, path)
         if self.value_range is not None:
             return stretch(image, *self.value_range)
         return image if image.dtype == np.uint8 else image.astype(np.float32)

@@ -147,8 +147,8 @@ class MultiImgAlbu(BaseTransform):
         for ours, theirs in self.keymap.items():
             if ours in results and ours != 'img':
                 results[ours] = out[theirs]
-        results['img'] = [np.ascontiguousarray(out['image'][..., i * bands:(i + 1) * bands][..., ::-1])
-                          for i in range(len(images))]
+        dates = np.split(out['image'], np.arange(bands, stacked.shape[2], bands), axis=2)
+        results['img'] = [np.ascontiguousarray(date[..., ::-1]) for date in dates]
         results['img_shape'] = results['img'][0].shape[:2]
         if self.update_pad_shape:
             results['pad_shape'] = results['img'][0].shape

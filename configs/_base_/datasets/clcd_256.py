@@ -1,0 +1,21 @@
+# CLCD: {train,val,test}/{time1,time2,label}/*.png
+_base_ = './cd_256.py'
+
+dataset_type = 'CLCD_Dataset'
+data_root = 'data/CLCD'
+
+train_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img_path_from='train/time1', img_path_to='train/time2',
+                     seg_map_path='train/label')))
+val_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img_path_from='val/time1', img_path_to='val/time2',
+                     seg_map_path='val/label')))
+test_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img_path_from='test/time1', img_path_to='test/time2',
+                     seg_map_path='test/label')))

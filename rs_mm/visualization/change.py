@@ -1,0 +1,145 @@
+"""Pictures of a change map: both dates, truth, prediction, and where they disagree."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.visualization import Visualizer
+
+from rs_mm.datasets.raster import stretch
+from rs_mm.evaluation.change_scores import change_scores, confusion_matrix
+from rs_mm.registry import VISUALIZERS
+
+from .sheet import Panel, draw_sheet
+
+# Okabe and Ito's colours, apart for colour-blind readers; white reads as "right" on dark ground
+LEGEND = {'hit (changed, found)': (255, 255, 255), 'false alarm': (213, 94, 0),
+          'miss': (86, 180, 233), 'not evaluated': (120, 100, 120)}
+_OVERLAY = (230, 159, 0)
+
+
+@VISUALIZERS.register_module()
+class ChangeVisualizer(Visualizer):
+    """Draws one sheet per pair.
+
+    With labels and a prediction: date 1, date 2, ground truth, prediction, error map, and F1 and
+    IoU of *changed*. Without labels: date 1, date 2, and the prediction over date 2. Without a
+    prediction (browsing a dataset): date 1, date 2, label.
+
+    Args:
+        bands (tuple[int, int, int], optional): bands of a date shown as red, green, blue. Default:
+            2, 1, 0 (images are loaded as BGR), or the only band.
+        panel_size (int): side of each picture in pixels.
+        ignore_index (int): label that is not evaluated.
+        **kwargs: arguments of mmengine's ``Visualizer``.
+    """
+
+    def __init__(self, name='visualizer', bands=None, panel_size=320, ignore_index=255, **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.bands = bands
+        self.panel_size = panel_size
+        self.ignore_index = ignore_index
+
+    def draw_sample(self, data_sample, inputs) -> np.ndarray:
+        """Draws a pair.
+
+        Args:
+            data_sample (SegDataSample): may hold ``gt_sem_seg`` and ``pred_sem_seg``, (1, H, W).
+            inputs (Tensor): (2 * C, h, w) as loaded: date 1, then date 2.
+
+        Returns:
+            np.ndarray: (H', W', 3) uint8 RGB.
+        """
+        first, second = self._dates(inputs)
+        label, prediction = (_mask(data_sample, key) for key in ('gt_sem_seg', 'pred_sem_seg'))
+        panels, legend = [Panel(first, 'date 1'), Panel(second, 'date 2')], None
+        if label is not None:
+            panels.append(Panel(_paint(label, self.ignore_index), 'ground truth'))
+        if prediction is not None and label is None:
+            share = (prediction > 0).mean()
+            panels.append(Panel(_overlay(second, prediction),
+                                f'prediction over date 2\n{share:.1%} changed'))
+        elif prediction is not None:
+            panels.append(Panel(_paint(prediction), 'prediction'))
+            panels.append(Panel(_errors(second, label, prediction, self.ignore_index),
+                                _caption(label, prediction, self.ignore_index)))
+            legend = LEGEND if (label == self.ignore_index).any() else dict(
+                list(LEGEND.items())[:3])
+        return draw_sheet([panels], title=self.sample_name(data_sample), legend=legend,
+                          panel_size=self.panel_size)
+
+    def sample_name(self, data_sample) -> str:
+        """Stem of date 1's file; with its folders if the sample's path has none to tell apart."""
+        paths = data_sample.metainfo.get('img_path') or ['pair']
+        return Path(str(paths[0])).stem
+
+    def raw_mask(self, data_sample) -> np.ndarray:
+        """The prediction as (H, W) uint8: 0 unchanged, 255 changed; more classes keep their index.
+        """
+        mask = _mask(data_sample, 'pred_sem_seg').astype(np.uint8)
+        return mask * 255 if mask.max() <= 1 else mask
+
+    def _dates(self, inputs):
+        planes = inputs.detach().cpu().numpy()
+        count = planes.shape[0] // 2
+        bands = self.bands or ((2, 1, 0) if count >= 3 else (0, 0, 0))
+        return [_displayable(planes[i * count:(i + 1) * count][list(bands)].transpose(1, 2, 0))
+                for i in (0, 1)]
+
+
+def _displayable(image):
+    if image.dtype == np.uint8:
+        return np.ascontiguousarray(image)
+    low, high = np.percentile(image, (2, 98), axis=(0, 1))
+    return stretch(image, low, high)
+
+
+def _mask(sample, key):
+    return sample.get(key).data[0].detach().cpu().numpy() if key in sample else None
+
+
+def _paint(mask, ignore_index=None):
+    image = np.where(mask[..., None] > 0, 255, 0).astype(np.uint8).repeat(3, axis=2)
+    if ignore_index is not None:
+        image[mask == ignore_index] = LEGEND['not evaluated']
+    return image
+
+
+def _fit(image, shape):
+    """The image at the size of a mask: they differ where the pipeline resized the pair."""
+    return image if image.shape[:2] == shape else cv2.resize(image, shape[::-1])
+
+
+def _overlay(image, prediction):
+    image = _fit(image, prediction.shape).copy()
+    changed = prediction > 0
+    image[changed] = (0.5 * image[changed] + 0.5 * np.array(_OVERLAY)).astype(np.uint8)
+    outlines, _ = cv2.findContours(changed.astype(np.uint8), cv2.RETR_LIST,
+                                   cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(image, outlines, -1, _OVERLAY, max(1, max(image.shape) // 400))
+    return image
+
+
+def _errors(image, label, prediction, ignore_index):
+    """Hits, false alarms and misses on a dimmed grey image."""
+    grey = cv2.cvtColor(_fit(image, label.shape), cv2.COLOR_RGB2GRAY)
+    canvas = (grey[..., None] * 0.45).astype(np.uint8).repeat(3, axis=2)
+    true, found = label > 0, prediction > 0
+    hit, alarm, miss, ignored = LEGEND.values()
+    canvas[true & found] = hit
+    canvas[~true & found] = alarm
+    canvas[true & ~found] = miss
+    canvas[label == ignore_index] = ignored
+    return canvas
+
+
+def _caption(label, prediction, ignore_index):
+    import torch
+    counts = confusion_matrix(torch.from_numpy(prediction), torch.from_numpy(label),
+                              max(2, int(prediction.max()) + 1), ignore_index)
+    scores = change_scores(counts)
+    if not counts[1:].sum():
+        alarms = int(counts[0, 1:].sum())
+        return f'errors\nnothing changed here; {alarms} px false alarms'
+    f1, iou = (np.nan_to_num(scores[key][1]) for key in ('Fscore', 'IoU'))
+    return f'errors\nF1 {f1:.1%}, IoU {iou:.1%}'

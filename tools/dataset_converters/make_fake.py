@@ -1,0 +1,55 @@
+"""Writes a small fake data set in the layout of a real one.
+
+    python tools/dataset_converters/make_fake.py levir_cd data/LEVIR-CD --set n_train=64 size=256
+"""
+
+import argparse
+import importlib
+
+# name on the command line -> module under rs_mm.datasets.fake, function
+GENERATORS = {
+    'clcd': ('change', 'make_clcd'),
+    'dsifn': ('change', 'make_dsifn'),
+    'levir_cd': ('change', 'make_levir_cd'),
+    's2looking': ('change', 'make_s2looking'),
+    'svcd': ('change', 'make_svcd'),
+    'whu_cd': ('change', 'make_whu_cd'),
+}
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Write a small fake data set')
+    parser.add_argument('name', choices=sorted(GENERATORS), help='layout to write')
+    parser.add_argument('out', help='folder to write into')
+    parser.add_argument('--set', nargs='+', default=[], metavar='KEY=INT', dest='options',
+                        help='arguments of the generator, e.g. n_train=64 size=256 seed=1')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    from rs_mm.apis.cli import run_cli
+    run_cli(lambda: make(args.name, args.out, args.options))
+
+
+def make(name, out, options):
+    """Calls the generator ``name`` with ``KEY=INT`` options."""
+    import inspect
+
+    from rs_mm.errors import ConfigError
+    module, function = GENERATORS[name]
+    generator = getattr(importlib.import_module(f'rs_mm.datasets.fake.{module}'), function)
+    known = [key for key in inspect.signature(generator).parameters if key != 'root']
+    arguments = {}
+    for option in options:
+        key, _, value = option.partition('=')
+        if key not in known or not value.lstrip('-').isdigit():
+            raise ConfigError(f'--set {option}: expected KEY=INT with KEY one of '
+                              f'{", ".join(known)}.')
+        arguments[key] = int(value)
+    generator(out, **arguments)
+    print(f'wrote {name} to {out}')
+
+
+if __name__ == '__main__':
+    main()
