@@ -1,0 +1,1 @@
+"""Python entry points for people who do not write configs."""

@@ -1,6 +1,8 @@
 """Hooks."""
 
+from .checkpoint import CheckpointHook
+from .numeric_guard import NumericGuardHook
 from .reproducible import ReproducibleHook
 from .visualization import SampleVisualizationHook
 
-__all__ = ['ReproducibleHook', 'SampleVisualizationHook']
+__all__ = ['CheckpointHook', 'NumericGuardHook', 'ReproducibleHook', 'SampleVisualizationHook']

@@ -1,0 +1,93 @@
+"""Stops a training whose loss or gradient is no longer a number, and says where it began."""
+
+from collections import deque
+
+import torch
+from mmengine.hooks import Hook
+
+from rs_mm.errors import DataError
+from rs_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class NumericGuardHook(Hook):
+    """Watches loss terms and gradients for NaN and infinity.
+
+    The flags stay on the model's device and are read only every ``interval`` iterations, and
+    before a checkpoint is written, so that a GPU is not made to wait in each step; no checkpoint is
+    ever written after the first bad iteration. With float16 scaling an overflow that the scaler
+    skips is not an error, since the optimizer does not step then.
+
+    Args:
+        interval (int): iterations between two looks at the flags. Default: 10.
+
+    Raises:
+        DataError: with the first bad iteration, the rank, the loss terms and the files of its
+            batch.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, interval=10):
+        self.interval = interval
+
+    def before_train(self, runner):
+        self._recent = deque(maxlen=self.interval + 1)
+        self._gradient = None
+        optimizers = getattr(runner.optim_wrapper, 'optim_wrappers', {'': runner.optim_wrapper})
+        for wrapper in optimizers.values():
+            wrapper.optimizer.register_step_pre_hook(self._watch_gradients)
+
+    def _watch_gradients(self, optimizer, args, kwargs):
+        gradients = [p.grad for group in optimizer.param_groups for p in group['params']
+                     if p.grad is not None and not p.grad.is_sparse]
+        if gradients:
+            # the norm of a tensor is finite only if all of it is
+            self._gradient = torch.stack([n.float() for n in torch._foreach_norm(gradients)]).sum()
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        terms = {name: value.detach() for name, value in (outputs or {}).items()
+                 if isinstance(value, torch.Tensor)}
+        self._recent.append((runner.iter + 1, terms, self._gradient, batch_names(data_batch)))
+        self._gradient = None
+        if self.every_n_train_iters(runner, self.interval):
+            self._look(runner)
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        self._look(runner)
+
+    def after_train(self, runner):
+        self._look(runner)
+
+    def _look(self, runner):
+        recent, self._recent = self._recent, deque(maxlen=self.interval + 1)
+        for iteration, terms, gradient, names in recent:
+            values = {name: float(value) for name, value in terms.items() if value.numel() == 1}
+            bad = [name for name, value in values.items() if not _finite(value)]
+            if gradient is not None and not _finite(float(gradient)):
+                bad.append('the gradient')
+            if bad:
+                listed = ', '.join(f'{name} {value:.4g}' for name, value in values.items())
+                raise DataError(
+                    f'{" and ".join(bad)} stopped being a finite number at iteration {iteration} '
+                    f'on rank {runner.rank} (losses: {listed}; batch: '
+                    f'{", ".join(names) or "unnamed"}). The last checkpoint is from before. Look '
+                    'at these files with tools/analysis_tools/check_dataset.py, or lower the '
+                    'learning rate.')
+
+
+def _finite(value):
+    return value - value == 0
+
+
+def batch_names(data_batch) -> list[str]:
+    """The files of a batch, as far as its data samples know them."""
+    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+    names = []
+    for sample in samples if isinstance(samples, (list, tuple)) else ():
+        for key in ('img_path', 'query_name', 'name', 'img_id'):
+            value = getattr(sample, key, None)
+            if value is not None:
+                names += map(str, value) if isinstance(value, (list, tuple)) else [str(value)]
+                break
+    return names

@@ -1,0 +1,68 @@
+import errno
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.fileio import put_text
+from mmengine.hooks import Hook
+
+from rs_mm.apis.config import build_runner
+from rs_mm.errors import DataError
+from rs_mm.registry import HOOKS
+from tests.toy import toy_config
+
+
+@HOOKS.register_module()
+class PoisonHook(Hook):
+    """Spoils a weight before an iteration, as a diverging run would."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter + 1 == self.at:
+            runner.model.net[0].weight.data[0, 0] = float('nan')
+
+
+def test_numeric_guard_names_the_iteration_and_keeps_the_checkpoint(tmp_path):
+    config = toy_config(tmp_path, iters=9, custom_hooks=[
+        dict(type='PoisonHook', at=5), dict(type='NumericGuardHook', interval=4)])
+    with pytest.raises(DataError, match='loss and the gradient .* iteration 5 on rank 0'):
+        build_runner(Config(config)).train()
+    assert (tmp_path / 'iter_3.pth').exists() and not (tmp_path / 'iter_6.pth').exists()
+    weights = torch.load(tmp_path / 'iter_3.pth', weights_only=True)['state_dict']
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_numeric_guard_lets_a_good_run_pass(tmp_path):
+    build_runner(Config(toy_config(tmp_path, iters=9, custom_hooks=[
+        dict(type='NumericGuardHook', interval=4)]))).train()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    config = toy_config(tmp_path, iters=3)
+    config['default_hooks']['checkpoint']['max_keep_ckpts'] = 1
+    build_runner(Config(config)).train()
+    config['train_cfg']['max_iters'] = 6
+    config.update(resume=True, experiment_name='again')
+    runner = build_runner(Config(config))
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('os.fsync', full)
+    with pytest.raises(OSError, match='No space'):
+        runner.train()
+    monkeypatch.undo()
+    names = sorted(path.name for path in tmp_path.glob('*iter*'))
+    assert names == ['iter_3.pth']
+    assert torch.load(tmp_path / 'iter_3.pth', weights_only=True)['meta']['iter'] == 3
+    # with room again, the run goes on and the outdated file goes
+    config['experiment_name'] = 'third'
+    build_runner(Config(config)).train()
+    assert sorted(path.name for path in tmp_path.glob('*iter*')) == ['iter_6.pth']
+
+
+def test_text_files_still_go_through_the_backend(tmp_path):
+    put_text('words', str(tmp_path / 'a' / 'b.txt'))
+    assert (tmp_path / 'a' / 'b.txt').read_text() == 'words'
