@@ -7,6 +7,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4000, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    throughput=dict(type='ThroughputHook'),
     numeric_guard=dict(type='NumericGuardHook', interval=10),
     # each system's base config names its own; `tools/test.py --show-dir` switches it on
     visualization=dict(type='SampleVisualizationHook'),

@@ -1,3 +1,3 @@
 """How training runs: samplers, loops, hooks; importing this package registers all of them."""
 
-from . import hooks, loops, samplers, wrappers  # noqa: F401
+from . import hooks, label_samplers, loops, samplers, wrappers  # noqa: F401

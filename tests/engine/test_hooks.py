@@ -66,3 +66,15 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
 def test_text_files_still_go_through_the_backend(tmp_path):
     put_text('words', str(tmp_path / 'a' / 'b.txt'))
     assert (tmp_path / 'a' / 'b.txt').read_text() == 'words'
+
+
+def test_throughput_is_logged(tmp_path):
+    config = toy_config(tmp_path, iters=4)
+    config['default_hooks'].update(timer=dict(type='IterTimerHook'),
+                                   throughput=dict(type='ThroughputHook'))
+    runner = build_runner(Config(config))
+    runner.train()
+    hub = runner.message_hub
+    seconds = hub.get_scalar('train/time').current()
+    assert hub.get_scalar('train/samples_per_second').current() == pytest.approx(3 / seconds)
+    assert 0 <= hub.get_scalar('train/data_wait').current() <= 1

@@ -64,3 +64,45 @@ def test_seed_survives_pickling():
 def test_empty_dataset_is_an_error():
     with pytest.raises(DataError, match='is empty'):
         samplers.InfiniteSampler([], seed=0)
+
+
+class Labelled:
+    """Ten samples: class 0 everywhere but in the last, class 1 in two, class 2 in the last."""
+
+    def __len__(self):
+        return 10
+
+    def get_data_info(self, i):
+        return dict(gt_label=[int(i < 9), int(i in (2, 5)), int(i == 9)])
+
+
+def test_class_balanced_draws_each_class_equally():
+    stream = iter(samplers_of('ClassBalancedSampler')(Labelled(), seed=0))
+    drawn = [int(next(stream)) for _ in range(3000)]
+    assert 0.3 < sum(i == 9 for i in drawn) / 3000 < 0.37
+    assert sum(i in (2, 5) for i in drawn) / 3000 > 0.33
+
+
+def test_every_pair_shares_a_label():
+    stream = iter(samplers_of('PairSampler')(Labelled(), seed=0))
+    drawn = [int(next(stream)) for _ in range(400)]
+    for anchor, partner in zip(drawn[::2], drawn[1::2]):
+        assert (anchor == partner) == (anchor == 9)
+        labels = [Labelled().get_data_info(i)['gt_label'] for i in (anchor, partner)]
+        assert any(a and b for a, b in zip(*labels))
+    assert sorted(drawn[:20:2]) == list(range(10))
+
+
+def test_label_samplers_need_labels():
+    class Unlabelled(Labelled):
+
+        def get_data_info(self, i):
+            return {}
+
+    with pytest.raises(DataError, match='needs samples with a multi-hot `gt_label`'):
+        samplers_of('PairSampler')(Unlabelled(), seed=0)
+
+
+def samplers_of(name):
+    from rs_mm.registry import DATA_SAMPLERS
+    return DATA_SAMPLERS.get(name)

@@ -1,0 +1,33 @@
+"""How fast a training runs, and how much of it is spent waiting for data."""
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+
+from rs_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ThroughputHook(Hook):
+    """Adds to the log, and so to TensorBoard, what decides how long a training takes.
+
+    - ``samples_per_second`` of all processes together (episodes, for few-shot segmentation);
+    - ``data_wait``: the share of an iteration spent waiting for the loader. Much above 0.1 means
+      that more workers or a cheaper pipeline help, and a faster GPU does not;
+    - ``peak_memory_mib`` allocated on this process's GPU so far, where there is one.
+
+    It reads the times of mmengine's ``IterTimerHook``, so it must come after that one.
+    """
+
+    priority = 'BELOW_NORMAL'
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        hub = runner.message_hub
+        seconds = hub.get_scalar('train/time').current()
+        if seconds <= 0:
+            return
+        samples = runner.train_dataloader.batch_sampler.batch_size * get_world_size()
+        hub.update_scalar('train/samples_per_second', samples / seconds)
+        hub.update_scalar('train/data_wait', hub.get_scalar('train/data_time').current() / seconds)
+        if torch.cuda.is_available():
+            hub.update_scalar('train/peak_memory_mib', torch.cuda.max_memory_allocated() / 2**20)
