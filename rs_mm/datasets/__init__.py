@@ -3,6 +3,7 @@
 import mmseg.datasets  # noqa: F401  the transforms reused under the scope `mmseg`
 
 from . import transforms  # noqa: F401
+from .bigearthnet import BigEarthNetDataset
 from .change_detection import (
     ChangeDetectionDataset,
     CLCD_Dataset,
@@ -16,6 +17,7 @@ from .multilabel import MultiLabelDataset
 from .patterncom import PatternCom
 
 __all__ = [
+    'BigEarthNetDataset',
     'CLCD_Dataset',
     'ChangeDetectionDataset',
     'DSIFN_Dataset',

@@ -8,11 +8,17 @@ import importlib
 
 # name on the command line -> module under rs_mm.datasets.fake, function
 GENERATORS = {
+    'aid': ('multilabel', 'make_aid'),
+    'bigearthnet_v1': ('bigearthnet', 'make_bigearthnet_v1'),
+    'bigearthnet_v2': ('bigearthnet', 'make_bigearthnet_v2'),
     'clcd': ('change', 'make_clcd'),
+    'dfc15': ('multilabel', 'make_dfc15'),
     'dsifn': ('change', 'make_dsifn'),
     'levir_cd': ('change', 'make_levir_cd'),
     's2looking': ('change', 'make_s2looking'),
     'svcd': ('change', 'make_svcd'),
+    'ucm': ('multilabel', 'make_ucm'),
+    'whdld': ('multilabel', 'make_whdld'),
     'whu_cd': ('change', 'make_whu_cd'),
 }
 

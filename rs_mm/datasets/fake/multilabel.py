@@ -8,6 +8,7 @@ ones.
 from __future__ import annotations
 
 import colorsys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -59,6 +60,12 @@ def make_multilabel(root, dataset: str = 'ucm', images: int = 210, size: int = 6
             folder.mkdir(parents=True, exist_ok=True)
             _write(folder / f'{names[row]}{_SUFFIX[dataset]}', draw_labels(labels[row], size, rng))
     return splits
+
+
+make_ucm = partial(make_multilabel, dataset='ucm')
+make_aid = partial(make_multilabel, dataset='aid')
+make_whdld = partial(make_multilabel, dataset='whdld')
+make_dfc15 = partial(make_multilabel, dataset='dfc15')
 
 
 def draw_labels(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

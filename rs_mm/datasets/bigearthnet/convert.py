@@ -1,0 +1,161 @@
+"""Converts BigEarthNet folders to an LMDB, resumably; no faulty patch stops it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from rs_mm.errors import RSMMError
+
+from .bands import GROUPS, SIZES
+from .labels import NOMENCLATURES
+from .records import VERSION, pack_record
+from .store import FORMAT, PatchReader, PatchWriter, close_reader
+
+Problem = tuple[str, str]
+
+# what a worker process works on, set once when it starts
+_STATE = {}
+
+
+def convert(source, out: str, splits: Mapping[str, Sequence[str]] | None = None,
+            exclude: Iterable[str] = (), workers: int = 4, batch_size: int = 256,
+            verify: bool = False) -> dict:
+    """Writes every patch of a source into an LMDB, and goes on where a killed run stopped.
+
+    A patch that cannot be read (missing or truncated band, unknown label, …) is left out, and
+    listed in the manifest; running again tries it again.
+
+    Args:
+        source: what :func:`rs_mm.datasets.bigearthnet.folders.open_source` returns.
+        out (str): folder to write: ``data.mdb``, ``manifest.json`` and ``splits/*.csv``.
+        splits (Mapping, optional): patch names by split. Default: the source's own, and without
+            those all of its patches.
+        exclude (Iterable[str]): names to leave out (seasonal snow, cloud, shadow).
+        workers (int): processes that read; 0 reads in this process.
+        batch_size (int): patches per transaction, the most that a kill can lose.
+        verify (bool): afterwards compare every record with its source, byte for byte.
+
+    Returns:
+        dict: the manifest. Its ``problems`` are pairs of patch name and what is wrong.
+    """
+    listed, excluded = splits or source.splits(), set(exclude)
+    names = sorted({name for split in listed.values() for name in split} or source.names())
+    wanted = [name for name in names if name not in excluded]
+    splits = {split: [name for name in listed[split] if name not in excluded] for split in listed}
+    with PatchWriter(out) as writer:
+        present = writer.present()
+        todo = [name for name in wanted if name not in present]
+        problems = _write(writer, source, todo, workers, batch_size)
+        writer.set_complete(True)
+    if verify:
+        failed = {name for name, _ in problems}
+        stored = [name for name in wanted if name not in failed]
+        problems += [found for found in _run(_check_one, source, out, stored, workers, 'verify')
+                     if found]
+    manifest = _describe(source, out, splits, problems)
+    manifest['excluded'] = len(names) - len(wanted)
+    manifest['verified'] = bool(verify)
+    _replace(Path(out) / 'manifest.json', json.dumps(manifest, indent=1))
+    close_reader(out)
+    return manifest
+
+
+def _write(writer, source, todo, workers, batch_size) -> list[Problem]:
+    problems, results = [], _run(_read_one, source, None, todo, workers, 'convert')
+    while batch := list(islice(results, batch_size)):
+        writer.put((name, value) for name, value in batch if isinstance(value, bytes))
+        problems += [(name, value) for name, value in batch if isinstance(value, str)]
+    return problems
+
+
+def _run(function, source, out, names, workers, title) -> Iterator:
+    """Yields ``function(name)`` for every name, in order, computed by ``workers`` processes."""
+    _STATE.update(source=source, reader=PatchReader(out) if out else None)
+    progress = dict(total=len(names), desc=title, unit='patch', smoothing=0.05)
+    if workers == 0 or len(names) < 2:
+        yield from tqdm(map(function, names), **progress)
+        return
+    if out:
+        close_reader(out)
+    initial = (source, out, os.getpid())
+    with multiprocessing.Pool(min(workers, len(names)), _start_worker, initial) as pool:
+        yield from tqdm(pool.imap(function, names, chunksize=16), **progress)
+
+
+def _start_worker(source, out, parent):
+    _STATE.update(source=source, reader=PatchReader(out) if out else None)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent):
+    # a parent that was killed cannot end its workers, and they would wait forever
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _read_one(name: str) -> tuple[str, bytes | str]:
+    """A packed record, or what is wrong with the patch."""
+    try:
+        return name, pack_record(_STATE['source'].read(name))
+    except (RSMMError, OSError) as error:
+        return name, str(error)
+
+
+def _check_one(name: str) -> Problem | None:
+    try:
+        stored = _STATE['reader'].read(name, check=True)
+        expected = _STATE['source'].read(name)
+    except (RSMMError, OSError) as error:
+        return name, str(error)
+    if list(stored) == list(expected) and all(
+            stored[key].dtype == expected[key].dtype and np.array_equal(stored[key], expected[key])
+            for key in expected):
+        return None
+    return name, 'the stored record differs from its source; remove the LMDB and convert again'
+
+
+def _describe(source, out, splits, problems) -> dict:
+    """Counts and checksums of what the LMDB holds; writes the lists of its splits."""
+    reader = PatchReader(out)
+    names, digest = reader.names(), hashlib.sha256()
+    counts = {classes: np.zeros(classes, np.int64) for classes in NOMENCLATURES}
+    for name in names:
+        record = reader.read(name)
+        for classes, total in counts.items():
+            total += record.get(f'label{classes}', 0)
+        digest.update(name.encode() + struct.pack('<I', reader.checksum(name)))
+    held = set(names)
+    return dict(
+        format=FORMAT, version=VERSION, source_layout=source.layout, patches=len(names),
+        records_sha256=digest.hexdigest(), bands=GROUPS, sizes=SIZES,
+        splits={split: _write_split(out, split, [name for name in listed if name in held])
+                for split, listed in splits.items()},
+        label_counts={str(classes): dict(zip(NOMENCLATURES[classes], total.tolist()))
+                      for classes, total in counts.items() if total.any()},
+        problems=[list(problem) for problem in problems])
+
+
+def _write_split(out, split, names) -> dict:
+    path = Path(out) / 'splits' / f'{split}.csv'
+    path.parent.mkdir(exist_ok=True)
+    _replace(path, ''.join(f'{name}\n' for name in names))
+    return dict(patches=len(names), names_sha1=hashlib.sha1('\n'.join(names).encode()).hexdigest())
+
+
+def _replace(path, text):
+    temporary = path.with_suffix(path.suffix + '.tmp')
+    temporary.write_text(text, encoding='utf-8')
+    temporary.replace(path)

@@ -1,0 +1,136 @@
+"""BigEarthNet from the LMDB that ``bigearthnet_to_lmdb.py`` writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import BaseDataset
+
+from rs_mm.errors import ConfigError, DataError
+from rs_mm.registry import DATASETS, TRANSFORMS
+
+from ..label_tables import read_names
+from ..multilabel import build_pipeline
+from ..seeding import SeededSampleMixin
+from .bands import GROUPS, SELECTIONS, STATISTICS, select_bands
+from .labels import NOMENCLATURES
+from .store import PatchReader
+
+
+@DATASETS.register_module()
+class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
+    """Sentinel-2 patches of 120 x 120 pixels with multi-hot land-cover labels.
+
+    The LMDB is opened by each process at its first sample, so any number of workers, started in
+    any way, may read it.
+
+    Every sample has ``name``, ``sample_idx``, ``img_path`` (LMDB and name) and ``reader``, from
+    which :class:`LoadBigEarthNetPatch` takes bands and labels.
+
+    Args:
+        lmdb_path (str): folder of the LMDB, relative to ``data_root``.
+        ann_file (str): list of patch names, one per row, relative to ``data_root``. Default:
+            every patch of the LMDB.
+        num_classes (int): 19 or 43 (v1 only). An image whose 43 classes are all dropped keeps an
+            all-zero vector of 19. Default: 19.
+        exclude (Sequence[str]): lists of patches to leave out (seasonal snow, cloud, shadow),
+            relative to ``data_root``.
+        data_root (str): root of the set. Other arguments as in mmengine's ``BaseDataset``.
+
+    Raises:
+        MissingFileError: no LMDB, or no such list.
+        DataError: a damaged, truncated or foreign LMDB; names that it does not hold.
+    """
+
+    METAINFO = dict(task_name='multi_label_retrieval')
+
+    def __init__(self, lmdb_path: str = '', ann_file: str = '', num_classes: int = 19,
+                 exclude: Sequence[str] = (), data_root: str = '', metainfo=None, pipeline=(),
+                 **kwargs):
+        if num_classes not in NOMENCLATURES:
+            raise ConfigError(f'BigEarthNetDataset: num_classes={num_classes}; there are 19 and '
+                              '43 classes.')
+        self.num_classes, self.exclude = num_classes, list(exclude)
+        self.reader = PatchReader(os.path.join(data_root, lmdb_path))
+        metainfo = dict(classes=NOMENCLATURES[num_classes]) | dict(metainfo or {})
+        super().__init__(ann_file=ann_file, data_root=data_root, metainfo=metainfo,
+                         pipeline=build_pipeline(pipeline), **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Returns one dict per patch, with ``name`` and ``img_path``."""
+        names = read_names(self.ann_file) if self.ann_file else self.reader.names()
+        if self.ann_file and (missing := self.reader.missing(names)):
+            raise DataError(f'{self.ann_file}: {len(missing)} of {len(names)} patches are not in '
+                            f'{self.reader.path}, the first is {missing[0]!r}; convert them, or '
+                            'use the list that the conversion wrote (splits/*.csv).')
+        excluded = {name for path in self.exclude
+                    for name in read_names(os.path.join(self.data_root, path))}
+        return [dict(name=name, img_path=f'{self.reader.path}:{name}')
+                for name in names if name not in excluded]
+
+    def get_data_info(self, idx: int) -> dict:
+        """Adds the reader, which is shared by all samples, and the wanted nomenclature."""
+        return super().get_data_info(idx) | dict(reader=self.reader, num_classes=self.num_classes)
+
+    def names(self) -> list[str]:
+        """Returns the names of all samples in order."""
+        return [self.get_data_info(i)['name'] for i in range(len(self))]
+
+    def labels(self) -> np.ndarray:
+        """Returns the multi-hot labels of all samples, (N, L) float32; reads no pixels."""
+        return np.stack([read_label(self.reader.read(name), name, self.num_classes)
+                         for name in self.names()])
+
+
+def read_label(record: dict[str, np.ndarray], name: str, num_classes: int) -> np.ndarray:
+    """Multi-hot labels (num_classes,) float32 of a record."""
+    if f'label{num_classes}' not in record:
+        raise DataError(f'patch {name} has no labels of {num_classes} classes: BigEarthNet v2 is '
+                        'published with 19; set num_classes=19.')
+    return record[f'label{num_classes}'].astype(np.float32)
+
+
+@TRANSFORMS.register_module()
+class LoadBigEarthNetPatch(BaseTransform):
+    """Reads bands and labels of a patch of :class:`BigEarthNetDataset`.
+
+    Adds ``img`` ((120, 120, C) float32, digital numbers; coarse bands are enlarged, see
+    :func:`~rs_mm.datasets.bigearthnet.bands.upsample`), ``band_names`` and ``gt_label``.
+
+    Args:
+        bands (str | Sequence[str]): ``'rgb'`` (B04, B03, B02), ``'10'`` (10 m, then 20 m bands),
+            ``'12'`` (60 m too), or band names. Default: ``'rgb'``.
+    """
+
+    def __init__(self, bands: str | Sequence[str] = 'rgb'):
+        names = SELECTIONS.get(bands, (bands,)) if isinstance(bands, str) else tuple(bands)
+        if unknown := set(names) - set(sum(GROUPS.values(), ())):
+            raise ConfigError(f'LoadBigEarthNetPatch: unknown bands {sorted(unknown)}; choose '
+                              f'{", ".join(map(repr, SELECTIONS))} or of {sorted(STATISTICS)}.')
+        self.bands = names
+
+    def transform(self, results: dict) -> dict:
+        reader, num_classes = results.pop('reader'), results.pop('num_classes')
+        record = reader.read(results['name'])
+        # a view: the bands stay contiguous in memory
+        results['img'] = select_bands(record, self.bands).transpose(1, 2, 0)
+        results['ori_shape'] = results['img_shape'] = results['img'].shape[:2]
+        results['band_names'] = self.bands
+        results['gt_label'] = read_label(record, results['name'], num_classes)
+        return results
+
+
+@TRANSFORMS.register_module()
+class NormalizeBigEarthNet(BaseTransform):
+    """Subtracts the published mean of each band and divides by its standard deviation.
+
+    Required keys: ``img`` (H, W, C) and ``band_names``.
+    """
+
+    def transform(self, results: dict) -> dict:
+        mean, std = np.float32([STATISTICS[band] for band in results['band_names']]).T
+        results['img'] = (results['img'] - mean) / std
+        return results

@@ -1,0 +1,190 @@
+"""Reads the two published folder layouts of BigEarthNet, and the original OML database.
+
+- v1: ``ROOT/PATCH/PATCH_B01.tif … PATCH_B12.tif`` and ``PATCH_labels_metadata.json`` (43 classes).
+- v2: ``ROOT/BigEarthNet-S2/TILE/PATCH/PATCH_B01.tif …`` and parquet tables with ``patch_id``,
+  ``labels`` (19 classes) and ``split``.
+
+A source offers ``names()``, ``splits()`` and ``read(name)``, the arrays of one record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from rs_mm.errors import ConfigError, DataError, MissingFileError
+
+from ..transforms.band_images import read_image
+from . import legacy
+from .bands import GROUPS, SIZES
+from .labels import encode, to_19
+from .store import open_readonly
+
+_V2_SPLITS = dict(train='train', validation='val', test='test')
+
+
+def open_source(root: str, layout: str = 'auto', metadata: list[str] | None = None):
+    """Opens a BigEarthNet folder.
+
+    Args:
+        root (str): the folder.
+        layout (str): ``'v1'``, ``'v2'``, ``'lmdb'`` (of the original OML code) or ``'auto'``.
+        metadata (list[str], optional): parquet tables of v2. Default: ``ROOT/metadata*.parquet``.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise MissingFileError(f'{root}: no such folder.')
+    tables = [Path(path) for path in metadata or sorted(root.glob('metadata*.parquet'))]
+    if layout == 'auto':
+        layout = 'lmdb' if (root / 'data.mdb').is_file() else 'v2' if tables else 'v1'
+    if layout == 'lmdb':
+        return OriginalDatabase(root)
+    if layout == 'v2':
+        return FolderV2(root, tables)
+    if layout == 'v1':
+        return FolderV1(root)
+    raise ConfigError(f'layout {layout!r} is none of auto, v1, v2, lmdb.')
+
+
+def read_bands(folder: str | Path, name: str) -> dict[str, np.ndarray]:
+    """Reads the 12 GeoTIFFs of a patch.
+
+    Returns:
+        dict: ``b10`` (4, 120, 120), ``b20`` (6, 60, 60), ``b60`` (2, 20, 20), uint16.
+
+    Raises:
+        MissingFileError, DataError: a band is missing, damaged, or of another size or type.
+    """
+    return {group: np.stack([_read_band(f'{folder}/{name}_{band}.tif', SIZES[group])
+                             for band in bands]) for group, bands in GROUPS.items()}
+
+
+def _read_band(path, size):
+    if not os.path.isfile(path):
+        raise MissingFileError(f'missing band {path}')
+    band = read_image(path)
+    if band.shape != (size, size, 1) or band.dtype != np.uint16:
+        height, width, count = band.shape
+        raise DataError(f'{path}: {count} x {height} x {width} {band.dtype}, expected one band of '
+                        f'{size} x {size} uint16')
+    return band[..., 0]
+
+
+class FolderV1:
+    """BigEarthNet v1: one folder per patch, with its bands and a labels JSON."""
+
+    layout = 'v1'
+
+    def __init__(self, root: Path):
+        self.root = Path(root)
+
+    def names(self) -> list[str]:
+        with os.scandir(self.root) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+
+    def splits(self) -> dict[str, list[str]]:
+        return {}  # v1 is published without; lists are given on the command line
+
+    def read(self, name: str) -> dict[str, np.ndarray]:
+        folder = self.root / name
+        if not folder.is_dir():
+            raise MissingFileError(f'no folder {folder}')
+        path = folder / f'{name}_labels_metadata.json'
+        if not path.is_file():
+            raise MissingFileError(f'missing labels {path}')
+        try:
+            names = json.loads(path.read_text(encoding='utf-8'))['labels']
+        except (ValueError, KeyError) as error:
+            raise DataError(f'{path}: cannot be read ({error!r})') from error
+        label43 = encode(names, 43)
+        return dict(label43=label43, label19=to_19(label43)) | read_bands(folder, name)
+
+
+class FolderV2:
+    """BigEarthNet v2: patches in one folder per tile; labels and splits in parquet tables."""
+
+    layout = 'v2'
+
+    def __init__(self, root: Path, tables: list[Path]):
+        self.root = next(folder for folder in (Path(root) / 'BigEarthNet-S2', Path(root))
+                          if folder.is_dir())
+        if not tables:
+            raise MissingFileError(f'{root}: no metadata*.parquet there; BigEarthNet v2 keeps its '
+                                   'labels in it, name it with --metadata.')
+        self.labels, self._splits = {}, {}
+        for table in tables:
+            self._add_table(table)
+
+    def _add_table(self, path):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+        if not path.is_file():
+            raise MissingFileError(f'{path}: no such metadata table.')
+        try:
+            table = pq.read_table(path)
+            names, labels = (table.column(key).to_pylist() for key in ('patch_id', 'labels'))
+        except (pa.ArrowException, KeyError) as error:
+            raise DataError(f'{path}: not a table with `patch_id` and `labels` '
+                            f'({error}).') from error
+        self.labels.update(zip(names, labels))
+        splits = table.column('split').to_pylist() if 'split' in table.column_names else []
+        for name, split in zip(names, splits):
+            if split in _V2_SPLITS:
+                self._splits.setdefault(_V2_SPLITS[split], []).append(name)
+
+    def names(self) -> list[str]:
+        return sorted(self.labels)
+
+    def splits(self) -> dict[str, list[str]]:
+        return self._splits
+
+    def read(self, name: str) -> dict[str, np.ndarray]:
+        if name not in self.labels:
+            raise DataError(f'{name} is in no metadata table')
+        tile = name.rsplit('_', 2)[0]
+        folder = self.root / tile / name
+        if not folder.is_dir():
+            raise MissingFileError(f'no folder {folder}')
+        return dict(label19=encode(self.labels[name], 19)) | read_bands(folder, name)
+
+
+class OriginalDatabase:
+    """The LMDB of the original OML code, whose values are Arrow's retired serialisation."""
+
+    layout = 'lmdb'
+
+    def __init__(self, root: Path):
+        self.root = str(root)
+        self._pid, self._env = None, None
+
+    def __getstate__(self):
+        return dict(root=self.root, _pid=None, _env=None)
+
+    def _begin(self):
+        if self._pid != os.getpid():
+            if self._env is not None:  # inherited by a fork
+                self._env.close()
+            self._env = open_readonly(self.root)
+            self._pid = os.getpid()
+        return self._env.begin()
+
+    def names(self) -> list[str]:
+        with self._begin() as transaction:
+            value = transaction.get(b'__keys__')
+            if value is not None:
+                return sorted(key.decode() for key in legacy.read_value(value)[0])
+            return sorted(key.decode() for key, _ in transaction.cursor()
+                          if not key.startswith(b'__'))
+
+    def splits(self) -> dict[str, list[str]]:
+        return {}
+
+    def read(self, name: str) -> dict[str, np.ndarray]:
+        with self._begin() as transaction:
+            value = transaction.get(name.encode())
+        if value is None:
+            raise DataError(f'{self.root} holds no patch {name!r}')
+        return legacy.read_patch(value)

@@ -1,0 +1,221 @@
+"""Patches in an LMDB: a reader that is safe with workers and forks, and a writer that grows.
+
+Keys are patch names, values are records (``records.py``). The key ``__meta__`` holds JSON:
+``format``, ``version`` (of the records) and ``complete`` (whether the conversion came to its end).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import lmdb
+import numpy as np
+
+from rs_mm.errors import DataError, MissingFileError
+
+from .records import VERSION, stated_checksum, unpack_record
+
+FORMAT = 'rs_mm-bigearthnet'
+META_KEY = b'__meta__'
+
+# LMDB allows one environment per file and process; datasets of several splits share it
+_OPEN: dict[str, tuple[int, lmdb.Environment, lmdb.Transaction]] = {}
+
+
+def _transaction(path: str) -> lmdb.Transaction:
+    """The read transaction of this process; a forked child opens its own."""
+    path = os.path.realpath(path)
+    if path in _OPEN and _OPEN[path][0] != os.getpid():
+        close_reader(path)
+    if path not in _OPEN:
+        env = open_readonly(path)
+        _OPEN[path] = os.getpid(), env, env.begin(buffers=True)
+    return _OPEN[path][2]
+
+
+def close_reader(path: str) -> None:
+    """Closes this process's reader of ``path``; needed before the file is written again."""
+    _, env, transaction = _OPEN.pop(os.path.realpath(path), (None, None, None))
+    if env is not None:
+        transaction.abort()
+        env.close()
+
+
+def open_readonly(path: str) -> lmdb.Environment:
+    """Opens an LMDB folder for reading, after checking that it is there and whole."""
+    file = Path(path) / 'data.mdb'
+    if not file.is_file():
+        raise MissingFileError(
+            f'{path}: no LMDB (data.mdb) there; make it with '
+            '`python tools/dataset_converters/bigearthnet_to_lmdb.py`.')
+    try:
+        # readahead off: samples are drawn at random; lock off: nobody writes meanwhile
+        env = lmdb.open(path, readonly=True, lock=False, readahead=False, create=False)
+    except lmdb.Error as error:
+        raise DataError(f'{path}: not a readable LMDB ({error}); convert the data '
+                        'again.') from error
+    # reading a page beyond the end of the file would kill the process (SIGBUS)
+    needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
+    if file.stat().st_size < needed:
+        env.close()
+        raise DataError(f'{file}: truncated: {file.stat().st_size} bytes of {needed}; copy or '
+                        'convert the data again.')
+    return env
+
+
+class PatchReader:
+    """Reads patches of an LMDB made by ``bigearthnet_to_lmdb.py``.
+
+    Nothing is opened before the first read, and a reader can be pickled and used after a fork:
+    every process has its own view of the file.
+
+    Args:
+        path (str): folder of the LMDB.
+
+    Raises:
+        MissingFileError: no LMDB there.
+        DataError: damaged, truncated, of another layout version, or a conversion that was not
+            finished (on first use).
+    """
+
+    def __init__(self, path: str):
+        self.path = str(path)
+        self._checked = False
+
+    def __getstate__(self):
+        return dict(path=self.path, _checked=False)
+
+    def _begin(self) -> lmdb.Transaction:
+        transaction = _transaction(self.path)
+        if not self._checked:
+            _check_meta(self.path, transaction)
+            self._checked = True
+        return transaction
+
+    def __contains__(self, name: str) -> bool:
+        return self._begin().get(name.encode()) is not None
+
+    def read(self, name: str, check: bool = False) -> dict[str, np.ndarray]:
+        """Views the arrays of a patch in the mapped file, read-only and without a copy.
+
+        Args:
+            name (str): patch name.
+            check (bool): also compare the checksum.
+
+        Raises:
+            DataError: no such patch, or a damaged record.
+        """
+        value = self._begin().get(name.encode())
+        if value is None:
+            raise DataError(f'{self.path}: holds no patch {name!r}.')
+        return unpack_record(value, f'{self.path}, patch {name}', check)
+
+    def checksum(self, name: str) -> int:
+        """The checksum that the header of a patch's record states."""
+        return stated_checksum(self._begin().get(name.encode()))
+
+    def names(self) -> list[str]:
+        """All patch names, sorted."""
+        keys = self._begin().cursor().iternext(keys=True, values=False)
+        return [bytes(key).decode() for key in keys if bytes(key) != META_KEY]
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Those of ``names`` that the LMDB does not hold."""
+        return [name for name in names if name not in self]
+
+
+def _check_meta(path, transaction):
+    value = transaction.get(META_KEY)
+    if value is None:
+        original = transaction.get(b'__len__') is not None
+        kind = 'the layout of the original OML code' if original else 'an unknown layout'
+        raise DataError(f'{path}: this LMDB has {kind}; convert it with '
+                        '`python tools/dataset_converters/bigearthnet_to_lmdb.py`.')
+    meta = json.loads(bytes(value))
+    if meta.get('format') != FORMAT or meta.get('version') != VERSION:
+        raise DataError(f'{path}: layout {meta.get("format")!r} version {meta.get("version")!r}, '
+                        f'this rs_mm reads {FORMAT!r} version {VERSION}; convert the data again.')
+    if not meta.get('complete'):
+        raise DataError(f'{path}: the conversion was not finished; run the same '
+                        'bigearthnet_to_lmdb.py command again, it goes on where it stopped.')
+
+
+class PatchWriter:
+    """Adds records to an LMDB whose map grows by itself; what is committed survives a kill.
+
+    Use as a context manager. An existing LMDB is continued.
+
+    Args:
+        path (str): folder, made if absent.
+        map_size (int): initial size of the map in bytes; doubled whenever it is full.
+    """
+
+    def __init__(self, path: str, map_size: int = 1 << 28):
+        Path(path).mkdir(parents=True, exist_ok=True)
+        close_reader(path)
+        file = Path(path) / 'data.mdb'
+        size = file.stat().st_size if file.exists() else 0
+        map_size = max(map_size, 2 * size) // 4096 * 4096
+        try:
+            self.env = lmdb.open(str(path), map_size=map_size, readahead=False, meminit=False)
+        except lmdb.Error as error:
+            raise DataError(f'{path}: cannot be continued ({error}); remove it and convert '
+                            'again.') from error
+        self.file = file
+        meta = self._get(META_KEY)
+        if meta is None and self.env.stat()['entries']:
+            self.env.close()
+            raise DataError(f'{path}: holds an LMDB that is not of rs_mm; choose another folder.')
+        if meta is not None and json.loads(meta).get('version') != VERSION:
+            self.env.close()
+            raise DataError(f'{path}: holds records of layout version '
+                            f'{json.loads(meta).get("version")}, this rs_mm writes {VERSION}; '
+                            'choose another folder.')
+        self.set_complete(False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _get(self, key):
+        with self.env.begin() as transaction:
+            return transaction.get(key)
+
+    def present(self) -> set[str]:
+        """Names of the patches that are already there."""
+        with self.env.begin() as transaction:
+            keys = transaction.cursor().iternext(keys=True, values=False)
+            return {key.decode() for key in keys if key != META_KEY}
+
+    def put(self, items: Iterable[tuple[str, bytes]]) -> None:
+        """Writes (name, record) pairs in one transaction: all of them or, if killed, none."""
+        self._commit([(name.encode(), record) for name, record in items])
+
+    def set_complete(self, complete: bool) -> None:
+        """Marks the conversion as finished, or as under way."""
+        meta = dict(format=FORMAT, version=VERSION, complete=complete)
+        self._commit([(META_KEY, json.dumps(meta).encode())])
+
+    def _commit(self, items):
+        while True:
+            try:
+                with self.env.begin(write=True) as transaction:
+                    for key, value in items:
+                        transaction.put(key, value)
+                return
+            except lmdb.MapFullError:
+                self.env.set_mapsize(2 * self.env.info()['map_size'])
+
+    def close(self) -> None:
+        """Closes the file; readers may open it afterwards."""
+        info, page = self.env.info(), self.env.stat()['psize']
+        self.env.close()
+        # LMDB may leave its last, unused pages unwritten; readers take a short file for truncated
+        needed = (info['last_pgno'] + 1) * page
+        if self.file.stat().st_size < needed:
+            os.truncate(self.file, needed)
