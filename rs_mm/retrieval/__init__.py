@@ -1,0 +1,14 @@
+"""Similarity, ranking, measures and re-ranking on plain tensors."""
+
+from .evaluate import CUTOFFS, THRESHOLDS, QueryMeasures, evaluate, split_queries
+from .label_similarity import MatchLevels, jaccard_distance, shared_labels
+from .pca import PCA
+from .ranking import Ranking, rank
+from .rerank import AlphaQE, AverageQE, LabelAffinity
+from .similarity import CosineScores, normalized
+
+__all__ = [
+    'AlphaQE', 'AverageQE', 'CUTOFFS', 'CosineScores', 'LabelAffinity', 'MatchLevels', 'PCA',
+    'QueryMeasures', 'Ranking', 'THRESHOLDS', 'evaluate', 'jaccard_distance', 'normalized',
+    'rank', 'shared_labels', 'split_queries',
+]

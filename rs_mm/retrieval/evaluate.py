@@ -1,0 +1,149 @@
+"""Streaming evaluation of a retrieval run: all measures of every query, in chunks of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rs_mm.errors import ConfigError, DataError
+
+from .label_similarity import MatchLevels
+from .measures import average_precisions, precision_at, shared_label_measures
+from .ranking import Ranking
+
+THRESHOLDS = {'easy': 0.6, 'medium': 0.4, 'hard': 0.2}
+CUTOFFS = (20, 40, 60, 80, 100)
+
+
+def split_queries(count: int, fraction: float = 0.2, seed: int = 24):
+    """The published split: a seeded draw of queries, the rest is the database.
+
+    Returns:
+        query rows and database rows, both ascending int64 arrays.
+    """
+    queries = np.sort(np.random.RandomState(seed).permutation(count)[:int(fraction * count)])
+    return queries, np.setdiff1d(np.arange(count), queries)
+
+
+@dataclass
+class QueryMeasures:
+    """Measures per query.
+
+    Attributes:
+        values: name -> (Q,) float64 array, NaN where undefined. ``{level}/mAP``, ``{level}/P@10``
+            (of the match levels), ``shared/mAP``, ``shared/P@k``, ``shared/R@k`` (matches share a
+            label), ``ACG@k``, ``nDCG@k``, ``wAP@k``.
+        matches: level -> (Q,) number of matches in the database.
+        positions: (Q, k) best places, as rows of the database.
+        scores: (Q, k) their scores.
+        shared: (Q, k) how many labels they share with the query.
+    """
+
+    values: dict[str, np.ndarray]
+    matches: dict[str, np.ndarray]
+    positions: Tensor
+    scores: Tensor
+    shared: Tensor
+
+    def mean(self, kept_level: str = 'hard', chunk: int | None = None) -> dict[str, float]:
+        """Means over the queries.
+
+        Args:
+            kept_level: measures of the match levels are averaged over the queries that have a
+                match at this level (and one at the measured level, which matters where the
+                kept one is not the strictest); those of shared labels where there is one.
+            chunk: None: over all queries (the standard protocol). A number C (the BigEarthNet
+                protocol): the queries are cut into floor(Q / C) nearly equal runs and the means
+                of the runs are averaged with equal weight.
+
+        Raises:
+            ConfigError: there are fewer queries than ``chunk``.
+            DataError: no query (of a run) has a match.
+        """
+        count = len(self.positions)
+        runs = [np.arange(count)]
+        if chunk is not None:
+            if count < chunk:
+                raise ConfigError(f'mean_chunk is {chunk}, but there are {count} queries; use a '
+                                  'smaller one, or None for one mean over all queries.')
+            runs = np.array_split(runs[0], count // chunk)
+        return {name: float(np.mean([self._run_mean(name, run, kept_level) for run in runs]))
+                for name in self.values}
+
+    def _run_mean(self, name, run, kept_level):
+        level = name.split('/')[0] if '/' in name else None
+        if level is not None:
+            kept = self.matches[level] > 0
+            if level != 'shared':
+                kept &= self.matches[kept_level] > 0
+            run = run[kept[run]]
+        if not len(run):
+            raise DataError(f'{name}: no query of a run of queries has a match at level '
+                            f'{kept_level!r}; are queries and database of the same label set?')
+        return self.values[name][run].mean()
+
+
+def evaluate(scores: Callable[[int, int], Tensor],
+             query_labels: Tensor,
+             database_labels: Tensor,
+             thresholds: Mapping[str, float] = THRESHOLDS,
+             at: Sequence[int] = CUTOFFS,
+             shared_at: Sequence[int] = (1, 5, 10),
+             keep: int = 100,
+             chunk_size: int = 256) -> QueryMeasures:
+    """Ranks the database for every query and measures the ranking.
+
+    Args:
+        scores: ``scores(start, stop)`` gives the (n, N) scores of a slice of the queries, float32
+            (larger is better) or int32 (smaller is better), see :class:`CosineScores`.
+        query_labels: (Q, L) of 0 and 1.
+        database_labels: (N, L) of 0 and 1.
+        thresholds: match level -> largest Jaccard distance of a match.
+        at: cut-offs of ACG, nDCG and wAP.
+        shared_at: cut-offs of R@k and P@k over shared labels.
+        keep: how many of the best places to return per query.
+        chunk_size: queries at a time; about 24 bytes x ``chunk_size`` x N are in use.
+    """
+    size = len(database_labels)
+    for name, cutoff in (('at', max(at)), ('shared_at', max(shared_at))):
+        if cutoff > size:
+            raise ConfigError(f'{name} asks for the best {cutoff}, but the database holds {size} '
+                              'images; use smaller cut-offs or a larger database.')
+    keep = min(keep, size)
+    levels = MatchLevels(database_labels, thresholds, shared=True)
+    parts = []
+    for start in range(0, len(query_labels), chunk_size):
+        stop = min(start + chunk_size, len(query_labels))
+        codes, shared = levels(query_labels[start:stop])
+        ranking = Ranking(scores(start, stop), codes)
+        parts.append(_measure(ranking, shared, levels.names, list(at), list(shared_at), keep))
+    joined = [{key: torch.cat([part[i][key] for part in parts]).cpu() for key in parts[0][i]}
+              for i in range(3)]
+    return QueryMeasures({k: v.numpy() for k, v in joined[0].items()},
+                         {k: v.numpy() for k, v in joined[1].items()}, **joined[2])
+
+
+def _measure(ranking, shared, names, at, shared_at, keep):
+    codes = ranking.payload()
+    values, matches = {}, {}
+    for bit, name in enumerate(names):
+        hits = (codes >> bit) & 1
+        trapezoid, plain, count = average_precisions(hits)
+        matches[name] = count
+        if name == 'shared':
+            values['shared/mAP'] = plain
+            for k in shared_at:
+                values[f'shared/R@{k}'] = hits[:, :k].amax(1).double()
+                values[f'shared/P@{k}'] = hits[:, :k].double().mean(1)
+        else:
+            values[f'{name}/mAP'] = trapezoid
+            values[f'{name}/P@10'] = precision_at(hits, count)
+    best = ranking.positions(max(max(at), keep))
+    in_order = shared.gather(1, best)
+    values.update(shared_label_measures(in_order, at))
+    kept = dict(positions=best[:, :keep], scores=ranking.scores(keep), shared=in_order[:, :keep])
+    return values, matches, kept

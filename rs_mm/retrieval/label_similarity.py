@@ -1,0 +1,77 @@
+"""Similarity of multi-hot labels: shared labels and the Jaccard distance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def shared_labels(a: Tensor, b: Tensor) -> Tensor:
+    """Number of labels that rows of (N, L) and (M, L) have in common: (N, M) float32."""
+    return torch.mm(a.float(), b.float().t())
+
+
+def jaccard_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mismatching positions over the union of the labels, (N, M) float64; 0 if both are empty.
+
+    The quotient is taken in double precision: 2/5 counts as <= 0.4.
+    """
+    shared = shared_labels(a, b).double()
+    total = a.double().sum(1)[:, None] + b.double().sum(1)[None]
+    return (total - 2 * shared) / (total - shared).clamp(min=1)
+
+
+class MatchLevels:
+    """Which database images match a query, at several Jaccard thresholds and by any shared label.
+
+    Only small integers are compared: for every number of labels of the query and of the image it
+    is known beforehand how many must be shared, with the thresholds met in double precision.
+
+    Args:
+        database_labels: (N, L) of 0 and 1.
+        thresholds: level name -> largest Jaccard distance of a match.
+        shared: whether a further level ``shared`` matches by at least one common label.
+    """
+
+    def __init__(self, database_labels: Tensor, thresholds: Mapping[str, float],
+                 shared: bool = False):
+        self.names = list(thresholds) + ['shared'] * shared
+        if len(self.names) > 7:
+            raise ValueError('at most 7 match levels can be evaluated at once')
+        self.database = database_labels.float()
+        size = database_labels.shape[1]
+        counts = np.arange(size + 1)
+        total = counts[:, None] + counts[None]  # labels of the query + labels of the image
+        self._least = []
+        for name in self.names:
+            least = np.ones_like(total) if name == 'shared' else _least_shared(
+                total, size, thresholds[name])
+            table = torch.from_numpy(least).to(torch.uint8).to(database_labels.device)
+            self._least.append(table[:, database_labels.sum(1).long()])  # (L + 1, N)
+
+    def __call__(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Compares query labels (Q, L) with the database.
+
+        Returns:
+            codes (Q, N) uint8, whose bit i says whether level ``names[i]`` matches, and the number
+            of shared labels (Q, N) uint8.
+        """
+        shared = shared_labels(labels, self.database).to(torch.uint8)
+        codes = torch.zeros_like(shared)
+        own = labels.sum(1).long()
+        for bit, least in enumerate(self._least):
+            codes |= (shared >= least[own]).to(torch.uint8) << bit
+        return codes, shared
+
+
+def _least_shared(total, size, threshold):
+    """The smallest number of shared labels whose distance is within the threshold, by ``total``."""
+    shared = np.arange(size + 2)[:, None, None]
+    union = np.maximum(total - shared, 1)
+    with np.errstate(invalid='ignore'):
+        matches = (total - 2 * shared) / union <= threshold
+    # sharing more than there are labels is impossible; where nothing matches, ask for that
+    return np.where(matches.any(0), matches.argmax(0), size + 1)

@@ -1,0 +1,80 @@
+"""PCA with whitening: a linear compression of embeddings that keeps cosine search meaningful."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rs_mm.errors import ConfigError, DataError, MissingFileError
+
+from .similarity import normalized
+
+
+@dataclass
+class PCA:
+    """``normalize((x - mean) @ projection)``.
+
+    Attributes:
+        mean: (D,) float32.
+        projection: (D, dims) float32, principal directions, divided by their standard deviation
+            where whitening was asked for.
+    """
+
+    mean: Tensor
+    projection: Tensor
+
+    @classmethod
+    def fit(cls, vectors: Tensor, dims: int, whiten: bool = True, chunk: int = 8192) -> PCA:
+        """Fits to (N, D) vectors; the covariance is summed in double precision, in chunks.
+
+        Raises:
+            ConfigError: ``dims`` is larger than D or than N - 1, the number of directions N
+                vectors span.
+        """
+        count, width = vectors.shape
+        if not 0 < dims <= min(width, count - 1):
+            raise ConfigError(f'pca.dims is {dims}, but {count} vectors of {width} dimensions '
+                              f'have {min(width, count - 1)} principal directions at most; use a '
+                              'smaller one.')
+        mean = torch.stack([part.double().sum(0) for part in vectors.split(chunk)]).sum(0) / count
+        covariance = torch.zeros(width, width, dtype=torch.float64, device=vectors.device)
+        for part in vectors.split(chunk):
+            centred = part.double() - mean
+            covariance += centred.t() @ centred
+        variance, directions = torch.linalg.eigh(covariance / (count - 1))
+        variance, directions = variance.flip(0)[:dims], directions.flip(1)[:, :dims]
+        # a direction's sign is arbitrary: make its largest entry positive, the same everywhere
+        largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
+        directions = directions * largest.sign()
+        if whiten:
+            directions = directions / variance.clamp(min=1e-12 * float(variance[0])).sqrt()
+        return cls(mean.float(), directions.float())
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """(N, D) -> (N, dims), L2-normalised."""
+        if vectors.shape[1] != len(self.mean):
+            raise DataError(f'the PCA was fitted to {len(self.mean)} dimensions, the embeddings '
+                            f'have {vectors.shape[1]}; fit it to this model.')
+        return normalized((vectors - self.mean) @ self.projection)
+
+    def save(self, path: str | Path) -> None:
+        """Writes a ``.npz`` with ``mean`` and ``projection``."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, mean=self.mean.cpu().numpy(), projection=self.projection.cpu().numpy())
+
+    @classmethod
+    def load(cls, path: str | Path) -> PCA:
+        """Reads what :meth:`save` wrote."""
+        if not Path(path).is_file():
+            raise MissingFileError(f'there is no PCA file {path}; make it with '
+                                   'tools/retrieval/fit_pca.py.')
+        try:
+            data = np.load(path)
+            return cls(torch.from_numpy(data['mean']), torch.from_numpy(data['projection']))
+        except (KeyError, ValueError, OSError) as error:
+            raise DataError(f'{path} is not a PCA file with mean and projection; make it with '
+                            'tools/retrieval/fit_pca.py.') from error

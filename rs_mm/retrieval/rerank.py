@@ -1,0 +1,127 @@
+"""Re-ranking: query expansion, and expansion of the best match by label affinity.
+
+A re-ranker is called with the normalised vectors, the database's labels and the best places of
+the plain ranking, and returns new scores in the form that :func:`evaluate` takes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rs_mm.errors import ConfigError
+
+from .label_similarity import shared_labels
+from .similarity import CosineScores
+
+
+class AverageQE:
+    """Average query expansion (Chum et al. 2007): q plus the sum of its best k, normalised.
+
+    Args:
+        k: number of images to add.
+        name: prefix of its results.
+    """
+
+    def __init__(self, k: int = 10, name: str | None = None):
+        self.k = k
+        self.name = name or f'qe{k}'
+
+    def __call__(self, queries: Tensor, database: Tensor, database_labels: Tensor,
+                 positions: Tensor, scores: Tensor) -> CosineScores:
+        """Scores of the expanded queries.
+
+        Args:
+            queries: (Q, D) normalised.
+            database: (N, D) normalised.
+            database_labels: (N, L) of 0 and 1.
+            positions: (Q, >= k) best places of the plain ranking.
+            scores: (Q, >= k) their similarities.
+        """
+        return CosineScores(self.expand(queries, database, positions, scores), database)
+
+    def expand(self, queries, database, positions, scores):
+        """The expanded, normalised queries (Q, D)."""
+        if self.k > len(database):
+            raise ConfigError(f'{type(self).__name__}: k is {self.k}, but the database holds '
+                              f'{len(database)} images; use a smaller k.')
+        weights = self.weights(scores[:, :self.k])
+        expanded = queries.clone()
+        for j in range(self.k):  # k gathers of (Q, D) instead of one of (Q, k, D)
+            expanded += weights[:, j:j + 1] * database[positions[:, j]]
+        return expanded / expanded.norm(dim=1, keepdim=True)
+
+    def weights(self, scores: Tensor) -> Tensor:
+        """Weight of each added image, (Q, k)."""
+        return torch.ones_like(scores)
+
+
+class AlphaQE(AverageQE):
+    """Alpha query expansion (Radenovic et al. 2018): images weigh similarity to the power alpha.
+
+    A negative similarity counts as 0; the original turns it into NaN for a fractional alpha.
+
+    Args:
+        k: number of images to add.
+        alpha: the power.
+        name: prefix of its results.
+    """
+
+    def __init__(self, k: int = 10, alpha: float = 1.0, name: str | None = None):
+        super().__init__(k, name or f'aqe{k}_a{alpha:g}')
+        self.alpha = alpha
+
+    def weights(self, scores: Tensor) -> Tensor:
+        if float(self.alpha).is_integer():
+            return scores ** self.alpha
+        return scores.clamp(min=0) ** self.alpha
+
+
+class LabelAffinity:
+    """Database expansion by label affinity (``ja``).
+
+    The new ranking of a query is that of the whole database by label similarity to the query's
+    best match: shared labels over (union + 1e-6), in descending order, ties by ascending position.
+    It reads the labels of the database, so its figures are no fair comparison with the others.
+
+    Args:
+        precision: ``double``, or ``single``, as the original has it for BigEarthNet; the small
+            constant orders equal ratios by their union, as far as the precision tells them apart.
+        name: prefix of its results.
+    """
+
+    def __init__(self, precision: str = 'double', name: str = 'ja'):
+        if precision not in ('double', 'single'):
+            raise ConfigError(f'LabelAffinity: precision is {precision!r}; use "double" or '
+                              '"single".')
+        self.dtype = np.float64 if precision == 'double' else np.float32
+        self.k = 1
+        self.name = name
+
+    def __call__(self, queries: Tensor, database: Tensor, database_labels: Tensor,
+                 positions: Tensor, scores: Tensor) -> LabelScores:
+        """Scores by labels; arguments as of :class:`AverageQE`."""
+        return LabelScores(database_labels[positions[:, 0]], database_labels, self.dtype)
+
+
+class LabelScores:
+    """Rank of shared / (union + 1e-6) among all possible values, int32, 0 is the best."""
+
+    def __init__(self, labels, database_labels, dtype):
+        self.labels = labels
+        self.database = database_labels
+        self.total = database_labels.sum(1).long()
+        size = database_labels.shape[1]
+        self.size = size
+        shared = np.arange(size + 1, dtype=dtype)[:, None]
+        total = np.arange(2 * size + 1, dtype=dtype)[None]
+        ratio = shared / (np.maximum(total - shared, 0) + dtype(1e-6))
+        order = np.unique(-ratio, return_inverse=True)[1].reshape(ratio.shape)
+        self.order = torch.from_numpy(order).to(database_labels.device, torch.int32).flatten()
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        labels = self.labels[start:stop]
+        shared = shared_labels(labels, self.database).long()
+        total = labels.sum(1).long()[:, None] + self.total[None]
+        return self.order[shared * (2 * self.size + 1) + total]

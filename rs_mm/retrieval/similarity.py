@@ -1,0 +1,46 @@
+"""Cosine similarity between normalised vectors, in chunks of queries."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rs_mm.errors import DataError
+
+
+def normalized(vectors: Tensor, what: str = 'embeddings') -> Tensor:
+    """L2-normalises (N, D) float vectors; a zero vector stays zero.
+
+    Raises:
+        DataError: there is none, or one is not finite; ``what`` names them in the message.
+    """
+    if vectors.ndim != 2 or not len(vectors):
+        raise DataError(f'{what}: expected vectors (N, D) with N > 0, got a tensor of shape '
+                        f'{tuple(vectors.shape)}.')
+    lengths = vectors.float().norm(dim=1)
+    broken = (~lengths.isfinite()).nonzero().flatten()
+    if len(broken):
+        raise DataError(f'{what}: {len(broken)} of {len(vectors)} are NaN or infinite, first '
+                        f'number {int(broken[0])}; did the training diverge, or is an image '
+                        'empty?')
+    return vectors.float() / lengths.clamp(min=1e-12)[:, None]
+
+
+class CosineScores:
+    """Scores of a slice of the queries against the whole database.
+
+    Args:
+        queries: (Q, D) normalised.
+        database: (N, D) normalised.
+    """
+
+    def __init__(self, queries: Tensor, database: Tensor):
+        self.queries = queries
+        self.database = database
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """(stop - start, N) float32, larger is more similar."""
+        return torch.mm(self.queries[start:stop], self.database.t())
