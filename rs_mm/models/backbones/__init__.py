@@ -1,3 +1,5 @@
+from .swin import SwinTransformer
 from .timm_encoder import TimmEncoder
+from .vitae_v2 import ViTAE_Window_NoShift_basic
 
-__all__ = ['TimmEncoder']
+__all__ = ['SwinTransformer', 'TimmEncoder', 'ViTAE_Window_NoShift_basic']

@@ -1,5 +1,6 @@
+from .dsqnet_head import DSQNetHead
 from .embedding_head import EmbeddingHead, PartHead
 from .output import HeadOutput
 from .pooling import GlobalPool
 
-__all__ = ['EmbeddingHead', 'GlobalPool', 'HeadOutput', 'PartHead']
+__all__ = ['DSQNetHead', 'EmbeddingHead', 'GlobalPool', 'HeadOutput', 'PartHead']

@@ -1,0 +1,4 @@
+from .seg_tta import SegTTAModel
+from .siam_encoder_decoder import SiamEncoderDecoder
+
+__all__ = ['SegTTAModel', 'SiamEncoderDecoder']

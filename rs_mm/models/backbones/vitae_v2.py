@@ -1,0 +1,258 @@
+"""ViTAEv2-S without window shift, the backbone of DSQNet's second model.
+
+Zhang et al., ViTAEv2: Vision Transformer Advanced by Exploring Inductive Bias, IJCV 2023.
+Tokens are kept as (N, H, W, C), which is the channels-last layout of the (N, C, H, W) map the
+convolutions take: neither side copies.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks import DropPath
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import constant_init, trunc_normal_init
+from torch import Tensor, nn
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import MODELS
+
+from ..utils.pretrained import load_pretrained
+from ..utils.windows import window_attention
+
+_SOURCE = 'https://github.com/ViTAE-Transformer/ViTAE-Transformer (ViTAEv2-S, ImageNet-1K)'
+
+
+@MODELS.register_module()
+class ViTAE_Window_NoShift_basic(BaseModule):  # noqa: N801  the published name
+    """ViTAEv2: four stages, each one reduction cell and several normal cells.
+
+    The published class has relative position tables that are switched off and a norm per stage
+    that is never applied; they are left out here (3,272 parameters for ViTAEv2-S), and ignored
+    where a checkpoint holds them.
+
+    Any image size: the image is padded with zeros to a multiple of ``downsample_ratios[0]``, which
+    changes nothing at the sizes the published class can run.
+
+    Args:
+        in_channels (int): bands of the image.
+        embed_dims (Sequence[int]): width of one dilated convolution of the PRM, per stage.
+        token_dims (Sequence[int]): token width, per stage; the channels of the outputs.
+        downsample_ratios (Sequence[int]): 4 or 2, per stage.
+        kernel_sizes (Sequence[int]): kernel of the PRM's convolutions, per stage.
+        dilations (Sequence[Sequence[int]]): their dilations, per stage.
+        rc_heads, rc_groups (Sequence[int]): attention heads and convolution groups of the
+            reduction cells.
+        nc_depths, nc_heads, nc_groups (Sequence[int]): number of normal cells, their heads and
+            their convolution groups.
+        attention (Sequence[str]): ``'window'`` or ``'full'`` (all tokens), per stage.
+        window_size (int): side of a window.
+        mlp_ratio (float): MLP ratio of the normal cells.
+        drop_path_rate (float): largest stochastic depth rate.
+        drop_path_over_whole_depth (bool): False, as published: each stage's rates start at the
+            depth of the stage before instead of the running sum, so that they reach 0.208 of 0.3.
+            True: they rise over the whole depth to ``drop_path_rate``.
+        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint='ViTAEv2-S.pth.tar')``.
+
+    Example:
+        >>> backbone = ViTAE_Window_NoShift_basic()
+        >>> [tuple(x.shape) for x in backbone(torch.rand(1, 3, 64, 96))]
+        [(1, 64, 16, 24), (1, 128, 8, 12), (1, 256, 4, 6), (1, 512, 2, 3)]
+    """
+
+    def __init__(self, *, in_channels=3, embed_dims=(64, 64, 128, 256),
+                 token_dims=(64, 128, 256, 512), downsample_ratios=(4, 2, 2, 2),
+                 kernel_sizes=(7, 3, 3, 3), dilations=((1, 2, 3, 4), (1, 2, 3), (1, 2), (1, 2)),
+                 rc_heads=(1, 1, 2, 4), rc_groups=(1, 16, 32, 64), nc_depths=(2, 2, 8, 2),
+                 nc_heads=(1, 2, 4, 8), nc_groups=(1, 32, 64, 128),
+                 attention=('window', 'window', 'full', 'full'), window_size=7, mlp_ratio=4.,
+                 drop_path_rate=0.3, drop_path_over_whole_depth=False, init_cfg=None):
+        super().__init__(init_cfg)
+        if not set(attention) <= {'window', 'full'}:
+            raise ConfigError(f"attention={attention} of the ViTAE backbone: every entry must be "
+                              "'window' or 'full'.")
+        rates = torch.linspace(0, drop_path_rate, sum(nc_depths)).tolist()
+        self.layers = nn.ModuleList()
+        for stage, depth in enumerate(nc_depths):
+            if drop_path_over_whole_depth:
+                start = sum(nc_depths[:stage])
+            else:
+                start = nc_depths[stage - 1] if stage else 0
+            window = window_size if attention[stage] == 'window' else None
+            self.layers.append(Stage(
+                ReductionCell(in_channels, embed_dims[stage], token_dims[stage],
+                              downsample_ratios[stage], kernel_sizes[stage], dilations[stage],
+                              rc_heads[stage], rc_groups[stage], window),
+                [NormalCell(token_dims[stage], nc_heads[stage], nc_groups[stage], mlp_ratio, window,
+                            rates[start + cell]) for cell in range(depth)]))
+            in_channels = token_dims[stage]
+        self.first_ratio = downsample_ratios[0]
+
+    def init_weights(self):
+        if self.init_cfg is not None:
+            load_pretrained(self, self.init_cfg, _SOURCE)
+            return
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_init(module, std=.02, bias=0.)
+            elif isinstance(module, nn.LayerNorm):
+                constant_init(module, val=1., bias=0.)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Stage outputs of images (N, C, H, W): four (N, C_i, H_i, W_i), strides 4 8 16 32."""
+        height, width = x.shape[-2:]
+        x = F.pad(x, (0, -width % self.first_ratio, 0, -height % self.first_ratio))
+        x = x.contiguous(memory_format=torch.channels_last)
+        outputs = []
+        for layer in self.layers:
+            x = layer(x)
+            outputs.append(x)
+        return outputs
+
+
+class Stage(nn.Module):
+    """One reduction cell ``RC`` and normal cells ``NC``; maps (N, C, H, W) to (N, C', H', W')."""
+
+    def __init__(self, reduction, cells):
+        super().__init__()
+        self.RC = reduction
+        self.NC = nn.ModuleList(cells)
+
+    def forward(self, x):
+        tokens = self.RC(x)
+        for cell in self.NC:
+            tokens = cell(tokens)
+        return _as_map(tokens)
+
+
+class ReductionCell(nn.Module):
+    """Pyramid of dilated convolutions, attention, and a parallel convolution branch."""
+
+    def __init__(self, in_channels, embed_dim, token_dim, ratio, kernel, dilations, heads, groups,
+                 window):
+        super().__init__()
+        strides = (2, 2, 1) if ratio == 4 else (2, 1, 1)
+        self.PCM = ConvBranch((in_channels, embed_dim, embed_dim, token_dim), strides, groups)
+        self.PRM = PyramidReduction(in_channels, embed_dim, kernel, ratio, dilations)
+        self.attn = ReductionAttention(embed_dim * len(dilations), token_dim, heads, window)
+
+    def forward(self, x):
+        return self.attn(self.PRM(x), _as_tokens(self.PCM(x)))
+
+
+class PyramidReduction(nn.Module):
+    """PRM: one strided convolution per dilation, GELU, concatenated along channels."""
+
+    def __init__(self, in_channels, embed_dim, kernel, ratio, dilations):
+        super().__init__()
+        self.convs = nn.ModuleList()
+        for dilation in dilations:
+            padding = math.ceil(((kernel - 1) * dilation + 1 - ratio) / 2)
+            self.convs.append(nn.Sequential(
+                nn.Conv2d(in_channels, embed_dim, kernel, ratio, padding, dilation), nn.GELU()))
+
+    def forward(self, x):
+        return torch.cat([_as_tokens(conv(x)) for conv in self.convs], -1)
+
+
+class ReductionAttention(nn.Module):
+    """Attention from the PRM's width to the token width, without a residual, then the MLP."""
+
+    def __init__(self, in_dim, dim, heads, window):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(in_dim)
+        self.attn = Attention(in_dim, dim, heads, window, qkv_bias=window is not None,
+                              add_values=window is None)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = MLP(dim, dim)
+
+    def forward(self, x, branch):
+        x = self.attn(self.norm1(x)) + branch
+        return x + self.mlp(self.norm2(x))
+
+
+class NormalCell(nn.Module):
+    """Attention and a convolution branch in parallel, then the MLP; three drop paths."""
+
+    def __init__(self, dim, heads, groups, mlp_ratio, window, drop_path):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, dim, heads, window)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = MLP(dim, int(dim * mlp_ratio))
+        self.PCM = ConvBranch((dim, int(dim * mlp_ratio), dim, dim), (1, 1, 1), groups)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x):
+        branch = _as_tokens(self.PCM(_as_map(x)))
+        x = x + self.drop_path(self.attn(self.norm1(x))) + self.drop_path(branch)
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class ConvBranch(nn.Sequential):
+    """PCM: three grouped 3 x 3 convolutions, batch norm and SiLU after the first two."""
+
+    def __init__(self, widths, strides, groups):
+
+        def conv(index):
+            return nn.Conv2d(widths[index], widths[index + 1], 3, strides[index], 1, groups=groups)
+
+        super().__init__(conv(0), nn.BatchNorm2d(widths[1]), nn.SiLU(),
+                         conv(1), nn.BatchNorm2d(widths[2]), nn.SiLU(), conv(2))
+
+
+class Attention(nn.Module):
+    """Self-attention among all tokens, or inside windows without shift, mask or position bias.
+
+    Args:
+        in_dim, dim (int): width of the incoming and of the outgoing tokens.
+        heads (int): number of heads.
+        window (int, optional): side of a window; None attends to all tokens.
+        qkv_bias (bool): bias of the joint projection.
+        add_values (bool): adds the values to the projected result (all-token reduction cells).
+    """
+
+    def __init__(self, in_dim, dim, heads, window, qkv_bias=True, add_values=False):
+        super().__init__()
+        self.heads, self.window, self.add_values = heads, window, add_values
+        self.scale = (dim // heads)**-0.5
+        self.qkv = nn.Linear(in_dim, dim * 3, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        qkv = self.qkv(x)
+        if self.window is None:
+            out = self._full(qkv)
+        else:
+            out = window_attention(qkv, self.heads, self.window, scale=self.scale,
+                                   pad_value=self.qkv.bias)
+        if self.add_values:
+            return self.proj(out) + qkv.chunk(3, -1)[2]
+        return self.proj(out)
+
+    def _full(self, qkv):
+        batch, height, width, _ = qkv.shape
+        qkv = qkv.view(batch, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(*qkv, scale=self.scale)
+        return out.transpose(1, 2).reshape(batch, height, width, -1)
+
+
+class MLP(nn.Module):
+
+    def __init__(self, dim, hidden):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x):
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+def _as_map(tokens):
+    """(N, H, W, C) -> (N, C, H, W), the same memory."""
+    return tokens.permute(0, 3, 1, 2)
+
+
+def _as_tokens(x):
+    """(N, C, H, W) -> (N, H, W, C), the same memory where the map is channels-last."""
+    return x.permute(0, 2, 3, 1)

@@ -1,0 +1,85 @@
+"""The head of DSQNet: pyramid, matching query, flow fusion, classifier."""
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from torch import Tensor, nn
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import MODELS
+
+from ..utils.siamese import both_dates
+
+
+@MODELS.register_module()
+class DSQNetHead(BaseDecodeHead):
+    """Change logits at the resolution of the finest stage.
+
+    Both dates pass the pyramid, the matching query exchanges what their regions hold, and a flow
+    field aligns each date with the other before their differences are classified. Loss: mmseg's
+    (logits enlarged to the label, pixel sampler, cross entropy).
+
+    Args:
+        in_channels (Sequence[int]): channels of *one date's* stages, fine to coarse.
+        channels (int): the one width of the head, a multiple of 16; 128 and 64 are published.
+        dsp (dict): pyramid, built with this head's ``in_channels``, ``channels``, ``norm_cfg``.
+        bmq (dict, optional): matching query, built alike; None leaves it out.
+        norm_cfg (dict): norm of the conv blocks, ``dict(type='SyncBN')`` as published.
+        loss_decode (dict): ``dict(type='mmseg.CrossEntropyLoss')`` as published.
+        num_classes (int): classes; 2 for unchanged and changed.
+        in_index (Sequence[int]): which stages to take.
+        **kwargs: see :class:`mmseg.models.decode_heads.BaseDecodeHead`.
+    """
+
+    def __init__(self, in_channels, channels, *, dsp, bmq, norm_cfg, loss_decode, num_classes=2,
+                 in_index=(0, 1, 2, 3), **kwargs):
+        if channels % 16:
+            raise ConfigError(f'channels={channels} of DSQNetHead must be a multiple of 16.')
+        super().__init__(in_channels, channels, num_classes=num_classes, out_channels=num_classes,
+                         in_index=in_index, input_transform='multiple_select',
+                         norm_cfg=norm_cfg, loss_decode=loss_decode, **kwargs)
+        shared = dict(channels=channels, norm_cfg=norm_cfg)
+        self.dsp = MODELS.build(dict(in_channels=in_channels, **shared, **dsp))
+        self.bmq = None if bmq is None else MODELS.build(dict(**shared, **bmq))
+        self.norm_conv = ConvModule(channels // 2, channels // 2, 1, norm_cfg=norm_cfg)
+        self.fusion = FlowDualAlignment(channels)
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Stages with the channels of date 1 then date 2 to logits (N, classes, H_0, W_0)."""
+        return self.cls_seg(self.fuse(inputs))
+
+    def fuse(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """The features that are classified: (N, channels, H_0, W_0)."""
+        dates = zip(*(stage.chunk(2, 1) for stage in self._transform_inputs(inputs)))
+        first, second = both_dates(self.dsp, *dates)
+        maps, semantics = zip(first, second)
+        if self.bmq is not None:
+            maps = self.bmq(maps, semantics)
+        return self.fusion(*both_dates(self.norm_conv, *maps))
+
+
+class FlowDualAlignment(nn.Module):
+    """Warps each date towards the other by a learned flow and returns both differences."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.flow = nn.Sequential(
+            nn.Conv2d(channels, channels, 5, padding=2, groups=channels),
+            nn.InstanceNorm2d(channels), nn.GELU(), nn.Conv2d(channels, 4, 1, bias=False))
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Two maps (N, C/2, H, W) to (N, C, H, W)."""
+        flow_first, flow_second = self.flow(torch.cat([first, second], 1)).chunk(2, 1)
+        return torch.cat([self.warp(first, flow_first) - second,
+                          self.warp(second, flow_second) - first], 1)
+
+    @staticmethod
+    def warp(x: Tensor, flow: Tensor) -> Tensor:
+        """Samples ``x`` at every pixel plus its ``flow`` (N, 2, H, W; x then y, half pixels)."""
+        height, width = x.shape[-2:]
+        rows = torch.linspace(-1, 1, height, device=x.device, dtype=flow.dtype)
+        columns = torch.linspace(-1, 1, width, device=x.device, dtype=flow.dtype)
+        identity = torch.stack(torch.meshgrid(columns, rows, indexing='xy'), -1)
+        grid = identity + flow.permute(0, 2, 3, 1) / flow.new_tensor([width, height])
+        return F.grid_sample(x, grid.to(x.dtype), align_corners=True)

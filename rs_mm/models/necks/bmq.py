@@ -1,0 +1,144 @@
+"""BMQ, the bidirectional matching query of DSQNet."""
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from rs_mm.registry import MODELS
+
+from ..utils.regions import sample_regions
+from ..utils.siamese import both_dates
+
+
+@MODELS.register_module()
+class BMQ(BaseModule):
+    """Looks up each date's regions in the other date and adds what it finds.
+
+    Region codes (:class:`KeyGeneration`) say where to look, the same regions in both dates. Every
+    region is sampled once per date, a small network picks ``points x points`` places in it, and
+    the two dates' contents are mixed across regions by their relevance to each other.
+
+    Args:
+        channels (int): width of the queries; the maps have half of it.
+        norm_cfg (dict): norm of the conv blocks.
+        num_regions (int): number of regions.
+        region_size (int): bins per side of a sampled region.
+        points (int): places per side looked up in a region.
+        query_pools (Sequence[int]): see :class:`KeyGeneration`.
+        correct_layout (bool): False, as published: the looked-up (region, channel) memory is read
+            as (channel, region) without a transposition, so that channels and regions mix. True:
+            transposed.
+        train_regions (bool): False, as published: the regions get no gradient (RoIAlign passes
+            none to its boxes), so their convolutions keep their initial weights; they are frozen,
+            and their batch norms follow the data. True: the regions are sampled differentiably and
+            learn.
+    """
+
+    content_size = 8  # side to which the looked-up places are enlarged
+
+    def __init__(self, channels, norm_cfg, num_regions=32, region_size=7, points=4,
+                 query_pools=(4, 8), correct_layout=False, train_regions=False):
+        super().__init__()
+        self.num_regions, self.region_size, self.points = num_regions, region_size, points
+        self.correct_layout, self.train_regions = correct_layout, train_regions
+        self.query_conv = ConvModule(channels, channels, 1, norm_cfg=norm_cfg)
+        self.key_generation = KeyGeneration(channels, num_regions, query_pools, norm_cfg)
+        if not train_regions:
+            self.query_conv.requires_grad_(False)
+            self.key_generation.requires_grad_(False)
+        reduced = channels // 8
+        self.point_conv = nn.Sequential(nn.Conv2d(channels // 2, reduced, 1), nn.ReLU())
+        self.point_mlp = nn.Sequential(
+            nn.Linear(reduced * region_size**2, 64), nn.ReLU(),
+            nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 2 * points**2))
+
+    def init_weights(self):
+        super().init_weights()
+        # all points start at the centre of their region
+        nn.init.zeros_(self.point_mlp[-1].weight)
+        nn.init.zeros_(self.point_mlp[-1].bias)
+
+    def forward(self, maps: tuple[Tensor, Tensor],
+                semantics: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Both dates' maps (N, C/2, H, W) and semantic maps (N, C, h, w) to new maps."""
+        boxes = self.boxes(self.codes(*semantics), maps[0].shape[-2:])
+        first, second = self.mix(*(self.look_up(other, boxes) for other in reversed(maps)))
+        return tuple(
+            x + F.interpolate(content, size=x.shape[-2:], mode='bilinear', align_corners=False)
+            for x, content in zip(maps, (first, second)))
+
+    def codes(self, first: Tensor, second: Tensor) -> Tensor:
+        """Region codes (N, regions, 4) before the sigmoid."""
+        with torch.set_grad_enabled(self.train_regions and torch.is_grad_enabled()):
+            return self.key_generation(*both_dates(self.query_conv, first, second))
+
+    @staticmethod
+    def boxes(codes: Tensor, size) -> Tensor:
+        """x1 y1 x2 y2 in units of a map of ``size`` = (H, W); they may leave the map."""
+        x, y, width, height = codes.float().sigmoid().unbind(-1)
+        corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+        return torch.stack(corners, -1) * codes.new_tensor([size[1], size[0]] * 2)
+
+    def look_up(self, features: Tensor, boxes: Tensor) -> Tensor:
+        """What the points of each region hold: (N, C/2, regions, content_size ** 2)."""
+        crops = sample_regions(features, boxes, self.region_size)
+        batch, regions, channels = crops.shape[:3]
+        crops = crops.flatten(0, 1)
+        content = F.grid_sample(crops, self.point_grid(crops), align_corners=False)
+        if self.correct_layout:
+            content = content.unflatten(0, (batch, regions)).transpose(1, 2)
+        content = content.reshape(batch, channels * regions, self.points, self.points)
+        content = F.interpolate(content, size=(self.content_size,) * 2, mode='bilinear',
+                                align_corners=False)
+        return content.view(batch, channels, regions, -1)
+
+    def point_grid(self, crops: Tensor) -> Tensor:
+        """Places (x, y) in [-1, 1] per crop: (N * regions, points, points, 2)."""
+        places = self.point_mlp(self.point_conv(crops).flatten(1)).tanh()
+        return places.view(-1, self.points, self.points, 2)
+
+    @staticmethod
+    def relevance(first: Tensor, second: Tensor) -> Tensor:
+        """Products of the contents' means: (N, C/2, regions of first, regions of second)."""
+        return first.mean(-1)[..., :, None] * second.mean(-1)[..., None, :]
+
+    def mix(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Mixes each content across its regions, weighted by the relevance to the other's."""
+        relevance = self.relevance(first, second)
+        return (relevance.transpose(-1, -2).softmax(-1) @ first, relevance.softmax(-1) @ second)
+
+
+class KeyGeneration(nn.Module):
+    """Region codes from the difference of both dates' queries.
+
+    Args:
+        channels (int): width of the queries.
+        num_regions (int): number of regions.
+        query_pools (Sequence[int]): average pools to try in turn: the first that turns the map
+            into exactly 2 x 2 cells is used (rows and columns that are left over are dropped), and
+            an adaptive pool where none does. The published generator is built for one size,
+            pool 4 for 256 pixels or 8 for 512, and cannot run at others.
+        norm_cfg (dict): norm of the conv blocks.
+    """
+
+    def __init__(self, channels, num_regions, query_pools, norm_cfg):
+        super().__init__()
+        self.query_pools = query_pools
+        self.reduce = ConvModule(channels, num_regions, 1, norm_cfg=norm_cfg)
+        # ends in a ReLU as published: codes are >= 0, their sigmoid lies in [0.5, 1)
+        self.fuse = ConvModule(2 * num_regions, num_regions, 1, norm_cfg=norm_cfg)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Queries (N, C, h, w) of both dates to codes (N, regions, 4): cx, cy, w, h."""
+        # the same mean difference is added to both
+        difference = (first - second).mean(1, keepdim=True)
+        keys = both_dates(self.reduce, first + difference, second + difference)
+        return self.fuse(self._pool(torch.cat(keys, 1))).flatten(2)
+
+    def _pool(self, x):
+        for pool in self.query_pools:
+            if all(length // pool == 2 for length in x.shape[-2:]):
+                return F.avg_pool2d(x, pool)
+        return F.adaptive_avg_pool2d(x, 2)

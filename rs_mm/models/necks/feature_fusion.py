@@ -1,0 +1,37 @@
+"""Two dates' features into one list of features."""
+
+from mmengine.model import BaseModule
+from torch import Tensor, cat
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import MODELS
+
+_POLICIES = {
+    'concat': lambda first, second: cat([first, second], 1),
+    'sum': lambda first, second: first + second,
+    'diff': lambda first, second: second - first,
+    'abs_diff': lambda first, second: (first - second).abs(),
+}
+
+
+@MODELS.register_module()
+class FeatureFusionNeck(BaseModule):
+    """Fuses the dates stage by stage.
+
+    Args:
+        policy (str): ``'concat'`` (channels of date 1, then of date 2), ``'sum'``, ``'diff'``
+            (date 2 minus date 1) or ``'abs_diff'``.
+        out_indices (Sequence[int]): the stages to return.
+    """
+
+    def __init__(self, policy, out_indices=(0, 1, 2, 3)):
+        super().__init__()
+        if policy not in _POLICIES:
+            raise ConfigError(f"policy='{policy}' of FeatureFusionNeck is unknown; choose one of "
+                              f"{', '.join(_POLICIES)}.")
+        self.policy, self.out_indices = policy, out_indices
+
+    def forward(self, first: list[Tensor], second: list[Tensor]) -> tuple[Tensor, ...]:
+        """Stages of date 1 and of date 2, each (N, C_i, H_i, W_i), to the fused stages."""
+        fuse = _POLICIES[self.policy]
+        return tuple(fuse(first[index], second[index]) for index in self.out_indices)

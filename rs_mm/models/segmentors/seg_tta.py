@@ -1,0 +1,29 @@
+"""Test-time augmentation of segmentors."""
+
+import torch
+from mmengine.model import BaseTTAModel
+from mmengine.structures import PixelData
+
+from rs_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class SegTTAModel(BaseTTAModel):
+    """Mean of the views' softmaxes, then the most probable class.
+
+    The views' logits are already flipped back and of the original size when they are merged. Unlike
+    mmseg's class of this name it keeps the first view's sample (its meta data and labels), the
+    shape (1, H, W) of a prediction, and the merged probabilities as ``seg_probs``.
+    """
+
+    def merge_preds(self, data_samples_list):
+        """Merges ``[[sample of view 1, of view 2, ...], ...]`` into one sample per image."""
+        merged = []
+        for views in data_samples_list:
+            sample = views[0]
+            probabilities = sum(view.seg_logits.data.softmax(0) for view in views) / len(views)
+            sample.set_data(dict(
+                seg_probs=PixelData(data=probabilities),
+                pred_sem_seg=PixelData(data=torch.argmax(probabilities, 0, keepdim=True))))
+            merged.append(sample)
+        return merged

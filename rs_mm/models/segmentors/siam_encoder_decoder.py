@@ -1,0 +1,81 @@
+"""Siamese encoder, decoder: mmseg's EncoderDecoder on pairs of images."""
+
+import torch
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import MODELS
+
+from ..utils.siamese import both_dates
+
+
+@MODELS.register_module()
+class SiamEncoderDecoder(EncoderDecoder):
+    """One backbone for both dates, a neck that fuses them, a head that finds the changes.
+
+    Args:
+        backbone_inchannels (int): channels of one date; the input has twice as many.
+        join_dates (bool): in training, run a backbone with batch norms on both dates as one batch
+            (faster, and their statistics then come from both). False: one date after the other, as
+            published. No difference in evaluation, or for a backbone without batch norms: there
+            the dates always go as one batch.
+        **kwargs: see :class:`mmseg.models.EncoderDecoder`. ``neck`` takes (features of date 1,
+            features of date 2). ``test_cfg`` of ``mode='slide'`` may hold ``window_batch``, the
+            largest number of windows in one forward (4).
+    """
+
+    def __init__(self, *, backbone_inchannels=3, join_dates=False, **kwargs):
+        if kwargs.get('neck') is None:
+            raise ConfigError('SiamEncoderDecoder needs a `neck` that fuses the two dates, e.g. '
+                              "neck=dict(type='FeatureFusionNeck', policy='concat').")
+        super().__init__(**kwargs)
+        self.backbone_inchannels, self.join_dates = backbone_inchannels, join_dates
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Fused features of pairs (N, 2 * C, H, W), date 1 before date 2."""
+        if inputs.shape[1] != 2 * self.backbone_inchannels:
+            raise ConfigError(f'the input has {inputs.shape[1]} channels, but two dates of '
+                              f'backbone_inchannels={self.backbone_inchannels} make '
+                              f'{2 * self.backbone_inchannels}.')
+        return self.neck(*both_dates(self.backbone, *inputs.chunk(2, 1), join=self.join_dates))
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits of the size of ``inputs``."""
+        # a torch.Size tells mmseg's head to resize to it, whatever the meta data say
+        return self.decode_head.predict(
+            self.extract_feat(inputs), [dict(img_shape=inputs.shape[2:])], self.test_cfg)
+
+    def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits averaged over overlapping windows, several windows per forward.
+
+        Args:
+            inputs (Tensor): (N, 2 * C, H, W). A side shorter than the crop makes one window.
+            batch_img_metas (list[dict]): not used.
+
+        Returns:
+            Tensor: (N, classes, H, W).
+        """
+        batch, _, height, width = inputs.shape
+        crop_h, crop_w = (min(pair) for pair in zip(self.test_cfg.crop_size, (height, width)))
+        corners = [(top, left)
+                   for top in _starts(height, crop_h, self.test_cfg.stride[0])
+                   for left in _starts(width, crop_w, self.test_cfg.stride[1])]
+        total = inputs.new_zeros((batch, self.out_channels, height, width))
+        count = inputs.new_zeros((height, width))
+        per_forward = max(self.test_cfg.get('window_batch', 4) // batch, 1)
+        for group in (corners[i:i + per_forward] for i in range(0, len(corners), per_forward)):
+            windows = torch.cat([inputs[..., top:top + crop_h, left:left + crop_w]
+                                 for top, left in group])
+            logits = self.encode_decode(windows, batch_img_metas).split(batch)
+            for (top, left), part in zip(group, logits):
+                total[..., top:top + crop_h, left:left + crop_w] += part
+                count[top:top + crop_h, left:left + crop_w] += 1
+        return total / count
+
+
+def _starts(length, crop, stride):
+    """First pixels of the windows; the last one is moved back to the border."""
+    if length <= crop:
+        return [0]
+    return [*range(0, length - crop, stride), length - crop]
