@@ -1,5 +1,11 @@
 """Data transforms; importing this package registers all of them."""
 
+from .band_augment import (
+    RandomEraseBands,
+    RandomFlipRotateBands,
+    RandomPhotometricBands,
+    TorchvisionTransforms,
+)
 from .band_images import LoadBandImage, NormalizeBands, ResizeBands, ScaleBands
 from .embedding import PackEmbeddingInputs
 from .multi_img_geometric import (
@@ -59,6 +65,10 @@ __all__ = [
     'MultiImgResizeToMultiple',
     'NormalizeBands',
     'PackEmbeddingInputs',
+    'RandomEraseBands',
+    'RandomFlipRotateBands',
+    'RandomPhotometricBands',
     'ResizeBands',
     'ScaleBands',
+    'TorchvisionTransforms',
 ]

@@ -1,0 +1,174 @@
+"""Random augmentations of images with any number of bands; draws come from ``np.random``.
+
+The defaults are those of the published OML training, with its peculiarities; each docstring says
+which argument gives the behaviour one would expect. ``img`` is an array (H, W, C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class RandomFlipRotateBands(BaseTransform):
+    """Flips ``img`` left-right or top-down, or turns it by 90, 180 or 270 degrees.
+
+    Args:
+        hflip (float): probability of the left-right flip. Default: 0.5.
+        vflip (float): probability of the top-down flip. Default: 0.
+        rotate (float): probability of a turn, by an angle drawn uniformly. Default: 0.
+        one_of (bool): first pick one of the three uniformly, then apply it with its own
+            probability. Published, and why an image is flipped one time in six by the defaults.
+            False: each of the three by itself. Default: True.
+    """
+
+    def __init__(self, hflip: float = 0.5, vflip: float = 0.0, rotate: float = 0.0,
+                 one_of: bool = True):
+        self.probs, self.one_of = (hflip, vflip, rotate), one_of
+
+    def transform(self, results: dict) -> dict:
+        img = results['img']
+        for index in [np.random.randint(3)] if self.one_of else range(3):
+            if np.random.rand() < self.probs[index]:
+                img = _turn(img) if index == 2 else np.flip(img, 1 - index)
+        results['img'], results['img_shape'] = img, img.shape[:2]
+        return results
+
+
+def _turn(img):
+    return np.rot90(img, np.random.randint(1, 4))
+
+
+@TRANSFORMS.register_module()
+class RandomPhotometricBands(BaseTransform):
+    """Applies one of: blur, brightness, contrast, gamma, or all four in this order.
+
+    Blur is a 3 x 3 box; brightness and contrast change by at most 0.1, gamma is in [0.9, 1]. The
+    result is float32 in [0, ``max_value``].
+
+    Args:
+        prob (float): probability that anything happens. Default: 0.5.
+        weights (Sequence[float]): relative weights of the five choices.
+        published (bool): as the published code: the blur runs over bands and rows instead of rows
+            and columns (so it mixes bands), and the brightness and contrast steps also change the
+            other quantity, by at most 0.2. False: neither. Default: True.
+        max_value (float): white; 1 for photographs scaled to [0, 1]. The published code clips at
+            1 whatever the data, which would destroy reflectances; give 10000 for those.
+    """
+
+    def __init__(self, prob: float = 0.5, weights: Sequence[float] = (0.1, 0.1, 0.1, 0.1, 1.0),
+                 published: bool = True, max_value: float = 1.0):
+        if len(weights) != 5 or min(weights) < 0 or not sum(weights):
+            raise ConfigError('RandomPhotometricBands: `weights` needs five numbers >= 0 (blur, '
+                              f'brightness, contrast, gamma, all), not {list(weights)}.')
+        self.prob, self.weights = prob, np.asarray(weights) / np.sum(weights)
+        self.published, self.max_value = published, max_value
+
+    def transform(self, results: dict) -> dict:
+        if np.random.rand() >= self.prob:
+            return results
+        steps = (self._blur, self._brightness, self._contrast, self._gamma)
+        choice = np.random.choice(5, p=self.weights)
+        img = results['img'].astype(np.float32)
+        for step in steps if choice == 4 else steps[choice:choice + 1]:
+            img = step(img)
+        results['img'] = img.astype(np.float32)
+        return results
+
+    def _blur(self, img):
+        for axis in (2, 0) if self.published else (0, 1):
+            img = _box3(img, axis)
+        return img
+
+    def _brightness(self, img):
+        return self._shift_and_stretch(img, 0.1, 0.2 if self.published else 0.0)
+
+    def _contrast(self, img):
+        return self._shift_and_stretch(img, 0.2 if self.published else 0.0, 0.1)
+
+    def _shift_and_stretch(self, img, brightness, contrast):
+        stretch = 1 + np.random.uniform(-contrast, contrast)
+        shift = np.random.uniform(-brightness, brightness) * self.max_value
+        return np.clip(img * np.float32(stretch) + np.float32(shift), 0, self.max_value)
+
+    def _gamma(self, img):
+        gamma = np.random.uniform(0.9, 1.0)
+        return self.max_value * np.clip(img / self.max_value, 0, 1) ** np.float32(gamma)
+
+
+def _box3(img, axis):
+    """Mean of three neighbours along an axis, mirrored about the edge element."""
+    pad = [(1, 1) if i == axis else (0, 0) for i in range(img.ndim)]
+    img = np.moveaxis(np.pad(img, pad, mode='reflect'), axis, 0)
+    return np.moveaxis((img[:-2] + img[1:-1] + img[2:]) / 3, 0, axis)
+
+
+@TRANSFORMS.register_module()
+class RandomEraseBands(BaseTransform):
+    """Fills a random rectangle of ``img``, in all bands.
+
+    Args:
+        prob (float): probability. The published configs have the step with 0. Default: 0.
+        area (tuple[float, float]): share of the image's area. Default: (0.02, 0.4).
+        min_aspect (float): the ratio of height to width is in [min_aspect, 1 / min_aspect].
+            Default: 0.3.
+        fill (float): value of the rectangle. Default: 0.
+    """
+
+    def __init__(self, prob: float = 0.0, area: tuple[float, float] = (0.02, 0.4),
+                 min_aspect: float = 0.3, fill: float = 0.0):
+        self.prob, self.area, self.min_aspect, self.fill = prob, area, min_aspect, fill
+
+    def transform(self, results: dict) -> dict:
+        if np.random.rand() >= self.prob:
+            return results
+        height, width = results['img'].shape[:2]
+        for _ in range(100):  # rectangles that do not fit are drawn again
+            area = np.random.uniform(*self.area) * height * width
+            aspect = np.random.uniform(self.min_aspect, 1 / self.min_aspect)
+            rows, cols = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
+            if rows < height and cols < width:
+                top = np.random.randint(height - rows + 1)
+                left = np.random.randint(width - cols + 1)
+                results['img'] = results['img'].copy()
+                results['img'][top:top + rows, left:left + cols] = self.fill
+                break
+        return results
+
+
+@TRANSFORMS.register_module()
+class TorchvisionTransforms(BaseTransform):
+    """Applies transforms of ``torchvision.transforms.v2`` to ``img``, as a (C, H, W) tensor.
+
+    Args:
+        ops (Sequence[dict]): class name in ``type``, its arguments beside it.
+
+    Example:
+        >>> dict(type='TorchvisionTransforms', ops=[
+        ...     dict(type='RandomGrayscale', p=0.2),
+        ...     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4)])
+    """
+
+    def __init__(self, ops: Sequence[dict]):
+        from torchvision.transforms import v2
+        built = []
+        for op in map(dict, ops):
+            name = op.pop('type', None)
+            if not isinstance(name, str) or not hasattr(v2, name):
+                raise ConfigError(f'TorchvisionTransforms: type={name!r} is no transform of '
+                                  'torchvision.transforms.v2.')
+            built.append(getattr(v2, name)(**op))
+        self.ops = v2.Compose(built)
+
+    def transform(self, results: dict) -> dict:
+        import torch
+        img = torch.from_numpy(np.ascontiguousarray(results['img'].transpose(2, 0, 1)))
+        results['img'] = self.ops(img).permute(1, 2, 0).numpy()
+        results['img_shape'] = results['img'].shape[:2]
+        return results
