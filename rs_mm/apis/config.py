@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 
 from rs_mm.apis.build_errors import suggest
@@ -92,7 +92,7 @@ def _check_option(cfg, dotted):
 
 
 def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
-    """Fits a config to this machine: folder of the run, launcher, backend, batch norm.
+    """Fits a config to this machine: folder of the run, launcher, backend.
 
     Args:
         cfg (Config): changed in place and returned.
@@ -106,22 +106,9 @@ def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(config_path or 'run').stem)
     cfg.launcher = launcher
-    cuda = torch.cuda.is_available()
-    if not cuda:
-        # synchronised batch norm exists on GPUs only; the weights have the same names
-        _replace_sync_bn(cfg)
     if launcher != 'none':
-        _prepare_distributed(cfg, launcher, cuda)
+        _prepare_distributed(cfg, launcher, torch.cuda.is_available())
     return cfg
-
-
-def _replace_sync_bn(node):
-    values = node.values() if isinstance(node, (dict, Config)) else node
-    if isinstance(node, ConfigDict) and node.get('type') == 'SyncBN':
-        node['type'] = 'BN'
-    for value in values:
-        if isinstance(value, (dict, list, tuple)):
-            _replace_sync_bn(value)
 
 
 def _prepare_distributed(cfg, launcher, cuda):

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 
 from rs_mm.apis.cli import user_message
-from rs_mm.apis.config import build_runner, load_config, prepare
+from rs_mm.apis.config import build_runner, load_config
 from rs_mm.apis.matching import check_checkpoint
 from rs_mm.errors import CheckpointError, ConfigError, DataError, MissingFileError
 from tests.toy import ToyModel, toy_config
@@ -107,11 +107,3 @@ def test_damaged_and_unsafe_checkpoints(tmp_path):
     torch.save(dict(state_dict={}, model=ToyModel()), tmp_path / 'code.pth')
     with pytest.raises(CheckpointError, match='could run code'):
         check_checkpoint(ToyModel(), tmp_path / 'code.pth')
-
-
-def test_sync_bn_becomes_bn_without_cuda():
-    cfg = Config(dict(model=dict(a=dict(norm_cfg=dict(type='SyncBN')),
-                                 b=[dict(norm_cfg=dict(type='SyncBN', eps=1))])))
-    prepare(cfg, work_dir='x')
-    wanted = 'SyncBN' if torch.cuda.is_available() else 'BN'
-    assert cfg.model.a.norm_cfg.type == wanted and cfg.model.b[0].norm_cfg.type == wanted
