@@ -36,5 +36,22 @@ class EmbeddingDataSample(BaseDataElement):
         return self
 
 
+class EpisodeDataSample(BaseDataElement):
+    """One episode of few-shot segmentation: K supports with masks, and a query.
+
+    Data fields (each optional, but prediction needs ``support_mask``):
+
+    - ``support_mask`` (K, H, W) uint8: 1 where a support image shows the class.
+    - ``support_ignore`` (K, H, W) uint8: 1 where a support's label is unknown.
+    - ``gt_mask`` (H, W) uint8: the query's mask.
+    - ``ignore`` (H, W) uint8: 1 where the query's label is unknown.
+    - ``pred_mask`` (H, W) uint8: set by prediction.
+    - ``votes`` (H, W) uint8: how many supports voted for foreground, set by prediction.
+
+    Meta information: ``class_id`` (int, from 0), ``class_name``, ``query_name``, ``query_path``
+    (str), ``support_names`` (list[str]), ``sample_idx`` (int).
+    """
+
+
 def _float_vector(value):
     return torch.as_tensor(np.asarray(value) if isinstance(value, list) else value).float()

@@ -7,6 +7,7 @@ from . import (  # noqa: F401
     data_preprocessors,
     dual_input_preprocessor,
     embedder,
+    few_shot_preprocessor,
     fusions,
     heads,
     losses,

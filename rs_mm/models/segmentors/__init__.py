@@ -1,4 +1,5 @@
+from .few_shot import FewShotSegmentor
 from .seg_tta import SegTTAModel
 from .siam_encoder_decoder import SiamEncoderDecoder
 
-__all__ = ['SegTTAModel', 'SiamEncoderDecoder']
+__all__ = ['FewShotSegmentor', 'SegTTAModel', 'SiamEncoderDecoder']

@@ -1,0 +1,48 @@
+"""Stacks the images of episodes and normalises them."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+
+from rs_mm.errors import DataError
+from rs_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class FewShotDataPreprocessor(BaseDataPreprocessor):
+    """Moves episodes to the device, stacks and normalises their images.
+
+    Args:
+        mean, std (sequence of float): of RGB images in [0, 255].
+    """
+
+    def __init__(self, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)):
+        super().__init__()
+        self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, data, training=False):
+        """Prepares a batch.
+
+        Args:
+            data (dict): ``inputs`` with ``query``, a list of (3, H, W), and ``support``, a list of
+                (K, 3, H, W), RGB in [0, 255]; ``data_samples``, a list or None.
+
+        Returns:
+            dict: the same with ``query`` (B, 3, H, W) and ``support`` (B, K, 3, H, W) float32.
+
+        Raises:
+            DataError: if the images of a batch differ in size or the episodes in shots.
+        """
+        data = self.cast_data(data)
+        inputs = {name: self._normalise(data['inputs'][name], name)
+                  for name in ('query', 'support')}
+        return dict(inputs=inputs, data_samples=data.get('data_samples'))
+
+    def _normalise(self, images, name):
+        shapes = {tuple(image.shape) for image in images}
+        if len(shapes) > 1:
+            raise DataError(f'the {name} images of one batch have different shapes {sorted(shapes)}'
+                            '; resize them in the pipeline (ResizeEpisode) or use batch_size=1.')
+        return (torch.stack(list(images)).float() - self.mean) / self.std

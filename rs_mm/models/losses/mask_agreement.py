@@ -1,0 +1,37 @@
+"""SCCNet's optional loss terms, which compare areas of the predicted and the true masks.
+
+Source: the published code of SCCNet. Both are functions of the argmax and so carry no gradient:
+they shift the logged loss and change nothing in training.
+"""
+
+import torch
+
+
+def _penalty(x):
+    return -(1 - x) * torch.log(0.1 + x)
+
+
+def focal_agreement(pred, target):
+    """Grows as fewer pixels of the batch are predicted as foreground.
+
+    Args:
+        pred (Tensor): (B, H, W), 0 or 1.
+        target (Tensor): unused; both terms are called alike.
+
+    Returns:
+        Tensor: a scalar.
+    """
+    return _penalty(pred.float().mean())
+
+
+def area_agreement(pred, target):
+    """Grows with the difference of the batch's predicted and true foreground areas.
+
+    Args:
+        pred, target (Tensor): (B, H, W), 0 or 1.
+
+    Returns:
+        Tensor: a scalar.
+    """
+    p, g = pred.float().mean(), target.float().mean()
+    return _penalty(torch.minimum(p, g) / (0.01 + torch.maximum(p, g)))

@@ -1,0 +1,140 @@
+"""Segmentation of a class that is known from a few images with masks only."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
+
+from rs_mm.errors import ConfigError, DataError
+from rs_mm.registry import MODELS
+
+
+def vote(masks, threshold=0.4):
+    """Joins the masks of several shots.
+
+    Args:
+        masks (Tensor): (B, K, H, W), 0 or 1.
+        threshold (float): of the votes divided by the largest vote of the image. With 0.4 two of
+            five votes pass; where the largest vote is 2, one is enough.
+
+    Returns:
+        tuple[Tensor, Tensor]: the joint mask (B, H, W) uint8, and the votes (B, H, W) uint8.
+    """
+    votes = masks.sum(1, dtype=torch.float32)
+    most = votes.amax((1, 2), keepdim=True).clamp(min=1)
+    # in float32: 2 / 5 must not fall below 0.4
+    passed = votes / most >= torch.tensor(threshold, dtype=torch.float32, device=votes.device)
+    return passed.to(torch.uint8), votes.to(torch.uint8)
+
+
+@MODELS.register_module()
+class FewShotSegmentor(BaseModel):
+    """Backbone, correlation head and the vote over shots.
+
+    The features of the query are computed once, and those of all shots in the same batch.
+
+    Args:
+        backbone (dict): gives, for each of three stages, a list of maps.
+        head (dict): :class:`SelfCrossCorrelationHead` or a head with its interface.
+        data_preprocessor (dict): :class:`FewShotDataPreprocessor`.
+        vote_threshold (float): see :func:`vote`.
+        post_processor (dict | None): refines each predicted mask, e.g. ``SpectralFusion``.
+    """
+
+    def __init__(self, backbone, head, data_preprocessor=None, vote_threshold=0.4,
+                 post_processor=None, init_cfg=None):
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.head = MODELS.build(head)
+        self.vote_threshold = vote_threshold
+        self.post_processor = post_processor and MODELS.build(post_processor)
+        if tuple(self.backbone.map_counts) != self.head.in_channels:
+            raise ConfigError(
+                f'`head.in_channels` is {self.head.in_channels}, but the backbone gives '
+                f'{tuple(self.backbone.map_counts)} maps; set it to that.')
+
+    def forward(self, inputs, data_samples, mode='tensor'):
+        """Runs the model.
+
+        Args:
+            inputs (dict[str, Tensor]): ``query`` (B, 3, H, W) and ``support`` (B, K, 3, H, W), as
+                the preprocessor returns them.
+            data_samples (list[EpisodeDataSample]): with ``support_mask`` (K, H, W); ``loss`` needs
+                ``gt_mask`` (H, W) too.
+            mode (str): ``loss``, ``predict`` or ``tensor``.
+
+        Returns:
+            dict[str, Tensor] | list[EpisodeDataSample] | Tensor: losses; the samples with
+            ``pred_mask`` and ``votes``, both (H, W) uint8; logits (B, K, 2, H, W).
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self._logits(inputs, data_samples).logits
+        raise ConfigError(f'`mode` must be loss, predict or tensor, not {mode!r}.')
+
+    def loss(self, inputs, data_samples):
+        """Losses of a batch of episodes with known query masks; see the head."""
+        query_mask = torch.stack([sample.gt_mask for sample in data_samples])
+        query_mask = query_mask.to(inputs['query'].device)
+        output = self._logits(inputs, data_samples, query_mask)
+        return self.head.loss(output, query_mask)
+
+    @torch.no_grad()
+    def predict(self, inputs, data_samples):
+        """Masks of the queries by a vote over the shots; needs no query mask.
+
+        A support whose mask is empty says nothing about the class: its correlations are zero,
+        it takes part in the vote with what the head makes of that, and a warning names it.
+        """
+        _warn_of_empty_masks(data_samples)
+        logits = self._logits(inputs, data_samples).logits
+        masks, votes = vote(logits.argmax(2), self.vote_threshold)
+        for sample, mask, vote_map in zip(data_samples, masks, votes):
+            sample.pred_mask, sample.votes = mask, vote_map
+            if self.post_processor is not None:
+                sample.pred_mask = self.post_processor(sample)
+        return data_samples
+
+    def _logits(self, inputs, data_samples, query_mask=None):
+        query, support = inputs['query'], inputs['support']
+        support_mask = _stack_masks(data_samples, support)
+        b, k = support.shape[:2]
+        if query.shape[2:] == support.shape[3:]:
+            maps = self.backbone(torch.cat([query, support.flatten(0, 1)]))
+            query_maps = tuple([m[:b] for m in stage] for stage in maps)
+            support_maps = tuple([m[b:] for m in stage] for stage in maps)
+        else:
+            query_maps, support_maps = self.backbone(query), self.backbone(support.flatten(0, 1))
+        return self.head(query_maps, support_maps, support_mask, tuple(query.shape[2:]),
+                         query_mask)
+
+
+def _stack_masks(data_samples, support):
+    wanted = (support.shape[1], *support.shape[3:])
+    for sample in data_samples:
+        if tuple(sample.support_mask.shape) != wanted:
+            raise DataError(
+                f'the support masks of query {_name(sample)} have shape '
+                f'{tuple(sample.support_mask.shape)}, but its support images need {wanted}.')
+    masks = torch.stack([sample.support_mask for sample in data_samples])
+    return masks.to(support.device)
+
+
+def _warn_of_empty_masks(data_samples):
+    for sample in data_samples:
+        filled = sample.support_mask.flatten(1).any(1).tolist()
+        if all(filled):
+            continue
+        names = sample.get('support_names', range(len(filled)))
+        empty = ', '.join(str(name) for name, some in zip(names, filled) if not some)
+        MMLogger.get_current_instance().warning(
+            f'the support mask of {empty} (query {_name(sample)}) has no foreground; it carries '
+            'no information about the class.')
+
+
+def _name(sample):
+    return sample.get('query_name', '(unnamed)')
