@@ -1,0 +1,9 @@
+# UCM: Images/NAME.tif (or a folder per scene class) and {train,val,test}.csv
+_base_ = './ml_256.py'
+
+num_classes = 17
+dataset = dict(data_root='data/UCM', classes='ucm', img_dirs=['Images', 'Images/*'])
+
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)
