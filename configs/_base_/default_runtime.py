@@ -1,5 +1,5 @@
-# What every experiment shares. A schedule inherits this file (`_base_ = '../default_runtime.py'`) and
-# overrides single entries by their names; the visualizer comes with the dataset.
+# What every experiment shares. A schedule inherits this file (`_base_ = '../default_runtime.py'`)
+# and overrides single entries by their names; the visualizer comes with the dataset.
 default_scope = 'rs_mm'
 
 default_hooks = dict(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch
 from mmengine.config import ConfigDict
 from mmengine.model import revert_sync_batchnorm
@@ -57,9 +59,13 @@ def count_flops(model, batch) -> tuple[int, dict[str, int]]:
     with torch.no_grad(), FlopCounterMode(display=False, depth=2) as counter:
         model(**data, mode='predict')
     name = type(model).__name__
-    parts = {module.removeprefix(f'{name}.'): sum(counts.values()) // 2
-             for module, counts in counter.get_flop_counts().items()
-             if module.startswith(f'{name}.') and module.count('.') == 1}
+    parts, counted = defaultdict(int), set()
+    for module, counts in sorted(counter.get_flop_counts().items()):
+        # a part that is not called itself (its `predict` is) is the sum of what it calls
+        ancestors = {module[:i] for i, letter in enumerate(module) if letter == '.'}
+        if module.startswith(f'{name}.') and not ancestors & counted:
+            counted.add(module)
+            parts[module.split('.')[1]] += sum(counts.values()) // 2
     return counter.get_total_flops() // 2, parts
 
 
