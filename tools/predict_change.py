@@ -22,9 +22,10 @@ def parse_args():
     parser.add_argument('--value-range', nargs=2, type=float, metavar=('LOW', 'HIGH'),
                         help='values that become black and white (default: 8-bit images as they '
                         'are, others from the 2nd to the 98th percentile)')
-    parser.add_argument('--align', choices=['none', 'crop'], default='none',
-                        help='crop: cut both to the smaller height and width from the upper left '
-                        'corner (default: images of different size are refused)')
+    parser.add_argument('--align', choices=['none', 'crop', 'ground'], default='none',
+                        help='ground: cut both to the ground they share, by their georeference; '
+                        'crop: cut both to the smaller height and width from the upper left '
+                        'corner (default: pairs of different size or ground are refused)')
     parser.add_argument('--resize', action='store_true',
                         help="resize as the config's test pipeline does (default: predict at the "
                         'images\' own resolution)')
@@ -50,7 +51,7 @@ def predict(args):
     detector = ChangeDetector(args.config, args.checkpoint, device=args.device,
                               options=args.cfg_options, resize=args.resize)
     written = predict_files(detector, args.image1, args.image2, args.out, bands=args.bands,
-                            value_range=args.value_range, crop=args.align == 'crop',
+                            value_range=args.value_range, align=args.align,
                             probability=args.probability)
     print('\n'.join(f'wrote {path}' for path in written))
 

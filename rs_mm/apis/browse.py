@@ -40,7 +40,7 @@ def browse_dataset(config, out, num=16, split='train', seed=0, options=None) -> 
     init_default_scope(cfg.get('default_scope', 'rs_mm'))
     dataset = DATASETS.build(loader.dataset)
     visualizer = VISUALIZERS.build(dict(cfg.get('visualizer') or {}, vis_backends=None,
-                                        name='browse_dataset'))
+                                        name=f'browse {out}'))
     if not hasattr(visualizer, 'draw_sample'):
         raise ConfigError(f'{config}: the visualizer {type(visualizer).__name__} draws no single '
                           'samples.')

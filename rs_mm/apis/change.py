@@ -127,9 +127,10 @@ def to_rgb(images, bands=None, value_range=None) -> list:
     images = [image[..., None] if image.ndim == 2 else image for image in images]
     (h1, w1), (h2, w2) = (image.shape[:2] for image in images)
     if (h1, w1) != (h2, w2):
-        raise DataError(f'date 1 has {h1} x {w1} pixels and date 2 has {h2} x {w2}: both must show '
-                        'the same ground at the same size (resample one to the other\'s grid, or '
-                        'crop both with --align crop if they start at the same corner).')
+        raise DataError(
+            f'date 1 has {h1} x {w1} pixels and date 2 has {h2} x {w2}: both must show the same '
+            'ground at the same size (cut both to what they share with --align ground, or with '
+            '--align crop if they start at the same corner).')
     if bands is None:
         bands = (0, 1, 2) if min(image.shape[2] for image in images) >= 3 else (0, 0, 0)
     images = [select_bands(image, bands, f'date {i + 1}') for i, image in enumerate(images)]

@@ -10,12 +10,13 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from rs_mm.apis.change import to_rgb
-from rs_mm.datasets.raster import read_geo_tags, write_tiff
+from rs_mm.datasets.raster import pixel_grid, read_geo_tags, shift_geo_tags, write_tiff
 from rs_mm.datasets.transforms.band_images import read_image
+from rs_mm.errors import DataError
 from rs_mm.visualization import ChangeVisualizer, save_sheet
 
 
-def predict_files(detector, image1, image2, out, bands=None, value_range=None, crop=False,
+def predict_files(detector, image1, image2, out, bands=None, value_range=None, align='none',
                   probability=False) -> list[Path]:
     """Predicts a pair of files and writes the mask and a picture.
 
@@ -24,24 +25,24 @@ def predict_files(detector, image1, image2, out, bands=None, value_range=None, c
         image1, image2 (str | Path): dates 1 and 2.
         out (str | Path): folder to write into.
         bands, value_range: see :meth:`ChangeDetector.__call__`.
-        crop (bool): cut both images to the smaller height and width, keeping the upper left corner.
+        align (str): ``none``: pairs of different size, or whose georeferences differ by more than
+            a pixel, are refused. ``ground``: cut both to the ground they share, to the nearest
+            pixel. ``crop``: cut both to the smaller height and width from the upper left corner.
         probability (bool): also write the probability of change.
 
     Returns:
         list[Path]: the files written: ``STEM1_STEM2_change.tif`` (or ``.png``), ``..._change.jpg``
-        and, if asked for, ``..._probability.tif``.
+        and, if asked for, ``..._probability.tif``. TIFFs carry the georeference of date 1.
+
+    Raises:
+        DataError: the images do not show the same ground at the same size.
     """
-    images = [read_image(str(path)) for path in (image1, image2)]
-    if crop:
-        height, width = (min(image.shape[i] for image in images) for i in (0, 1))
-        # the upper left corner stays, and with it the georeference
-        images = [image[:height, :width] for image in images]
+    images, geo_tags = _read_aligned((image1, image2), align)
     images = to_rgb(images, bands, value_range)
     found = detector(*images)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     stem = f'{Path(image1).stem}_{Path(image2).stem}'
-    geo_tags = read_geo_tags(image1)
     mask = np.where(found.mask > 0, 255, 0).astype(np.uint8)
     if Path(image1).suffix.lower() in ('.tif', '.tiff'):
         written = [folder / f'{stem}_change.tif']
@@ -55,6 +56,44 @@ def predict_files(detector, image1, image2, out, bands=None, value_range=None, c
     written.append(folder / f'{stem}_change.jpg')
     save_sheet(written[-1], _picture(images, found.mask, stem))
     return written
+
+
+def _read_aligned(paths, align):
+    """Both images cut to one size, and the georeference of the cut date 1."""
+    images = [read_image(str(path)) for path in paths]
+    tags = [read_geo_tags(path) for path in paths]
+    columns, rows = 0, 0
+    if align != 'crop':
+        columns, rows = _offset(paths, tags)
+        if (columns or rows) and align == 'none':
+            raise DataError(
+                f'{paths[0]} and {paths[1]} do not show the same ground: the upper left corner of '
+                f'date 2 lies {columns} columns right and {rows} rows below that of date 1; cut '
+                'both to what they share with --align ground, or go by the pixels with --align '
+                'crop.')
+    if align != 'none':
+        left, top = max(columns, 0), max(rows, 0)
+        images[0] = images[0][top:, left:]
+        images[1] = images[1][max(-rows, 0):, max(-columns, 0):]
+        height, width = (min(image.shape[i] for image in images) for i in (0, 1))
+        if not height or not width:
+            raise DataError(f'{paths[0]} and {paths[1]} have no ground in common.')
+        images = [image[:height, :width] for image in images]
+        tags[0] = shift_geo_tags(tags[0], left, top)
+    return images, tags[0]
+
+
+def _offset(paths, tags):
+    """How many whole pixels date 2 starts right of and below date 1; 0 without georeference."""
+    grids = [pixel_grid(found) for found in tags]
+    if None in grids:
+        return 0, 0
+    ((x1, y1), pixel1), ((x2, y2), pixel2) = grids
+    if not np.allclose(pixel1, pixel2, rtol=1e-3):
+        raise DataError(f'the pixels of {paths[0]} measure {pixel1[0]:g} x {pixel1[1]:g} and those '
+                        f'of {paths[1]} {pixel2[0]:g} x {pixel2[1]:g}: resample one to the grid of '
+                        'the other first, or go by the pixels with --align crop.')
+    return round((x2 - x1) / pixel1[0]), round((y1 - y2) / pixel1[1])
 
 
 def _picture(images, mask, name):

@@ -1,6 +1,7 @@
 """The data tools on generated sets: what they find, write and return."""
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -73,18 +74,31 @@ def test_check_finds_every_kind_of_damage(levir):
     assert 'does not exist' in check_config(config, ['val'])['val']['problems'][0]
 
 
-def run(tool, *arguments, **kwargs):
-    return subprocess.run([sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)],
-                          capture_output=True, text=True, cwd=ROOT, timeout=300, **kwargs)
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a tool within this process: returns its exit status and what it printed."""
+
+    def run_tool(tool, *arguments):
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run_tool
 
 
-def test_check_tool_exits_with_1_on_problems(levir, tmp_path):
+def test_check_tool_exits_with_1_on_problems(levir, tmp_path, run):
     root, config = levir
     (root / 'test/label/test_2.png').write_bytes(b'')
-    done = run('analysis_tools/check_dataset.py', config, '--split', 'test', '--out',
-               tmp_path / 'report.json')
-    assert done.returncode == 1, done.stderr
-    assert 'PROBLEM' in done.stdout and 'test_2.png' in done.stdout
+    status, out, _ = run('analysis_tools/check_dataset.py', config, '--split', 'test', '--out',
+                         tmp_path / 'report.json')
+    assert status == 1
+    assert 'PROBLEM' in out and 'test_2.png' in out
     assert json.loads((tmp_path / 'report.json').read_text())['test']['samples'] == 2
 
 
@@ -105,58 +119,84 @@ def test_browse(levir, tmp_path):
                                   'analysis_tools/check_dataset.py',
                                   'dataset_converters/make_fake.py'])
 def test_help_needs_no_heavy_import(tool):
-    done = run(tool, '--help', env={'PYTHONPATH': '/nowhere', 'PYTHONNOUSERSITE': '1'})
+    done = subprocess.run([sys.executable, '-S', str(ROOT / 'tools' / tool), '--help'],
+                          capture_output=True, text=True)  # -S: no third-party package at all
     assert done.returncode == 0 and 'usage' in done.stdout
-    source = (ROOT / 'tools' / tool).read_text()
-    top = source[:source.index('def parse_args')]
-    assert 'rs_mm' not in '\n'.join(x for x in top.splitlines() if x.startswith(('import', 'from')))
 
 
-def test_make_fake(tmp_path):
-    done = run('dataset_converters/make_fake.py', 'dsifn', tmp_path, '--set', 'n_train=1',
-               'n_val=1', 'n_test=1', 'size=32')
-    assert done.returncode == 0, done.stderr
+def test_make_fake(tmp_path, run):
+    tool = 'dataset_converters/make_fake.py'
+    assert run(tool, 'dsifn', tmp_path, '--set', 'n_train=1', 'n_val=1', 'n_test=1',
+               'size=32')[0] == 0
     make_dsifn(tmp_path / 'same', 1, 1, 1, 32)
     for file in ('train/t1/train_1.jpg', 'test/mask/test_1.tif'):
         assert (tmp_path / file).read_bytes() == (tmp_path / 'same' / file).read_bytes()
-    done = run('dataset_converters/make_fake.py', 'dsifn', tmp_path, '--set', 'n=1')
-    assert done.returncode == 2 and 'n_train, n_val, n_test, size, seed' in done.stderr
+    status, _, err = run(tool, 'dsifn', tmp_path, '--set', 'n=1')
+    assert status == 2 and 'n_train, n_val, n_test, size, seed' in err
 
 
-def test_predict_tool_on_geotiffs(levir, tmp_path):
-    """A mask with the georeference of date 1; unequal sizes are refused unless cropped."""
+def write_geotiffs(folder, origins, shapes):
+    """Two 16-bit four-band GeoTIFFs cut from one scene of 10 m pixels."""
+    scene = np.random.default_rng(0).integers(0, 3000, (100, 120, 4)).astype(np.uint16)
+    for name, (x, y), (h, w) in zip(('first', 'second'), origins, shapes):
+        tags = [(33550, 'd', 3, (10.0, 10.0, 0.0), True),
+                (33922, 'd', 6, (0, 0, 0, 5e5 + 10 * x, 5.1e6 - 10 * y, 0), True),
+                (34735, 'H', 8, (1, 1, 0, 1, 3072, 0, 1, 32633), True)]
+        tifffile.imwrite(folder / f'{name}.tif', scene[y:y + h, x:x + w], extratags=tags,
+                         photometric='minisblack', planarconfig='contig')
+
+
+@pytest.fixture
+def predict(levir, tmp_path, run, monkeypatch):
     from rs_mm.registry import MODELS
     torch.manual_seed(0)
-    model = MODELS.build(toy_model_config())
-    checkpoint = tmp_path / 'toy.pth'
-    torch.save(dict(state_dict=model.state_dict()), checkpoint)
-    rng = np.random.default_rng(0)
-    tags = [(33550, 'd', 3, (10.0, 10.0, 0.0), True),
-            (33922, 'd', 6, (0, 0, 0, 5e5, 5.1e6, 0), True),
-            (34735, 'H', 8, (1, 1, 0, 1, 3072, 0, 1, 32633), True)]
-    for name, height in (('first', 70), ('second', 71)):
-        tifffile.imwrite(tmp_path / f'{name}.tif',
-                         rng.integers(0, 3000, (height, 90, 4)).astype(np.uint16),
-                         photometric='minisblack', planarconfig='contig', extratags=tags)
-    arguments = ['predict_change.py', tmp_path / 'first.tif', tmp_path / 'second.tif', levir[1],
-                 checkpoint, '--out', tmp_path / 'out', '--bands', 2, 1, 0, '--probability']
-    done = run(*arguments, env=_environment())
-    assert done.returncode == 2
-    assert 'date 1 has 70 x 90 pixels and date 2 has 71 x 90' in done.stderr
-    assert '--align crop' in done.stderr and len(done.stderr.strip().splitlines()) == 1
-    done = run(*arguments, '--align', 'crop', env=_environment())
-    assert done.returncode == 0, done.stderr
-    with tifffile.TiffFile(tmp_path / 'out/first_second_change.tif') as tif:
+    torch.save(dict(state_dict=MODELS.build(toy_model_config()).state_dict()),
+               tmp_path / 'toy.pth')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    return lambda *arguments: run(
+        'predict_change.py', tmp_path / 'first.tif', tmp_path / 'second.tif', levir[1],
+        tmp_path / 'toy.pth', '--out', tmp_path / 'out', '--bands', 2, 1, 0, *arguments)
+
+
+def read(path):
+    with tifffile.TiffFile(path) as tif:
         page = tif.pages[0]
-        mask = page.asarray()
-        for code, _, _, value, _ in tags:
-            assert tuple(page.tags[code].value) == tuple(value)
+        return page.asarray(), {code: page.tags[code].value for code in (33550, 33922, 34735)}
+
+
+def test_predict_writes_a_georeferenced_mask(predict, tmp_path):
+    write_geotiffs(tmp_path, [(0, 0), (0, 0)], [(70, 90), (70, 90)])
+    status, out, err = predict('--probability')
+    assert status == 0, err
+    mask, tags = read(tmp_path / 'out/first_second_change.tif')
+    assert tags == read(tmp_path / 'first.tif')[1]
     assert mask.shape == (70, 90) and set(np.unique(mask)) <= {0, 255}
     probability = tifffile.imread(tmp_path / 'out/first_second_probability.tif')
     np.testing.assert_array_equal(probability > 0.5, mask > 0)
     assert (tmp_path / 'out/first_second_change.jpg').exists()
+    # both dates are the same scene: every pixel has the answer to "no difference"
+    assert np.ptp(probability) == 0
 
 
-def _environment():
-    import os
-    return dict(os.environ, PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES='')
+def test_predict_refuses_unequal_sizes_unless_cropped(predict, tmp_path):
+    write_geotiffs(tmp_path, [(0, 0), (0, 0)], [(70, 90), (71, 90)])
+    status, _, err = predict()
+    assert status == 2 and len(err.strip().splitlines()) == 1
+    assert 'date 1 has 70 x 90 pixels and date 2 has 71 x 90' in err and '--align crop' in err
+    assert predict('--align', 'crop')[0] == 0
+    assert read(tmp_path / 'out/first_second_change.tif')[0].shape == (70, 90)
+
+
+def test_predict_aligns_by_the_georeference(predict, tmp_path):
+    write_geotiffs(tmp_path, [(5, 0), (0, 8)], [(70, 90), (70, 90)])
+    status, _, err = predict()
+    assert status == 2 and 'do not show the same ground' in err and '--align ground' in err
+    status, _, err = predict('--align', 'ground', '--probability')
+    assert status == 0, err
+    mask, tags = read(tmp_path / 'out/first_second_change.tif')
+    assert mask.shape == (62, 85)
+    assert tags[33922] == (0, 0, 0, 5e5 + 50, 5.1e6 - 80, 0)
+    assert np.ptp(tifffile.imread(tmp_path / 'out/first_second_probability.tif')) == 0
+    write_geotiffs(tmp_path, [(0, 0), (100, 0)], [(70, 90), (70, 20)])
+    status, _, err = predict('--align', 'ground')
+    assert status == 2 and 'have no ground in common' in err
