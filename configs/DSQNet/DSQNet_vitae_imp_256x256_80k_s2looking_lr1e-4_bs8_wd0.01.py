@@ -2,7 +2,6 @@ _base_ = [
     '../_base_/models/dsqnet_vitae.py',
     '../_base_/datasets/s2looking_256.py',
     '../_base_/schedules/cd_80k.py',
-    '../_base_/default_runtime.py',
 ]
 
 # windows of the size of the training crops

@@ -2,5 +2,4 @@ _base_ = [
     '../_base_/models/dsqnet_vitae.py',
     '../_base_/datasets/svcd_512.py',
     '../_base_/schedules/cd_80k.py',
-    '../_base_/default_runtime.py',
 ]
