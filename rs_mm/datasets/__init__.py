@@ -15,6 +15,7 @@ from .change_detection import (
 )
 from .multilabel import MultiLabelDataset
 from .patterncom import PatternCom
+from .scene_split import SceneSplit
 
 __all__ = [
     'BigEarthNetDataset',
@@ -26,5 +27,6 @@ __all__ = [
     'PatternCom',
     'S2Looking_Dataset',
     'SVCD_Dataset',
+    'SceneSplit',
     'WHU_CD_Dataset',
 ]

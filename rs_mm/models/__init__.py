@@ -11,6 +11,7 @@ from . import (  # noqa: F401
     fusions,
     heads,
     losses,
+    memories,
     necks,
     segmentors,
 )

@@ -1,10 +1,18 @@
 """Hooks."""
 
 from .checkpoint import CheckpointHook
+from .feature_bank import FeatureBankHook, KNNReferenceHook
 from .numeric_guard import NumericGuardHook
 from .reproducible import ReproducibleHook
 from .throughput import ThroughputHook
 from .visualization import SampleVisualizationHook
 
-__all__ = ['CheckpointHook', 'NumericGuardHook', 'ReproducibleHook', 'SampleVisualizationHook',
-           'ThroughputHook']
+__all__ = [
+    'CheckpointHook',
+    'FeatureBankHook',
+    'KNNReferenceHook',
+    'NumericGuardHook',
+    'ReproducibleHook',
+    'SampleVisualizationHook',
+    'ThroughputHook',
+]

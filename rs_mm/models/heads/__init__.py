@@ -1,5 +1,6 @@
 from .dsqnet_head import DSQNetHead
 from .embedding_head import EmbeddingHead, PartHead
+from .grn_head import GRNHead
 from .output import HeadOutput
 from .pooling import GlobalPool
 from .self_cross_correlation import SelfCrossCorrelationHead
@@ -7,6 +8,7 @@ from .self_cross_correlation import SelfCrossCorrelationHead
 __all__ = [
     'DSQNetHead',
     'EmbeddingHead',
+    'GRNHead',
     'GlobalPool',
     'HeadOutput',
     'PartHead',

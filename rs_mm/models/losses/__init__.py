@@ -1,7 +1,7 @@
-from .average_sets import ContrastiveAverageLoss, TripletAverageLoss
 from .classification import LabelCrossEntropyLoss, MultiLabelBCELoss
-from .ordered_multilabel import OMLLoss
-from .triplet_hard import TripletHardLoss
+from .label_ranking import LSEPLoss, WARPLoss
+from .sndl import SNDLoss
+from .squared_pairs import PairContrastiveLoss, PairHingeLoss, SquaredTripletLoss
 
-__all__ = ['ContrastiveAverageLoss', 'LabelCrossEntropyLoss', 'MultiLabelBCELoss', 'OMLLoss',
-           'TripletAverageLoss', 'TripletHardLoss']
+__all__ = ['LSEPLoss', 'LabelCrossEntropyLoss', 'MultiLabelBCELoss', 'PairContrastiveLoss',
+           'PairHingeLoss', 'SNDLoss', 'SquaredTripletLoss', 'WARPLoss']

@@ -1,0 +1,131 @@
+"""Names and files of the original GRN code: its weights and its memory in ours."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+import torch
+from torch import Tensor
+
+from rs_mm.errors import CheckpointError, ConfigError
+
+#: torchvision's Inception-v3 by position in the original's two sequences (3 and 6 are pools).
+_INCEPTION = (
+    {0: 'Conv2d_1a_3x3', 1: 'Conv2d_2a_3x3', 2: 'Conv2d_2b_3x3', 4: 'Conv2d_3b_1x1',
+     5: 'Conv2d_4a_3x3', 7: 'Mixed_5b', 8: 'Mixed_5c', 9: 'Mixed_5d', 10: 'Mixed_6a',
+     11: 'Mixed_6b', 12: 'Mixed_6c', 13: 'Mixed_6d', 14: 'Mixed_6e'},
+    {0: 'Mixed_7a', 1: 'Mixed_7b', 2: 'Mixed_7c'})
+_RESNET = {0: 'conv1', 1: 'bn1', 4: 'layer1', 5: 'layer2', 6: 'layer3', 7: 'layer4'}
+_LINEAR = {'FC': 'head.fc', 'FC1': 'head.fc', 'FC2': 'head.classifier'}
+
+#: The original's encoders as models of timm.
+ENCODERS = {'ResNet18': 'resnet18', 'ResNet50': 'resnet50', 'WideResNet50': 'wide_resnet50_2',
+            'InceptionV3': 'inception_v3'}
+
+
+def published_model(encoder: str, embed_dims: int = 128, num_classes: int | None = None) -> dict:
+    """The config of the network that the original calls ``encoder``.
+
+    Args:
+        encoder (str): ``ResNet18``, ``ResNet50``, ``WideResNet50``, ``InceptionV3``, or the same
+            in lower case.
+        embed_dims (int): size of the embedding.
+        num_classes (int, optional): number of labels of the classifier; None: no classifier.
+    """
+    names = {name.lower(): model for name, model in ENCODERS.items()}
+    if encoder.lower() not in names:
+        raise ConfigError(f'the original GRN has no encoder {encoder!r}; it has '
+                          f'{", ".join(ENCODERS)}.')
+    return dict(
+        type='ImageEmbedder',
+        encoder=dict(type='TimmEncoder', model=names[encoder.lower()]),
+        head=dict(type='GRNHead', embed_dims=embed_dims, num_classes=num_classes))
+
+
+def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Weights of the original networks in the names of :class:`ImageEmbedder`.
+
+    Returns:
+        The converted weights, and the original names nothing was made of.
+
+    Raises:
+        CheckpointError: there is no encoder in ``state``.
+    """
+    converted, dropped = {}, []
+    for key, value in state.items():
+        new = _name(key.removeprefix('module.'))
+        if new is None:
+            dropped.append(key)
+        else:
+            converted[new] = value
+    if not any(key.startswith('encoder.') for key in converted):
+        raise CheckpointError('the checkpoint has no weights under "encoder." or "encoder1."; it '
+                              'is not one of the original GRN code.')
+    return converted, dropped
+
+
+def read_checkpoint(path) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Reads an original checkpoint without running code of it.
+
+    The original pickles its memory *object* beside the weights. Every class that the file names
+    and torch does not know as plain data is replaced by an inert stand-in that only keeps what
+    belongs to it; nothing the file names is imported or called.
+
+    Returns:
+        tuple: the weights by their original names, and the memory (N, D), None if there is none.
+
+    Raises:
+        MissingFileError, CheckpointError: see :func:`rs_mm.apis.checkpoint.load_file`; also when
+            the file holds no weights.
+    """
+    from rs_mm.apis.checkpoint import load_file
+    unknown = []
+    with contextlib.suppress(Exception):  # a missing or damaged file gets its message below
+        unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    stand_ins = [(type(name.rsplit('.', 1)[-1], (_StandIn,), {}), name) for name in unknown]
+    with torch.serialization.safe_globals(stand_ins):
+        content = load_file(path)
+    state = next((content[key] for key in ('state_dict', 'net', 'model')
+                  if isinstance(content, dict) and isinstance(content.get(key), dict)), content)
+    if not isinstance(state, dict) or not any(torch.is_tensor(v) for v in state.values()):
+        raise CheckpointError(f'{path} holds no weights (a dictionary of names and tensors).')
+    memories = list(_memories(content))
+    if len(memories) > 1:
+        raise CheckpointError(f'{path} holds {len(memories)} memories; one was expected.')
+    return ({key: value for key, value in state.items() if torch.is_tensor(value)},
+            memories[0] if memories else None)
+
+
+class _StandIn:
+    """Takes the place of an object in a foreign file: keeps its attributes, does nothing."""
+
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state):
+        self.__dict__.update(state if isinstance(state, dict) else {})
+
+
+def _memories(value, name=''):
+    """Every (N, D) tensor called ``memory`` below ``value``."""
+    if torch.is_tensor(value):
+        if value.dim() == 2 and name == 'memory':
+            yield value.detach().float()
+    elif isinstance(value, (dict, _StandIn)):
+        for key, part in (value if isinstance(value, dict) else vars(value)).items():
+            if key != 'optimizer':
+                yield from _memories(part, key)
+
+
+def _name(key):
+    match = re.fullmatch(r'encoder([12]?)\.(\d+)\.(.+)', key)
+    if match:
+        sequence, position, rest = match[1], int(match[2]), match[3]
+        names = _INCEPTION[int(sequence) - 1] if sequence else _RESNET
+        return f'encoder.model.{names[position]}.{rest}' if position in names else None
+    layer, _, rest = key.partition('.')
+    return f'{_LINEAR[layer]}.{rest}' if layer in _LINEAR else None

@@ -1,0 +1,60 @@
+"""The seeded 70 / 10 / 20 % split that graph relation networks are trained and tested on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import TASK_UTILS
+
+_BOUNDS = dict(train=(0.0, 0.7), val=(0.7, 0.8), test=(0.8, 1.0))
+
+
+@TASK_UTILS.register_module()
+class SceneSplit:
+    """Names of one split, shuffled scene by scene with Python's generator.
+
+    Each folder is a scene. Folders are taken in the order of their names, a folder's files in the
+    order of their paths as text (``airport_1``, ``airport_10``, ``airport_100``, …), and shuffled
+    by one generator that runs through all scenes. Of the n files of a scene the first
+    ``int(0.7 n)`` are for training, those up to ``int(0.8 n)`` for validation; the products are
+    truncated as published, so that 90 files give 62. One flat folder is one scene.
+
+    The split depends on which files there are: where images are missing, another split results.
+
+    Source: official code of Kang et al., TGRS 2020 (UCMerced, AID and DFC15 multi-label).
+
+    Args:
+        subset (str): ``'train'``, ``'val'`` or ``'test'``.
+        seed (int): seed of the shuffle. Default: 42, as published.
+        expected (int, optional): number of images of the whole set; any other number is an error.
+    """
+
+    def __init__(self, subset: str, seed: int = 42, expected: int | None = None):
+        if subset not in _BOUNDS:
+            raise ConfigError(f'SceneSplit: `subset` must be one of {", ".join(_BOUNDS)}, '
+                              f'not {subset!r}.')
+        self.subset, self.seed, self.expected = subset, seed, expected
+
+    def __call__(self, paths: Mapping[str, str]) -> list[str]:
+        """Returns the names of the split in order.
+
+        Args:
+            paths (Mapping[str, str]): path of the image of every name.
+        """
+        if self.expected is not None and len(paths) != self.expected:
+            raise ConfigError(
+                f'the published split needs all {self.expected} images, {len(paths)} are there; '
+                'complete the folder, or set `expected=None` to split what is there.')
+        scenes: dict[str, list] = {}
+        for name, path in paths.items():
+            scenes.setdefault(str(Path(path).parent), []).append((str(path), name))
+        generator, names = random.Random(self.seed), []
+        low, high = _BOUNDS[self.subset]
+        for scene in sorted(scenes):
+            files = sorted(scenes[scene])
+            generator.shuffle(files)
+            names += [name for _, name in files[int(low * len(files)):int(high * len(files))]]
+        return names

@@ -1,0 +1,138 @@
+"""Prepares a model's feature bank for training, and lets metrics search it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine import dist
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from rs_mm.errors import ConfigError, DataError
+from rs_mm.evaluation.knn_metric import KNNMultiLabel
+from rs_mm.models.memories import FeatureBank
+from rs_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class FeatureBankHook(Hook):
+    """Gives every :class:`FeatureBank` its labels before training, and its momentum every epoch.
+
+    Args:
+        momentum (Sequence[tuple[int, float]]): (first epoch, momentum) pairs, epochs from 0,
+            ascending. Default: 0.5, 0.8 from epoch 80, 0.9 from epoch 120, as published.
+
+    Raises:
+        ConfigError: the model has no feature bank, or one of another size than the training set.
+        DataError: the training set has no labels, or its ``sample_idx`` do not name its images.
+    """
+
+    def __init__(self, momentum: Sequence[tuple[int, float]] = ((0, 0.5), (80, 0.8), (120, 0.9))):
+        epochs = [epoch for epoch, _ in momentum]
+        if not epochs or epochs[0] != 0 or epochs != sorted(set(epochs)):
+            raise ConfigError('FeatureBankHook: `momentum` needs pairs (first epoch, value) with '
+                              f'ascending epochs from 0, not {momentum}.')
+        self.momentum = momentum
+
+    def before_train(self, runner) -> None:
+        """Fills in the labels; on every process the memory of rank 0."""
+        labels = training_labels(runner.train_dataloader.dataset)
+        for bank in _banks(runner):
+            if bank.labelled and not torch.equal(bank.labels.cpu(), labels.to(torch.uint8)):
+                raise ConfigError('the checkpoint holds a memory of another training set: its '
+                                  'labels differ; resume with the set it was trained on.')
+            bank.set_labels(labels)
+            bank.synchronize()
+
+    def before_train_epoch(self, runner) -> None:
+        """Sets the momentum of this epoch."""
+        value = [value for epoch, value in self.momentum if epoch <= runner.epoch][-1]
+        for bank in _banks(runner):
+            bank.momentum = value
+
+
+@HOOKS.register_module()
+class KNNReferenceHook(Hook):
+    """Tells :class:`KNNMultiLabel` which embeddings to search: the memory's, or fresh ones.
+
+    Args:
+        dataloader (dict, optional): loader of the images to embed afresh, usually the training
+            set with the test pipeline. Default: the model's :class:`FeatureBank`, as published.
+    """
+
+    def __init__(self, dataloader: dict | None = None):
+        self.dataloader = dataloader
+
+    def before_val(self, runner) -> None:
+        """Hands the reference to the validation metrics."""
+        self._provide(runner, runner.val_evaluator.metrics)
+
+    def before_test(self, runner) -> None:
+        """Hands the reference to the test metrics."""
+        self._provide(runner, runner.test_evaluator.metrics)
+
+    def _provide(self, runner, metrics):
+        metrics = [metric for metric in metrics if isinstance(metric, KNNMultiLabel)]
+        if not metrics:
+            return
+        if self.dataloader is None:
+            bank = _banks(runner)[0]
+            if not bank.labelled:
+                raise ConfigError(
+                    'the memory has never been trained: its labels are not set. Test a checkpoint, '
+                    "or embed the training images afresh with `dataloader` of KNNReferenceHook.")
+            embeddings, labels = bank.features, bank.labels
+        else:
+            embeddings, labels = self._embed(runner)
+        for metric in metrics:
+            metric.set_reference(embeddings, labels)
+
+    @torch.no_grad()
+    def _embed(self, runner):
+        if isinstance(self.dataloader, dict):
+            self.dataloader = runner.build_dataloader(self.dataloader)
+        training = runner.model.training
+        runner.model.eval()
+        found = {}
+        for batch in self.dataloader:
+            for sample in runner.model.test_step(batch):
+                if 'gt_label' not in sample:
+                    raise DataError(f'the reference image {sample.get("name", "?")!r} has no '
+                                    'label, which KNN needs.')
+                found[sample.sample_idx] = (sample.embedding.cpu(), sample.gt_label.cpu())
+        runner.model.train(training)
+        # each process embeds a part; samplers may hand an image to two of them
+        parts = dist.all_gather_object(found)
+        found = {index: pair for part in parts for index, pair in part.items()}
+        pairs = [found[index] for index in sorted(found)]
+        return (torch.stack([embedding for embedding, _ in pairs]),
+                torch.stack([label for _, label in pairs]))
+
+
+def training_labels(dataset) -> torch.Tensor:
+    """Labels (N, L) of a training set, row i being those of the sample with ``sample_idx`` i."""
+    rows, names = {}, {}
+    for i in range(len(dataset)):
+        info = dataset.get_data_info(i)
+        index, name = info['sample_idx'], info.get('name', info.get('img_path'))
+        if info.get('gt_label') is None:
+            raise DataError(f'the training image {name!r} has no label, which the memory needs.')
+        if names.setdefault(index, name) != name:
+            raise DataError(f'sample_idx {index} names two training images, {names[index]!r} and '
+                            f'{name!r}; train on one dataset instead of a concatenation.')
+        rows[index] = np.asarray(info['gt_label'])
+    if sorted(rows) != list(range(len(rows))):
+        raise DataError(f'the sample_idx of the training set are not 0 to {len(rows) - 1}.')
+    return torch.from_numpy(np.stack([rows[index] for index in range(len(rows))]))
+
+
+def _banks(runner):
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    banks = [module for module in model.modules() if isinstance(module, FeatureBank)]
+    if not banks:
+        raise ConfigError('the model has no FeatureBank; add one to a loss, e.g. '
+                          "`losses=[dict(type='SNDLoss', memory=dict(type='FeatureBank', …))]`, or "
+                          'remove the hook.')
+    return banks

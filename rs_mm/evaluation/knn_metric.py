@@ -1,0 +1,108 @@
+"""Multi-label scores of K-nearest-neighbour classification on embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger, print_log
+from torch import Tensor
+
+from rs_mm.errors import ConfigError, DataError
+from rs_mm.registry import METRICS
+from rs_mm.retrieval.knn import knn_classify
+
+from .multilabel_scores import average_precision, class_scores, f1_scores, hamming_loss
+
+
+@METRICS.register_module()
+class KNNMultiLabel(BaseMetric):
+    """Classifies each embedding by its nearest training embeddings, and scores the labels.
+
+    What is searched comes from :class:`~rs_mm.engine.hooks.feature_bank.KNNReferenceHook`: the
+    memory as published, or training images embedded afresh. Where the model has a classifier, its
+    mean average precision over the classes is reported too. Precision, recall and F1
+    of every class go to the log.
+
+    Reported: ``f1_sample`` (the published score), ``f1_macro``, ``f1_micro``, ``hamming_loss`` and
+    ``mAP``. A sample without true and without predicted label counts 0, as published. A class
+    without training image is never predicted; one without test image is left out of ``mAP``.
+
+    Args:
+        k (int): number of neighbours. Default: 10, as published.
+        max_similarities (int): bounds the working memory, see :func:`rs_mm.retrieval.knn.nearest`.
+        collect_device (str): see mmengine's ``BaseMetric``.
+        prefix (str, optional): see mmengine's ``BaseMetric``.
+    """
+
+    default_prefix = 'knn'
+
+    def __init__(self, k: int = 10, max_similarities: int = 2**26, collect_device: str = 'cpu',
+                 prefix: str | None = None):
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if k < 1:
+            raise ConfigError(f'KNNMultiLabel: `k` must be at least 1, not {k}.')
+        self.k, self.max_similarities = k, max_similarities
+        self._reference = None
+
+    def set_reference(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Sets what is searched.
+
+        Args:
+            embeddings (Tensor): (N, D).
+            labels (Tensor): (N, L) of 0 and 1.
+        """
+        self._reference = embeddings.detach().float().clone(), labels.detach().clone()
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keeps embedding, labels and class scores of a batch."""
+        for sample in data_samples:
+            if 'gt_label' not in sample:
+                raise DataError(f'image {sample.get("name", "?")!r} has no label, so its '
+                                'prediction cannot be scored.')
+            score = sample.get('score')
+            self.results.append((sample['embedding'].cpu(), sample['gt_label'].cpu(),
+                                 None if score is None else score.cpu()))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Returns the scores, each in [0, 1]."""
+        if self._reference is None:
+            raise ConfigError("KNNMultiLabel has nothing to search: add `dict(type='"
+                              "KNNReferenceHook')` to `custom_hooks`.")
+        embeddings, labels, scores = zip(*results)
+        reference, reference_labels = self._reference
+        true = torch.stack(labels).to(reference.device)
+        if true.shape[1] != reference_labels.shape[1]:
+            raise DataError(f'the test images have {true.shape[1]} labels, the reference '
+                            f'{reference_labels.shape[1]}; both must use one label table.')
+        pred = knn_classify(torch.stack(embeddings).to(reference), reference, reference_labels,
+                            self.k, self.max_similarities)
+        values = {f'f1_{name}': value for name, value in f1_scores(pred, true).items()}
+        values['hamming_loss'] = hamming_loss(pred, true)
+        precision = None
+        if scores[0] is not None:
+            precision = average_precision(torch.stack(scores).to(true.device), true)
+            values['mAP'] = float(precision.nanmean())
+        self._log_classes(class_scores(pred, true), precision, reference_labels)
+        return values
+
+    def _log_classes(self, scores, precision, reference_labels):
+        support = scores['support'].tolist()
+        names = (self.dataset_meta or {}).get('classes') or [f'class_{i}'
+                                                             for i in range(len(support))]
+        trained = (reference_labels > 0).sum(0).tolist()
+        columns = [scores[key].tolist() for key in ('precision', 'recall', 'f1')]
+        header = f'{"class":<16}{"precision":>10}{"recall":>8}{"F1":>8}'
+        header += f'{"AP":>8}' if precision is not None else ''
+        rows = [f'{header}{"test":>7}{"reference":>11}']
+        for i, name in enumerate(names):
+            row = f'{name:<16}{columns[0][i]:>10.3f}{columns[1][i]:>8.3f}{columns[2][i]:>8.3f}'
+            row += f'{float(precision[i]):>8.3f}' if precision is not None else ''
+            rows.append(f'{row}{support[i]:>7}{trained[i]:>11}')
+        print_log('KNN by class (numbers of images in the last columns):\n' + '\n'.join(rows),
+                  logger=MMLogger.get_current_instance())
+        absent = [name for name, count in zip(names, trained) if not count]
+        if absent:
+            print_log(f'no reference image has the label {", ".join(absent)}; it is never '
+                      'predicted.', logger=MMLogger.get_current_instance(), level=30)

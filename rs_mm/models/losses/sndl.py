@@ -1,0 +1,236 @@
+"""Scalable neighbour discriminative loss: pull an image to the images that share its labels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import MODELS
+
+_SMALL = 1e-30  # of the largest term: below, float32 sums soon lose digits
+_DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
+
+
+def sndl_loss(features: Tensor, index: Tensor, memory: Tensor, memory_labels: Tensor,
+              temperature: float = 0.05, margin: float = 0.0, chunk_size: int | None = None,
+              max_similarities: int = 2**26, dtype: torch.dtype = torch.float32,
+              work: Tensor | None = None) -> Tensor:
+    """SNDL of a batch against a memory, with a gradient for the features only.
+
+    With ``e = exp(feature . row / T)`` and ``w`` the share of label positions on which an image
+    and a row agree (absent labels included), ``P = sum w e``, ``Q = sum (1 - w) e``, both without
+    the image's own row, the loss of an image is ``log(1 + exp(margin / T) Q / P)``. An image
+    whose P is 0 (it agrees with no row in any label) adds 0 but counts in the batch size.
+
+    Loss and gradient are computed together, with the two products of the batch and the memory that
+    the gradient needs, so nothing looks at the memory later. Label agreement comes from products
+    of the label matrices chunk by chunk and is never stored. Exponentials are taken relative to
+    the largest similarity, and images for which even that is not enough are computed in log
+    space: any temperature is safe.
+
+    Source: Kang et al., TGRS 2020, Eq. (5)-(7). The weight is 1 - Hamming distance / L.
+
+    Args:
+        features (Tensor): (B, D), L2-normalised.
+        index (Tensor): (B,) int64, the images' own rows in the memory.
+        memory (Tensor): (N, D) float32.
+        memory_labels (Tensor): (N, L) of 0 and 1.
+        temperature (float): T > 0.
+        margin (float): margin on the similarity, before the division by T.
+        chunk_size (int, optional): memory rows compared at a time. Default: 2048 on a CPU, where
+            a chunk stays in cache; 65536 elsewhere.
+        max_similarities (int): bounds the working memory: a batch is cut where B x N exceeds it.
+        dtype (torch.dtype): precision of the products of features and memory; sums and
+            exponentials are float32 in any case.
+        work (Tensor, optional): float32 buffer to work in, at least
+            ``min(B * N, max(max_similarities, N))`` long; saves allocating it at every step.
+
+    Returns:
+        Tensor: float32 scalar.
+    """
+    if chunk_size is None:
+        chunk_size = 2048 if features.device.type == 'cpu' else 65536
+    return _SNDL.apply(features, index, memory, memory_labels, float(temperature), float(margin),
+                       chunk_size, max_similarities, dtype, work)
+
+
+class _SNDL(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx, features, index, memory, memory_labels, temperature, margin, chunk_size,
+                max_similarities, dtype, work):
+        # autocast would round the similarities, which are divided by T right after
+        with torch.autocast(features.device.type, enabled=False):
+            # a column per label that is present, then per label that is absent
+            states = torch.cat([memory_labels > 0, memory_labels <= 0], 1).to(memory.dtype)
+            queries = features.float() / temperature
+            rows = max(1, max_similarities // len(memory))
+            losses, grads = zip(*[
+                _block(queries[i:i + rows], index[i:i + rows], memory, states, margin / temperature,
+                       chunk_size, dtype, work, ctx.needs_input_grad[0])
+                for i in range(0, len(queries), rows)])
+        if ctx.needs_input_grad[0]:
+            scale = 1 / (temperature * len(features))
+            ctx.save_for_backward((torch.cat(grads) * scale).to(features.dtype))
+        return torch.cat(losses).sum() / len(features)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_output):
+        grad, = ctx.saved_tensors
+        return grad_output.to(grad.dtype) * grad, *[None] * 9
+
+
+def _block(queries, index, memory, states, margin, chunk_size, dtype, work, with_grad):
+    """Losses (b,) of some images and the gradient (b, D) with respect to ``queries``."""
+    count, num_labels = len(queries), states.shape[1] // 2
+    agree = states[index]
+    starts = range(0, len(memory), chunk_size)
+    if work is None:
+        work = memory.new_empty(count * len(memory))
+
+    def exponentials(start, size):
+        return work[count * start:count * (start + size)].view(count, size)
+
+    peaks, sums = [], []
+    products = queries.to(dtype)
+    for start in starts:
+        chunk = memory[start:start + chunk_size].to(dtype)
+        e = exponentials(start, len(chunk))
+        if dtype == e.dtype:
+            torch.mm(products, chunk.t(), out=e)
+        else:
+            e.copy_(products @ chunk.t())
+        _leave_out_own(e, index - start)
+        peaks.append(e.amax(1).clamp_min(torch.finfo(e.dtype).min))
+        e.sub_(peaks[-1][:, None]).exp_()
+        sums.append(e @ states[start:start + chunk_size])
+    scales = torch.stack(peaks)
+    scales = (scales - scales.amax(0)).exp_()
+    sums = torch.einsum('kbl,kb->bl', torch.stack(sums), scales) / num_labels
+
+    # sums of positive terms on both sides: no digit is lost where one is much the larger
+    alike, unlike = (sums * agree).sum(1), (sums * (1 - agree)).sum(1)
+    lost = alike < _SMALL
+    if margin > 20:  # else a Q that small is a loss of 0
+        lost |= unlike < _SMALL
+    alike, unlike = alike.clamp_min(_SMALL), unlike.clamp_min(_SMALL)
+    odds = unlike.log() - alike.log() + margin
+    losses, wrong = F.softplus(odds), odds.sigmoid()
+    grad = torch.zeros_like(queries) if with_grad else None
+    if with_grad:
+        # d loss / d similarity = wrong e ((1 - w) / Q - w / P)
+        weights = torch.where(agree > 0, -(wrong / alike)[:, None], (wrong / unlike)[:, None])
+        weights = weights / num_labels
+        for k, start in enumerate(starts):
+            chunk = memory[start:start + chunk_size]
+            e = exponentials(start, len(chunk))
+            e.mul_((weights * scales[k][:, None]) @ states[start:start + chunk_size].t())
+            if dtype == e.dtype:
+                grad.addmm_(e, chunk)
+            else:
+                grad += (e.to(dtype) @ chunk.to(dtype)).float()
+    for rows in lost.nonzero()[:, 0].split(16):
+        losses[rows], rows_grad = _in_log_space(queries[rows], index[rows], memory, states, margin)
+        if with_grad:
+            grad[rows] = rows_grad
+    return losses, grad
+
+
+def _in_log_space(queries, index, memory, states, margin):
+    """Losses and gradients of images whose P or Q is too small beside its largest term."""
+    similarity = queries @ memory.t()
+    _leave_out_own(similarity, index)
+    agreement = states[index] @ states.t() / (states.shape[1] // 2)
+    alike, unlike = similarity + agreement.log(), similarity + (1 - agreement).log()
+    log_alike, log_unlike = alike.logsumexp(1), unlike.logsumexp(1)
+    # one that agrees with no row in any label, or with every row in all, adds nothing
+    known = log_alike.isfinite() & log_unlike.isfinite()
+    odds = torch.where(known, log_unlike - log_alike + margin, -torch.inf)
+    pull = (unlike.softmax(1) - alike.softmax(1)) @ memory
+    return F.softplus(odds), torch.where(known[:, None], odds.sigmoid()[:, None] * pull, 0)
+
+
+def _leave_out_own(similarities, column):
+    """Sets entry (i, column[i]) to -inf where that column lies in this chunk."""
+    inside = column.clamp(0, similarities.shape[1] - 1)
+    rows = torch.arange(len(inside), device=inside.device)
+    similarities[rows, inside] = torch.where(inside == column, -torch.inf,
+                                             similarities[rows, inside])
+
+
+@MODELS.register_module()
+class SNDLoss(nn.Module):
+    """SNDL on the embedding, with its memory; see :func:`sndl_loss`.
+
+    In training the memory's rows of the batch are updated as soon as the loss is known. The
+    published code does so in the backward pass; the result is the same, because loss and gradient
+    have both been computed from the old rows by then. Doing it here keeps collective calls out of
+    the backward pass (where DDP runs its own), does not depend on loss scaling or on a step that
+    the gradient scaler skips, and under gradient accumulation gives each micro-batch's rows
+    exactly one update. Without gradient, or in evaluation mode, nothing is updated.
+
+    Args:
+        memory (dict): config of the :class:`FeatureBank`.
+        temperature (float): T. Default: 0.05, as published.
+        margin (float): margin on the similarity. Default: 0.0, as published.
+        loss_weight (float): factor of the loss.
+        dtype (str): precision of the large products: ``'float32'``, ``'bfloat16'``, ``'float16'``.
+        chunk_size, max_similarities (int): see :func:`sndl_loss`.
+    """
+
+    loss_name = 'sndl'
+
+    def __init__(self, memory: dict, temperature: float = 0.05, margin: float = 0.0,
+                 loss_weight: float = 1.0, dtype: str = 'float32', chunk_size: int | None = None,
+                 max_similarities: int = 2**26):
+        super().__init__()
+        if temperature <= 0:
+            raise ConfigError(f'SNDLoss: `temperature` must be positive, not {temperature}.')
+        if dtype not in _DTYPES:
+            raise ConfigError(f'SNDLoss: `dtype` must be one of {", ".join(_DTYPES)}, '
+                              f'not {dtype!r}.')
+        self.memory = MODELS.build(memory)
+        self.temperature, self.margin, self.loss_weight = temperature, margin, loss_weight
+        self.dtype = _DTYPES[dtype]
+        self.chunk_size, self.max_similarities = chunk_size, max_similarities
+        self._work = torch.empty(0)
+
+    def forward(self, embedding: Tensor, logits: Tensor | None, labels: Tensor,
+                sample_idx: Tensor) -> Tensor:
+        """Returns the loss, a scalar.
+
+        Args:
+            embedding (Tensor): (B, D); normalised here if the head does not.
+            logits (Tensor, optional): not used.
+            labels (Tensor): not used: the memory has the labels of the whole training set.
+            sample_idx (Tensor): (B,) int64, positions in the training set.
+
+        Raises:
+            ConfigError: the memory has no labels, or another dimension than the embedding.
+            DataError: an index outside the memory.
+        """
+        memory = self.memory
+        if embedding.shape[1] != memory.features.shape[1]:
+            raise ConfigError(f'the embedding has {embedding.shape[1]} dimensions, the memory '
+                              f'{memory.features.shape[1]}: set `dim` of the FeatureBank.')
+        if not memory.labelled:
+            raise ConfigError("the memory has no labels of the training set: add `dict(type='"
+                              "FeatureBankHook')` to `custom_hooks`.")
+        memory.check_index(sample_idx)
+        embedding = F.normalize(embedding.float())
+        loss = sndl_loss(embedding, sample_idx, memory.features, memory.labels, self.temperature,
+                         self.margin, self.chunk_size, self.max_similarities, self.dtype,
+                         self._work_for(embedding))
+        if self.training and torch.is_grad_enabled():
+            memory.update(embedding, sample_idx)
+        return self.loss_weight * loss
+
+    def _work_for(self, embedding):
+        size = len(self.memory.features)
+        rows = min(len(embedding), max(1, self.max_similarities // size))
+        if self._work.numel() < rows * size or self._work.device != embedding.device:
+            self._work = torch.empty(rows * size, device=embedding.device)
+        return self._work

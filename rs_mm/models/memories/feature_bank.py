@@ -1,0 +1,141 @@
+"""One embedding per training image, followed with a momentum: what SNDL compares a batch with."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from mmengine import dist
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from rs_mm.errors import CheckpointError, ConfigError, DataError
+from rs_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class FeatureBank(BaseModule):
+    """Embeddings and labels of all training images, saved in the model's checkpoint.
+
+    Rows start uniform in (-s, s) with ``s = sqrt(3 / dim)``, not normalised, as published. The
+    labels are filled in by :class:`~rs_mm.engine.hooks.feature_bank.FeatureBankHook` before
+    training, which also sets the momentum; they are saved too, so that a checkpoint alone is
+    enough to classify by nearest neighbours.
+
+    Source: Kang et al., "Graph Relation Network", TGRS 2020, Sec. III-B, Eq. (8).
+
+    Args:
+        size (int): number N of training images; row i belongs to the sample with
+            ``sample_idx == i``.
+        dim (int): dimension D of the embedding.
+        num_classes (int): number L of labels.
+        momentum (float): share of the old row that an update keeps, in [0, 1).
+
+    Attributes:
+        features (Tensor): (N, D) float32.
+        labels (Tensor): (N, L) uint8 of 0 and 1.
+        labelled (Tensor): bool scalar, whether ``labels`` have been set.
+    """
+
+    def __init__(self, size: int, dim: int, num_classes: int, momentum: float = 0.5,
+                 init_cfg=None):
+        super().__init__(init_cfg)
+        if size < 1:
+            raise ConfigError(f'FeatureBank: `size` is the number of training images, not {size}.')
+        bound = math.sqrt(3 / dim)
+        self.register_buffer('features', torch.empty(size, dim).uniform_(-bound, bound))
+        self.register_buffer('labels', torch.zeros(size, num_classes, dtype=torch.uint8))
+        self.register_buffer('labelled', torch.tensor(False))
+        self.momentum = momentum
+
+    @property
+    def momentum(self) -> float:
+        """Share of the old row that an update keeps."""
+        return self._momentum
+
+    @momentum.setter
+    def momentum(self, value: float) -> None:
+        if not 0 <= value < 1:
+            raise ConfigError(f'FeatureBank: `momentum` must lie in [0, 1), not {value}.')
+        self._momentum = float(value)
+
+    def set_labels(self, labels: Tensor) -> None:
+        """Sets the labels of all rows.
+
+        Args:
+            labels (Tensor): (N, L), values 0 and 1; a row may be all zero.
+
+        Raises:
+            ConfigError: another number of rows or labels than the bank has.
+            DataError: a label other than 0 and 1.
+        """
+        if tuple(labels.shape) != tuple(self.labels.shape):
+            raise ConfigError(
+                f'the memory is built for {self.labels.shape[0]} training images with '
+                f'{self.labels.shape[1]} labels, but the training set has {labels.shape[0]} with '
+                f'{labels.shape[1]}; set `size` and `num_classes` of the FeatureBank accordingly.')
+        if not bool(((labels == 0) | (labels == 1)).all()):
+            raise DataError('the labels of the training set must be 0 or 1 for the memory.')
+        self.labels.copy_(labels)
+        self.labelled.fill_(True)
+
+    def check_index(self, index: Tensor) -> None:
+        """Raises a DataError where an index lies outside the memory."""
+        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < len(self.features):
+            raise DataError(
+                f'sample index {int(index.max() if index.min() >= 0 else index.min())} lies '
+                f'outside the memory of {len(self.features)} rows; `size` of the FeatureBank must '
+                'be the number of training images.')
+
+    @torch.no_grad()
+    def update(self, features: Tensor, index: Tensor) -> None:
+        """Moves the rows of a batch towards their new embeddings and gives them length 1.
+
+        Every process applies the rows of all processes, ordered by rank, so that all hold the same
+        memory as one process with the joint batch. Where a row occurs more than once, each
+        occurrence starts from the old row and the last one stays. An embedding that is not finite
+        leaves its row as it was.
+
+        Args:
+            features (Tensor): (B, D), L2-normalised.
+            index (Tensor): (B,) int64, rows of the memory.
+        """
+        features, index = _gather_rows(features.detach().float()), _gather_rows(index)
+        self.check_index(index)
+        old = self.features[index]
+        new = old * self.momentum + features * (1 - self.momentum)
+        new = new / new.norm(dim=1, keepdim=True)
+        new = torch.where(new.isfinite().all(1, keepdim=True), new, old)
+        # all occurrences of a row write the last one's value: the order of writing cannot matter
+        position = torch.arange(len(index), device=index.device)
+        last = torch.where(index[:, None] == index, position, -1).amax(1)
+        self.features[index] = new[last]
+
+    def synchronize(self) -> None:
+        """Gives every process the memory of rank 0."""
+        for buffer in self.buffers():
+            dist.broadcast(buffer)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        # mmengine only logs a tensor of another shape and would go on with a random memory
+        for name in ('features', 'labels'):
+            saved, own = state_dict.get(prefix + name), getattr(self, name)
+            if saved is not None and saved.shape != own.shape:
+                raise CheckpointError(
+                    f'the checkpoint holds a memory with `{name}` of shape {tuple(saved.shape)}, '
+                    f'the model one of {tuple(own.shape)}: it was made for another training set or '
+                    'embedding. Set `size`, `dim` and `num_classes` of the FeatureBank to the '
+                    "checkpoint's, or start from the encoder alone with `encoder.init_cfg="
+                    "dict(type='Pretrained', checkpoint=FILE, prefix='encoder.')`.")
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _gather_rows(rows: Tensor) -> Tensor:
+    """Concatenates the rows of every process in the order of the ranks."""
+    if dist.get_world_size() == 1:
+        return rows
+    counts = [int(n) for n in dist.all_gather(torch.tensor([len(rows)], device=rows.device))]
+    padding = (0, 0) * (rows.dim() - 1) + (0, max(counts) - len(rows))
+    gathered = dist.all_gather(F.pad(rows, padding).contiguous())
+    return torch.cat([part[:count] for part, count in zip(gathered, counts)])
