@@ -19,6 +19,7 @@ import importlib.util
 import pkgutil
 import sys
 import types
+import warnings
 
 _INSTALL_FULL_MMCV = (
     'this needs a compiled op of mmcv, and mmcv-lite is installed. Install the full package '
@@ -32,6 +33,9 @@ def apply() -> None:
     _provide_mmcv_ext()
     _register_safe_globals()
     _download_safely()
+    # mmseg tells its own builders to be replaced, and of a default that our configs mean
+    for message in ('.*would be deprecated soon.*', 'Default ``avg_non_ignore`` is False'):
+        warnings.filterwarnings('ignore', message=message, module='mmseg')
 
 
 def _provide_find_loader() -> None:

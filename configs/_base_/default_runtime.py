@@ -1,4 +1,5 @@
-# What every experiment shares. Override a single entry by its name.
+# What every experiment shares. A schedule inherits this file (`_base_ = '../default_runtime.py'`)
+# and overrides single entries by their names; the visualizer comes with the dataset.
 default_scope = 'rs_mm'
 
 default_hooks = dict(
@@ -9,7 +10,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     throughput=dict(type='ThroughputHook'),
     numeric_guard=dict(type='NumericGuardHook', interval=10),
-    # each system's base config names its own; `tools/test.py --show-dir` switches it on
+    # `tools/test.py --show-dir` switches it on
     visualization=dict(type='SampleVisualizationHook'),
 )
 
@@ -20,8 +21,6 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 
-vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='Visualizer', vis_backends=vis_backends, name='visualizer')
 log_processor = dict(by_epoch=False)
 log_level = 'INFO'
 # the seed of every random draw of a run

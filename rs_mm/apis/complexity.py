@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,12 +15,22 @@ from rs_mm.registry import MODELS
 
 
 def build_model(cfg):
-    """The model of a config, in evaluation mode, with the weights it starts training from."""
+    """The model of a config, in evaluation mode, with random weights: no pretrained file is read.
+    """
     init_default_scope(cfg.get('default_scope', 'rs_mm'))
-    model = MODELS.build({**cfg.model})
+    model = MODELS.build(ConfigDict(_without_pretrained(cfg.model)))
     if hasattr(model, 'init_weights'):
         model.init_weights()
     return revert_sync_batchnorm(model).eval()
+
+
+def _without_pretrained(node):
+    if isinstance(node, dict):
+        return {key: _without_pretrained(value) for key, value in node.items() if not (
+            key == 'init_cfg' and isinstance(value, dict) and value.get('type') == 'Pretrained')}
+    if isinstance(node, (list, tuple)):
+        return [_without_pretrained(value) for value in node]
+    return node
 
 
 def example_batch(model, batch, height, width, device='cpu') -> dict:
@@ -48,11 +59,14 @@ def count_flops(model, batch) -> tuple[int, dict[str, int]]:
     with torch.no_grad(), FlopCounterMode(display=False, depth=2) as counter:
         model(**data, mode='predict')
     name = type(model).__name__
-    parts = defaultdict(int)
-    for module, counts in counter.get_flop_counts().items():
-        if module.startswith(f'{name}.'):
-            parts[module.removeprefix(f'{name}.')] += sum(counts.values()) // 2
-    return counter.get_total_flops() // 2, dict(parts)
+    parts, counted = defaultdict(int), set()
+    for module, counts in sorted(counter.get_flop_counts().items()):
+        # a part that is not called itself (its `predict` is) is the sum of what it calls
+        ancestors = {module[:i] for i, letter in enumerate(module) if letter == '.'}
+        if module.startswith(f'{name}.') and not ancestors & counted:
+            counted.add(module)
+            parts[module.split('.')[1]] += sum(counts.values()) // 2
+    return counter.get_total_flops() // 2, parts
 
 
 def count_parameters(model) -> tuple[int, dict[str, int]]:

@@ -8,8 +8,8 @@ from rs_mm.errors import DataError
 
 # ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams,
 # GeoAsciiParams: what places a raster on the ground (GeoTIFF 1.1, OGC 19-008r4, section 7)
-GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
-_TIFF_SUFFIXES = ('.tif', '.tiff')
+_SCALE, _TIEPOINT, _TRANSFORMATION = 33550, 33922, 34264
+GEO_TAGS = (_SCALE, _TIEPOINT, _TRANSFORMATION, 34735, 34736, 34737)
 
 
 def select_bands(image, bands, name='image') -> np.ndarray:
@@ -36,13 +36,50 @@ def stretch(image, low, high) -> np.ndarray:
 
 def read_geo_tags(path) -> list:
     """The georeference of a TIFF as tifffile's ``extratags``; empty where there is none."""
-    if Path(path).suffix.lower() not in _TIFF_SUFFIXES:
+    if Path(path).suffix.lower() not in ('.tif', '.tiff'):
         return []
     import tifffile
     with tifffile.TiffFile(path) as tif:
         found = [tif.pages[0].tags.get(code) for code in GEO_TAGS]
         return [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in found
                 if tag is not None]
+
+
+def pixel_grid(geo_tags):
+    """Where a north-up raster lies.
+
+    Args:
+        geo_tags (list): from :func:`read_geo_tags`.
+
+    Returns:
+        tuple | None: (x, y) of the upper left corner, and (width, height) of a pixel, height
+        positive downwards; None without georeference or where the raster is turned.
+    """
+    tags = {code: value for code, _, _, value, _ in geo_tags}
+    if _TRANSFORMATION in tags:
+        m = tags[_TRANSFORMATION]
+        return None if m[1] or m[4] else ((m[3], m[7]), (m[0], -m[5]))
+    if _SCALE in tags and _TIEPOINT in tags:
+        (width, height), (i, j, _, x, y, _) = tags[_SCALE][:2], tags[_TIEPOINT][:6]
+        return (x - i * width, y + j * height), (width, height)
+    return None
+
+
+def shift_geo_tags(geo_tags, columns, rows) -> list:
+    """The georeference after cutting ``columns`` and ``rows`` off at the left and the top."""
+    grid, shifted = pixel_grid(geo_tags), []
+    for code, dtype, count, value, once in geo_tags:
+        if code == _TIEPOINT and grid is not None:
+            (x, y), (width, height) = grid
+            value = (0.0, 0.0, 0.0, x + columns * width, y - rows * height, value[5])
+        if code == _TRANSFORMATION:
+            m = list(value)
+            m[3] += columns * m[0] + rows * m[1]
+            m[7] += columns * m[4] + rows * m[5]
+            value = tuple(m)
+        shifted.append((code, dtype, len(value) if isinstance(value, tuple) else count, value,
+                        once))
+    return shifted
 
 
 def write_tiff(path, image, geo_tags=()) -> None:

@@ -13,9 +13,10 @@ from rs_mm.registry import VISUALIZERS
 from .sheet import Panel, draw_sheet
 
 # Okabe and Ito's colours, apart for colour-blind readers; white reads as "right" on dark ground
+_IGNORED = 'not evaluated'
 LEGEND = {'hit (changed, found)': (255, 255, 255), 'false alarm': (213, 94, 0),
-          'miss': (86, 180, 233), 'not evaluated': (120, 100, 120)}
-_OVERLAY = (230, 159, 0)
+          'miss': (86, 180, 233), _IGNORED: (150, 110, 150)}
+_OVERLAY = (255, 225, 0)
 
 
 @VISUALIZERS.register_module()
@@ -55,6 +56,8 @@ class ChangeVisualizer(Visualizer):
         panels, legend = [Panel(first, 'date 1'), Panel(second, 'date 2')], None
         if label is not None:
             panels.append(Panel(_paint(label, self.ignore_index), 'ground truth'))
+            if (label == self.ignore_index).any():
+                legend = {_IGNORED: LEGEND[_IGNORED]}
         if prediction is not None and label is None:
             share = (prediction > 0).mean()
             panels.append(Panel(_overlay(second, prediction),
@@ -63,13 +66,13 @@ class ChangeVisualizer(Visualizer):
             panels.append(Panel(_paint(prediction), 'prediction'))
             panels.append(Panel(_errors(second, label, prediction, self.ignore_index),
                                 _caption(label, prediction, self.ignore_index)))
-            legend = LEGEND if (label == self.ignore_index).any() else dict(
-                list(LEGEND.items())[:3])
+            legend = {text: colour for text, colour in LEGEND.items()
+                      if text != _IGNORED or legend}
         return draw_sheet([panels], title=self.sample_name(data_sample), legend=legend,
                           panel_size=self.panel_size)
 
     def sample_name(self, data_sample) -> str:
-        """Stem of date 1's file; with its folders if the sample's path has none to tell apart."""
+        """Stem of date 1's file."""
         paths = data_sample.metainfo.get('img_path') or ['pair']
         return Path(str(paths[0])).stem
 
@@ -101,7 +104,7 @@ def _mask(sample, key):
 def _paint(mask, ignore_index=None):
     image = np.where(mask[..., None] > 0, 255, 0).astype(np.uint8).repeat(3, axis=2)
     if ignore_index is not None:
-        image[mask == ignore_index] = LEGEND['not evaluated']
+        image[mask == ignore_index] = LEGEND[_IGNORED]
     return image
 
 

@@ -56,4 +56,3 @@ test_evaluator = dict(type='ChangeMetric')
 
 visualizer = dict(type='ChangeVisualizer', vis_backends=[dict(type='LocalVisBackend')],
                   name='visualizer')
-default_hooks = dict(visualization=dict(type='SampleVisualizationHook'))

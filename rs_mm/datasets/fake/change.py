@@ -64,8 +64,9 @@ def make_whu_cd(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
     for split, count in zip(('train', 'val', 'test'), (n_train, n_val, n_test)):
         names = [f'whucd_{number + i:05d}.png' for i in range(count)]
         number += count
-        for name in names:
-            _write_pair(root, ('A', 'B', 'label'), (name,) * 3, draw_pair(size, rng))
+        for i, name in enumerate(names):
+            pair = draw_pair(size, rng, change_share=0.9 if i else 1)
+            _write_pair(root, ('A', 'B', 'label'), (name,) * 3, pair)
         (root / 'list').mkdir(parents=True, exist_ok=True)
         (root / 'list' / f'{split}.txt').write_text('\n'.join(names) + '\n')
     return root
@@ -76,7 +77,8 @@ def _write_splits(root, counts, size, seed, folders, img_suffix='.png',
     root, rng = Path(root), np.random.default_rng(seed)
     for split, count, label_suffix in zip(('train', 'val', 'test'), counts, label_suffixes):
         for i in range(count):
-            first, second, label = draw_pair(size, rng)
+            # something changes in the first pair of every split, however small the split
+            first, second, label = draw_pair(size, rng, change_share=0.9 if i else 1)
             stem = f'{split}_{i + 1}'
             names = (stem + img_suffix, stem + img_suffix, stem + label_suffix)
             _write_pair(root / split, folders, names, (first, second, label // 255 * changed))

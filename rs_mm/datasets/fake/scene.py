@@ -19,7 +19,7 @@ def draw_pair(size, rng, change_share=0.9):
     labelled; buildings that appear or disappear are.
 
     Args:
-        size (int): side in pixels; objects keep their size in pixels.
+        size (int): side in pixels; from 128 on, buildings keep their size in pixels.
         rng (np.random.Generator): source of every draw.
         change_share (float): share of the pairs in which something changes.
 
@@ -31,12 +31,14 @@ def draw_pair(size, rng, change_share=0.9):
     roads = [_road(size, rng) for _ in range(rng.integers(1, 3))]
     road_mask = np.zeros((size, size), np.uint8)
     for points, width in roads:
-        cv2.polylines(road_mask, [points], False, 1, width + 6)
+        cv2.polylines(road_mask, [points], False, 1, width + max(2, width // 2))
     buildings = _place_buildings(size, road_mask, rng)
     trees = _place_trees(size, road_mask, rng)
     fate = rng.choice(['stays', 'comes', 'goes'], len(buildings), p=[0.45, 0.38, 0.17])
     if rng.random() > change_share:
         fate[:] = 'stays'
+    elif len(fate) and (fate == 'stays').all():
+        fate[0] = 'comes'
     images = [
         _render(ground, roads, trees, [b for b, f in zip(buildings, fate) if f != absent], rng)
         for absent in ('comes', 'goes')]
@@ -76,28 +78,30 @@ def _road(size, rng):
     points = np.stack([along, across], 1)
     if rng.random() < 0.5:
         points = points[:, ::-1]
-    return points.round().astype(np.int32), int(rng.integers(6, 12))
+    return points.round().astype(np.int32), max(2, int(rng.integers(6, 12) * min(1, size / 128)))
 
 
 def _place_buildings(size, road_mask, rng):
-    """Rotated rectangles that touch neither each other nor a road."""
+    """Rotated rectangles that touch neither each other nor a road; at least one."""
     taken, buildings = road_mask.copy(), []
-    heading = rng.uniform(0, 90)
-    for _ in range(max(6, 12 * size * size // 256**2) * 4):
-        w, h = rng.uniform(14, 40), rng.uniform(14, 32)
+    heading, scale = rng.uniform(0, 90), min(1, size / 128)
+    wanted = max(4, 12 * size * size // 256**2)
+    for attempt in range(12 * wanted):
+        w, h = scale * rng.uniform(14, 40), scale * rng.uniform(14, 32)
         centre = rng.uniform(8, size - 8, 2)
         angle = heading + rng.normal(0, 4)
         box = cv2.boxPoints((tuple(centre), (w, h), angle))
-        room = cv2.boxPoints((tuple(centre), (w + 12, h + 12), angle)).round().astype(np.int32)
+        room = cv2.boxPoints((tuple(centre), (w + 12 * scale, h + 12 * scale), angle))
         area = np.zeros_like(taken)
-        cv2.fillConvexPoly(area, room, 1)
-        if (taken & area).any():
+        cv2.fillConvexPoly(area, room.round().astype(np.int32), 1)
+        crowded = not buildings and attempt > 10 * wanted
+        if (taken & area).any() and not crowded:
             continue
         taken |= area
         buildings.append(dict(outline=box.round().astype(np.int32), corners=box,
                               roof=np.array(_ROOFS[rng.integers(len(_ROOFS))], np.float32),
                               height=rng.uniform(3, 9), gable=rng.random() < 0.7))
-        if len(buildings) >= max(4, 12 * size * size // 256**2):
+        if len(buildings) == wanted:
             break
     return buildings
 

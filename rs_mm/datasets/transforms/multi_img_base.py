@@ -20,6 +20,11 @@ class EachDate:
                 results['img'] = image
                 results['seg_fields'] = fields if date == 0 else []
                 results = super().transform(results)
-                transformed.append(results['img'])
+                transformed.append(keep_band_axis(results['img']))
         results['img'], results['seg_fields'] = transformed, fields
         return results
+
+
+def keep_band_axis(image):
+    """OpenCV drops the last axis of one-band images; this gives it back."""
+    return image[..., None] if image.ndim == 2 else image

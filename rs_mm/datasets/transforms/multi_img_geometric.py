@@ -12,7 +12,7 @@ from mmseg.datasets import transforms as single
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import TRANSFORMS
 
-from .multi_img_base import EachDate
+from .multi_img_base import EachDate, keep_band_axis
 
 
 @TRANSFORMS.register_module()
@@ -150,7 +150,7 @@ class MultiImgRandomRotFlip(BaseTransform):
 
 
 def _apply(results, on_image, on_label):
-    results['img'] = [on_image(image) for image in results['img']]
+    results['img'] = [keep_band_axis(on_image(image)) for image in results['img']]
     for key in results.get('seg_fields', []):
         results[key] = on_label(results[key])
 

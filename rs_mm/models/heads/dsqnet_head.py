@@ -51,7 +51,13 @@ class DSQNetHead(BaseDecodeHead):
 
     def fuse(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """The features that are classified: (N, channels, H_0, W_0)."""
-        dates = zip(*(stage.chunk(2, 1) for stage in self._transform_inputs(inputs)))
+        stages = self._transform_inputs(inputs)
+        given = [stage.shape[1] / 2 for stage in stages]
+        if given != list(self.in_channels):
+            raise ConfigError(f'in_channels={list(self.in_channels)} of DSQNetHead do not fit: '
+                              f'the stages have {[round(width) for width in given]} channels per '
+                              "date (the neck must be FeatureFusionNeck with policy='concat').")
+        dates = zip(*(stage.chunk(2, 1) for stage in stages))
         first, second = both_dates(self.dsp, *dates)
         maps, semantics = zip(first, second)
         if self.bmq is not None:

@@ -1,7 +1,22 @@
+from .average_sets import ContrastiveAverageLoss, TripletAverageLoss
 from .classification import LabelCrossEntropyLoss, MultiLabelBCELoss
 from .label_ranking import LSEPLoss, WARPLoss
+from .ordered_multilabel import OMLLoss
 from .sndl import SNDLoss
 from .squared_pairs import PairContrastiveLoss, PairHingeLoss, SquaredTripletLoss
+from .triplet_hard import TripletHardLoss
 
-__all__ = ['LSEPLoss', 'LabelCrossEntropyLoss', 'MultiLabelBCELoss', 'PairContrastiveLoss',
-           'PairHingeLoss', 'SNDLoss', 'SquaredTripletLoss', 'WARPLoss']
+__all__ = [
+    'ContrastiveAverageLoss',
+    'LSEPLoss',
+    'LabelCrossEntropyLoss',
+    'MultiLabelBCELoss',
+    'OMLLoss',
+    'PairContrastiveLoss',
+    'PairHingeLoss',
+    'SNDLoss',
+    'SquaredTripletLoss',
+    'TripletAverageLoss',
+    'TripletHardLoss',
+    'WARPLoss',
+]

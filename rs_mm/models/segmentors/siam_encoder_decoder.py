@@ -1,7 +1,9 @@
 """Siamese encoder, decoder: mmseg's EncoderDecoder on pairs of images."""
 
 import torch
+from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
+from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from rs_mm.errors import ConfigError
@@ -72,6 +74,17 @@ class SiamEncoderDecoder(EncoderDecoder):
                 total[..., top:top + crop_h, left:left + crop_w] += part
                 count[top:top + crop_h, left:left + crop_w] += 1
         return total / count
+
+    def example_inputs(self, batch: int, height: int, width: int) -> dict:
+        """Random pairs and labels as the data pipeline packs them, for the analysis tools."""
+        channels = 2 * self.backbone_inchannels
+        shape = dict(img_shape=(height, width), ori_shape=(height, width))
+        samples = []
+        for _ in range(batch):
+            label = PixelData(data=torch.randint(self.num_classes, (1, height, width)))
+            samples.append(SegDataSample(gt_sem_seg=label, metainfo=shape))
+        pixels = torch.randint(256, (batch, channels, height, width), dtype=torch.uint8)
+        return dict(inputs=list(pixels), data_samples=samples)
 
 
 def _starts(length, crop, stride):

@@ -6,10 +6,11 @@ from torch import Tensor
 
 from ..backbones.swin import rename_official
 
-# parts of the official checkpoints that the official forward never uses
+# parts of the official checkpoints that the official forward never uses, and constants
 _UNUSED = re.compile(
     r'decode_head\.(discriminator|regions_cor2?)\.'
-    r'|backbone\.layers\.\d+\.(RC\.attn|NC\.\d+)\.attn\.relative_position_(bias_table|index)$')
+    r'|backbone\.layers\.\d+\.(RC\.attn|NC\.\d+)\.attn\.relative_position_bias_table$'
+    r'|.*\.relative_position_index$')
 _UNUSED_VITAE_NORMS = re.compile(r'backbone\.norm\d\.')
 
 _HEAD = (
@@ -37,7 +38,7 @@ def rename_official_dsqnet(state: dict[str, Tensor]) -> tuple[dict[str, Tensor],
     Returns:
         tuple: the renamed state and the names that were dropped because nothing uses them
         (``discriminator``, ``regions_cor``, ``regions_cor2``; in ViTAE also the position tables and
-        the stage norms).
+        the stage norms), or because the model computes them (position indices).
     """
     vitae = any('.RC.' in name for name in state)
     dropped = [name for name in state

@@ -1,0 +1,146 @@
+"""Looks at every file of a config's datasets: what tools/analysis_tools/check_dataset.py does."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import numpy as np
+from mmengine.registry import init_default_scope
+from prettytable import PrettyTable
+from tqdm import tqdm
+
+from rs_mm.apis.config import load_config
+from rs_mm.errors import RSMMError
+from rs_mm.registry import DATASETS, TRANSFORMS
+
+_SHOWN = 20
+_LOADING = ('MultiImgLoadImageFromFile', 'MultiImgLoadTiff', 'MultiImgLoadAnnotations')
+
+
+def check_config(config, splits=('train', 'val', 'test'), num_workers=4, options=None) -> dict:
+    """Reads every sample of the splits and collects what is wrong.
+
+    Change-detection datasets are read file by file, without augmentation. Of other datasets every
+    sample is passed through the config's pipeline.
+
+    Args:
+        config (str | Path): config file.
+        splits (sequence[str]): of ``train``, ``val``, ``test``.
+        num_workers (int): processes that read files.
+        options (dict | list[str], optional): overrides of the config.
+
+    Returns:
+        dict: per split a dict of ``samples`` (number), ``problems`` (list of sentences, each with
+        its file), ``sizes`` (``HxW`` -> number of samples) and ``classes`` (class -> ``pixels``,
+        ``samples``: in how many labels it occurs); plain numbers and strings throughout.
+    """
+    cfg = load_config(config, options)
+    init_default_scope(cfg.get('default_scope', 'rs_mm'))
+    return {split: _check_split(cfg[f'{split}_dataloader'].dataset, split, num_workers)
+            for split in splits if cfg.get(f'{split}_dataloader') is not None}
+
+
+def format_report(report) -> str:
+    """The report of :func:`check_config` as text."""
+    lines = []
+    for split, found in report.items():
+        sizes = ', '.join(f'{size} ({n})' for size, n in sorted(found['sizes'].items())[:6])
+        lines.append(f'{split}: {found["samples"]} samples' + (f' of {sizes}' if sizes else ''))
+        if found['classes']:
+            table = PrettyTable(['class', 'pixels', 'share', 'labels with it'])
+            total = sum(c['pixels'] for c in found['classes'].values()) or 1
+            for name, c in found['classes'].items():
+                table.add_row([name, c['pixels'], f'{c["pixels"] / total:.2%}', c['samples']])
+            lines.append(table.get_string())
+        problems = found['problems']
+        lines += [f'  PROBLEM: {problem}' for problem in problems[:_SHOWN]]
+        if len(problems) > _SHOWN:
+            lines.append(f'  ... and {len(problems) - _SHOWN} more (--out FILE lists all)')
+        lines.append(f'  {len(problems)} problem(s)')
+    return '\n'.join(lines)
+
+
+def _check_split(dataset_cfg, split, num_workers):
+    report = dict(samples=0, problems=[], sizes={}, classes={})
+    try:
+        dataset = DATASETS.build(dataset_cfg)
+    except RSMMError as error:
+        report['problems'].append(str(error))
+        return report
+    classes = list(getattr(dataset, 'metainfo', {}).get('classes') or [])
+    counts = np.zeros((2, 256), np.int64)  # pixels, labels with the class
+    report['samples'] = len(dataset)
+    for problem, size, histogram in _read_all(dataset, split, num_workers):
+        if problem is not None:
+            report['problems'].append(problem)
+        if size is not None:
+            key = 'x'.join(map(str, size))
+            report['sizes'][key] = report['sizes'].get(key, 0) + 1
+        if histogram is not None:
+            counts += np.stack([histogram, histogram > 0])
+    if counts.any():
+        names = dict(enumerate(classes)) | {255: 'ignored'}
+        shown = [i for i in range(256) if i < len(classes) or counts[0, i]]
+        report['classes'] = {names.get(i, f'unknown class {i}'): dict(
+            pixels=int(counts[0, i]), samples=int(counts[1, i])) for i in shown}
+        report['problems'] += [
+            f'no label of the {split} split holds the class {name!r}: a model cannot learn it, or '
+            'its score is NaN.' for i, name in enumerate(classes) if not counts[0, i]]
+    return report
+
+
+def _read_all(dataset, split, num_workers):
+    _Reader.dataset = dataset
+    _Reader.steps = _loading_steps(dataset)
+    progress = dict(total=len(dataset), desc=split, mininterval=0.5)
+    if num_workers <= 1 or 'fork' not in multiprocessing.get_all_start_methods():
+        yield from tqdm(map(_Reader.read, range(len(dataset))), **progress)
+        return
+    # forked workers share the dataset and its pipeline without copying them
+    with multiprocessing.get_context('fork').Pool(num_workers) as pool:
+        yield from tqdm(pool.imap(_Reader.read, range(len(dataset)), chunksize=4), **progress)
+
+
+def _loading_steps(dataset):
+    """The loading transforms of a change-detection pipeline; None for other datasets."""
+    steps = [step for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
+             if type(step).__name__ in _LOADING]
+    # labels last, so that their size is compared with the images as they are on disk
+    steps.sort(key=lambda step: type(step).__name__ == 'MultiImgLoadAnnotations')
+    if steps and type(steps[0]).__name__ == 'MultiImgLoadAnnotations':
+        steps.insert(0, TRANSFORMS.build(dict(type='rs_mm.MultiImgLoadImageFromFile')))
+    return steps or None
+
+
+class _Reader:
+    """What a worker process reads with; set before the processes fork."""
+
+    dataset = steps = None
+
+    @classmethod
+    def read(cls, index):
+        """Returns (problem or None, (H, W) or None, pixels per label value or None)."""
+        try:
+            if cls.steps is None:
+                return cls._read_through_pipeline(index)
+            results = cls.dataset.get_data_info(index)
+            for step in cls.steps:
+                results = step(results)
+            label = results.get('gt_seg_map')
+            return None, results['ori_shape'], _histogram(label)
+        except RSMMError as error:
+            return str(error), None, None
+        except Exception as error:  # whatever a sample's reading ends in is a finding
+            return f'sample {index}: {type(error).__name__}: {error}', None, None
+
+    @classmethod
+    def _read_through_pipeline(cls, index):
+        item = cls.dataset[index]
+        label = getattr(item.get('data_samples'), 'gt_sem_seg', None)
+        shape = getattr(item.get('inputs'), 'shape', None)
+        return (None, None if shape is None else tuple(shape[-2:]),
+                None if label is None else _histogram(label.data.numpy()))
+
+
+def _histogram(label):
+    return None if label is None else np.bincount(label.ravel(), minlength=256)[:256]

@@ -1,0 +1,104 @@
+"""From two image files to a mask file that lies where they lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+from rs_mm.apis.change import to_rgb
+from rs_mm.datasets.raster import pixel_grid, read_geo_tags, shift_geo_tags, write_tiff
+from rs_mm.datasets.transforms.band_images import read_image
+from rs_mm.errors import DataError
+from rs_mm.visualization import ChangeVisualizer, save_sheet
+
+
+def predict_files(detector, image1, image2, out, bands=None, value_range=None, align='none',
+                  probability=False) -> list[Path]:
+    """Predicts a pair of files and writes the mask and a picture.
+
+    Args:
+        detector (ChangeDetector): the model.
+        image1, image2 (str | Path): dates 1 and 2.
+        out (str | Path): folder to write into.
+        bands, value_range: see :meth:`ChangeDetector.__call__`.
+        align (str): ``none``: pairs of different size, or whose georeferences differ by more than
+            a pixel, are refused. ``ground``: cut both to the ground they share, to the nearest
+            pixel. ``crop``: cut both to the smaller height and width from the upper left corner.
+        probability (bool): also write the probability of change.
+
+    Returns:
+        list[Path]: the files written: ``STEM1_STEM2_change.tif`` (or ``.png``), ``..._change.jpg``
+        and, if asked for, ``..._probability.tif``. TIFFs carry the georeference of date 1.
+
+    Raises:
+        DataError: the images do not show the same ground at the same size.
+    """
+    images, geo_tags = _read_aligned((image1, image2), align)
+    images = to_rgb(images, bands, value_range)
+    found = detector(*images)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f'{Path(image1).stem}_{Path(image2).stem}'
+    mask = np.where(found.mask > 0, 255, 0).astype(np.uint8)
+    if Path(image1).suffix.lower() in ('.tif', '.tiff'):
+        written = [folder / f'{stem}_change.tif']
+        write_tiff(written[0], mask, geo_tags)
+    else:
+        written = [folder / f'{stem}_change.png']
+        save_sheet(written[0], mask)
+    if probability:
+        written.append(folder / f'{stem}_probability.tif')
+        write_tiff(written[-1], found.probability, geo_tags)
+    written.append(folder / f'{stem}_change.jpg')
+    save_sheet(written[-1], _picture(images, found.mask, stem))
+    return written
+
+
+def _read_aligned(paths, align):
+    """Both images cut to one size, and the georeference of the cut date 1."""
+    images = [read_image(str(path)) for path in paths]
+    tags = [read_geo_tags(path) for path in paths]
+    columns, rows = 0, 0
+    if align != 'crop':
+        columns, rows = _offset(paths, tags)
+        if (columns or rows) and align == 'none':
+            raise DataError(
+                f'{paths[0]} and {paths[1]} do not show the same ground: the upper left corner of '
+                f'date 2 lies {columns} columns right and {rows} rows below that of date 1; cut '
+                'both to what they share with --align ground, or go by the pixels with --align '
+                'crop.')
+    if align != 'none':
+        left, top = max(columns, 0), max(rows, 0)
+        images[0] = images[0][top:, left:]
+        images[1] = images[1][max(-rows, 0):, max(-columns, 0):]
+        height, width = (min(image.shape[i] for image in images) for i in (0, 1))
+        if not height or not width:
+            raise DataError(f'{paths[0]} and {paths[1]} have no ground in common.')
+        images = [image[:height, :width] for image in images]
+        tags[0] = shift_geo_tags(tags[0], left, top)
+    return images, tags[0]
+
+
+def _offset(paths, tags):
+    """How many whole pixels date 2 starts right of and below date 1; 0 without georeference."""
+    grids = [pixel_grid(found) for found in tags]
+    if None in grids:
+        return 0, 0
+    ((x1, y1), pixel1), ((x2, y2), pixel2) = grids
+    if not np.allclose(pixel1, pixel2, rtol=1e-3):
+        raise DataError(f'the pixels of {paths[0]} measure {pixel1[0]:g} x {pixel1[1]:g} and those '
+                        f'of {paths[1]} {pixel2[0]:g} x {pixel2[1]:g}: resample one to the grid of '
+                        'the other first, or go by the pixels with --align crop.')
+    return round((x2 - x1) / pixel1[0]), round((y1 - y2) / pixel1[1])
+
+
+def _picture(images, mask, name):
+    planes = np.concatenate([image[..., ::-1] for image in images], axis=2).transpose(2, 0, 1)
+    sample = SegDataSample(metainfo=dict(img_path=[name]))
+    sample.pred_sem_seg = PixelData(data=torch.from_numpy(mask[None].astype(np.int64)))
+    visualizer = ChangeVisualizer(panel_size=512)
+    return visualizer.draw_sample(sample, torch.from_numpy(np.ascontiguousarray(planes)))

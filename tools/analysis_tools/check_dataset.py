@@ -1,0 +1,48 @@
+"""Looks at every file of a config's datasets before a training does.
+
+    python tools/analysis_tools/check_dataset.py CONFIG
+
+Reports unreadable files, pairs and labels of unequal size, unexpected label values, splits without
+any changed pixel, and how often each class occurs. Exit status 1 where there are problems.
+"""
+
+import argparse
+import sys
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description="Check every file of a config's datasets")
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--split', nargs='+', choices=['train', 'val', 'test'],
+                        default=['train', 'val', 'test'], help='splits to check (default: all)')
+    parser.add_argument('--num-workers', type=int, default=4,
+                        help='processes (default: %(default)s)')
+    parser.add_argument('--out', metavar='FILE', help='write the whole report as JSON')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
+                        help='override keys of the config')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    # heavy imports wait, so that --help answers at once
+    from rs_mm.apis.cli import run_cli
+    run_cli(lambda: check(args))
+
+
+def check(args):
+    """Checks as the command line says, and ends with status 1 where there are problems."""
+    import json
+    from pathlib import Path
+
+    from rs_mm.apis.dataset_check import check_config, format_report
+    report = check_config(args.config, args.split, args.num_workers, args.cfg_options)
+    print(format_report(report))
+    if args.out:
+        Path(args.out).write_text(json.dumps(report, indent=1) + '\n')
+    if any(split['problems'] for split in report.values()):
+        sys.exit(1)
+
+
+if __name__ == '__main__':
+    main()
