@@ -107,6 +107,12 @@ def read_split_file(path: str, num_classes: int | None = None) -> LabelTable:
     return _rows(path, lines, expected, said_by)
 
 
+def write_split_file(path: str | Path, names: Sequence[str], labels: np.ndarray) -> None:
+    """Writes a split file: names (N) and their labels ((N, L) of 0 and 1)."""
+    rows = (','.join([name, *map(str, row)]) for name, row in zip(names, labels.tolist()))
+    Path(path).write_text(''.join(f'{row}\n' for row in rows), encoding='utf-8')
+
+
 def read_names(path: str) -> list[str]:
     """First column of a text file without header: one image or patch name per row."""
     return [re.split(r'[,\s]', line.strip(), maxsplit=1)[0] for _, line in _lines(path)]

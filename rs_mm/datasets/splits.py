@@ -1,8 +1,13 @@
-"""Seeded random splits of label tables."""
+"""Splits of label tables: seeded random ones, and those that folders prescribe."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
+
+from rs_mm.errors import DataError, MissingFileError
 
 
 def random_split(count: int, seed: int = 24, train: float = 0.7,
@@ -27,3 +32,33 @@ def random_split(count: int, seed: int = 24, train: float = 0.7,
     rest = np.setdiff1d(rows, chosen)
     validation = np.sort(rng.choice(rest, int(val * count), replace=False))
     return dict(train=chosen, val=validation, test=np.setdiff1d(rest, validation))
+
+
+def folder_split(root: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The split that the folders ``train`` and ``test`` of a set prescribe, as AID is published.
+
+    Args:
+        root (str | Path): folder of the set, with ``train`` and ``test``, or ``images_tr`` and
+            ``images_test``; images lie in them or in folders below.
+        names (Sequence[str]): image names of the label table.
+
+    Returns:
+        dict: ``train`` and ``test``, each an int array of row numbers in the table's order.
+
+    Raises:
+        MissingFileError: no such folders.
+        DataError: a name of the table lies in no folder, or in both.
+    """
+    splits = {}
+    for split, folders in (('train', ('train', 'images_tr')), ('test', ('test', 'images_test'))):
+        found = [Path(root) / folder for folder in folders if (Path(root) / folder).is_dir()]
+        if not found:
+            raise MissingFileError(f'{root}: has no folder {" or ".join(folders)} to split by.')
+        stems = {path.stem for folder in found for path in folder.rglob('*') if path.is_file()}
+        splits[split] = np.array([row for row, name in enumerate(names) if name in stems], int)
+    placed = np.bincount(np.concatenate(list(splits.values())), minlength=len(names))
+    if (placed != 1).any():
+        name, count = names[int(np.argmax(placed != 1))], int(placed[np.argmax(placed != 1)])
+        raise DataError(f'{root}: {name!r} of the label table lies in {count} of the two folders; '
+                        f'{int((placed != 1).sum())} names do not lie in exactly one.')
+    return splits

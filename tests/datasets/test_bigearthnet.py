@@ -216,3 +216,12 @@ def test_bad_databases(v1, tmp_path):
         BigEarthNetDataset(str(path), num_classes=20)
     with pytest.raises(ConfigError, match=r"unknown bands \['B10'\]"):
         BigEarthNetDataset(str(path), pipeline=pipeline(['B02', 'B10']))
+
+
+@pytest.mark.parametrize('factor', [2, 6])
+def test_upsampling_equals_its_definition(factor):
+    band = np.random.rand(1, 11, 7).astype(np.float32)
+    padded = torch.nn.functional.pad(torch.from_numpy(band)[None], (1, 1, 1, 1), mode='reflect')
+    large = torch.nn.functional.interpolate(padded, scale_factor=factor, mode='bilinear')
+    expected = large[0, :, factor:-factor, factor:-factor].numpy()
+    assert np.allclose(upsample(band, factor), expected, atol=1e-5)

@@ -1,3 +1,5 @@
+import runpy
+
 import cv2
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import torch
 
 from rs_mm.datasets import MultiLabelDataset
 from rs_mm.datasets.fake.multilabel import make_multilabel
-from rs_mm.datasets.label_tables import CLASSES, PACKED, read_label_table
+from rs_mm.datasets.label_tables import CLASSES, PACKED, read_label_table, read_split_file
 from rs_mm.datasets.splits import random_split
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import TASK_UTILS
@@ -76,6 +78,41 @@ def test_random_split_equals_original(rows):
     _, expected = load_case('oml', 'splits')
     for name, chosen in random_split(rows).items():
         assert np.array_equal(chosen, expected[f'n{rows}_{name}'])
+
+
+def run_split_tool(*args):
+    tool = runpy.run_path('tools/dataset_converters/multilabel_splits.py')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('sys.argv', ['multilabel_splits.py', *map(str, args)])
+        tool['main']()
+
+
+def test_split_tool_random(tmp_path):
+    _, expected = load_case('oml', 'splits')
+    run_split_tool('ucm', tmp_path)
+    table = read_label_table('ucm')
+    for split in ('train', 'val', 'test'):
+        written = read_split_file(tmp_path / f'{split}.csv', 17)
+        rows = expected[f'n2100_{split}']
+        assert written.names == [table.names[row] for row in rows]
+        assert np.array_equal(written.labels, table.labels[rows])
+
+
+def test_split_tool_by_folder(tmp_path, capsys):
+    (tmp_path / 'table.csv').write_text('image,x\na,1\nb,0\nc,1\n')
+    write_images(tmp_path / 'images_tr/s', ['c', 'a'])
+    with pytest.raises(SystemExit, match='2'):
+        run_split_tool(tmp_path / 'table.csv', tmp_path, '--by-folder')
+    assert 'has no folder test or images_test' in capsys.readouterr().err
+    write_images(tmp_path / 'test', ['d'])
+    with pytest.raises(SystemExit, match='2'):
+        run_split_tool(tmp_path / 'table.csv', tmp_path, '--by-folder')
+    assert "'b' of the label table lies in 0 of the two folders" in capsys.readouterr().err
+    write_images(tmp_path / 'test', ['b'])
+    run_split_tool(tmp_path / 'table.csv', tmp_path, '--by-folder')
+    assert (tmp_path / 'train.csv').read_text() == 'a,1\nc,1\n'
+    assert (tmp_path / 'test.csv').read_text() == 'b,0\n'
+    assert not (tmp_path / 'val.csv').exists()
 
 
 def test_packed_tables():

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 #: Bands of each group of a record, in the order they are stored: 10 m, 20 m and 60 m.
 GROUPS = dict(
@@ -49,15 +48,22 @@ def upsample(bands: np.ndarray, factor: int) -> np.ndarray:
 
     Args:
         bands (np.ndarray): (C, H, W), any number type; H and W at least 2.
-        factor (int): 2 for 20 m to 10 m, 6 for 60 m.
+        factor (int): an even number: 2 for 20 m to 10 m, 6 for 60 m.
 
     Returns:
         np.ndarray: (C, factor * H, factor * W) float32.
     """
-    image = torch.from_numpy(bands.astype(np.float32))[None]
-    image = F.pad(image, (1, 1, 1, 1), mode='reflect')
-    large = F.interpolate(image, scale_factor=factor, mode='bilinear', align_corners=False)
-    return large[0, :, factor:-factor, factor:-factor].numpy()
+    count, height, width = bands.shape
+    large = np.empty((count, factor * height, factor * width), np.float32)
+    for source, target in zip(bands.astype(np.float32), large):
+        # OpenCV repeats the edge; mirrored, the outer half pixel is the inner one reflected
+        cv2.resize(source, target.shape[::-1], dst=target, interpolation=cv2.INTER_LINEAR)
+    half = factor // 2
+    for outer, inner in ((slice(0, half), slice(2 * half - 1, half - 1, -1)),
+                         (slice(-1, -half - 1, -1), slice(-2 * half, -half))):
+        large[:, outer] = large[:, inner]
+        large[..., outer] = large[..., inner]
+    return large
 
 
 def select_bands(record: dict[str, np.ndarray], selection: tuple[str, ...]) -> np.ndarray:

@@ -132,5 +132,6 @@ class NormalizeBigEarthNet(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         mean, std = np.float32([STATISTICS[band] for band in results['band_names']]).T
-        results['img'] = (results['img'] - mean) / std
+        img = np.subtract(results['img'], mean)
+        results['img'] = np.divide(img, std, out=img)
         return results

@@ -4,7 +4,8 @@
 - v2: ``ROOT/BigEarthNet-S2/TILE/PATCH/PATCH_B01.tif …`` and parquet tables with ``patch_id``,
   ``labels`` (19 classes) and ``split``.
 
-A source offers ``names()``, ``splits()`` and ``read(name)``, the arrays of one record.
+A source offers ``names()``, ``splits()`` and ``read(name)``, the arrays of one record; the folders
+also ``read(name, bands)``, which reads no other GeoTIFF.
 """
 
 from __future__ import annotations
@@ -49,8 +50,16 @@ def open_source(root: str, layout: str = 'auto', metadata: list[str] | None = No
     raise ConfigError(f'layout {layout!r} is none of auto, v1, v2, lmdb.')
 
 
-def read_bands(folder: str | Path, name: str) -> dict[str, np.ndarray]:
-    """Reads the 12 GeoTIFFs of a patch.
+ALL_BANDS = sum(GROUPS.values(), ())
+
+
+def read_bands(folder: str | Path, name: str, wanted=ALL_BANDS) -> dict[str, np.ndarray]:
+    """Reads the GeoTIFFs of a patch.
+
+    Args:
+        folder (str | Path): the patch's folder.
+        name (str): its name.
+        wanted (Sequence[str]): bands to read; the places of others stay undefined.
 
     Returns:
         dict: ``b10`` (4, 120, 120), ``b20`` (6, 60, 60), ``b60`` (2, 20, 20), uint16.
@@ -58,8 +67,13 @@ def read_bands(folder: str | Path, name: str) -> dict[str, np.ndarray]:
     Raises:
         MissingFileError, DataError: a band is missing, damaged, or of another size or type.
     """
-    return {group: np.stack([_read_band(f'{folder}/{name}_{band}.tif', SIZES[group])
-                             for band in bands]) for group, bands in GROUPS.items()}
+    arrays = {group: np.empty((len(bands), SIZES[group], SIZES[group]), np.uint16)
+              for group, bands in GROUPS.items()}
+    for group, bands in GROUPS.items():
+        for row, band in enumerate(bands):
+            if band in wanted:
+                arrays[group][row] = _read_band(f'{folder}/{name}_{band}.tif', SIZES[group])
+    return arrays
 
 
 def _read_band(path, size):
@@ -88,7 +102,7 @@ class FolderV1:
     def splits(self) -> dict[str, list[str]]:
         return {}  # v1 is published without; lists are given on the command line
 
-    def read(self, name: str) -> dict[str, np.ndarray]:
+    def read(self, name: str, bands=ALL_BANDS) -> dict[str, np.ndarray]:
         folder = self.root / name
         if not folder.is_dir():
             raise MissingFileError(f'no folder {folder}')
@@ -100,7 +114,7 @@ class FolderV1:
         except (ValueError, KeyError) as error:
             raise DataError(f'{path}: cannot be read ({error!r})') from error
         label43 = encode(names, 43)
-        return dict(label43=label43, label19=to_19(label43)) | read_bands(folder, name)
+        return dict(label43=label43, label19=to_19(label43)) | read_bands(folder, name, bands)
 
 
 class FolderV2:
@@ -141,14 +155,14 @@ class FolderV2:
     def splits(self) -> dict[str, list[str]]:
         return self._splits
 
-    def read(self, name: str) -> dict[str, np.ndarray]:
+    def read(self, name: str, bands=ALL_BANDS) -> dict[str, np.ndarray]:
         if name not in self.labels:
             raise DataError(f'{name} is in no metadata table')
         tile = name.rsplit('_', 2)[0]
         folder = self.root / tile / name
         if not folder.is_dir():
             raise MissingFileError(f'no folder {folder}')
-        return dict(label19=encode(self.labels[name], 19)) | read_bands(folder, name)
+        return dict(label19=encode(self.labels[name], 19)) | read_bands(folder, name, bands)
 
 
 class OriginalDatabase:

@@ -16,7 +16,7 @@ import numpy as np
 
 from rs_mm.errors import ConfigError
 
-from ..label_tables import CLASSES, PACKED, read_label_table
+from ..label_tables import CLASSES, PACKED, read_label_table, write_split_file
 from ..splits import random_split
 
 _SUFFIX = dict(ucm='.tif', aid='.jpg', whdld='.jpg', dfc15='.png')
@@ -53,8 +53,7 @@ def make_multilabel(root, dataset: str = 'ucm', images: int = 210, size: int = 6
     for mode, rows in random_split(len(names)).items():
         splits[mode] = [names[row] for row in rows]
         root.mkdir(parents=True, exist_ok=True)
-        (root / f'{mode}.csv').write_text(''.join(
-            ','.join([names[row], *map(str, labels[row])]) + '\n' for row in rows))
+        write_split_file(root / f'{mode}.csv', splits[mode], labels[rows])
         for row in rows:
             folder = root / _folder(dataset, mode, names[row], by_scene)
             folder.mkdir(parents=True, exist_ok=True)
