@@ -7,6 +7,7 @@ from mmengine.config import Config
 from rs_mm.apis.cli import user_message
 from rs_mm.apis.config import build_runner, load_config
 from rs_mm.apis.matching import check_checkpoint
+from rs_mm.apis.train import train
 from rs_mm.errors import CheckpointError, ConfigError, DataError, MissingFileError
 from tests.toy import ToyModel, toy_config
 
@@ -107,3 +108,14 @@ def test_damaged_and_unsafe_checkpoints(tmp_path):
     torch.save(dict(state_dict={}, model=ToyModel()), tmp_path / 'code.pth')
     with pytest.raises(CheckpointError, match='could run code'):
         check_checkpoint(ToyModel(), tmp_path / 'code.pth')
+
+
+def test_auto_scale_lr_needs_a_base(config_file):
+    with pytest.raises(ConfigError, match='needs `auto_scale_lr.base_batch_size`'):
+        train(config_file, auto_scale_lr=True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_amp_needs_a_gpu(config_file):
+    with pytest.raises(ConfigError, match='--amp needs a CUDA device'):
+        train(config_file, amp=True)

@@ -1,0 +1,152 @@
+"""The command lines: several processes, a killed run, a rank that dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from tests.distributed import free_port
+from tests.toy import toy_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment():
+    return {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable,
+            'PORT': str(free_port())}
+
+
+def run(*command, check=True, timeout=200):
+    done = subprocess.run(list(map(str, command)), env=environment(), capture_output=True,
+                          text=True, timeout=timeout, cwd=ROOT)
+    assert not check or done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    """A toy config with a test set of 10, which 3 processes do not share evenly."""
+    def write(**over):
+        config = toy_config(tmp_path / 'run', iters=6, batch_size=4, sync_bn='torch',
+                            model=dict(type='ToyModel', dropout=0.0), **over)
+        config['test_dataloader'] = dict(
+            batch_size=2, num_workers=0, dataset=config['train_dataloader']['dataset'],
+            sampler=dict(type='DefaultSampler', shuffle=False))
+        config.update(test_cfg=dict(type='TestLoop'), test_evaluator=dict(type='ToyMetric'),
+                      log_level='INFO')
+        del config['experiment_name']
+        path = tmp_path / 'toy.py'
+        Config(config).dump(path)
+        return path
+    return write
+
+
+def weights(folder, name='iter_6.pth'):
+    return torch.load(Path(folder) / name, weights_only=True)['state_dict']
+
+
+def assert_equal_weights(first, second, **tolerance):
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], msg=name, **tolerance)
+
+
+def test_scripts_train_and_test_alike_on_one_and_more_processes(config_file, tmp_path):
+    config = config_file()
+    run(sys.executable, 'tools/train.py', config, '--work-dir', tmp_path / 'one')
+    run('bash', 'tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two',
+        '--cfg-options', 'train_dataloader.batch_size=2')
+    assert_equal_weights(weights(tmp_path / 'one'), weights(tmp_path / 'two'), rtol=1e-5,
+                         atol=1e-6)
+    results = []
+    for processes in (1, 3):
+        out = tmp_path / f'{processes}.json'
+        run('bash', 'tools/dist_test.sh', config, tmp_path / 'one/iter_6.pth', processes,
+            '--work-dir', tmp_path / 'tested', '--out', out)
+        results.append(json.loads(out.read_text()))
+    assert results[0]['count'] == results[1]['count'] == 10
+    assert results[0]['mean'] == pytest.approx(results[1]['mean'], rel=1e-5)
+
+
+SLOW_AND_FRAGILE = '''
+import os, time
+from mmengine.hooks import Hook
+from rs_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class SlowHook(Hook):
+    """Leaves time to kill the run after the checkpoint of iteration 3."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter >= 3:
+            time.sleep(20)
+
+
+@HOOKS.register_module()
+class DyingHook(Hook):
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.rank == 1 and runner.iter == 2:
+            raise RuntimeError('the second rank has had enough')
+'''
+
+
+@pytest.fixture
+def extra_hooks(tmp_path):
+    (tmp_path / 'extra_hooks.py').write_text(SLOW_AND_FRAGILE)
+    return tmp_path
+
+
+def test_killed_and_resumed(config_file, extra_hooks, tmp_path):
+    config = config_file()
+    run(sys.executable, 'tools/train.py', config, '--work-dir', tmp_path / 'whole')
+    slow = extra_hooks / 'slow.py'
+    text = config.read_text().replace("'tests.toy'", "'tests.toy', 'extra_hooks'")
+    slow.write_text(text + "\ncustom_hooks = [dict(type='SlowHook')]\n")
+    env = environment()
+    env['PYTHONPATH'] += os.pathsep + str(extra_hooks)
+    killed = subprocess.Popen([sys.executable, 'tools/train.py', slow, '--work-dir',
+                               tmp_path / 'killed'], cwd=ROOT, env=env,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while not (tmp_path / 'killed/last_checkpoint').exists() and time.time() < deadline:
+        time.sleep(0.2)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / 'killed/iter_6.pth').exists()
+    run(sys.executable, 'tools/train.py', config, '--work-dir', tmp_path / 'killed', '--resume')
+    assert_equal_weights(weights(tmp_path / 'whole'), weights(tmp_path / 'killed'), rtol=0, atol=0)
+
+
+def test_a_rank_that_dies_ends_the_job(config_file, extra_hooks):
+    config = config_file()
+    text = config.read_text().replace("'tests.toy'", "'tests.toy', 'extra_hooks'")
+    config.write_text(text + "\ncustom_hooks = [dict(type='DyingHook')]\n")
+    env = environment()
+    env['PYTHONPATH'] += os.pathsep + str(extra_hooks)
+    start = time.time()
+    done = subprocess.run(['bash', 'tools/dist_train.sh', str(config), '2'], cwd=ROOT, env=env,
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0 and time.time() - start < 60
+    assert 'the second rank has had enough' in done.stderr
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['{config}', '--cfg-options', 'model.widht=3'], "takes no key `widht`; did you mean 'width'"),
+    (['{config}', '--resume', 'nowhere.pth'], 'there is no checkpoint nowhere.pth'),
+    (['{config}', '--launcher', 'pytorch'], 'needs the environment variable RANK'),
+])
+def test_wrong_command_lines_end_in_one_line(config_file, arguments, words):
+    config = str(config_file())
+    done = run(sys.executable, 'tools/train.py', *(a.format(config=config) for a in arguments),
+               check=False)
+    assert done.returncode == 2
+    assert words in done.stderr and 'Traceback' not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith('error: ')
