@@ -13,6 +13,7 @@ from .change_detection import (
     SVCD_Dataset,
     WHU_CD_Dataset,
 )
+from .few_shot import DLRSD5iDataset, ISAID5iDataset, Pascal5iDataset
 from .multilabel import MultiLabelDataset
 from .patterncom import PatternCom
 from .scene_split import SceneSplit
@@ -21,9 +22,12 @@ __all__ = [
     'BigEarthNetDataset',
     'CLCD_Dataset',
     'ChangeDetectionDataset',
+    'DLRSD5iDataset',
     'DSIFN_Dataset',
+    'ISAID5iDataset',
     'LEVIR_CD_Dataset',
     'MultiLabelDataset',
+    'Pascal5iDataset',
     'PatternCom',
     'S2Looking_Dataset',
     'SVCD_Dataset',

@@ -1,6 +1,7 @@
 """Metrics; importing this package registers all of them."""
 
 from .change_metric import ChangeMetric
+from .few_shot_iou import FewShotIoU
 from .knn_metric import KNNMultiLabel
 
-__all__ = ['ChangeMetric', 'KNNMultiLabel']
+__all__ = ['ChangeMetric', 'FewShotIoU', 'KNNMultiLabel']

@@ -8,6 +8,7 @@ from .band_augment import (
 )
 from .band_images import LoadBandImage, NormalizeBands, ResizeBands, ScaleBands
 from .embedding import PackEmbeddingInputs
+from .episodes import LoadEpisode, PackEpisode, RandomFlipRotateEpisode, ResizeEpisode
 from .multi_img_geometric import (
     MultiImgExchangeTime,
     MultiImgPad,
@@ -40,6 +41,7 @@ from .multi_img_photometric import (
 
 __all__ = [
     'LoadBandImage',
+    'LoadEpisode',
     'MultiImgAdjustGamma',
     'MultiImgAlbu',
     'MultiImgCLAHE',
@@ -65,10 +67,13 @@ __all__ = [
     'MultiImgResizeToMultiple',
     'NormalizeBands',
     'PackEmbeddingInputs',
+    'PackEpisode',
     'RandomEraseBands',
     'RandomFlipRotateBands',
+    'RandomFlipRotateEpisode',
     'RandomPhotometricBands',
     'ResizeBands',
+    'ResizeEpisode',
     'ScaleBands',
     'TorchvisionTransforms',
 ]

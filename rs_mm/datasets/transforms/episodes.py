@@ -1,0 +1,172 @@
+"""Loading, augmenting, resizing and packing the images of an episode."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmcv.transforms import BaseTransform
+from PIL import Image, UnidentifiedImageError
+
+from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.registry import TRANSFORMS
+from rs_mm.structures import EpisodeDataSample
+
+IGNORE = 255
+
+
+def read_image(path):
+    """Reads an image file as RGB.
+
+    Returns:
+        np.ndarray: (H, W, 3) uint8.
+
+    Raises:
+        MissingFileError, DataError: name the file.
+    """
+    return np.asarray(_open(path).convert('RGB'))
+
+
+def read_label(path):
+    """Reads a label map; a palette file gives its indices.
+
+    Returns:
+        np.ndarray: (H, W) uint8.
+
+    Raises:
+        MissingFileError, DataError: name the file; also for a colour picture.
+    """
+    label = np.asarray(_open(path))
+    if label.ndim != 2 or label.dtype not in (np.uint8, bool):
+        raise DataError(f'the label map {path} is not an 8-bit map of class numbers (it has shape '
+                        f'{label.shape} and type {label.dtype}); isaid_patches.py converts the '
+                        'colour masks of iSAID.')
+    return label.astype(np.uint8)
+
+
+def _open(path):
+    try:
+        image = Image.open(path)
+        image.load()
+        return image
+    except FileNotFoundError as error:
+        raise MissingFileError(f'there is no file {path}; the split list names it.') from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise DataError(f'the image {path} cannot be read: {error}.') from error
+
+
+@TRANSFORMS.register_module()
+class LoadEpisode(BaseTransform):
+    """Reads the images and label maps of an episode.
+
+    Needs ``query_files`` and ``support_files``; adds ``query_read``, a dict with ``img`` (H, W, 3)
+    uint8 RGB and ``label`` (H, W) uint8, and ``supports_read``, a list of such.
+    """
+
+    def transform(self, results):
+        results['query_read'] = self._read(results['query_files'])
+        results['supports_read'] = [self._read(files) for files in results['support_files']]
+        return results
+
+    @staticmethod
+    def _read(files):
+        image, label = read_image(files[0]), read_label(files[1])
+        if image.shape[:2] != label.shape:
+            raise DataError(f'the image {files[0]} is {_size(image)}, but its label map {files[1]} '
+                            f'is {_size(label)} (width x height).')
+        return dict(img=image, label=label)
+
+
+def _size(array):
+    return f'{array.shape[1]} x {array.shape[0]}'
+
+
+@TRANSFORMS.register_module()
+class RandomFlipRotateEpisode(BaseTransform):
+    """Flips and rotates each image of an episode by itself, before it is resized.
+
+    Source: the published code of SCCNet, where this is off by default. The canvas stays, what
+    comes in from outside is 0 (black, background), both image and label are sampled ``nearest``.
+
+    Args:
+        flip_prob (float): chance of a horizontal flip.
+        max_angle (float): rotation is uniform in [-max_angle, max_angle] degrees.
+    """
+
+    def __init__(self, flip_prob=0.5, max_angle=30.0):
+        self.flip_prob, self.max_angle = flip_prob, max_angle
+
+    def transform(self, results):
+        for item in (results['query_read'], *results['supports_read']):
+            flip = np.random.random() < self.flip_prob
+            angle = np.random.uniform(-self.max_angle, self.max_angle)
+            for key in ('img', 'label'):
+                picture = Image.fromarray(item[key])
+                if flip:
+                    picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+                item[key] = np.asarray(picture.rotate(angle, Image.Resampling.NEAREST))
+        return results
+
+
+@TRANSFORMS.register_module()
+class ResizeEpisode(BaseTransform):
+    """Brings all images of an episode to one size.
+
+    Images: bilinear with antialiasing, as Pillow does. Labels: torch's ``nearest``, which takes the
+    pixel at floor(i * old / new).
+
+    Args:
+        size (int | tuple[int, int]): side of a square, or (height, width).
+    """
+
+    def __init__(self, size=256):
+        size = (size, size) if isinstance(size, int) else tuple(size)
+        if len(size) != 2 or min(size) < 1:
+            raise ConfigError(f'`size` of ResizeEpisode must be a side or (height, width), not '
+                              f'{size}.')
+        self.size = size
+
+    def transform(self, results):
+        for item in (results['query_read'], *results['supports_read']):
+            picture = Image.fromarray(item['img'])
+            item['img'] = np.asarray(picture.resize(self.size[::-1], Image.Resampling.BILINEAR))
+            label = torch.from_numpy(np.ascontiguousarray(item['label']))[None, None]
+            item['label'] = F.interpolate(label.float(), self.size)[0, 0].byte().numpy()
+        return results
+
+
+@TRANSFORMS.register_module()
+class PackEpisode(BaseTransform):
+    """Turns an episode into ``inputs`` and an :class:`EpisodeDataSample`.
+
+    ``inputs`` has ``query`` (3, H, W) and ``support`` (K, 3, H, W), uint8 RGB.
+
+    Raises:
+        DataError: if the supports differ in size.
+    """
+
+    def transform(self, results):
+        query, supports, label = (results[k] for k in ('query_read', 'supports_read', 'class_id'))
+        sizes = {item['img'].shape[:2] for item in supports}
+        if len(sizes) > 1:
+            raise DataError(f'the supports of query {results["query"]} have different sizes '
+                            f'{sorted(sizes)}; put ResizeEpisode into the pipeline.')
+        images = np.stack([item['img'] for item in supports])
+        labels = np.stack([item['label'] for item in supports])
+        sample = EpisodeDataSample(
+            gt_mask=_binary(query['label'], label + 1), ignore=_binary(query['label'], IGNORE),
+            support_mask=_binary(labels, label + 1), support_ignore=_binary(labels, IGNORE),
+            metainfo=dict(
+                class_id=label, class_name=results['class_name'], query_name=results['query'],
+                support_names=results['supports'], query_path=results['query_files'][0],
+                sample_idx=results['sample_idx']))
+        return dict(inputs=dict(query=_channels_first(query['img']),
+                                support=_channels_first(images)), data_samples=sample)
+
+
+def _binary(labels, value):
+    return torch.from_numpy((labels == value).astype(np.uint8))
+
+
+def _channels_first(images):
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, -3)))

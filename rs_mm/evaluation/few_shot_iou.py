@@ -1,0 +1,99 @@
+"""Class-mean IoU and foreground-background IoU of few-shot segmentation."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from rs_mm.errors import DataError
+from rs_mm.registry import METRICS
+
+
+def episode_areas(pred, target, ignore=None):
+    """Counts the pixels of each episode's intersections and unions.
+
+    Args:
+        pred (Tensor): (N, H, W), 0 or 1.
+        target (Tensor): (N, H, W), 0 or 1.
+        ignore (Tensor | None): (N, H, W), 1 where a pixel is left out.
+
+    Returns:
+        tuple[Tensor, Tensor]: intersection and union, (2, N) int64; row 0 is the background.
+
+    Raises:
+        DataError: if an ignored pixel is foreground in the target.
+    """
+    pred, target = pred.flatten(1).bool(), target.flatten(1).bool()
+    known = torch.ones_like(pred)
+    if ignore is not None:
+        known = ~ignore.flatten(1).bool()
+        if (target & ~known).any():
+            raise DataError('a pixel is ignored and foreground at the same time.')
+    foreground = (pred & target).sum(1), ((pred & known) | target).sum(1)
+    background = (~pred & ~target & known).sum(1), ((~pred | ~target) & known).sum(1)
+    return tuple(torch.stack(pair) for pair in zip(background, foreground))
+
+
+def iou_scores(intersection, union, class_ids):
+    """Scores of areas added up per class.
+
+    Args:
+        intersection, union (np.ndarray): (2, C) areas; row 0 is the background.
+        class_ids (sequence of int): the classes that count; one without episodes counts 0.
+
+    Returns:
+        tuple[float, float, np.ndarray]: mIoU (mean of the classes' foreground IoU) and FB-IoU (mean
+        of background and foreground, each over the sums of all classes), both in percent, and the
+        IoU of each class in percent.
+    """
+    inter = np.asarray(intersection, np.float64)[:, list(class_ids)]
+    union = np.asarray(union, np.float64)[:, list(class_ids)]
+    by_class = 100 * inter[1] / np.maximum(union[1], 1)
+    both = inter.sum(1) / np.maximum(union.sum(1), 1)
+    return by_class.mean(), 100 * both.mean(), by_class
+
+
+@METRICS.register_module()
+class FewShotIoU(BaseMetric):
+    """``mIoU`` and ``FB-IoU`` in percent, and a table of the classes in the log.
+
+    Areas are added up per class over the whole run, ignored pixels left out. All classes of the
+    data set's split enter the mean. Source: the published evaluation of SCCNet and HSNet.
+
+    Args:
+        use_ignore (bool): whether ignored pixels are left out.
+        prefix (str | None): put before the metric names.
+    """
+
+    default_prefix = None
+
+    def __init__(self, use_ignore=True, collect_device='cpu', prefix=None):
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.use_ignore = use_ignore
+
+    def process(self, data_batch, data_samples):
+        for sample in data_samples:
+            ignore = sample['ignore'] if self.use_ignore and 'ignore' in sample else None
+            pred = sample['pred_mask'].cpu()
+            try:
+                areas = episode_areas(pred[None], sample['gt_mask'][None].cpu(),
+                                      None if ignore is None else ignore[None].cpu())
+            except DataError as error:
+                raise DataError(f'query {sample["query_name"]}: {error}') from error
+            self.results.append((sample['class_id'], *(a[:, 0].tolist() for a in areas)))
+
+    def compute_metrics(self, results):
+        classes, class_ids = self.dataset_meta['classes'], self.dataset_meta['class_ids']
+        intersection = np.zeros((2, len(classes)))
+        union = np.zeros((2, len(classes)))
+        labels = np.array([result[0] for result in results])
+        np.add.at(intersection.T, labels, np.array([result[1] for result in results]))
+        np.add.at(union.T, labels, np.array([result[2] for result in results]))
+        mean, fb, by_class = iou_scores(intersection, union, class_ids)
+        rows = [f'{classes[label]:>20}  {iou:6.2f}  {(labels == label).sum():8d}'
+                for label, iou in zip(class_ids, by_class)]
+        MMLogger.get_current_instance().info('\n'.join(
+            [f'{"class":>20}  {"IoU":>6}  {"episodes":>8}', *rows]))
+        return {'mIoU': float(mean), 'FB-IoU': float(fb)}
