@@ -60,7 +60,12 @@ class SampleVisualizationHook(Hook):
 
 
 def _item(inputs, i):
-    """Sample ``i`` of a batch that is a list, a tensor, or a dict of either."""
+    """Sample ``i`` of a batch that is a list, a tensor, or a dict of either.
+
+    Of test-time augmentation (a list of views, each a list of samples) it is the first view.
+    """
     if isinstance(inputs, dict):
         return {key: value[i] for key, value in inputs.items()}
+    if isinstance(inputs[0], (list, tuple)):
+        return inputs[0][i]
     return inputs[i]
