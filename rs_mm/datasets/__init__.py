@@ -14,9 +14,12 @@ from .change_detection import (
     WHU_CD_Dataset,
 )
 from .few_shot import DLRSD5iDataset, ISAID5iDataset, Pascal5iDataset
+from .image_archive import ImageArchive
 from .multilabel import MultiLabelDataset
 from .patterncom import PatternCom
+from .patternnet import PatternNet
 from .scene_split import SceneSplit
+from .xview2_cir import XView2CIR
 
 __all__ = [
     'BigEarthNetDataset',
@@ -25,12 +28,15 @@ __all__ = [
     'DLRSD5iDataset',
     'DSIFN_Dataset',
     'ISAID5iDataset',
+    'ImageArchive',
     'LEVIR_CD_Dataset',
     'MultiLabelDataset',
     'Pascal5iDataset',
     'PatternCom',
+    'PatternNet',
     'S2Looking_Dataset',
     'SVCD_Dataset',
     'SceneSplit',
     'WHU_CD_Dataset',
+    'XView2CIR',
 ]

@@ -1,3 +1,13 @@
 """How training runs: samplers, loops, hooks; importing this package registers all of them."""
 
-from . import counted_poly, hooks, label_samplers, loops, samplers, weight_bias_groups, wrappers  # noqa: F401
+from . import (  # noqa: F401
+    composed_retrieval_loop,
+    counted_poly,
+    feature_extraction,
+    hooks,
+    label_samplers,
+    loops,
+    samplers,
+    weight_bias_groups,
+    wrappers,
+)

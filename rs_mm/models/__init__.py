@@ -4,6 +4,7 @@ import mmseg.models  # noqa: F401  the parts reused under the scope `mmseg`
 
 from . import (  # noqa: F401
     backbones,
+    composed_retriever,
     data_preprocessors,
     dual_input_preprocessor,
     embedder,

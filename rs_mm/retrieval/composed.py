@@ -123,7 +123,7 @@ def evaluate_queries(queries: QuerySet,
                      prompt_features: Tensor,
                      fusions: Sequence[Fusion],
                      ks: Sequence[int] = (5, 10, 15, 20),
-                     chunk_size: int = 16) -> Tensor:
+                     chunk_size: int = 2**19) -> Tensor:
     """Metrics of every pair under every fusion, in one pass over the pairs.
 
     Similarities and their normalised forms are computed once, whatever the number of fusions.
@@ -135,8 +135,8 @@ def evaluate_queries(queries: QuerySet,
         prompt_features (Tensor): ``(T, D)`` float32, rows L2-normalised, as ``queries.prompts``.
         fusions (Sequence[Fusion]): what to compare.
         ks (Sequence[int]): depths.
-        chunk_size (int): rows of similarities held at once; memory is a few times
-            ``chunk_size * N`` floats.
+        chunk_size (int): similarities handled at once, at least those of one query; the memory is
+            a few dozen bytes for each.
 
     Returns:
         Tensor: ``(len(fusions), P, 2 * len(ks) + 1)`` float64, see :func:`ranking_metrics`.
@@ -146,12 +146,13 @@ def evaluate_queries(queries: QuerySet,
     if not len(queries):
         return out
     answers = torch.nn.utils.rnn.pad_sequence(queries.answers, True, -1).to(features.device)
-    for start in range(0, len(queries.prompts), chunk_size):
-        text = prompt_features[start:start + chunk_size] @ features.T
+    rows = max(1, chunk_size // len(features))
+    for start in range(0, len(queries.prompts), rows):
+        text = prompt_features[start:start + rows] @ features.T
         text_cdf = normal_cdf(text) if normalize else None
-        mine = ((queries.texts >= start) & (queries.texts < start + chunk_size)).nonzero()[:, 0]
+        mine = ((queries.texts >= start) & (queries.texts < start + rows)).nonzero()[:, 0]
         mine = mine[queries.images[mine].argsort(stable=True)]  # an image's pairs come together
-        for pairs in mine.split(chunk_size):
+        for pairs in mine.split(rows):
             images, image_row = queries.images[pairs].unique(return_inverse=True)
             image = features[images] @ features.T
             image_cdf = normal_cdf(image) if normalize else None
@@ -164,6 +165,23 @@ def evaluate_queries(queries: QuerySet,
                 scores = fusion.fuse(*(cdf if fusion.normalize else plain))
                 out[i, pairs] = ranking_metrics(relevant_ranks(scores, relevant), ks).cpu()
     return out
+
+
+def top_k(queries: QuerySet,
+          pair: int,
+          features: Tensor,
+          prompt_features: Tensor,
+          fusions: Sequence[Fusion],
+          k: int) -> tuple[Tensor, Tensor]:
+    """The best images for one pair under every fusion.
+
+    Returns:
+        tuple[Tensor, Tensor]: ``(len(fusions), k)`` int64 rows of the archive and float scores.
+    """
+    image = features[queries.images[pair]] @ features.T
+    text = prompt_features[queries.texts[pair]] @ features.T
+    best = [fusion(image, text).topk(min(k, len(features))) for fusion in fusions]
+    return torch.stack([b.indices for b in best]), torch.stack([b.values for b in best])
 
 
 def average(per_pair: Tensor, original_rounding: bool = False) -> Tensor:

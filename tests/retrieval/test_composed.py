@@ -56,7 +56,7 @@ def test_official_values(case):
         assert recorded[f'{name}_pair_prompt'].tolist() == prompts
         values = composed.evaluate_queries(queries, features,
                                            cases.prompt_features(queries.prompts),
-                                           list(METHODS.values()), chunk_size=64)
+                                           list(METHODS.values()))
         for method, mine in zip(METHODS, values):
             expected = torch.from_numpy(recorded[f'{name}_{method}_per_pair'])
             mean = torch.from_numpy(recorded[f'{name}_{method}_mean'])
@@ -161,9 +161,10 @@ def test_chunks_change_nothing():
     case = 'patterncom_structured'
     queries, features = query_sets(case)[0], cases.features(case)
     text = cases.prompt_features(queries.prompts)
-    small, large = [composed.evaluate_queries(queries, features, text, [WeiCom(0.4)],
-                                              chunk_size=size) for size in (1, 999)]
-    torch.testing.assert_close(small, large)
+    one, few, many = [composed.evaluate_queries(queries, features, text, [WeiCom(0.4)],
+                                              chunk_size=size) for size in (1, 3000, 2**30)]
+    torch.testing.assert_close(one, many)
+    torch.testing.assert_close(few, many)
 
 
 def test_rounding_is_an_option():

@@ -15,6 +15,7 @@ GENERATORS = {
     'dfc15': ('multilabel', 'make_dfc15'),
     'dsifn': ('change', 'make_dsifn'),
     'levir_cd': ('change', 'make_levir_cd'),
+    'patternnet': ('patternnet', 'make_patternnet'),
     's2looking': ('change', 'make_s2looking'),
     'svcd': ('change', 'make_svcd'),
     'ucm': ('multilabel', 'make_ucm'),

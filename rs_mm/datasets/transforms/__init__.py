@@ -7,6 +7,7 @@ from .band_augment import (
     TorchvisionTransforms,
 )
 from .band_images import LoadBandImage, NormalizeBands, ResizeBands, ScaleBands
+from .clip_images import LoadRGBImage, OpenCLIPPreprocess
 from .embedding import PackEmbeddingInputs
 from .episodes import LoadEpisode, PackEpisode, RandomFlipRotateEpisode, ResizeEpisode
 from .multi_img_geometric import (
@@ -42,6 +43,7 @@ from .multi_img_photometric import (
 __all__ = [
     'LoadBandImage',
     'LoadEpisode',
+    'LoadRGBImage',
     'MultiImgAdjustGamma',
     'MultiImgAlbu',
     'MultiImgCLAHE',
@@ -66,6 +68,7 @@ __all__ = [
     'MultiImgResizeShortestEdge',
     'MultiImgResizeToMultiple',
     'NormalizeBands',
+    'OpenCLIPPreprocess',
     'PackEmbeddingInputs',
     'PackEpisode',
     'RandomEraseBands',

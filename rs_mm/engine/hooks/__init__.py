@@ -1,6 +1,7 @@
 """Hooks."""
 
 from .checkpoint import CheckpointHook
+from .composed_visualization import ComposedRetrievalVisualizationHook
 from .feature_bank import FeatureBankHook, KNNReferenceHook
 from .numeric_guard import NumericGuardHook
 from .reproducible import ReproducibleHook
@@ -9,6 +10,7 @@ from .visualization import SampleVisualizationHook
 
 __all__ = [
     'CheckpointHook',
+    'ComposedRetrievalVisualizationHook',
     'FeatureBankHook',
     'KNNReferenceHook',
     'NumericGuardHook',

@@ -1,0 +1,5 @@
+_base_ = [
+    '../_base_/models/weicom_clip_vit-l14.py',
+    '../_base_/datasets/weicom_xview2-cir.py',
+    '../_base_/schedules/weicom_test.py',
+]

@@ -1,0 +1,61 @@
+"""PatternNet: 38 classes of 800 aerial images, the archive of PatternCom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rs_mm.errors import DataError, MissingFileError
+from rs_mm.registry import DATASETS
+
+from .image_archive import ImageArchive
+
+
+@DATASETS.register_module()
+class PatternNet(ImageArchive):
+    """The images that ``patternnet.csv`` lists.
+
+    Format: one image per line, separated by blanks, without a header: the path below ``data_root``,
+    a number nobody reads, and the name of the class. A listed image that is missing counts as
+    unreadable.
+
+    Every sample has, beside :class:`ImageArchive`'s keys, ``class_name``.
+
+    Args:
+        data_root (str): root of the set, e.g. the folder that holds ``images/airplane/…``.
+        ann_file (str | None): the list, relative to ``data_root``. None takes all images below
+            ``data_root`` and their folders as classes.
+        pipeline (Sequence): transforms.
+
+    Raises:
+        DataError: naming the line, if it has fewer than three fields.
+
+    Source: Zhou et al., PatternNet: a benchmark dataset for performance evaluation of remote
+    sensing image retrieval, ISPRS J. 2018.
+    """
+
+    def __init__(self, data_root: str, ann_file: str | None = 'patternnet.csv', pipeline=(),
+                 **kwargs):
+        self.list_file = None if ann_file is None else Path(data_root) / ann_file
+        super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        if self.list_file is None:
+            return [dict(sample, class_name=Path(sample['img_path']).parent.name)
+                    for sample in super().load_data_list()]
+        if not self.list_file.is_file():
+            raise MissingFileError(
+                f'there is no list {self.list_file}: put patternnet.csv there (a line per image: '
+                'its path, a number, its class), or set the dataset\'s ann_file=None to take every '
+                'image below data_root.')
+        samples = []
+        with open(self.list_file, encoding='utf-8-sig') as lines:
+            for number, line in enumerate(lines, 1):
+                fields = line.split()
+                if len(fields) < 3:
+                    raise DataError(f'{self.list_file}, line {number}: expected "path number '
+                                    f'class", got "{line.strip()}".')
+                samples.append(dict(img_path=str(Path(self.data_root) / fields[0]),
+                                    name=fields[0], class_name=fields[2]))
+        if not samples:
+            raise DataError(f'{self.list_file} lists no image.')
+        return samples

@@ -1,0 +1,75 @@
+"""Sheets of queries and their best hits, after composed retrieval was tested."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from rs_mm.datasets.transforms.clip_images import LoadRGBImage
+from rs_mm.registry import HOOKS
+from rs_mm.retrieval.composed import top_k
+from rs_mm.visualization import save_sheet
+from rs_mm.visualization.composed import Hit, draw_composed_query
+
+
+@HOOKS.register_module()
+class ComposedRetrievalVisualizationHook(Hook):
+    """Draws some queries of every set: image and text, and the top-k of every method.
+
+    Of a method that was evaluated at several lambdas, the best one is drawn.
+
+    Args:
+        draw (bool): whether to draw at all; ``tools/test.py --show-dir`` sets it.
+        out_dir (str | None): folder of the pictures. Default: ``vis`` in the run's log folder.
+        show (bool): whether to open each picture in a window.
+        queries_per_set (int): how many, spread evenly over the set's pairs.
+        k (int): how many hits.
+    """
+
+    def __init__(self, draw=False, out_dir=None, show=False, queries_per_set=3, k=8):
+        self.draw, self.out_dir, self.show = draw, out_dir, show
+        self.queries_per_set, self.k = queries_per_set, k
+
+    def after_test(self, runner):
+        if not (self.draw or self.show) or not is_main_process():
+            return
+        folder = Path(self.out_dir or Path(runner.log_dir) / 'vis')
+        report, archive = runner.test_loop.report, runner.test_loop.archive
+        count = 0
+        for queries, prompts in zip(report.queries, report.prompt_features):
+            for pair in _spread(len(queries), self.queries_per_set):
+                picture = self._sheet(report, archive, queries, prompts.cpu(), pair)
+                text = queries.prompts[queries.texts[pair]]
+                name = f'{queries.name}_{pair:05d}_{queries.labels[pair]}_{text}'
+                name = re.sub(r'\W+', '-', name)  # a text may hold what a file name may not
+                if self.draw:
+                    save_sheet(folder / f'{name}.png', picture)
+                if self.show:
+                    runner.visualizer.show(picture, win_name=name)
+                count += 1
+        if self.draw:
+            runner.logger.info(f'{count} sheets are in {folder}')
+
+    def _sheet(self, report, archive, queries, prompts, pair):
+        fusions = report.best_fusions()
+        best, _ = top_k(queries, pair, archive.features, prompts, fusions, self.k)
+        answers = set(queries.answers[queries.groups[pair]].tolist())
+        load = LoadRGBImage()
+        pictures = {int(i): load.transform(dict(img_path=archive.paths[i]))['img']
+                    for i in {*best.flatten().tolist(), int(queries.images[pair])}}
+        query = int(queries.images[pair])
+        rows = [(fusion.name, [
+            Hit(pictures[i], Path(archive.names[i]).stem + '\n(the query)' * (i == query),
+                i in answers) for i in found.tolist()]) for fusion, found in zip(fusions, best)]
+        text = queries.prompts[queries.texts[pair]]
+        title = (f'{queries.name}: {queries.labels[pair]} + "{text}" '
+                 f'({len(answers)} right answers in {len(archive.names)} images)')
+        return draw_composed_query(pictures[query], text, rows, title)
+
+
+def _spread(total, count):
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()

@@ -1,0 +1,188 @@
+"""Composed retrieval's table: every method and lambda on every set of queries."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import DATASETS, METRICS, TASK_UTILS
+from rs_mm.retrieval.composed import QuerySet, average, evaluate_queries, metric_names
+from rs_mm.retrieval.fusion import Fusion, WeightedFusion
+
+PUBLISHED_METHODS = ('ImageOnly', 'TextOnly', 'AverageFusion', 'WeiCom')
+
+
+@dataclass
+class ComposedReport:
+    """What was asked, and how each method did.
+
+    Args:
+        queries (list[QuerySet]): S sets of pairs.
+        fusions (list[Fusion]): F methods.
+        values (Tensor): ``(F, S, M)`` float64, means over the pairs of a set, per cent.
+        columns (list[str]): the M metrics.
+        prompt_features (list[Tensor]): features of the prompts of each set.
+    """
+
+    queries: list[QuerySet]
+    fusions: list[Fusion]
+    values: Tensor
+    columns: list[str]
+    prompt_features: list[Tensor]
+
+    @property
+    def means(self) -> Tensor:
+        """``(F, M)``: plain means over the sets."""
+        return self.values.mean(1)
+
+    def metrics(self) -> dict[str, float]:
+        """Every value by ``METHOD/SET/METRIC``, with the set ``average`` at the end."""
+        names = [queries.name for queries in self.queries] + ['average']
+        all_values = torch.cat([self.values, self.means[:, None]], 1)
+        return {f'{fusion.name}/{name}/{column}': float(value)
+                for fusion, of_method in zip(self.fusions, all_values)
+                for name, of_set in zip(names, of_method)
+                for column, value in zip(self.columns, of_set)}
+
+    def table(self) -> str:
+        """mAP per set and all metrics averaged over the sets, as aligned text."""
+        mean_ap = self.columns.index('mAP')
+        names = [queries.name for queries in self.queries]
+        per_set = torch.cat([self.values[..., mean_ap], self.means[:, mean_ap, None]], 1)
+        order = [mean_ap] + [i for i in range(len(self.columns)) if i != mean_ap]
+        return '\n'.join([
+            'mAP (%)', *_aligned(self.fusions, [*names, 'average'], per_set), '',
+            f'average over {", ".join(names)} (%)',
+            *_aligned(self.fusions, [self.columns[i] for i in order], self.means[:, order])])
+
+    def write_csv(self, path) -> None:
+        """Writes a row per method, lambda and set, the average last."""
+        names = [(queries.name, len(queries)) for queries in self.queries]
+        names.append(('average', sum(count for _, count in names)))
+        with open(path, 'w', newline='') as file:
+            writer = csv.writer(file)
+            writer.writerow(['method', 'lambda', 'set', 'pairs', *self.columns])
+            for fusion, of_method, mean in zip(self.fusions, self.values, self.means):
+                lam = getattr(fusion, 'lam', '')
+                title = fusion.name.split(', lambda')[0]
+                for (name, count), of_set in zip(names, [*of_method, mean]):
+                    # 17 digits would show the noise of binary fractions
+                    writer.writerow([title, lam, name, count, *(f'{v:.10g}' for v in of_set)])
+
+    def best_fusions(self) -> list[Fusion]:
+        """Every method, at the lambda of its highest mean mAP."""
+        best, mean_ap = {}, self.means[:, self.columns.index('mAP')].tolist()
+        for fusion, value in zip(self.fusions, mean_ap):
+            title = fusion.name.split(', lambda')[0]
+            if title not in best or value > best[title][0]:
+                best[title] = value, fusion
+        return [fusion for _, fusion in best.values()]
+
+    def curves(self) -> dict[str, list[tuple[float, Tensor]]]:
+        """mAP over lambda, for each method that was evaluated at two values of it or more.
+
+        Returns:
+            dict: method -> [(lambda, ``(S + 1,)`` mAP per set and their mean), …] by lambda.
+        """
+        mean_ap, curves = self.columns.index('mAP'), {}
+        for fusion, of_method, mean in zip(self.fusions, self.values, self.means):
+            if isinstance(fusion, WeightedFusion):
+                point = torch.cat([of_method[:, mean_ap], mean[mean_ap:mean_ap + 1]])
+                curves.setdefault(fusion.name.split(', lambda')[0], []).append((fusion.lam, point))
+        return {name: sorted(points, key=lambda point: point[0])
+                for name, points in curves.items() if len(points) > 1}
+
+
+def _aligned(fusions, columns, values):
+    width = max(len(fusion.name) for fusion in fusions)
+    widths = [max(len(column), 6) for column in columns]
+    head = ' ' * width + ''.join(f'  {c:>{w}}' for c, w in zip(columns, widths))
+    return [head] + [f'{fusion.name:<{width}}' + ''.join(
+        f'  {value:>{w}.2f}' for value, w in zip(row, widths))
+        for fusion, row in zip(fusions, values.tolist())]
+
+
+@METRICS.register_module()
+class ComposedRetrievalMetric:
+    """Evaluates fusions on sets of (image, text) queries over one archive.
+
+    It is fed by :class:`~rs_mm.engine.composed_retrieval_loop.ComposedRetrievalLoop`, which knows
+    the features of the whole archive.
+
+    Args:
+        queries (dict): the queries: a dataset with ``query_sets(names)``, e.g. ``PatternCom``.
+        methods (Sequence[dict | str]): fusions to compare: registered names or configs. Default:
+            the four published ones.
+        lambdas (Sequence[float]): values of ``lam`` at which each fusion that has one, and does not
+            set it, is evaluated, all in one pass.
+        ks (Sequence[int]): depths of precision and recall.
+        original_rounding (bool): round each pair's values, and their means, to two decimals as the
+            official evaluation does, so that a published table can be matched to the last digit.
+        chunk_size (int): similarities handled at once; bounds the memory.
+
+    Raises:
+        ConfigError: for a lambda outside [0, 1].
+    """
+
+    def __init__(self,
+                 queries: dict,
+                 methods: Sequence[dict | str] = PUBLISHED_METHODS,
+                 lambdas: Sequence[float] = (0.5, ),
+                 ks: Sequence[int] = (5, 10, 15, 20),
+                 original_rounding: bool = False,
+                 chunk_size: int = 2**19):
+        self.queries = queries
+        self.fusions = build_fusions(methods, lambdas)
+        self.ks = tuple(ks)
+        self.original_rounding, self.chunk_size = original_rounding, chunk_size
+        self.dataset_meta = None  # set by mmengine's Evaluator
+
+    @cached_property
+    def dataset(self):
+        """The queries, read when they are first needed."""
+        return DATASETS.build(self.queries)
+
+    def evaluate_archive(self, names: Sequence[str], features: Tensor,
+                         encode_text: Callable[[list[str]], Tensor]) -> ComposedReport:
+        """Evaluates all queries.
+
+        Args:
+            names (Sequence[str]): N names of the archive's images; folders are ignored.
+            features (Tensor): ``(N, D)`` float32 of length 1.
+            encode_text (Callable): texts -> ``(T, D)`` float32 of length 1, on the same device.
+        """
+        sets = self.dataset.query_sets([Path(name).name for name in names])
+        text = [encode_text(queries.prompts) for queries in sets]
+        means = [
+            average(evaluate_queries(queries, features, prompts, self.fusions, self.ks,
+                                     self.chunk_size), self.original_rounding)
+            for queries, prompts in zip(sets, text)]
+        columns = ['mAP' if name == 'AP' else name for name in metric_names(self.ks)]
+        return ComposedReport(sets, self.fusions, torch.stack(means, 1), columns, text)
+
+    def process(self, data_batch, data_samples):
+        """Not used: the whole archive is needed at once."""
+        raise ConfigError("ComposedRetrievalMetric needs test_cfg=dict(type="
+                          "'ComposedRetrievalLoop').")
+
+
+def build_fusions(methods: Sequence[dict | str], lambdas: Sequence[float]) -> list[Fusion]:
+    """Builds fusions; each that takes ``lam`` and leaves it open, once per lambda."""
+    fusions = []
+    for method in methods:
+        cfg = dict(type=method) if isinstance(method, str) else dict(method)
+        part = TASK_UTILS.get(cfg['type'])
+        if 'lam' not in cfg and isinstance(part, type) and issubclass(part, WeightedFusion):
+            fusions += [TASK_UTILS.build(dict(cfg, lam=lam)) for lam in lambdas]
+        else:
+            fusions.append(TASK_UTILS.build(cfg))
+    if not fusions:
+        raise ConfigError('ComposedRetrievalMetric: methods is empty; name at least one fusion.')
+    return fusions

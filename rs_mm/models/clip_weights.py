@@ -1,0 +1,174 @@
+"""CLIP weights from files in the formats they are published in, read as data."""
+
+from __future__ import annotations
+
+import io
+import pickletools
+import warnings
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rs_mm.apis.checkpoint import read_state_dict
+from rs_mm.errors import CheckpointError, ConfigError, MissingFileError
+
+# the preprocessing that OpenCLIPPreprocess does by default
+_OPENAI = dict(mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711),
+               interpolation='bicubic', resize_mode='shortest')
+# what OpenAI's state dicts store beside the weights
+_SETTINGS = ('input_resolution', 'context_length', 'vocab_size')
+
+
+def load_weights(clip: nn.Module, path, arch) -> None:
+    """Loads a file into an open_clip model, strictly.
+
+    Args:
+        clip (nn.Module): the model.
+        path (str | Path): a bare state dict (``.bin``, ``.pt``) with open_clip's names, or OpenAI's
+            TorchScript archive.
+        arch (str | dict): the model's architecture, for messages.
+
+    Raises:
+        MissingFileError: if there is no such file; says where to get it.
+        CheckpointError: if it is damaged, holds code, or is of another architecture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f'there are no weights {path}: {where_to_get(path, arch)}')
+    own = clip.state_dict()
+    if is_torchscript(path):
+        # it holds constants of the program beside the weights
+        state = {key: value for key, value in read_torchscript(path).items() if key in own}
+    else:
+        state = read_state_dict(path)
+        state = {key: value for key, value in state.items() if key not in _SETTINGS}
+    missing = [key for key in own if key not in state]
+    unknown = [key for key in state if key not in own]
+    wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
+    if missing or unknown or wrong:
+        example = (missing or unknown or wrong)[0]
+        raise CheckpointError(
+            f'{path} is not of the architecture {_name(arch)}: {len(missing)} weights missing, '
+            f'{len(unknown)} unknown, {len(wrong)} of another shape (e.g. {example}).')
+    clip.load_state_dict(state)
+
+
+def download_weights(arch, tag: str) -> str:
+    """Fetches the weights of an open_clip tag into its cache; returns the file.
+
+    Raises:
+        ConfigError: if open_clip has no such tag for the architecture.
+        MissingFileError: if they are neither in the cache nor to be had.
+    """
+    import open_clip
+    tags = open_clip.list_pretrained_tags_by_model(arch) if isinstance(arch, str) else []
+    if tag not in tags:
+        raise ConfigError(f'open_clip has no weights "{tag}" for {_name(arch)}; it has: '
+                          f'{", ".join(tags) or "none"}.')
+    cfg = open_clip.get_pretrained_cfg(arch, tag)
+    if cfg.get('quick_gelu') and 'quickgelu' not in arch:
+        warnings.warn(f'the weights "{tag}" were trained with the quick GELU, and {_name(arch)} '
+                      f'has the plain one, as in the published results; {arch}-quickgelu has the '
+                      'other.', stacklevel=2)
+    own = {key: cfg[key] for key in ('mean', 'std', 'interpolation', 'resize_mode') if key in cfg}
+    if any(value != _OPENAI[key] for key, value in own.items()):
+        warnings.warn(f'the weights "{tag}" were trained with another preprocessing: set in '
+                      f'OpenCLIPPreprocess {own}.', stacklevel=2)
+    try:
+        return open_clip.download_pretrained(cfg)
+    except Exception as error:  # the hub, the network and the disk each have their own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise MissingFileError(
+            f'the weights "{tag}" of {_name(arch)} could not be fetched ({reason}). Without a '
+            'network, put the file somewhere and name it in model.init_cfg.checkpoint: '
+            f'{_source(arch, tag)}.') from error
+
+
+def where_to_get(path: Path, arch) -> str:
+    """A sentence on where a missing file of weights is published."""
+    if 'remoteclip' in path.name.lower():
+        return (f'download {path.name} from the model page chendelong/RemoteCLIP on '
+                f'huggingface.co and put it into {path.parent}.')
+    return (f'download {_source(arch, "openai")}, and put it there under the name {path.name}; '
+            'or name another file in model.init_cfg.checkpoint.')
+
+
+def _source(arch, tag):
+    import open_clip
+    cfg = open_clip.get_pretrained_cfg(arch, tag) if isinstance(arch, str) else {}
+    places = []
+    if cfg.get('hf_hub'):
+        places.append('open_clip_pytorch_model.bin from the model page '
+                      f'{cfg["hf_hub"].rstrip("/")} on huggingface.co')
+    if cfg.get('url'):
+        places.append(f'the file at {cfg["url"]}')
+    return ' or '.join(places) or f'weights of {_name(arch)}'
+
+
+def _name(arch):
+    return arch if isinstance(arch, str) else 'given in model.arch'
+
+
+def is_torchscript(path) -> bool:
+    """Whether a file is a TorchScript archive, as OpenAI published CLIP."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith('/constants.pkl') for name in archive.namelist())
+
+
+def read_torchscript(path) -> dict[str, Tensor]:
+    """The weights of a TorchScript archive, without running its code.
+
+    The archive is copied in memory without its program; what remains is an ordinary file of
+    tensors, which torch reads with ``weights_only=True``. The modules' classes are replaced by
+    empty ones that hold attributes and do nothing.
+
+    Raises:
+        CheckpointError: if the archive holds anything but modules and tensors.
+    """
+    stripped = io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(stripped, 'w') as copy:
+        copy.writestr('archive/version', '3\n')  # its place differs between versions of torch
+        for entry in archive.namelist():
+            _, _, inner = entry.partition('/')
+            if inner.startswith('data/') or inner in ('data.pkl', 'byteorder'):
+                copy.writestr(f'archive/{inner}', archive.read(entry))
+            if inner == 'data.pkl':
+                names = {f'{argument}'.replace(' ', '.')
+                         for code, argument, _ in pickletools.genops(archive.read(entry))
+                         if code.name == 'GLOBAL' and argument.startswith('__torch__')}
+    holders = [(type('Holder', (_Holder, ), {}), name) for name in sorted(names)]
+    holders += [(_first, f'torch.jit._pickle.{name}') for name in _LIST_BUILDERS]
+    stripped.seek(0)
+    try:
+        with torch.serialization.safe_globals(holders):
+            root = torch.load(stripped, map_location='cpu', weights_only=True)
+    except Exception as error:  # a damaged archive fails in many ways
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f'{path}: this TorchScript archive cannot be read as data '
+                              f'({reason}).') from error
+    return dict(_tensors(root))
+
+
+# TorchScript wraps lists in calls that only tell their type
+_LIST_BUILDERS = ('build_intlist', 'build_doublelist', 'build_boollist', 'build_tensorlist',
+                  'restore_type_tag')
+
+
+def _first(data, *_):
+    return data
+
+
+class _Holder:
+    """Stands for a module of a TorchScript archive."""
+
+
+def _tensors(holder, prefix=''):
+    for name, value in vars(holder).items():
+        if isinstance(value, Tensor):
+            yield prefix + name, value
+        elif isinstance(value, _Holder):
+            yield from _tensors(value, f'{prefix}{name}.')

@@ -1,0 +1,207 @@
+"""The two towers of CLIP as a training-free retriever by image, text, or both."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import warnings
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import MODELS
+from rs_mm.structures import EmbeddingDataSample
+
+from .clip_weights import download_weights, load_weights
+from .data_preprocessors import EmbeddingDataPreProcessor
+
+PRECISIONS = dict(fp32=None, fp16=torch.float16, bf16=torch.bfloat16)
+
+
+@MODELS.register_module()
+class ComposedDataPreProcessor(EmbeddingDataPreProcessor):
+    """Collated ``inputs`` of images, or a dict of ``image`` and ``text``, on the model's device."""
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        inputs = data['inputs']
+        if not isinstance(inputs, dict):
+            return super().forward(data, training)
+        inputs = dict(inputs)
+        if 'image' in inputs:
+            images = super().forward(dict(inputs=inputs['image']), training)
+            inputs['image'] = images['inputs']
+        return dict(inputs=inputs, data_samples=data.get('data_samples'))
+
+
+@MODELS.register_module()
+class ComposedRetriever(BaseModel):
+    """Embeds images and texts into one space; nothing is trained (WeiCom, IGARSS 2024).
+
+    Args:
+        arch (str | dict): name of an open_clip architecture, or its configuration: ``embed_dim``,
+            ``vision_cfg``, ``text_cfg`` as in open_clip's JSON files. A plain name means GELU.
+            Published WeiCom and RemoteCLIP numbers use plain names also for weights that were
+            trained with the quick variant; ``ViT-L-14-quickgelu`` is the activation that OpenAI's
+            weights were trained with.
+        precision (str): ``fp32``, or ``fp16`` / ``bf16`` for automatic mixed precision. Embeddings
+            are normalised in, and returned as, float32.
+        init_cfg (dict | None): ``dict(type='Pretrained', checkpoint=X)`` where X is a file (a bare
+            state dict such as ``CLIP-ViT-L-14.bin`` or ``RemoteCLIP-ViT-L-14.pt``, or OpenAI's
+            TorchScript archive) or ``open_clip:TAG``. None leaves the weights random.
+        data_preprocessor (dict | None): default :class:`ComposedDataPreProcessor`.
+
+    Example:
+        >>> model = ComposedRetriever('ViT-B-32')
+        >>> model.encode_text(['with boats']).shape
+        torch.Size([1, 512])
+    """
+
+    def __init__(self,
+                 arch: str | dict,
+                 precision: str = 'fp32',
+                 init_cfg: dict | None = None,
+                 data_preprocessor: dict | None = None):
+        data_preprocessor = data_preprocessor or dict(type='ComposedDataPreProcessor')
+        super().__init__(MODELS.build(data_preprocessor), init_cfg)
+        if precision not in PRECISIONS:
+            raise ConfigError(f'model.precision={precision!r}: choose one of '
+                              f'{", ".join(PRECISIONS)}.')
+        self.arch, self.precision = arch, precision
+        self.clip, self.tokenizer = build_clip(arch)
+
+    def init_weights(self):
+        """Loads what ``init_cfg`` names; see :func:`rs_mm.models.clip_weights.load_weights`."""
+        if self.init_cfg is None or self.is_init:
+            return
+        source = self.init_cfg.get('checkpoint')
+        if self.init_cfg.get('type') != 'Pretrained' or not source:
+            raise ConfigError("model.init_cfg: write dict(type='Pretrained', checkpoint=FILE or "
+                              '"open_clip:TAG").')
+        if source.startswith('open_clip:'):
+            source = download_weights(self.arch, source.removeprefix('open_clip:'))
+        load_weights(self.clip, source, self.arch)
+        self._is_init = True
+
+    def identity(self) -> dict[str, str]:
+        """What decides the features: architecture, precision, and a hash of all weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.clip.state_dict().items()):
+            digest.update(name.encode())
+            flat = value.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy())
+        return dict(arch=str(self.arch), precision=self.precision, weights=digest.hexdigest())
+
+    @torch.no_grad()
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W), preprocessed, to (N, D) float32 of length 1."""
+        size = getattr(self.clip.visual, 'image_size', None)
+        if size is not None and tuple(images.shape[-2:]) != _pair(size):
+            raise ConfigError(f'the model takes images of {_pair(size)} pixels, got '
+                              f'{tuple(images.shape[-2:])}: set the `size` of OpenCLIPPreprocess '
+                              'in the pipeline.')
+        with self._autocast(images.device):
+            features = self.clip.encode_image(images)
+        features = features.float()
+        return features / features.norm(dim=-1, keepdim=True)
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Texts to (N, D) float32 of length 1; one that is too long is cut with a warning."""
+        device = next(self.clip.parameters()).device
+        tokens = self.tokenize(texts).to(device)
+        with self._autocast(device):
+            features = self.clip.encode_text(tokens)
+        features = features.float()
+        return features / features.norm(dim=-1, keepdim=True)
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Texts to (N, context) int64 token ids."""
+        texts = list(texts)
+        length = self.tokenizer.context_length
+        longer = self.tokenizer(texts, context_length=length + 1)
+        inner = getattr(self.tokenizer, 'tokenizer', None)
+        padding = getattr(inner, 'pad_token_id', None) or 0
+        for text, row in zip(texts, longer):
+            if row[length] != padding:
+                warnings.warn(f'a text is longer than the {length} tokens of the model and is cut: '
+                              f'"{text[:60]}…"', stacklevel=2)
+        return self.tokenizer(texts)
+
+    def forward(self,
+                inputs: Tensor | dict,
+                data_samples: list[EmbeddingDataSample] | None = None,
+                mode: str = 'tensor') -> dict | list[EmbeddingDataSample]:
+        """Embeds images, texts, or both.
+
+        Args:
+            inputs: images (N, 3, H, W), or a dict with ``image`` (the same) and/or ``text`` (N
+                strings).
+            data_samples: samples to write into; None makes new ones.
+            mode: ``tensor``: dict with ``image`` and/or ``text``, each (N, D); ``predict``: the
+                samples with ``embedding``, (D,) for one modality and (2, D), image first, for
+                both. There is no ``loss``.
+        """
+        if mode == 'loss':
+            raise ConfigError('ComposedRetriever is training-free and has no loss; evaluate it '
+                              'with tools/test.py.')
+        inputs = inputs if isinstance(inputs, dict) else dict(image=inputs)
+        if not inputs.keys() & {'image', 'text'}:
+            raise ConfigError('ComposedRetriever: inputs needs `image`, `text`, or both.')
+        features = {}
+        if 'image' in inputs:
+            features['image'] = self.encode_image(inputs['image'])
+        if 'text' in inputs:
+            features['text'] = self.encode_text(inputs['text'])
+        if mode == 'tensor':
+            return features
+        if mode != 'predict':
+            raise ConfigError(f'mode is {mode!r}; use "tensor" or "predict".')
+        stacked = torch.stack(list(features.values()), 1)
+        stacked = stacked[:, 0] if len(features) == 1 else stacked
+        samples = data_samples or [EmbeddingDataSample() for _ in stacked]
+        for sample, embedding in zip(samples, stacked):
+            sample.set_embedding(embedding)
+        return samples
+
+    def _autocast(self, device):
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
+
+
+def build_clip(arch):
+    """An open_clip model with random weights, and its tokenizer.
+
+    Raises:
+        ConfigError: if open_clip has no such architecture.
+    """
+    import open_clip
+    if not isinstance(arch, str):
+        length = arch['text_cfg'].get('context_length', 77)
+        clip = open_clip.CLIP(**{key: _plain(value) for key, value in arch.items()})
+        return clip, open_clip.SimpleTokenizer(context_length=length)
+    if arch not in open_clip.list_models():
+        import difflib
+        near = difflib.get_close_matches(arch, open_clip.list_models(), 3, 0.5)
+        hint = f'; did you mean {" or ".join(near)}' if near else ''
+        raise ConfigError(f'model.arch={arch!r} is no architecture of open_clip{hint}?')
+    # its warning about random weights comes too early: init_weights() follows
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        clip = open_clip.create_model(arch)
+    finally:
+        logging.disable(disabled)
+    return clip, open_clip.get_tokenizer(arch)
+
+
+def _pair(size):
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def _plain(value):
+    """mmengine's ConfigDict as a dict, which open_clip unpacks into dataclasses."""
+    return {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,163 @@
+"""Features on disk: a ``.npy`` memory map, and a JSON that says what made it.
+
+``features.json`` names the array's file, the model, its weights, the preprocessing, and every
+image with its size and time of change. It is replaced in one step after the array is complete, so
+that a broken-off run leaves the previous state. What does not match is computed again: all of it
+if the model differs, single images if only they do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+VERSION = 1
+MISSING, UNREADABLE = -1, -2
+
+
+class File(NamedTuple):
+    """An image as the cache knows it."""
+
+    name: str
+    size: int
+    changed: int
+
+
+class Part(NamedTuple):
+    """Features that one process made.
+
+    ``places`` (n,) int64 are places in the list of files, ``features`` (n, D) float32;
+    ``unreadable`` maps places to the reason.
+    """
+
+    places: np.ndarray
+    features: np.ndarray
+    unreadable: dict[int, str]
+
+
+class FeatureCache:
+    """The features of one list of files under one model.
+
+    Args:
+        folder (str | Path): where it lies; made when it is written.
+        identity (dict[str, str]): what decides the features besides the files: architecture,
+            weights, preprocessing.
+    """
+
+    def __init__(self, folder, identity: dict[str, str]):
+        self.folder = Path(folder)
+        self.identity = dict(identity)
+        self.stored, self.why_rebuilt = self._read()
+
+    def _read(self):
+        path = self.folder / 'features.json'
+        if not path.is_file():
+            return None, None
+        try:
+            stored = json.loads(path.read_text(encoding='utf-8'))
+            if stored['version'] != VERSION:
+                return None, 'it was written by another version'
+            other = [key for key, value in self.identity.items()
+                     if stored['identity'].get(key) != value]
+            if other:
+                return None, f'another {" and ".join(other)} made it'
+            array = np.load(self.folder / stored['array'], mmap_mode='r')
+            if array.ndim != 2 or len(array) != len(stored['files']):
+                return None, 'its array does not fit its list of files'
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            return None, f'it is damaged ({type(error).__name__})'
+        return stored, None
+
+    def plan(self, files: Sequence[File]) -> np.ndarray:
+        """Where the features of each file are.
+
+        Returns:
+            np.ndarray: (N,) int64: row of the stored array; :data:`MISSING` (-1) if they are to be
+            computed; :data:`UNREADABLE` (-2) if the file could not be read and has not changed.
+        """
+        if self.stored is None:
+            return np.full(len(files), MISSING, np.int64)
+        known = {tuple(file): row for row, file in enumerate(self.stored['files'])}
+        known.update({tuple(file): UNREADABLE for file, _ in self.stored['unreadable']})
+        return np.array([known.get(tuple(file), MISSING) for file in files], np.int64)
+
+    def write(self, files: Sequence[File], rows: np.ndarray, parts: Sequence[Part] = ()) -> None:
+        """Stores the features of ``files``, in their order, without the unreadable ones.
+
+        Args:
+            files (Sequence[File]): the whole archive.
+            rows (np.ndarray): what :meth:`plan` said about them.
+            parts (Sequence[Part]): the features that were missing.
+        """
+        reasons = self._reasons(files, rows)
+        for part in parts:
+            reasons.update(part.unreadable)
+        readable = np.array([i for i in range(len(files)) if i not in reasons], np.int64)
+        if self._is_stored(files, rows, readable):
+            return
+        target = np.full(len(files), MISSING, np.int64)
+        target[readable] = np.arange(len(readable))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        old = None if self.stored is None else self.features()
+        dim = next((part.features.shape[1] for part in parts if len(part.places)),
+                   0 if old is None else old.shape[1])
+        name = f'features-{secrets.token_hex(4)}.npy'
+        array = np.lib.format.open_memmap(self.folder / name, 'w+', np.float32,
+                                          (len(readable), dim))
+        kept = readable[rows[readable] >= 0]
+        for chunk in np.array_split(kept, len(kept) // 65536 + 1):
+            if len(chunk):
+                array[target[chunk]] = old[rows[chunk]]
+        for part in parts:
+            array[target[part.places]] = part.features
+        array.flush()
+        del array
+        self._commit(dict(
+            version=VERSION, identity=self.identity, array=name,
+            files=[list(files[i]) for i in readable],
+            unreadable=[[list(files[i]), reasons[i]] for i in sorted(reasons)]))
+
+    def features(self) -> np.ndarray:
+        """The stored features, (N, D) float32, as a memory map; what is written stays in memory."""
+        return np.load(self.folder / self.stored['array'], mmap_mode='c')
+
+    def names(self) -> list[str]:
+        """Names of the images the rows of :meth:`features` belong to."""
+        return [file[0] for file in self.stored['files']]
+
+    def unreadable(self) -> dict[str, str]:
+        """Images that could not be read, and why."""
+        return {file[0]: reason for file, reason in self.stored['unreadable']}
+
+    def _reasons(self, files, rows):
+        known = {} if self.stored is None else {
+            tuple(file): reason for file, reason in self.stored['unreadable']}
+        return {int(i): known[tuple(files[i])] for i in np.flatnonzero(rows == UNREADABLE)}
+
+    def _is_stored(self, files, rows, readable):
+        return (self.stored is not None and len(readable) == len(self.stored['files'])
+                and np.array_equal(rows[readable], np.arange(len(readable)))
+                and len(files) == len(readable) + len(self.stored['unreadable']))
+
+    def _commit(self, stored):
+        path = self.folder / 'features.json'
+        replaced = _array_named_in(path)
+        temporary = self.folder / f'{stored["array"]}.json'
+        temporary.write_text(json.dumps(stored), encoding='utf-8')
+        os.replace(temporary, path)
+        self.stored = stored
+        if replaced:
+            (self.folder / replaced).unlink(missing_ok=True)
+
+
+def _array_named_in(path):
+    try:
+        return Path(json.loads(path.read_text(encoding='utf-8'))['array']).name
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
