@@ -17,7 +17,8 @@ def parse_args():
     parser.add_argument('--exclude', nargs='+', default=[], metavar='CSV',
                         help='lists of patches to leave out (seasonal snow, cloud and shadow)')
     parser.add_argument('--metadata', nargs='+', metavar='PARQUET',
-                        help='v2: label tables (default: SOURCE/metadata*.parquet)')
+                        help='v2: label tables (default: SOURCE/metadata.parquet, which has '
+                        'no patch with snow, cloud or shadow)')
     parser.add_argument('--layout', choices=['auto', 'v1', 'v2', 'lmdb'], default='auto')
     parser.add_argument('--workers', type=int, default=4, help='processes that read (default: 4)')
     parser.add_argument('--verify', action='store_true',

@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 import struct
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -82,28 +79,19 @@ def _write(writer, source, todo, workers, batch_size) -> list[Problem]:
 
 def _run(function, source, out, names, workers, title) -> Iterator:
     """Yields ``function(name)`` for every name, in order, computed by ``workers`` processes."""
-    _STATE.update(source=source, reader=PatchReader(out) if out else None)
+    _start_worker(source, out)
     progress = dict(total=len(names), desc=title, unit='patch', smoothing=0.05)
     if workers == 0 or len(names) < 2:
         yield from tqdm(map(function, names), **progress)
         return
     if out:
         close_reader(out)
-    initial = (source, out, os.getpid())
-    with multiprocessing.Pool(min(workers, len(names)), _start_worker, initial) as pool:
+    with multiprocessing.Pool(min(workers, len(names)), _start_worker, (source, out)) as pool:
         yield from tqdm(pool.imap(function, names, chunksize=16), **progress)
 
 
-def _start_worker(source, out, parent):
+def _start_worker(source, out):
     _STATE.update(source=source, reader=PatchReader(out) if out else None)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent):
-    # a parent that was killed cannot end its workers, and they would wait forever
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _read_one(name: str) -> tuple[str, bytes | str]:

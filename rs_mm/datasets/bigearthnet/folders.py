@@ -33,14 +33,19 @@ def open_source(root: str, layout: str = 'auto', metadata: list[str] | None = No
     Args:
         root (str): the folder.
         layout (str): ``'v1'``, ``'v2'``, ``'lmdb'`` (of the original OML code) or ``'auto'``.
-        metadata (list[str], optional): parquet tables of v2. Default: ``ROOT/metadata*.parquet``.
+        metadata (list[str], optional): parquet tables of v2. Default: ``ROOT/metadata.parquet``,
+            which leaves out the patches with snow, cloud or shadow: those have a table of their
+            own.
     """
     root = Path(root)
     if not root.is_dir():
         raise MissingFileError(f'{root}: no such folder.')
-    tables = [Path(path) for path in metadata or sorted(root.glob('metadata*.parquet'))]
+    tables = [Path(path) for path in metadata or [root / 'metadata.parquet']]
     if layout == 'auto':
-        layout = 'lmdb' if (root / 'data.mdb').is_file() else 'v2' if tables else 'v1'
+        if (root / 'data.mdb').is_file():
+            layout = 'lmdb'
+        else:
+            layout = 'v2' if metadata or tables[0].is_file() else 'v1'
     if layout == 'lmdb':
         return OriginalDatabase(root)
     if layout == 'v2':
@@ -125,9 +130,6 @@ class FolderV2:
     def __init__(self, root: Path, tables: list[Path]):
         self.root = next(folder for folder in (Path(root) / 'BigEarthNet-S2', Path(root))
                           if folder.is_dir())
-        if not tables:
-            raise MissingFileError(f'{root}: no metadata*.parquet there; BigEarthNet v2 keeps its '
-                                   'labels in it, name it with --metadata.')
         self.labels, self._splits = {}, {}
         for table in tables:
             self._add_table(table)
@@ -136,7 +138,8 @@ class FolderV2:
         import pyarrow as pa
         import pyarrow.parquet as pq
         if not path.is_file():
-            raise MissingFileError(f'{path}: no such metadata table.')
+            raise MissingFileError(f'{path}: no such table; BigEarthNet v2 keeps its labels in it, '
+                                   'name it with --metadata.')
         try:
             table = pq.read_table(path)
             names, labels = (table.column(key).to_pylist() for key in ('patch_id', 'labels'))
