@@ -1,9 +1,11 @@
 """Predicts what changed between two images: plain ones or GeoTIFFs, no labels needed.
 
     python tools/predict_change.py 2009.tif 2018.tif CONFIG CKPT --out changes/
+    python tools/predict_change.py tiles_2009/ tiles_2018/ CONFIG CKPT --out changes/
 
 writes a mask (0 unchanged, 255 changed; a GeoTIFF with the georeference of date 1 if date 1 is a
-TIFF, else a PNG) and a picture of both dates and the prediction.
+TIFF, else a PNG) and a picture of both dates and the prediction. Of two folders, files of the same
+name are a pair.
 """
 
 import argparse
@@ -11,7 +13,7 @@ import argparse
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Predict what changed between two images')
-    parser.add_argument('image1', help='date 1')
+    parser.add_argument('image1', help='date 1: a file or a folder')
     parser.add_argument('image2', help='date 2, of the same size and place')
     parser.add_argument('config', help='config of the model')
     parser.add_argument('checkpoint', help='weights of the model')
@@ -47,13 +49,15 @@ def main():
 def predict(args):
     """Runs one prediction as the command line says."""
     from rs_mm.apis.change import ChangeDetector
-    from rs_mm.apis.predict_files import predict_files
+    from rs_mm.apis.predict_files import find_pairs, predict_files
+    pairs = find_pairs(args.image1, args.image2)
     detector = ChangeDetector(args.config, args.checkpoint, device=args.device,
                               options=args.cfg_options, resize=args.resize)
-    written = predict_files(detector, args.image1, args.image2, args.out, bands=args.bands,
-                            value_range=args.value_range, align=args.align,
-                            probability=args.probability)
-    print('\n'.join(f'wrote {path}' for path in written))
+    for image1, image2 in pairs:
+        written = predict_files(detector, image1, image2, args.out, bands=args.bands,
+                                value_range=args.value_range, align=args.align,
+                                probability=args.probability)
+        print('\n'.join(f'wrote {path}' for path in written), flush=True)
 
 
 if __name__ == '__main__':

@@ -12,8 +12,10 @@ from mmseg.structures import SegDataSample
 from rs_mm.apis.change import to_rgb
 from rs_mm.datasets.raster import pixel_grid, read_geo_tags, shift_geo_tags, write_tiff
 from rs_mm.datasets.transforms.band_images import read_image
-from rs_mm.errors import DataError
+from rs_mm.errors import DataError, MissingFileError
 from rs_mm.visualization import ChangeVisualizer, save_sheet
+
+_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 
 
 def predict_files(detector, image1, image2, out, bands=None, value_range=None, align='none',
@@ -31,8 +33,9 @@ def predict_files(detector, image1, image2, out, bands=None, value_range=None, a
         probability (bool): also write the probability of change.
 
     Returns:
-        list[Path]: the files written: ``STEM1_STEM2_change.tif`` (or ``.png``), ``..._change.jpg``
-        and, if asked for, ``..._probability.tif``. TIFFs carry the georeference of date 1.
+        list[Path]: the files written: ``STEM1_STEM2_change.tif`` (or ``.png``), if asked for
+        ``..._probability.tif``, and ``..._change.jpg``; equal stems stand once. TIFFs carry the
+        georeference of date 1.
 
     Raises:
         DataError: the images do not show the same ground at the same size.
@@ -42,7 +45,8 @@ def predict_files(detector, image1, image2, out, bands=None, value_range=None, a
     found = detector(*images)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f'{Path(image1).stem}_{Path(image2).stem}'
+    stems = dict.fromkeys((Path(image1).stem, Path(image2).stem))  # equal ones once
+    stem = '_'.join(stems)
     mask = np.where(found.mask > 0, 255, 0).astype(np.uint8)
     if Path(image1).suffix.lower() in ('.tif', '.tiff'):
         written = [folder / f'{stem}_change.tif']
@@ -56,6 +60,31 @@ def predict_files(detector, image1, image2, out, bands=None, value_range=None, a
     written.append(folder / f'{stem}_change.jpg')
     save_sheet(written[-1], _picture(images, found.mask, stem))
     return written
+
+
+def find_pairs(first, second) -> list[tuple[Path, Path]]:
+    """The pair of two files, or all pairs of equally named files in two folders, sorted.
+
+    Raises:
+        MissingFileError: a file or folder does not exist.
+        DataError: only one is a folder, a file of one folder is not in the other, or there is none.
+    """
+    first, second = Path(first), Path(second)
+    for path in (first, second):
+        if not path.exists():
+            raise MissingFileError(f'{path} does not exist.')
+    if first.is_dir() != second.is_dir():
+        raise DataError(f'{first} and {second} must be two files or two folders.')
+    if not first.is_dir():
+        return [(first, second)]
+    names = [{path.name for path in folder.iterdir() if path.is_file()
+              and path.suffix.lower() in _SUFFIXES} for folder in (first, second)]
+    for name in sorted(names[0] ^ names[1]):
+        lacking = second if name in names[0] else first
+        raise DataError(f'{name} is not in {lacking}: both folders must hold the same names.')
+    if not names[0]:
+        raise DataError(f'{first} holds no image.')
+    return [(first / name, second / name) for name in sorted(names[0])]
 
 
 def _read_aligned(paths, align):

@@ -60,7 +60,8 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
                          data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list:
-        """One dict per pair: ``img_path`` (list of two), ``seg_map_path``, and label settings."""
+        """One dict per pair: ``img_path`` (list of two), ``seg_map_path``, ``pair_name`` (relative
+        name without suffix, ``/`` as ``_``), and label settings."""
         dates = [self.data_prefix['img_path_from'], self.data_prefix['img_path_to']]
         labels = self.data_prefix.get('seg_map_path')
         for folder in dates + ([labels] if labels else []):
@@ -73,6 +74,8 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
     def _data_info(self, name, dates, labels, present):
         info = dict(
             img_path=[osp.join(folder, name + self.img_suffix) for folder in dates],
+            # unlike the stem of the file, unique within the split
+            pair_name=(name if self.img_suffix else osp.splitext(name)[0]).replace('/', '_'),
             label_map=self.label_map,
             reduce_zero_label=self.reduce_zero_label,
             format_seg_map=self.format_seg_map,

@@ -72,9 +72,9 @@ class ChangeVisualizer(Visualizer):
                           panel_size=self.panel_size)
 
     def sample_name(self, data_sample) -> str:
-        """Stem of date 1's file."""
-        paths = data_sample.metainfo.get('img_path') or ['pair']
-        return Path(str(paths[0])).stem
+        """The dataset's name of the pair, or the stem of date 1's file."""
+        meta = data_sample.metainfo
+        return meta.get('pair_name') or Path(str((meta.get('img_path') or ['pair'])[0])).stem
 
     def raw_mask(self, data_sample) -> np.ndarray:
         """The prediction as (H, W) uint8: 0 unchanged, 255 changed; more classes keep their index.

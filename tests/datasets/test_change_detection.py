@@ -55,7 +55,9 @@ def test_nested_folders_and_no_labels(levir):
     prefix = {k: v for k, v in LEVIR.items() if k != 'seg_map_path'}
     dataset = build(levir, data_prefix=prefix, pipeline=[PIPELINE[0], PIPELINE[2]])
     assert dataset.get_data_info(0)['img_path'][0].endswith('A/city/x.png')
-    assert 'gt_sem_seg' not in dataset[0]['data_samples']
+    sample = dataset[0]['data_samples']
+    assert 'gt_sem_seg' not in sample
+    assert sample.pair_name == 'city_x'  # names its picture, unlike the stem for sure
 
 
 def test_list_file_keeps_its_order(levir):
@@ -146,6 +148,7 @@ def test_whu_cd_without_suffix(tmp_path):
     settings = dict(data_root=str(tmp_path), data_prefix=prefix, pipeline=PIPELINE)
     listed = WHU_CD_Dataset(ann_file='list/test.txt', **settings)
     assert listed.get_data_info(0)['img_path'][0].endswith('A/whucd_00003.png')
+    assert listed.get_data_info(0)['pair_name'] == 'whucd_00003'
     assert len(WHU_CD_Dataset(**settings)) == 4
 
 

@@ -1,6 +1,7 @@
 """What the recorded cases don't say: other bands, odd arguments, errors, shared draws."""
 
-import importlib.util
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -114,16 +115,46 @@ def test_bad_arguments(name, kwargs, word):
         build(name, **kwargs)
 
 
-def test_albu():
-    if importlib.util.find_spec('albumentations') is None:
-        with pytest.raises(ConfigError, match='pip install albumentations'):
-            build('MultiImgAlbu', transforms=[])
-        return
-    transform = build('MultiImgAlbu', transforms=[dict(type='HorizontalFlip', p=1.0)],
-                      keymap=dict(img='image', gt_seg_map='mask'))
+class _Flip:
+    """Stands in for an albumentation: turns image and mask around, with a coin."""
+
+    def __init__(self, p, **kwargs):
+        self.p = p
+
+    def __call__(self, **targets):
+        flip = np.random.rand() < self.p
+        return {k: v[:, ::-1] if flip else v for k, v in targets.items()}
+
+
+class _Compose:
+
+    def __init__(self, transforms, additional_targets=None):
+        self.transforms = transforms
+
+    def __call__(self, **targets):
+        for transform in self.transforms:
+            targets = transform(**targets)
+        return targets
+
+
+def test_albu(monkeypatch):
+    """Both dates, RGB, as one image of six bands; labels move with the right key map only."""
+    module = types.ModuleType('albumentations')
+    module.Compose, module.Flip, module.OneOf = _Compose, _Flip, _Compose
+    monkeypatch.setitem(sys.modules, 'albumentations', module)
+    flips = [dict(type='OneOf', transforms=[dict(type='Flip', p=1.0)])]
+    transform = build('MultiImgAlbu', transforms=flips, keymap=dict(img='image', gt_seg_map='mask'))
     out = transform(pair())
-    np.testing.assert_array_equal(out['img'][1], pair()['img'][1][:, ::-1])
+    for date in out['img']:
+        np.testing.assert_array_equal(date, pair()['img'][0][:, ::-1])
     np.testing.assert_array_equal(out['gt_seg_map'], pair()['gt_seg_map'][:, ::-1])
+    out = build('MultiImgAlbu', transforms=flips)(pair())
+    np.testing.assert_array_equal(out['gt_seg_map'], pair()['gt_seg_map'])
+    with pytest.raises(ConfigError, match='albumentations has no \'Flap\''):
+        build('MultiImgAlbu', transforms=[dict(type='Flap')])
+    monkeypatch.setitem(sys.modules, 'albumentations', None)
+    with pytest.raises(ConfigError, match='pip install albumentations'):
+        build('MultiImgAlbu', transforms=[])
 
 
 def test_tiff_bands_and_depth(tmp_path):

@@ -200,3 +200,18 @@ def test_predict_aligns_by_the_georeference(predict, tmp_path):
     write_geotiffs(tmp_path, [(0, 0), (100, 0)], [(70, 90), (70, 20)])
     status, _, err = predict('--align', 'ground')
     assert status == 2 and 'have no ground in common' in err
+
+
+def test_predict_folders(levir, predict, run, tmp_path):
+    """Equally named files are pairs; a file without a partner is named."""
+    folders = [levir[0] / 'test' / name for name in 'AB']
+    rest = [levir[1], tmp_path / 'toy.pth', '--out', tmp_path / 'out']
+    status, out, err = run('predict_change.py', *folders, *rest)
+    assert status == 0, err
+    masks = [np.asarray(Image.open(tmp_path / f'out/test_{i}_change.png')) for i in (1, 2)]
+    assert all(mask.shape == (64, 64) and mask.dtype == np.uint8 for mask in masks)
+    (folders[1] / 'test_2.png').unlink()
+    status, _, err = run('predict_change.py', *folders, *rest)
+    assert status == 2 and 'test_2.png is not in' in err
+    status, _, err = run('predict_change.py', folders[0] / 'test_1.png', folders[1], *rest)
+    assert status == 2 and 'two files or two folders' in err

@@ -13,6 +13,15 @@ test_pipeline = [
     resize if step['type'] == 'MultiImgResize' else step for step in _base_.test_pipeline
 ]
 
+tta_pipeline = [
+    _base_.tta_pipeline[0],
+    dict(type='TestTimeAug', transforms=[
+        [dict(type='MultiImgResize', scale_factor=2 * factor, keep_ratio=True)
+         for factor in (0.75, 1.0, 1.25)],
+        *_base_.tta_pipeline[1]['transforms'][1:],
+    ]),
+]
+
 train_dataloader = dict(dataset=dict(
     type=dataset_type,
     data_root=data_root,

@@ -24,7 +24,7 @@ class MultiImgPackSegInputs(BaseTransform):
 
     def __init__(self, meta_keys=('img_path', 'seg_map_path', 'seg_map_path_from',
                                   'seg_map_path_to', 'ori_shape', 'img_shape', 'pad_shape',
-                                  'scale_factor', 'flip', 'flip_direction')):
+                                  'scale_factor', 'flip', 'flip_direction', 'pair_name')):
         self.meta_keys = meta_keys
 
     def transform(self, results: dict) -> dict:
