@@ -4,10 +4,7 @@ from .change_metric import ChangeMetric
 from .composed import ComposedRetrievalMetric
 from .few_shot_iou import FewShotIoU
 from .knn_metric import KNNMultiLabel
+from .multilabel_retrieval import MultiLabelRetrieval
 
-__all__ = [
-    'ChangeMetric',
-    'ComposedRetrievalMetric',
-    'FewShotIoU',
-    'KNNMultiLabel',
-]
+__all__ = ['ChangeMetric', 'ComposedRetrievalMetric', 'FewShotIoU', 'KNNMultiLabel',
+           'MultiLabelRetrieval']

@@ -34,8 +34,9 @@ class QueryMeasures:
     """Measures per query.
 
     Attributes:
-        values: name -> (Q,) float64 array, NaN where undefined. ``{level}/mAP``, ``{level}/P@10``
-            (of the match levels), ``shared/mAP``, ``shared/P@k``, ``shared/R@k`` (matches share a
+        values: name -> (Q,) float64 array, NaN where undefined. ``mAP_{level}``, ``P@10_{level}``
+            (trapezoid AP and precision at the match levels), ``mAP_shared``, ``P@k_shared``,
+            ``R@k_shared`` (plain AP, precision, and whether there is a match; matches share a
             label), ``ACG@k``, ``nDCG@k``, ``wAP@k``.
         matches: level -> (Q,) number of matches in the database.
         positions: (Q, k) best places, as rows of the database.
@@ -75,8 +76,8 @@ class QueryMeasures:
                 for name in self.values}
 
     def _run_mean(self, name, run, kept_level):
-        level = name.split('/')[0] if '/' in name else None
-        if level is not None:
+        level = name.partition('_')[2]
+        if level:
             kept = self.matches[level] > 0
             if level != 'shared':
                 kept &= self.matches[kept_level] > 0
@@ -135,13 +136,13 @@ def _measure(ranking, shared, names, at, shared_at, keep):
         trapezoid, plain, count = average_precisions(hits)
         matches[name] = count
         if name == 'shared':
-            values['shared/mAP'] = plain
+            values['mAP_shared'] = plain
             for k in shared_at:
-                values[f'shared/R@{k}'] = hits[:, :k].amax(1).double()
-                values[f'shared/P@{k}'] = hits[:, :k].double().mean(1)
+                values[f'R@{k}_shared'] = hits[:, :k].amax(1).double()
+                values[f'P@{k}_shared'] = hits[:, :k].double().mean(1)
         else:
-            values[f'{name}/mAP'] = trapezoid
-            values[f'{name}/P@10'] = precision_at(hits, count)
+            values[f'mAP_{name}'] = trapezoid
+            values[f'P@10_{name}'] = precision_at(hits, count)
     best = ranking.positions(max(max(at), keep))
     in_order = shared.gather(1, best)
     values.update(shared_label_measures(in_order, at))

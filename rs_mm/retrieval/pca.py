@@ -61,6 +61,10 @@ class PCA:
                             f'have {vectors.shape[1]}; fit it to this model.')
         return normalized((vectors - self.mean) @ self.projection)
 
+    def to(self, device) -> PCA:
+        """The same on another device."""
+        return PCA(self.mean.to(device), self.projection.to(device))
+
     def save(self, path: str | Path) -> None:
         """Writes a ``.npz`` with ``mean`` and ``projection``."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)

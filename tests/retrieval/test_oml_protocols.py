@@ -43,8 +43,8 @@ def run(thresholds=None, reranker=None, **options):
 
 
 def check_means(means, expected, prefix):
-    names = {f'{level}/mAP': f'{level}_map' for level in ('easy', 'medium', 'hard')}
-    names |= {f'{level}/P@10': f'{level}_p10' for level in ('easy', 'medium', 'hard')}
+    names = {f'mAP_{level}': f'{level}_map' for level in ('easy', 'medium', 'hard')}
+    names |= {f'P@10_{level}': f'{level}_p10' for level in ('easy', 'medium', 'hard')}
     names |= {f'{m}@{k}': f'{m}_at_{k}' for m in ('ACG', 'nDCG', 'wAP')
               for k in (20, 40, 60, 80, 100)}
     for ours, theirs in names.items():
@@ -61,9 +61,9 @@ def test_standard_protocol():
     assert np.array_equal(result.matches['hard'] > 0, expected['kept'])
     for level in ('easy', 'medium', 'hard'):
         assert np.array_equal(result.matches[level], expected[f'{level}_n'])
-        np.testing.assert_allclose(result.values[f'{level}/mAP'], expected[f'{level}_ap'], 1e-5)
+        np.testing.assert_allclose(result.values[f'mAP_{level}'], expected[f'{level}_ap'], 1e-5)
         has = expected[f'{level}_n'] > 0
-        np.testing.assert_allclose(result.values[f'{level}/P@10'][has],
+        np.testing.assert_allclose(result.values[f'P@10_{level}'][has],
                                    expected[f'{level}_pr10'][has], 1e-5)
     for k in (20, 100):
         ours = np.stack([result.values[f'{m}@{k}'] for m in ('ACG', 'nDCG', 'wAP')], 1)

@@ -77,8 +77,8 @@ def test_shared_label_figures():
     # order: image 0 (shares), 3 (not), 2 (not), 1 (shares)
     assert result.positions.tolist() == [[0, 3, 2, 1]]
     means = result.mean()
-    assert means['shared/mAP'] == pytest.approx((1 + 2 / 4) / 2)
-    assert means['shared/P@2'] == 0.5 and means['shared/R@1'] == 1
+    assert means['mAP_shared'] == pytest.approx((1 + 2 / 4) / 2)
+    assert means['P@2_shared'] == 0.5 and means['R@1_shared'] == 1
 
 
 def test_queries_without_match_are_left_out():
@@ -87,7 +87,7 @@ def test_queries_without_match_are_left_out():
     queries = torch.tensor([[1., 0, 0, 0], [1, 1, 1, 1]])
     result = evaluate(lambda a, b: scores[a:b].clone(), queries, labels, at=[2], shared_at=[1])
     assert (result.matches['hard'] > 0).tolist() == [True, False]
-    assert np.isfinite(result.mean()['hard/mAP'])
+    assert np.isfinite(result.mean()['mAP_hard'])
     with pytest.raises(DataError, match='has a match'):
         evaluate(lambda a, b: scores[1:].clone(), queries[1:], labels, at=[2],
                  shared_at=[1]).mean()

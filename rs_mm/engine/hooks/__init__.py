@@ -5,16 +5,10 @@ from .composed_visualization import ComposedRetrievalVisualizationHook
 from .feature_bank import FeatureBankHook, KNNReferenceHook
 from .numeric_guard import NumericGuardHook
 from .reproducible import ReproducibleHook
+from .retrieval_visualization import RetrievalVisualizationHook
 from .throughput import ThroughputHook
 from .visualization import SampleVisualizationHook
 
-__all__ = [
-    'CheckpointHook',
-    'ComposedRetrievalVisualizationHook',
-    'FeatureBankHook',
-    'KNNReferenceHook',
-    'NumericGuardHook',
-    'ReproducibleHook',
-    'SampleVisualizationHook',
-    'ThroughputHook',
-]
+__all__ = ['CheckpointHook', 'ComposedRetrievalVisualizationHook', 'FeatureBankHook',
+           'KNNReferenceHook', 'NumericGuardHook', 'ReproducibleHook',
+           'RetrievalVisualizationHook', 'SampleVisualizationHook', 'ThroughputHook']

@@ -35,8 +35,9 @@ class TimmEncoder(BaseModule):
         fixed_padding: pads by kernel - stride whatever the input size, likewise.
         timm_args: further arguments of the timm model, e.g. ``dict(bn_momentum=0.01)``.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` with a local file in timm's names
-            (torchvision's ResNets have the same), or ``timm`` for timm's own weights of
-            ``model``. A stem for other bands gets :func:`spread_stem`.
+            (torchvision's ResNets have the same), ``timm`` for timm's own weights of ``model``, or
+            ``timm/NAME.TAG`` for others, e.g. ``timm/resnet50.tv_in1k``. A stem for other bands
+            gets :func:`spread_stem`.
 
     Examples:
         >>> encoder = TimmEncoder('resnet18', in_channels=10)
@@ -90,13 +91,17 @@ class TimmEncoder(BaseModule):
             self.load_pretrained(self.init_cfg['checkpoint'])
 
     def load_pretrained(self, checkpoint: str) -> None:
-        """Loads ``timm`` or a local file; the classifier is left out.
+        """Loads timm's weights or a local file; the classifier is left out.
 
         Raises:
             MissingFileError: the file is not there, or timm's weights cannot be downloaded.
             CheckpointError: the weights are another network's.
         """
-        state = _timm_weights(self.name) if checkpoint == 'timm' else _file_weights(checkpoint)
+        source, _, name = checkpoint.partition('/')
+        if source == 'timm':
+            state = _timm_weights(name or self.name)
+        else:
+            state = _file_weights(checkpoint)
         own = self.model.state_dict()
         state = {key: value for key, value in state.items() if key in own}
         missing = [key for key in own if key not in state and 'num_batches' not in key]

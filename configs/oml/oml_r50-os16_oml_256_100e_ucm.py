@@ -1,0 +1,3 @@
+# Output stride 16.
+_base_ = './oml_r50_oml_256_100e_ucm.py'
+model = dict(encoder=dict(output_stride=16))

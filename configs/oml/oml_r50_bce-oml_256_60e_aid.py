@@ -1,0 +1,3 @@
+# Binary cross entropy and OML, equally weighted.
+_base_ = './oml_r50_oml_256_60e_aid.py'
+model = dict(losses=[dict(type='MultiLabelBCELoss'), dict(type='OMLLoss')])

@@ -1,0 +1,3 @@
+# Binary cross entropy alone.
+_base_ = './oml_r50_oml_120_40e_bigearthnet.py'
+model = dict(losses=[dict(type='MultiLabelBCELoss')])

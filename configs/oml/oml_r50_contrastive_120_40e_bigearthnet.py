@@ -1,0 +1,3 @@
+# The average contrastive loss.
+_base_ = './oml_r50_oml_120_40e_bigearthnet.py'
+model = dict(losses=[dict(type='ContrastiveAverageLoss')])

@@ -1,0 +1,3 @@
+# The average contrastive loss.
+_base_ = './oml_r50_oml_256_60e_aid.py'
+model = dict(losses=[dict(type='ContrastiveAverageLoss')])

@@ -1,0 +1,3 @@
+# The average triplet loss.
+_base_ = './oml_r50_oml_120_40e_bigearthnet.py'
+model = dict(losses=[dict(type='TripletAverageLoss')])

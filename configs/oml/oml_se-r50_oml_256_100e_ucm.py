@@ -1,0 +1,3 @@
+# SE-Resnet50 of the Caffe family (ceil-mode pool).
+_base_ = './oml_r50_oml_256_100e_ucm.py'
+model = dict(encoder=dict(model='legacy_seresnet50', init_cfg=dict(checkpoint='timm')))

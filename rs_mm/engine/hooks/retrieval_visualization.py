@@ -1,0 +1,87 @@
+"""Sheets of queries and their results, drawn after a whole test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import HOOKS
+from rs_mm.visualization.retrieval import draw_retrieval, result_panel, to_rgb
+from rs_mm.visualization.sheet import save_sheet
+
+
+@HOOKS.register_module()
+class RetrievalVisualizationHook(Hook):
+    """Draws queries with their best results, from the metric :class:`MultiLabelRetrieval`.
+
+    Args:
+        draw: whether to draw at all; ``tools/test.py --show-dir`` sets it.
+        out_dir: folder of the pictures; default: ``vis`` in the run's log folder.
+        show: whether to open each picture in a window.
+        num_queries: how many queries are drawn, spread evenly over all.
+        topk: results per query.
+        bands: which bands of the loaded image are shown as red, green and blue.
+    """
+
+    def __init__(self, draw: bool = False, out_dir: str | None = None, show: bool = False,
+                 num_queries: int = 20, topk: int = 10, bands: Sequence[int] = (0, 1, 2)):
+        self.draw, self.out_dir, self.show = draw, out_dir, show
+        self.num_queries, self.topk, self.bands = num_queries, topk, tuple(bands)
+
+    def after_test_epoch(self, runner, metrics=None) -> None:
+        if not (self.draw or self.show) or not is_main_process():
+            return
+        found = [m.retrieved for m in runner.test_evaluator.metrics
+                 if getattr(m, 'retrieved', None) is not None]
+        if not found:
+            raise ConfigError('--show-dir: no metric of test_evaluator ranks images; '
+                              'add dict(type="MultiLabelRetrieval").')
+        dataset = runner.test_loop.dataloader.dataset
+        folder = Path(self.out_dir or Path(runner.log_dir) / 'vis')
+        places = np.unique(np.linspace(0, len(found[0].queries) - 1, self.num_queries).astype(int))
+        for place in places:
+            name, sheet = self.sheet(found[0], dataset, place)
+            if self.draw:
+                save_sheet(folder / f'{name}.png', sheet)
+            if self.show:
+                runner.visualizer.show(sheet, win_name=name)
+        if self.draw:
+            runner.logger.info(f'The pictures are in {folder}')
+
+    def sheet(self, retrieved, dataset, place: int) -> tuple[str, np.ndarray]:
+        """Name and picture of the query at ``place``."""
+        query = int(retrieved.queries[place])
+        classes = dataset.metainfo.get('classes')
+        wanted = retrieved.labels[query]
+
+        def panel(row, similarity=None, overlap=None):
+            labels = retrieved.labels[row] > 0
+            words = [classes[i] if classes else f'class {i}' for i in np.flatnonzero(labels)]
+            image = load_display_image(dataset, row, self.bands)
+            return result_panel(image, retrieved.names[row], words, similarity, overlap)
+
+        results = []
+        for row, similarity in zip(retrieved.results[place, :self.topk],
+                                   retrieved.similarity[place]):
+            labels = retrieved.labels[row]
+            overlap = np.minimum(labels, wanted).sum() / max(np.maximum(labels, wanted).sum(), 1)
+            results.append(panel(int(row), float(similarity), float(overlap)))
+        name = retrieved.names[query]
+        title = f'Query {name} and its {len(results)} best matches'
+        return name, draw_retrieval(panel(query), results, title)
+
+
+def load_display_image(dataset, row: int, bands: Sequence[int]) -> np.ndarray:
+    """Image ``row`` of a dataset as RGB uint8, before resizing and normalisation.
+
+    Without a pipeline of its own (a concatenation, say) the network's input is shown, stretched.
+    """
+    pipeline = getattr(getattr(dataset, 'pipeline', None), 'transforms', None)
+    if pipeline:
+        return to_rgb(pipeline[0](dataset.get_data_info(row))['img'], bands)
+    return to_rgb(dataset[row]['inputs'].numpy().transpose(1, 2, 0), bands)

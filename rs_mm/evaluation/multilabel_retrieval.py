@@ -1,0 +1,221 @@
+"""Multi-label retrieval inside one image set, by the published protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from torch import Tensor
+
+from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.registry import METRICS, TASK_UTILS
+from rs_mm.retrieval import (
+    CUTOFFS,
+    PCA,
+    THRESHOLDS,
+    AlphaQE,
+    AverageQE,
+    CosineScores,
+    LabelAffinity,
+    evaluate,
+    normalized,
+    split_queries,
+)
+
+for _reranker in (AverageQE, AlphaQE, LabelAffinity):
+    TASK_UTILS.register_module(module=_reranker)
+
+
+@dataclass
+class Retrieved:
+    """The plain ranking of the last evaluation, for pictures.
+
+    Attributes:
+        queries: (Q,) rows of the queries in the dataset.
+        results: (Q, k) rows of their best matches, best first.
+        similarity: (Q, k) cosine similarity.
+        names: name of every image of the dataset.
+        labels: (N, L) labels of every image.
+    """
+
+    queries: np.ndarray
+    results: np.ndarray
+    similarity: np.ndarray
+    names: list[str]
+    labels: np.ndarray
+
+
+@METRICS.register_module()
+class MultiLabelRetrieval(BaseMetric):
+    """Retrieval measures of Imbriaco et al. 2021, and plain ones over shared labels.
+
+    A seeded fifth of the images queries the rest. Keys, all under ``retrieval/``:
+
+    - ``mAP_easy|medium|hard``, ``P@10_easy|medium|hard``: trapezoid mAP and precision at 10, where
+      images within a Jaccard distance of 0.6, 0.4 or 0.2 match. Queries without a hard match are
+      left out of all three levels, and counted in the log.
+    - ``ACG@k``, ``nDCG@k``, ``wAP@k`` for k = 20 ... 100, of the number of shared labels.
+    - ``mAP_shared``, ``P@k_shared``, ``R@k_shared``: images that share a label match.
+    - the same of every re-ranker, e.g. ``qe10/mAP_hard``.
+
+    Args:
+        query_fraction: share of the images that become queries.
+        seed: of that draw.
+        queries: instead, names of the queries: a list, or a file whose first column they are.
+        database: likewise of the database; default: every image that is no query. An image that
+            is in both finds itself.
+        thresholds: match level -> largest Jaccard distance of a match. The ground truth of the
+            original's BigEarthNet run has the names reversed if its script is left at its
+            defaults: easy 0.2, medium 0.4, hard 0.6.
+        kept_level: only queries with a match at this level enter mAP and precision.
+        at: cut-offs of ACG, nDCG and wAP.
+        shared_at: cut-offs of the plain measures.
+        mean_chunk: None: the standard protocol, one mean over all queries. A number C: the
+            original's BigEarthNet protocol, the mean over floor(Q / C) nearly equal runs of
+            queries of their means.
+        rerank: configs of re-rankers: ``AverageQE``, ``AlphaQE``, ``LabelAffinity`` or your own.
+        pca: ``dict(dims=..., whiten=True)`` fits a PCA on the database and searches with its
+            output; ``dict(path=...)`` takes that of ``tools/retrieval/fit_pca.py``.
+        chunk_size: queries ranked at a time; memory is about 24 bytes x this x the database.
+        device: where to rank; None: on the GPU if there is one.
+
+    Examples:
+        >>> test_evaluator = dict(
+        ...     type='MultiLabelRetrieval',
+        ...     rerank=[dict(type='AverageQE', k=10), dict(type='AlphaQE', k=10, alpha=3)])
+    """
+
+    default_prefix = 'retrieval'
+
+    def __init__(self,
+                 query_fraction: float = 0.2,
+                 seed: int = 24,
+                 queries: str | Sequence[str] | None = None,
+                 database: str | Sequence[str] | None = None,
+                 thresholds: Mapping[str, float] = THRESHOLDS,
+                 kept_level: str = 'hard',
+                 at: Sequence[int] = CUTOFFS,
+                 shared_at: Sequence[int] = (1, 5, 10),
+                 mean_chunk: int | None = None,
+                 rerank: Sequence[dict] = (),
+                 pca: dict | None = None,
+                 chunk_size: int = 256,
+                 device: str | None = None,
+                 collect_device: str = 'cpu',
+                 prefix: str | None = None):
+        super().__init__(collect_device, prefix)
+        if kept_level not in thresholds:
+            raise ConfigError(f'kept_level is {kept_level!r}; the thresholds are for '
+                              f'{", ".join(thresholds)}.')
+        if database is not None and queries is None:
+            raise ConfigError('database is given without queries; give both, or queries alone.')
+        if not 0 < query_fraction < 1:
+            raise ConfigError(f'query_fraction is {query_fraction}; it must lie between 0 and 1.')
+        self.query_fraction = query_fraction
+        self.seed = seed
+        self.queries = queries
+        self.database = database
+        self.thresholds = dict(thresholds)
+        self.kept_level = kept_level
+        self.at = list(at)
+        self.shared_at = list(shared_at)
+        self.mean_chunk = mean_chunk
+        self.rerankers = [TASK_UTILS.build(config) for config in rerank]
+        self.pca = dict(pca) if pca else None
+        self.chunk_size = chunk_size
+        self.device = device
+        self.retrieved: Retrieved | None = None
+
+    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
+        """Keeps embedding, labels and name of every sample."""
+        for sample in data_samples:
+            name = sample.get('name', str(sample.get('sample_idx', len(self.results))))
+            if sample.get('gt_label') is None:
+                raise DataError(f'image {name!r} has no gt_label, which MultiLabelRetrieval needs; '
+                                'check the label file of this split.')
+            self.results.append((sample['embedding'].cpu().numpy(),
+                                 sample['gt_label'].cpu().numpy().astype(np.float32), name))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """All figures from the collected ``(embedding, label, name)``."""
+        names = [name for _, _, name in results]
+        lengths = {len(label) for _, label, _ in results}
+        if len(lengths) > 1:
+            raise DataError(f'label rows of the test set differ in length: {sorted(lengths)}; '
+                            'check its label file.')
+        labels = torch.from_numpy(np.stack([label for _, label, _ in results]))
+        vectors = torch.from_numpy(np.stack([vector for vector, _, _ in results]))
+        for row in (~vectors.isfinite().all(1)).nonzero().flatten()[:1]:
+            raise DataError(f'the embedding of image {names[int(row)]!r} is NaN or infinite; did '
+                            'the training diverge, or is the image empty?')
+        queries, database = self.split(names)
+        return self.measure(vectors, labels, names, queries, database)
+
+    def split(self, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the queries and of the database."""
+        if self.queries is None:
+            queries, database = split_queries(len(names), self.query_fraction, self.seed)
+        else:
+            rows = {name: row for row, name in enumerate(names)}
+            queries = _rows_of(self.queries, rows, 'queries')
+            if self.database is None:
+                database = np.setdiff1d(np.arange(len(names)), queries)
+            else:
+                database = _rows_of(self.database, rows, 'database')
+        for what, rows in (('query set', queries), ('database', database)):
+            if not len(rows):
+                raise DataError(f'the {what} is empty: {len(names)} images were tested; test more '
+                                'images, or change query_fraction or the lists.')
+        return queries, database
+
+    def measure(self, vectors: Tensor, labels: Tensor, names: list[str], queries: np.ndarray,
+                database: np.ndarray) -> dict[str, float]:
+        """Figures of (N, D) vectors with (N, L) labels; rows as of :meth:`split`."""
+        device = self.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        query_vectors = normalized(vectors[queries].to(device), 'queries')
+        base = normalized(vectors[database].to(device), 'database')
+        query_labels, base_labels = labels[queries].to(device), labels[database].to(device)
+        if self.pca is not None:
+            pca = PCA.load(self.pca['path']) if 'path' in self.pca else PCA.fit(base, **self.pca)
+            query_vectors, base = pca.to(device)(query_vectors), pca.to(device)(base)
+        args = dict(thresholds=self.thresholds, at=self.at, shared_at=self.shared_at,
+                    chunk_size=self.chunk_size)
+        keep = max([100, *(reranker.k for reranker in self.rerankers)])
+        plain = evaluate(CosineScores(query_vectors, base), query_labels, base_labels, keep=keep,
+                         **args)
+        self._log(plain)
+        self.retrieved = Retrieved(queries, database[plain.positions.numpy()],
+                                   plain.scores.numpy(), names, labels.numpy())
+        result = plain.mean(self.kept_level, self.mean_chunk)
+        for reranker in self.rerankers:
+            scores = reranker(query_vectors, base, base_labels, plain.positions.to(device),
+                              plain.scores.to(device))
+            again = evaluate(scores, query_labels, base_labels, keep=1, **args)
+            means = again.mean(self.kept_level, self.mean_chunk)
+            result.update({f'{reranker.name}/{key}': value for key, value in means.items()})
+        return result
+
+    def _log(self, plain):
+        matches = plain.matches[self.kept_level]
+        MMLogger.get_current_instance().info(
+            f'retrieval: {len(matches)} queries; {int((matches == 0).sum())} have no match at '
+            f'level {self.kept_level!r} and are left out of mAP and P@10, '
+            f'{int((plain.matches["shared"] == 0).sum())} share no label with any image.')
+
+
+def _rows_of(names, rows, what):
+    if isinstance(names, str):
+        if not Path(names).is_file():
+            raise MissingFileError(f'{what}: there is no file {names}.')
+        lines = Path(names).read_text().splitlines()
+        names = [line.split(',')[0].strip() for line in lines if line.strip()]
+    lost = [name for name in names if name not in rows]
+    if lost:
+        raise DataError(f'{what}: {lost[0]!r} is no image of the test set ({len(lost)} of '
+                        f'{len(names)} names are not).')
+    return np.array([rows[name] for name in names], dtype=np.int64)
