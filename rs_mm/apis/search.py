@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 
 from rs_mm.apis.config import load_config
 from rs_mm.datasets.image_archive import ImageArchive
-from rs_mm.engine.composed_retrieval_loop import cache_folder
 from rs_mm.engine.feature_extraction import ChosenSampler, extract_archive
 from rs_mm.errors import ConfigError, MissingFileError
 from rs_mm.registry import MODELS
@@ -85,8 +84,7 @@ class ImageSearch:
             dataset, cfg.test_dataloader.batch_size, sampler=ChosenSampler(dataset),
             num_workers=cfg.test_dataloader.num_workers, collate_fn=pseudo_collate,
             pin_memory=device.startswith('cuda'))
-        self.archive = extract_archive(self.model, loader,
-                                       cache_folder(index_dir, dataset, self.model))
+        self.archive = extract_archive(self.model, loader, index_dir)
         self.features = self.archive.features.to(device)
 
     def __call__(self, image=None, text=None, lam: float = 0.5, k: int = 10) -> list[Found]:

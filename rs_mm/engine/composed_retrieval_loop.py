@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -57,8 +56,7 @@ class ComposedRetrievalLoop(BaseLoop):
         if not runner._load_from:
             model.init_weights()
         _ = self.evaluator.metrics[0].dataset  # bad tables are told before the long work
-        self.archive = extract_archive(runner.model, self.dataloader,
-                                       cache_folder(self.cache_dir, self.dataloader.dataset, model))
+        self.archive = extract_archive(runner.model, self.dataloader, self.cache_dir)
         metrics = [self._evaluate(model) if is_main_process() else None]
         broadcast_object_list(metrics)
         summary = {name.replace('/average', ''): value for name, value in metrics[0].items()
@@ -84,10 +82,3 @@ class ComposedRetrievalLoop(BaseLoop):
             draw_lambda_curves(self.report, folder / 'lambda_curve.png')
             logger.info(f'mAP over lambda is drawn in {folder / "lambda_curve.png"}')
         return self.report.metrics()
-
-
-def cache_folder(root, dataset, model) -> Path:
-    """A folder of its own for every archive and model."""
-    who = f'{Path(dataset.data_root).resolve()} {sorted(model.identity().items())}'
-    name = Path(dataset.data_root).resolve().name
-    return Path(root) / f'{name}_{hashlib.sha256(who.encode()).hexdigest()[:12]}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import time
@@ -52,7 +53,7 @@ class Archive(NamedTuple):
     unreadable: dict[str, str]
 
 
-def extract_archive(model, loader, cache_dir, progress=True) -> Archive | None:
+def extract_archive(model, loader, cache_dir) -> Archive | None:
     """Computes the features that the cache lacks, and returns all.
 
     Every process encodes its share and writes it to a file of its own in ``cache_dir``, which all
@@ -63,8 +64,8 @@ def extract_archive(model, loader, cache_dir, progress=True) -> Archive | None:
             not, on its device.
         loader (DataLoader): over an :class:`~rs_mm.datasets.image_archive.ImageArchive`, with a
             :class:`ChosenSampler` and ``pseudo_collate``.
-        cache_dir (str | Path): see :class:`~rs_mm.retrieval.cache.FeatureCache`.
-        progress (bool): show a progress bar on the first process.
+        cache_dir (str | Path): below it every archive and model has a
+            :class:`~rs_mm.retrieval.cache.FeatureCache` of its own.
 
     Returns:
         Archive: on the first process; None on the others.
@@ -75,8 +76,10 @@ def extract_archive(model, loader, cache_dir, progress=True) -> Archive | None:
     rank, world_size = get_dist_info()
     logger, dataset = MMLogger.get_current_instance(), loader.dataset
     bare = model.module if hasattr(model, 'module') else model
-    identity = dict(bare.identity(), preprocessing=' '.join(repr(dataset.pipeline).split()))
-    cache = FeatureCache(cache_dir, identity)
+    identity = bare.identity()
+    folder = _cache_folder(cache_dir, dataset, identity)
+    identity['preprocessing'] = ' '.join(repr(dataset.pipeline).split())
+    cache = FeatureCache(folder, identity)
     files = [File(*file) for file in dataset.files()]
     rows = cache.plan(files)
     token = [secrets.token_hex(4)]
@@ -90,7 +93,7 @@ def extract_archive(model, loader, cache_dir, progress=True) -> Archive | None:
     part_path = cache.folder / f'part-{token[0]}-{{}}.npy'
     if len(todo):
         loader.sampler.indices = todo[rank::world_size]
-        _encode(model, loader, Path(str(part_path).format(rank)), progress and rank == 0, logger)
+        _encode(model, loader, Path(str(part_path).format(rank)), rank == 0, logger)
     barrier()
     if rank:
         barrier()
@@ -114,6 +117,12 @@ def extract_archive(model, loader, cache_dir, progress=True) -> Archive | None:
     names = cache.names()
     return Archive(names, [where[name] for name in names], torch.from_numpy(cache.features()),
                    cache.unreadable())
+
+
+def _cache_folder(root, dataset, identity):
+    archive = Path(dataset.data_root).resolve()
+    key = hashlib.sha256(f'{archive} {sorted(identity.items())}'.encode()).hexdigest()
+    return Path(root) / f'{archive.name}_{key[:12]}'
 
 
 def _encode(model, loader, path, progress, logger):

@@ -112,6 +112,10 @@ class MinimumFusion(Fusion):
         super().__init__(normalize)
         self.published = published
 
+    @property
+    def name(self):
+        return super().name + (', as published' if self.published else '')
+
     def fuse(self, image, text):
         return -torch.maximum(image, text) if self.published else torch.minimum(image, text)
 

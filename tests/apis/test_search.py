@@ -1,0 +1,106 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from rs_mm.apis.search import ImageSearch
+from rs_mm.datasets.fake.patternnet import make_patternnet
+from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.retrieval.fusion import WeiCom
+from tests.weicom_toy import ARCH, PIPELINE
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / 'configs/demo/weicom_tiny_patterncom.py'
+OPTIONS = {'model.arch': ARCH, 'test_dataloader.dataset.pipeline': PIPELINE}
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return make_patternnet(tmp_path / 'set', images_per_class=2, size=40) / 'images'
+
+
+def engine(archive, **kwargs):
+    return ImageSearch(archive, DEMO, index_dir=archive.parent / 'index', options=OPTIONS, **kwargs)
+
+
+def test_search_by_image_text_and_both(archive):
+    search = engine(archive)
+    image = archive / 'airplane/airplane001.jpg'
+    best = search(image, k=3)
+    assert best[0].path == str(image) and best[0].score == pytest.approx(1)
+    assert [hit.score for hit in best] == sorted((hit.score for hit in best), reverse=True)
+    assert len(search(text='with boats', k=999)) == 28
+    both = search(image, 'with boats', lam=0.3, k=28)
+    rows = [search.archive.paths.index(hit.path) for hit in both]
+    scores = WeiCom(0.3)(search.features @ search._embed(image),
+                         search.features @ search.model.encode_text(['with boats'])[0])
+    np.testing.assert_allclose([hit.score for hit in both], scores[rows])
+    assert [hit.path for hit in search(image, 'with boats', lam=0, k=1)] == [str(image)]
+    sheet = search.draw(both, image, 'with boats', 0.3)
+    assert sheet.dtype == np.uint8 and sheet.shape[0] > 900  # six rows of five
+
+
+def test_the_index_grows_with_the_folder(archive, monkeypatch):
+    engine(archive)
+    counts = []
+    from rs_mm.models.composed_retriever import ComposedRetriever
+    encode = ComposedRetriever.encode_image
+    monkeypatch.setattr(ComposedRetriever, 'encode_image',
+                        lambda self, images: counts.append(len(images)) or encode(self, images))
+    engine(archive)
+    assert counts == []
+    tifffile.imwrite(archive / 'new.tif',
+                     np.random.default_rng(0).integers(0, 9000, (30, 30, 4), np.uint16),
+                     photometric='minisblack', planarconfig='contig')
+    (archive / 'river/river001.jpg').unlink()
+    search = engine(archive, bands=[3, 1, 0])
+    # other bands are another preprocessing, so all is computed
+    assert sum(counts) == 28
+    counts.clear()
+    Image.new('RGB', (20, 30), (200, 0, 0)).save(archive / 'red.webp')
+    search = engine(archive, bands=[3, 1, 0])
+    assert counts == [1]
+    assert search(archive / 'red.webp', k=1)[0].path == str(archive / 'red.webp')
+    assert search(archive / 'new.tif', k=1)[0].path == str(archive / 'new.tif')
+
+
+def test_bad_input(archive, tmp_path):
+    search = engine(archive)
+    with pytest.raises(ConfigError, match='give an image, a text, or both'):
+        search()
+    with pytest.raises(ConfigError, match=r'lies in \[0, 1\]; got -1'):
+        search(text='x', lam=-1)
+    with pytest.raises(ConfigError, match='k=0: ask for at least one image'):
+        search(text='x', k=0)
+    with pytest.raises(MissingFileError, match='no query image nowhere.jpg'):
+        search('nowhere.jpg')
+    (tmp_path / 'x.jpg').write_bytes(b'')
+    with pytest.raises(DataError, match='x.jpg: the image cannot be decoded'):
+        search(tmp_path / 'x.jpg')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(DataError, match='empty is an empty archive'):
+        engine(tmp_path / 'empty')
+    with pytest.raises(MissingFileError, match='no weights none.bin'):
+        engine(archive, weights='none.bin')
+
+
+def test_the_command(archive, tmp_path):
+    command = [sys.executable, str(ROOT / 'tools/retrieval/search.py'), '--archive', str(archive),
+               '--config', str(DEMO), '--index-dir', str(tmp_path / 'index'), '-k', '3']
+    run = dict(capture_output=True, text=True, cwd=ROOT, env={'PYTHONPATH': str(ROOT)})
+    done = subprocess.run([*command, '--image', str(archive / 'harbor/harbor001.jpg'), '--text',
+                           'with a red roof', '--lambda', '0', '--show-dir', str(tmp_path),
+                           '--out', str(tmp_path / 'x.csv')], **run)
+    assert done.returncode == 0, done.stderr
+    assert '   1    1.0000' in done.stdout or 'harbor001.jpg' in done.stdout.splitlines()[-4]
+    assert (tmp_path / 'search.png').exists()
+    lines = (tmp_path / 'x.csv').read_text().splitlines()
+    assert lines[0] == 'rank,score,path' and 'harbor001.jpg' in lines[1] and len(lines) == 4
+    failed = subprocess.run([*command, '--text', 'x', '--lambda', '3'], **run)
+    assert failed.returncode == 2
+    assert failed.stderr.strip() == ('error: lambda is the share of the text and lies in [0, 1]; '
+                                     'got 3.0.')
