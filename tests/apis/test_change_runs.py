@@ -5,6 +5,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from rs_mm.apis.change import ChangeDetector
 from rs_mm.apis.test import test as run_test
 from rs_mm.apis.train import train
 from rs_mm.datasets.fake.change import make_levir_cd
@@ -66,6 +67,18 @@ def test_pictures_and_masks(trained, tta):
     masks, labels = np.stack(masks) > 0, np.stack(labels) > 0
     f1 = 2 * (masks & labels).sum() / (masks.sum() + labels.sum())
     assert metrics['F1_changed'] == pytest.approx(100 * f1, abs=0.01)
+
+
+def test_the_detector_finds_what_the_test_does(trained):
+    checkpoint = trained / 'run/iter_60.pth'
+    options = {'default_hooks.visualization.save_mask': True}
+    run_test(trained / 'config.py', str(checkpoint), options, work_dir=str(trained / 'test'),
+             show_dir=str(trained / 'tested'))
+    detector = ChangeDetector(trained / 'config.py', checkpoint, device='cpu')
+    for i in (1, 2, 3):
+        found = detector(*[trained / f'data/test/{date}/test_{i}.png' for date in 'AB'])
+        expected = np.asarray(Image.open(trained / f'tested/test_{i}_mask.png'))
+        assert (found.mask * 255 != expected).mean() < 1e-3
 
 
 def test_a_batch_of_unequal_sizes(trained):

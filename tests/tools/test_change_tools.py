@@ -188,14 +188,14 @@ def test_predict_refuses_unequal_sizes_unless_cropped(predict, tmp_path):
 
 
 def test_predict_aligns_by_the_georeference(predict, tmp_path):
-    write_geotiffs(tmp_path, [(5, 0), (0, 8)], [(70, 90), (70, 90)])
+    write_geotiffs(tmp_path, [(5, 0), (9, 8)], [(70, 90), (70, 90)])
     status, _, err = predict()
     assert status == 2 and 'do not show the same ground' in err and '--align ground' in err
     status, _, err = predict('--align', 'ground', '--probability')
     assert status == 0, err
     mask, tags = read(tmp_path / 'out/first_second_change.tif')
-    assert mask.shape == (62, 85)
-    assert tags[33922] == (0, 0, 0, 5e5 + 50, 5.1e6 - 80, 0)
+    assert mask.shape == (62, 86)
+    assert tags[33922] == (0, 0, 0, 5e5 + 90, 5.1e6 - 80, 0)
     assert np.ptp(tifffile.imread(tmp_path / 'out/first_second_probability.tif')) == 0
     write_geotiffs(tmp_path, [(0, 0), (100, 0)], [(70, 90), (70, 20)])
     status, _, err = predict('--align', 'ground')
