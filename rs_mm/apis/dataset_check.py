@@ -31,8 +31,9 @@ def check_config(config, splits=('train', 'val', 'test'), num_workers=4, options
 
     Returns:
         dict: per split a dict of ``samples`` (number), ``problems`` (list of sentences, each with
-        its file), ``sizes`` (``HxW`` -> number of samples) and ``classes`` (class -> ``pixels``,
-        ``samples``: in how many labels it occurs); plain numbers and strings throughout.
+        its file), ``sizes`` (``HxW`` -> number of samples) and ``classes`` (class -> ``count`` of
+        pixels, or of images where labels are of images, and ``samples`` that have it); plain
+        numbers and strings throughout.
     """
     cfg = load_config(config, options)
     init_default_scope(cfg.get('default_scope', 'rs_mm'))
@@ -47,10 +48,10 @@ def format_report(report) -> str:
         sizes = ', '.join(f'{size} ({n})' for size, n in sorted(found['sizes'].items())[:6])
         lines.append(f'{split}: {found["samples"]} samples' + (f' of {sizes}' if sizes else ''))
         if found['classes']:
-            table = PrettyTable(['class', 'pixels', 'share', 'labels with it'])
-            total = sum(c['pixels'] for c in found['classes'].values()) or 1
+            table = PrettyTable(['class', 'count', 'share', 'samples with it'])
+            total = sum(c['count'] for c in found['classes'].values()) or 1
             for name, c in found['classes'].items():
-                table.add_row([name, c['pixels'], f'{c["pixels"] / total:.2%}', c['samples']])
+                table.add_row([name, c['count'], f'{c["count"] / total:.2%}', c['samples']])
             lines.append(table.get_string())
         problems = found['problems']
         lines += [f'  PROBLEM: {problem}' for problem in problems[:_SHOWN]]
@@ -68,7 +69,7 @@ def _check_split(dataset_cfg, split, num_workers):
         report['problems'].append(str(error))
         return report
     classes = list(getattr(dataset, 'metainfo', {}).get('classes') or [])
-    counts = np.zeros((2, 256), np.int64)  # pixels, labels with the class
+    counts = np.zeros((2, 256), np.int64)  # pixels of the class, samples with it
     report['samples'] = len(dataset)
     for problem, size, histogram in _read_all(dataset, split, num_workers):
         if problem is not None:
@@ -82,7 +83,8 @@ def _check_split(dataset_cfg, split, num_workers):
         names = dict(enumerate(classes)) | {255: 'ignored'}
         shown = [i for i in range(256) if i < len(classes) or counts[0, i]]
         report['classes'] = {names.get(i, f'unknown class {i}'): dict(
-            pixels=int(counts[0, i]), samples=int(counts[1, i])) for i in shown}
+            count=int(counts[0, i]), samples=int(counts[1, i])) for i in shown}
+    if counts.any() and _loading_steps(dataset):
         report['problems'] += [
             f'no label of the {split} split holds the class {name!r}: a model cannot learn it, or '
             'its score is NaN.' for i, name in enumerate(classes) if not counts[0, i]]
@@ -136,10 +138,22 @@ class _Reader:
     @classmethod
     def _read_through_pipeline(cls, index):
         item = cls.dataset[index]
-        label = getattr(item.get('data_samples'), 'gt_sem_seg', None)
-        shape = getattr(item.get('inputs'), 'shape', None)
-        return (None, None if shape is None else tuple(shape[-2:]),
-                None if label is None else _histogram(label.data.numpy()))
+        inputs, sample = item.get('inputs'), item.get('data_samples')
+        if isinstance(inputs, dict):
+            inputs = inputs.get('query')
+        shape = getattr(inputs, 'shape', None)
+        return None, None if shape is None else tuple(shape[-2:]), _label_counts(sample)
+
+
+def _label_counts(sample):
+    """Pixels per class of a segmentation, or 1 for each class an image has."""
+    if 'gt_sem_seg' in sample:
+        return _histogram(sample.gt_sem_seg.data.numpy())
+    if 'gt_label' in sample:
+        return _histogram(np.flatnonzero(sample.gt_label.numpy()))
+    if 'class_id' in sample:
+        return _histogram(np.array([sample.class_id]))
+    return None
 
 
 def _histogram(label):

@@ -47,7 +47,7 @@ def test_check_of_a_good_set(levir):
     train = report['train']
     assert train['sizes'] == {'64x64': 5}
     labels = [np.asarray(Image.open(f)) for f in (levir[0] / 'train/label').iterdir()]
-    assert train['classes']['changed']['pixels'] == sum((x == 255).sum() for x in labels)
+    assert train['classes']['changed']['count'] == sum((x == 255).sum() for x in labels)
     assert train['classes']['changed']['samples'] == sum(x.any() for x in labels)
     text = format_report(report)
     assert 'train: 5 samples of 64x64 (5)' in text and '0 problem(s)' in text
@@ -90,6 +90,16 @@ def run(monkeypatch, capsys):
         return status, captured.out, captured.err
 
     return run_tool
+
+
+def test_check_of_another_family(tmp_path):
+    """Samples go through their pipeline; the table counts images per label."""
+    from rs_mm.datasets.fake.multilabel import make_ucm
+    make_ucm(tmp_path)
+    found = check_config(BASE / 'ucm_ml.py', ['test'], 1,
+                         {'test_dataloader.dataset.data_root': str(tmp_path)})['test']
+    assert found['samples'] > 0 and not found['problems']
+    assert sum(c['count'] for c in found['classes'].values()) >= found['samples']
 
 
 def test_check_tool_exits_with_1_on_problems(levir, tmp_path, run):
