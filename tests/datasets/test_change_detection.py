@@ -53,6 +53,8 @@ def test_nested_folders_and_no_labels(levir):
         shutil.move(levir / 'train' / folder / 'train_2.png',
                     levir / 'train' / folder / 'city' / 'x.png')
     prefix = {k: v for k, v in LEVIR.items() if k != 'seg_map_path'}
+    with pytest.raises(DataError, match='this pair has no label; .*predict_change.py'):
+        build(levir, data_prefix=prefix)[0]
     dataset = build(levir, data_prefix=prefix, pipeline=[PIPELINE[0], PIPELINE[2]])
     assert dataset.get_data_info(0)['img_path'][0].endswith('A/city/x.png')
     sample = dataset[0]['data_samples']

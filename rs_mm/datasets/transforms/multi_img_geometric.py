@@ -7,6 +7,7 @@ to each date. Draws come from numpy's global generator.
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform, Pad, RandomResize
+from mmcv.transforms.utils import cache_randomness
 from mmseg.datasets import transforms as single
 
 from rs_mm.errors import ConfigError, DataError
@@ -188,6 +189,25 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
         results = super().transform(results)
         results['img_shape'] = results['img'][0].shape
         return results
+
+    @cache_randomness
+    def crop_bbox(self, results):
+        """Draws the place as mmseg does; counts the classes faster."""
+        box = self._draw_box(results['img'].shape)
+        if self.cat_max_ratio < 1:
+            for _ in range(10):
+                label = self.crop(results['gt_seg_map'], box)
+                counts = np.bincount(label.ravel(), minlength=self.ignore_index + 1)
+                counts[self.ignore_index] = 0
+                if (counts > 0).sum() > 1 and counts.max() / counts.sum() < self.cat_max_ratio:
+                    break
+                box = self._draw_box(results['img'].shape)
+        return box
+
+    def _draw_box(self, shape):
+        margins = [max(side - crop, 0) for side, crop in zip(shape, self.crop_size)]
+        top, left = (np.random.randint(0, margin + 1) for margin in margins)
+        return top, top + self.crop_size[0], left, left + self.crop_size[1]
 
 
 @TRANSFORMS.register_module()

@@ -129,8 +129,8 @@ class MultiImgLoadAnnotations(BaseTransform):
 
     Raises:
         MissingFileError: the label does not exist.
-        DataError: the label is unreadable, has another size than the images (``ori_shape``), or
-            holds values that the dataset does not know.
+        DataError: there is no label, or it is unreadable, has another size than the images
+            (``ori_shape``), or holds values that the dataset does not know.
     """
 
     def __init__(self, reduce_zero_label=None, imdecode_backend='pillow', backend_args=None):
@@ -139,7 +139,10 @@ class MultiImgLoadAnnotations(BaseTransform):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        path = results['seg_map_path']
+        path = results.get('seg_map_path')
+        if path is None:
+            raise DataError('MultiImgLoadAnnotations: this pair has no label; name seg_map_path in '
+                            'data_prefix, or predict without labels by tools/predict_change.py.')
         label = decode(path, 'grayscale', self.imdecode_backend, self.backend_args).squeeze()
         label = label.astype(np.uint8)
         self._check(label, path, results)
