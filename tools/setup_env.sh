@@ -53,7 +53,8 @@ setup_env() {
     step "replacing OpenCV by its build without windows" \
       sh -c "$PYTHON -m pip uninstall -y opencv-python && $pip opencv-python-headless"
   fi
-  step "installing rs_mm and what it needs" $pip -r requirements/runtime.txt -r requirements/tests.txt tensorboard -e .
+  step "installing rs_mm and what it needs" $pip -r requirements/runtime.txt \
+    -r requirements/optional.txt -r requirements/tests.txt -e .
   step "trying the imports" "$PYTHON" -c 'import torchvision, cv2, rs_mm.models'
   echo "$wanted" >"$VENV/.installed"
 }
