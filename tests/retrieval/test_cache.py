@@ -16,7 +16,7 @@ def value(file):
 def fill(cache, files):
     """Writes what is missing, as extraction does; 'bad' files cannot be read."""
     rows = cache.plan(files)
-    todo = [i for i in np.flatnonzero(rows == MISSING)]
+    todo = list(np.flatnonzero(rows == MISSING))
     good = [i for i in todo if 'bad' not in files[i].name]
     part = Part(np.array(good, np.int64),
                 np.array([value(files[i]) for i in good], np.float32).reshape(-1, 3),
