@@ -1,4 +1,4 @@
-"""One picture per tested sample, for --show-dir."""
+"""Pictures of samples: one per tested sample for --show-dir, a few per validation in the log."""
 
 from pathlib import Path
 
@@ -23,15 +23,30 @@ class SampleVisualizationHook(Hook):
         interval (int): every how many samples one is drawn. Default: 1.
         save_mask (bool): whether the plain prediction, ``raw_mask(data_sample)`` of the visualizer
             (an (H, W) uint8 array), is saved too, as ``NAME_mask.png``. Default: False.
+        val_samples (int): how many samples each validation hands to the visualizer's backends
+            (TensorBoard, or files in the log folder), always the same ones. Default: 0.
     """
 
-    def __init__(self, draw=False, out_dir=None, show=False, interval=1, save_mask=False):
+    def __init__(self, draw=False, out_dir=None, show=False, interval=1, save_mask=False,
+                 val_samples=0):
         self.draw, self.out_dir, self.show = draw, out_dir, show
-        self.interval, self.save_mask = interval, save_mask
+        self.interval, self.save_mask, self.val_samples = interval, save_mask, val_samples
         self._seen = 0
 
     def before_test(self, runner):
         self._seen = 0
+
+    def before_val(self, runner):
+        self._seen = 0
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if not is_main_process():
+            return
+        for i, sample in enumerate(outputs[:max(self.val_samples - self._seen, 0)]):
+            picture = runner.visualizer.draw_sample(sample, _item(data_batch['inputs'], i))
+            runner.visualizer.add_image(runner.visualizer.sample_name(sample), picture,
+                                        step=runner.iter)
+            self._seen += 1
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if not (self.draw or self.show):
