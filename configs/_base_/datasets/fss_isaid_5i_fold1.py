@@ -1,0 +1,5 @@
+_base_ = './fss_isaid_5i_fold0.py'
+
+train_dataloader = dict(dataset=dict(fold=1))
+val_dataloader = dict(dataset=dict(fold=1))
+test_dataloader = dict(dataset=dict(fold=1))

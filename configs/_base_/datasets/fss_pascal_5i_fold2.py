@@ -1,0 +1,5 @@
+_base_ = './fss_pascal_5i_fold0.py'
+
+train_dataloader = dict(dataset=dict(fold=2))
+val_dataloader = dict(dataset=dict(fold=2))
+test_dataloader = dict(dataset=dict(fold=2))

@@ -1,0 +1,21 @@
+# Learns episodes of held-out classes in minutes on a CPU, from a random backbone:
+#   python tools/dataset_converters/make_fake.py isaid_5i data/demo/isaid_5i --set size=128
+#   python tools/train.py configs/demo/sccnet_fake_isaid_fold0.py
+_base_ = '../sccnet/sccnet_resnet50_256_200k_isaid_fold0.py'
+
+data_root = 'data/demo/isaid_5i'
+pipeline = [
+    dict(type='LoadEpisode'),
+    dict(type='ResizeEpisode', size=128),
+    dict(type='PackEpisode'),
+]
+dataset = dict(data_root=data_root, list_dir=data_root + '/lists', pipeline=pipeline)
+train_dataloader = dict(batch_size=4, num_workers=2, dataset=dataset)
+val_dataloader = dict(num_workers=2, dataset=dataset)
+test_dataloader = dict(num_workers=2, dataset=dataset)
+model = dict(backbone=dict(init_cfg=None))
+param_scheduler = [dict(type='CountedPolyLR', power=0.9, end=300)]
+train_cfg = dict(max_iters=300, val_interval=150)
+custom_hooks = None
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=150))
+randomness = dict(seed=0)

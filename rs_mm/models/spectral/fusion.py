@@ -1,0 +1,129 @@
+"""Joins predicted masks with masks found in eigenvectors."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from skimage.filters import threshold_multiotsu
+
+from rs_mm.errors import ConfigError, DataError
+from rs_mm.registry import MODELS
+
+from .store import EigenvectorStore
+
+
+def eigenvector_mask(vector):
+    """Finds the object in an eigenvector.
+
+    A pixel counts if it is above the upper one of two multi-Otsu thresholds, and above its
+    surroundings: scaled to 0..255, more than the mean of 9 x 9 pixels minus 2.
+
+    Args:
+        vector (np.ndarray): (h, w), float.
+
+    Returns:
+        np.ndarray: (h, w) bool; empty where the vector has fewer than three values.
+    """
+    try:
+        upper = threshold_multiotsu(vector, classes=3)[1]
+    except ValueError:  # fewer than three values
+        return np.zeros(vector.shape, bool)
+    low, high = vector.min(), vector.max()
+    scaled = ((vector - low) / (1e-6 + high - low) * 255).astype(np.uint8)
+    local = cv2.adaptiveThreshold(scaled, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, 9, 2)
+    return (vector > upper) & (local > 0)
+
+
+def enlarge_mask(mask, size):
+    """Enlarges a mask; as published it shrinks, for only pixels that are wholly inside count.
+
+    Args:
+        mask (np.ndarray): (h, w) bool.
+        size (tuple[int, int]): (H, W).
+
+    Returns:
+        Tensor: (H, W) bool.
+    """
+    mask = torch.from_numpy(mask)[None, None].float()
+    return F.interpolate(mask, size, mode='bilinear', align_corners=True)[0, 0].int().bool()
+
+
+def mask_iou(a, b):
+    """Intersection over union of two (H, W) masks; 0 for two empty ones."""
+    a, b = a.bool(), b.bool()
+    return (a & b).sum().item() / max((a | b).sum().item(), 1)
+
+
+@MODELS.register_module()
+class SpectralFusion:
+    """Unites a predicted mask with the mask of an eigenvector where the two overlap.
+
+    ``fuse`` takes the first eigenvector that is not constant, and unites if its IoU with the
+    *prediction* exceeds ``min_iou``. ``perfect`` is an oracle: of eigenvectors 1 to 4 it takes the
+    one with the largest IoU with the *ground truth*, and unites if that exceeds ``min_iou``.
+
+    Source: the published code of SCCNet, whose table is made with ``fuse``.
+
+    Args:
+        eig_dir (str): folder of :class:`EigenvectorStore`.
+        mode (str): ``fuse`` or ``perfect``.
+        min_iou (float): see above.
+        decomposition (dict | None): a :class:`SpectralDecomposition` that makes the vectors that
+            the folder lacks, from the query's image file, and stores them there. None: a missing
+            file is an error.
+    """
+
+    def __init__(self, eig_dir, mode='fuse', min_iou=0.1, decomposition=None):
+        if mode not in ('fuse', 'perfect'):
+            raise ConfigError(f'`mode` of SpectralFusion must be fuse or perfect, not {mode!r}.')
+        self.mode, self.min_iou = mode, min_iou
+        self.decomposition = decomposition and MODELS.build(decomposition)
+        self.store = EigenvectorStore(
+            eig_dir, self.decomposition.settings if self.decomposition else None)
+
+    def __call__(self, sample):
+        """Refines a prediction.
+
+        Args:
+            sample (EpisodeDataSample): with ``pred_mask``, ``query_name``; ``query_path`` to
+                compute; ``gt_mask`` for ``perfect``.
+
+        Returns:
+            Tensor: the mask (H, W), of the dtype of ``pred_mask``.
+
+        Raises:
+            MissingFileError: if the eigenvectors are missing.
+            DataError: if there are too few, or ``perfect`` has no ground truth.
+        """
+        pred = sample.pred_mask
+        vectors = self._vectors(sample)
+        count = 2 if self.mode == 'fuse' else 5
+        if len(vectors) < count:
+            raise DataError(f'{self.store.path(sample.query_name)} holds {len(vectors)} '
+                            f'eigenvectors, but mode {self.mode} needs {count}.')
+        masks = [enlarge_mask(eigenvector_mask(vector), tuple(pred.shape)).to(pred.device)
+                 for vector in vectors[1:count]]
+        if self.mode == 'fuse':
+            best, overlap = masks[0], mask_iou(masks[0], pred)
+        else:
+            if 'gt_mask' not in sample:
+                raise DataError(f'query {sample.query_name}: mode perfect of SpectralFusion needs '
+                                'the ground truth.')
+            target = sample.gt_mask.to(pred.device)
+            overlaps = [mask_iou(mask, target) for mask in masks]
+            overlap = max(overlaps)
+            best = masks[overlaps.index(overlap)]
+        if overlap <= self.min_iou:
+            return pred
+        return (pred.bool() | best).to(pred.dtype)
+
+    def _vectors(self, sample):
+        name = sample.query_name
+        if self.decomposition is None or self.store.path(name).is_file():
+            return self.store.load(name)
+        from rs_mm.datasets.transforms.episodes import read_image
+        vectors = self.decomposition(read_image(sample.query_path))[1]
+        self.store.save(name, vectors)
+        return vectors

@@ -1,0 +1,83 @@
+"""Eigenvectors on disk: one ``.npy`` an image beside a JSON of what they were made with."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from rs_mm.errors import DataError, MissingFileError
+
+SETTINGS = 'spectral.json'
+
+
+class EigenvectorStore:
+    """A folder with ``NAME.npy``, (K, h, w) float32, and ``spectral.json``.
+
+    Args:
+        folder (str | Path): may not exist yet.
+        settings (dict | None): what new vectors are made with. A folder made with others is
+            refused. None: only reading.
+
+    Raises:
+        DataError: if the folder's settings differ.
+    """
+
+    def __init__(self, folder, settings=None):
+        self.folder = Path(folder)
+        if settings is None:
+            return
+        path = self.folder / SETTINGS
+        if path.is_file():
+            found = json.loads(path.read_text())
+            if found != settings:
+                different = sorted(k for k in {*found, *settings}
+                                   if found.get(k) != settings.get(k))
+                raise DataError(f'the eigenvectors in {self.folder} were made with other settings '
+                                f'({", ".join(different)} differ); remove the folder or name '
+                                'another.')
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(path, lambda file: file.write(json.dumps(settings, indent=1).encode()))
+
+    def path(self, name):
+        """The file of an image."""
+        return self.folder / f'{name}.npy'
+
+    def load(self, name):
+        """Reads the eigenvectors of an image.
+
+        Returns:
+            np.ndarray: (K, h, w) float32.
+
+        Raises:
+            MissingFileError: names the file and the command that makes it.
+            DataError: if it is damaged.
+        """
+        try:
+            vectors = np.load(self.path(name), allow_pickle=False)
+        except FileNotFoundError as error:
+            raise MissingFileError(
+                f'there is no eigenvector file {self.path(name)}; make it with '
+                f'tools/dataset_converters/spectral_eigenvectors.py IMAGES {self.folder}.'
+            ) from error
+        except (ValueError, EOFError, OSError) as error:
+            raise DataError(f'the eigenvector file {self.path(name)} cannot be read: {error}; '
+                            'remove it and make it again.') from error
+        if vectors.ndim != 3:
+            raise DataError(f'the eigenvector file {self.path(name)} has shape {vectors.shape}, '
+                            'not (K, h, w); remove it and make it again.')
+        return vectors
+
+    def save(self, name, vectors):
+        """Writes the eigenvectors of an image; the file is complete or not there."""
+        _write(self.path(name), lambda file: np.save(file, vectors.astype(np.float32)))
+
+
+def _write(path, write):
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    with open(temporary, 'wb') as file:
+        write(file)
+    os.replace(temporary, path)
