@@ -63,7 +63,7 @@ class MatchLevels:
         codes = torch.zeros_like(shared)
         own = labels.sum(1).long()
         for bit, least in enumerate(self._least):
-            codes |= (shared >= least[own]).to(torch.uint8) << bit
+            codes |= (shared >= least.index_select(0, own)).to(torch.uint8) << bit
         return codes, shared
 
 
