@@ -30,12 +30,13 @@ class ChangeVisualizer(Visualizer):
     Args:
         bands (tuple[int, int, int], optional): bands of a date shown as red, green, blue. Default:
             2, 1, 0 (images are loaded as BGR), or the only band.
-        panel_size (int): side of each picture in pixels.
+        panel_size (int, optional): side of each picture in pixels. Default: the longer side of the
+            images, but 256 to 512.
         ignore_index (int): label that is not evaluated.
         **kwargs: arguments of mmengine's ``Visualizer``.
     """
 
-    def __init__(self, name='visualizer', bands=None, panel_size=320, ignore_index=255, **kwargs):
+    def __init__(self, name='visualizer', bands=None, panel_size=None, ignore_index=255, **kwargs):
         super().__init__(name=name, **kwargs)
         self.bands = bands
         self.panel_size = panel_size
@@ -68,8 +69,9 @@ class ChangeVisualizer(Visualizer):
                                 _caption(label, prediction, self.ignore_index)))
             legend = {text: colour for text, colour in LEGEND.items()
                       if text != _IGNORED or legend}
+        size = self.panel_size or int(np.clip(max(first.shape[:2]), 256, 512))
         return draw_sheet([panels], title=self.sample_name(data_sample), legend=legend,
-                          panel_size=self.panel_size)
+                          panel_size=size)
 
     def sample_name(self, data_sample) -> str:
         """The dataset's name of the pair, or the stem of date 1's file."""
