@@ -38,3 +38,8 @@ LOG_PROCESSORS = _child('log processor', _mmengine.LOG_PROCESSORS, 'rs_mm.engine
 RUNNERS = _child('runner', _mmengine.RUNNERS, 'rs_mm.engine')
 TASK_UTILS = _child('task util', _mmengine.TASK_UTILS, 'rs_mm.models', 'rs_mm.retrieval')
 INFERENCERS = _child('inferencer', _mmengine.INFERENCERS, 'rs_mm.apis')
+# nothing of ours yet; without a child of the scope mmengine warns at each look-up
+WEIGHT_INITIALIZERS = _child('weight initializer', _mmengine.WEIGHT_INITIALIZERS)
+RUNNER_CONSTRUCTORS = _child('runner constructor', _mmengine.RUNNER_CONSTRUCTORS)
+STRATEGIES = _child('strategy', _mmengine.STRATEGIES)
+FUNCTIONS = _child('function', _mmengine.FUNCTIONS)
