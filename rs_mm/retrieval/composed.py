@@ -41,7 +41,7 @@ class QuerySet:
         return len(self.images)
 
 
-def relevant_ranks(scores: Tensor, relevant: Tensor) -> Tensor:
+def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None) -> Tensor:
     """Ranks of chosen images, without sorting the archive.
 
     The scores of a row are put into equal bins. The higher bins are counted whole; only the bins
@@ -49,44 +49,52 @@ def relevant_ranks(scores: Tensor, relevant: Tensor) -> Tensor:
     are ranked in the order of the archive.
 
     Args:
-        scores (Tensor): ``(B, N)`` float, finite; the higher, the better.
-        relevant (Tensor): ``(B, R)`` int64, rows of the archive, padded with -1.
+        scores (Tensor): ``(B, N)`` float32, finite; the higher, the better.
+        relevant (Tensor): ``(P, R)`` int64, rows of the archive, padded with -1.
+        rows (Tensor | None): ``(P,)`` int64, the row of ``scores`` each row of ``relevant`` belongs
+            to. Default: they belong together one by one.
 
     Returns:
-        Tensor: ``(B, R)`` int64 ranks from 1, in the order of ``relevant``; 0 where padded.
+        Tensor: ``(P, R)`` int64 ranks from 1, in the order of ``relevant``; 0 where padded.
     """
     batch, size = scores.shape
+    device = scores.device
+    if rows is None:
+        rows = torch.arange(batch, device=device)
     bins = max(2, 1 << (size // 2).bit_length())
-    low, high = scores.aminmax(dim=1, keepdim=True)
+    # int32 and single passes: this is bound by memory
+    low, high = scores.amin(1, keepdim=True), scores.amax(1, keepdim=True)
     width = ((high - low) / (bins - 1)).clamp_min(torch.finfo(scores.dtype).tiny)
     # subtracting, dividing and cutting are monotone, so a higher bin means a higher score
-    binned = ((scores - low) / width).clamp_(max=bins - 1).to(torch.int64)
-    binned += torch.arange(batch, device=scores.device)[:, None] * bins
-    counts = torch.bincount(binned.view(-1), minlength=batch * bins).view(batch, bins)
+    binned = ((scores - low) / width).clamp_(max=bins - 1).to(torch.int32)
+    binned += torch.arange(batch, dtype=torch.int32, device=device)[:, None] * bins
+    binned = binned.view(-1)
+    not_above = torch.bincount(binned, minlength=batch * bins).view(batch, bins).cumsum(1).view(-1)
 
-    chosen = relevant.clamp(min=0)
-    own_bin = binned.gather(1, chosen)
-    not_above = counts.cumsum(1).view(-1)
+    chosen = rows[:, None] * size + relevant.clamp(min=0)
+    own_bin = binned[chosen]
     ranks = size - not_above[own_bin] + 1
 
-    looked_into = torch.zeros(batch * bins, dtype=torch.bool, device=scores.device)
-    looked_into[own_bin.view(-1)] = True
-    inside = looked_into[binned.view(-1)].nonzero().squeeze(1)
-    # order of the images inside: bin, then score from the highest, then place in the archive
-    order = _lexsort(binned.view(-1)[inside], -scores.reshape(-1)[inside])
-    inside = inside[order]
-    place = torch.empty(batch * size, dtype=torch.int64, device=scores.device)
-    first = torch.searchsorted(binned.view(-1)[inside], own_bin)
-    place[inside] = torch.arange(len(inside), device=scores.device)
-    row = torch.arange(batch, device=scores.device)[:, None] * size
-    ranks += place[row + chosen] - first
+    looked_into = torch.zeros(batch * bins, dtype=torch.bool, device=device)
+    looked_into.scatter_(0, own_bin.view(-1).long(), True)
+    inside = looked_into.index_select(0, binned).nonzero().squeeze(1)
+    inside = inside[_order(binned[inside], scores.reshape(-1)[inside])]
+    first = torch.searchsorted(binned[inside], own_bin)
+    place = torch.empty(batch * size, dtype=torch.int64, device=device)
+    place.scatter_(0, inside, torch.arange(len(inside), device=device))
+    ranks += place[chosen] - first
     return ranks.masked_fill_(relevant < 0, 0)
 
 
-def _lexsort(primary, secondary):
-    """Indices that sort by ``primary``, then ``secondary``, then position."""
-    order = secondary.argsort(stable=True)
-    return order[primary[order].argsort(stable=True)]
+def _order(bins, scores):
+    """Indices that sort by bin, then by score from the highest, then by position.
+
+    Both go into one integer, since one sort of integers is cheaper than two. The bits of a float,
+    read as an integer, ascend with it, once those of negative numbers are turned round.
+    """
+    bits = (scores + 0.0).view(torch.int32)  # adding zero makes -0.0 equal to 0.0
+    ascending = torch.where(bits < 0, bits ^ 0x7fffffff, bits).long()
+    return ((bins.long() << 32) - ascending).argsort(stable=True)
 
 
 def ranking_metrics(ranks: Tensor, ks: Sequence[int] = (5, 10, 15, 20)) -> Tensor:
@@ -123,7 +131,7 @@ def evaluate_queries(queries: QuerySet,
                      prompt_features: Tensor,
                      fusions: Sequence[Fusion],
                      ks: Sequence[int] = (5, 10, 15, 20),
-                     chunk_size: int = 2**19) -> Tensor:
+                     chunk_size: int = 2**21) -> Tensor:
     """Metrics of every pair under every fusion, in one pass over the pairs.
 
     Similarities and their normalised forms are computed once, whatever the number of fusions.
@@ -141,30 +149,50 @@ def evaluate_queries(queries: QuerySet,
     Returns:
         Tensor: ``(len(fusions), P, 2 * len(ks) + 1)`` float64, see :func:`ranking_metrics`.
     """
-    normalize = any(fusion.normalize for fusion in fusions)
     out = torch.zeros(len(fusions), len(queries), 2 * len(ks) + 1, dtype=torch.float64)
     if not len(queries):
         return out
     answers = torch.nn.utils.rnn.pad_sequence(queries.answers, True, -1).to(features.device)
+    normalize = any(fusion.normalize for fusion in fusions)
     rows = max(1, chunk_size // len(features))
+
+    def record(names, image, text, pairs, score_rows=None):
+        relevant = answers[queries.groups[pairs]]
+        relevant = relevant[:, :int((relevant >= 0).sum(1).max())]
+        for i, fusion in enumerate(fusions):
+            if fusion.modalities == names:
+                scores = fusion.fuse(*(part[fusion.normalize] for part in (image, text)))
+                ranks = relevant_ranks(scores, relevant, score_rows)
+                out[i, pairs] = ranking_metrics(ranks, ks).cpu()
+
     for start in range(0, len(queries.prompts), rows):
-        text = prompt_features[start:start + rows] @ features.T
-        text_cdf = normal_cdf(text) if normalize else None
+        text = _similarity(prompt_features[start:start + rows], features, normalize)
         mine = ((queries.texts >= start) & (queries.texts < start + rows)).nonzero()[:, 0]
         mine = mine[queries.images[mine].argsort(stable=True)]  # an image's pairs come together
-        for pairs in mine.split(rows):
-            images, image_row = queries.images[pairs].unique(return_inverse=True)
-            image = features[images] @ features.T
-            image_cdf = normal_cdf(image) if normalize else None
-            text_row = queries.texts[pairs] - start
-            relevant = answers[queries.groups[pairs]]
-            relevant = relevant[:, :int((relevant >= 0).sum(1).max())]
-            plain = image[image_row], text[text_row]
-            cdf = (image_cdf[image_row], text_cdf[text_row]) if normalize else None
-            for i, fusion in enumerate(fusions):
-                scores = fusion.fuse(*(cdf if fusion.normalize else plain))
-                out[i, pairs] = ranking_metrics(relevant_ranks(scores, relevant), ks).cpu()
+        text_rows = (queries.texts - start).to(features.device)
+        for pairs in mine.split(64 * rows):
+            record(('text', ), (None, None), text, pairs, text_rows[pairs])
+        for block in mine.split(rows):
+            images, image_rows = queries.images[block].unique(return_inverse=True)
+            image_rows = image_rows.to(features.device)
+            image = _similarity(features[images], features, normalize)
+            record(('image', ), image, (None, None), block, image_rows)
+            # many images make an efficient product; few rows stay in the processor's cache
+            few = max(1, rows // 4)
+            for pairs, part_rows in zip(block.split(few), image_rows.split(few)):
+                record(('image', 'text'), _rows(image, part_rows), _rows(text, text_rows[pairs]),
+                       pairs)
     return out
+
+
+def _rows(parts, rows):
+    return [None if part is None else part.index_select(0, rows) for part in parts]
+
+
+def _similarity(queries, features, normalize):
+    """Similarities (B, N), and the same normalised if that is asked for."""
+    plain = queries @ features.T
+    return plain, normal_cdf(plain) if normalize else None
 
 
 def top_k(queries: QuerySet,

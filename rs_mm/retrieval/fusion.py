@@ -31,9 +31,11 @@ def normal_cdf(similarity: Tensor) -> Tensor:
     """
     if similarity.shape[-1] == 1:  # one image has no deviation
         return torch.full_like(similarity, 0.5)
-    std, mean = torch.std_mean(similarity, dim=-1, keepdim=True)
+    # torch.std_mean takes ten times as long along a row
+    centred = similarity - similarity.mean(-1, keepdim=True)
+    std = (centred.square().sum(-1, keepdim=True) / (centred.shape[-1] - 1)).sqrt()
     std = torch.where(std > 0, std, torch.ones_like(std))
-    return ((similarity - mean) / (std * math.sqrt(2))).erf_().add_(1).mul_(0.5)
+    return centred.div_(std * math.sqrt(2)).erf_().add_(1).mul_(0.5)
 
 
 class Fusion:
@@ -44,6 +46,8 @@ class Fusion:
     """
 
     title = ''
+    #: what the scores depend on; those of one modality are ranked once for all pairs that share it
+    modalities = ('image', 'text')
 
     def __init__(self, normalize: bool = False):
         self.normalize = normalize
@@ -66,6 +70,7 @@ class ImageOnly(Fusion):
     """The query's image alone."""
 
     title = 'Image only'
+    modalities = ('image', )
 
     def fuse(self, image, text):
         return image
@@ -75,6 +80,7 @@ class TextOnly(Fusion):
     """The query's text alone."""
 
     title = 'Text only'
+    modalities = ('text', )
 
     def fuse(self, image, text):
         return text
