@@ -129,7 +129,7 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
                                 f'({len(names)} such file(s)).')
         if not first:
             raise DataError(f'{type(self).__name__}: no file *{self.img_suffix} in {dates[0]}.')
-        return sorted(first)
+        return sorted(first, key=lambda name: name + self.img_suffix)  # by file name: - before .
 
 
 @DATASETS.register_module()

@@ -62,6 +62,15 @@ def test_nested_folders_and_no_labels(levir):
     assert sample.pair_name == 'city_x'  # names its picture, unlike the stem for sure
 
 
+def test_order_is_that_of_the_file_names(levir):
+    for folder in ('A', 'B', 'label'):
+        shutil.copy(levir / 'train' / folder / 'train_2.png',
+                    levir / 'train' / folder / 'train_1-b.png')
+    dataset = build(levir)
+    names = [dataset.get_data_info(i)['pair_name'] for i in range(len(dataset))]
+    assert names == ['train_1-b', 'train_1', 'train_2', 'train_3']
+
+
 def test_list_file_keeps_its_order(levir):
     (levir / 'list.txt').write_text('train_3\ntrain_1.png\n\n')
     dataset = build(levir, ann_file='list.txt')
