@@ -52,8 +52,8 @@ def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str
     Returns:
         The converted weights, and the original names nothing was made of.
     """
-    if state and all(key.startswith('module.') and not key.startswith('module.module.')
-                     for key in state):
+    # DataParallel's prefix; "module.module." alone is the attention module's
+    if any(key.startswith('module.encoder.') for key in state):
         state = {key.removeprefix('module.'): value for key, value in state.items()}
     efficientnet = _efficientnet_names(state)
     converted, dropped = {}, []

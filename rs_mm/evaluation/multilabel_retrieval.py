@@ -58,7 +58,7 @@ class MultiLabelRetrieval(BaseMetric):
 
     - ``mAP_easy|medium|hard``, ``P@10_easy|medium|hard``: trapezoid mAP and precision at 10, where
       images within a Jaccard distance of 0.6, 0.4 or 0.2 match. Queries without a hard match are
-      left out of all three levels, and counted in the log.
+      left out of all three levels, and counted in the log; NaN if none is left.
     - ``ACG@k``, ``nDCG@k``, ``wAP@k`` for k = 20 ... 100, of the number of shared labels.
     - ``mAP_shared``, ``P@k_shared``, ``R@k_shared``: images that share a label match.
     - the same of every re-ranker, e.g. ``qe10/mAP_hard``.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rs_mm.errors import ConfigError, DataError
+from rs_mm.errors import ConfigError
 
 from .label_similarity import MatchLevels
 from .measures import average_precisions, precision_at, shared_label_measures
@@ -59,11 +59,14 @@ class QueryMeasures:
                 kept one is not the strictest); those of shared labels where there is one.
             chunk: None: over all queries (the standard protocol). A number C (the BigEarthNet
                 protocol): the queries are cut into floor(Q / C) nearly equal runs and the means
-                of the runs are averaged with equal weight.
+                of the runs are averaged with equal weight. A run without such a query has no
+                mean and is left out (the original raises).
+
+        Returns:
+            name -> mean; NaN where no query has a match.
 
         Raises:
             ConfigError: there are fewer queries than ``chunk``.
-            DataError: no query (of a run) has a match.
         """
         count = len(self.positions)
         runs = [np.arange(count)]
@@ -72,20 +75,17 @@ class QueryMeasures:
                 raise ConfigError(f'mean_chunk is {chunk}, but there are {count} queries; use a '
                                   'smaller one, or None for one mean over all queries.')
             runs = np.array_split(runs[0], count // chunk)
-        return {name: float(np.mean([self._run_mean(name, run, kept_level) for run in runs]))
-                for name in self.values}
+        return {name: self._mean(name, runs, kept_level) for name in self.values}
 
-    def _run_mean(self, name, run, kept_level):
+    def _mean(self, name, runs, kept_level):
+        kept = np.ones(len(self.positions), bool)
         level = name.partition('_')[2]
         if level:
             kept = self.matches[level] > 0
             if level != 'shared':
                 kept &= self.matches[kept_level] > 0
-            run = run[kept[run]]
-        if not len(run):
-            raise DataError(f'{name}: no query of a run of queries has a match at level '
-                            f'{kept_level!r}; are queries and database of the same label set?')
-        return self.values[name][run].mean()
+        means = [self.values[name][run[kept[run]]].mean() for run in runs if kept[run].any()]
+        return float(np.mean(means)) if means else float('nan')
 
 
 def evaluate(scores: Callable[[int, int], Tensor],

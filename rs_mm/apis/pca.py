@@ -1,0 +1,60 @@
+"""Fits a PCA to a model's embeddings: what tools/retrieval/fit_pca.py does."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.logging import print_log
+
+from rs_mm.apis.config import build_runner, load_config, prepare
+from rs_mm.apis.matching import check_checkpoint
+from rs_mm.errors import ConfigError
+from rs_mm.retrieval import PCA
+
+
+def fit_pca(config, checkpoint, out, dims=128, whiten=True, split='train', options=None,
+            work_dir=None) -> PCA:
+    """Embeds a split of a config and fits a PCA to the embeddings.
+
+    Args:
+        config (str | Path): config file.
+        checkpoint (str | None): weights; None keeps those that the config starts from.
+        out (str | Path): ``.npz`` to write.
+        dims (int): dimensions to keep.
+        whiten (bool): whether every direction gets unit variance.
+        split (str): ``train`` (by the test pipeline), ``val`` or ``test``.
+        options (dict | list[str] | None): overrides of the config.
+        work_dir (str | None): folder of the logs.
+
+    Returns:
+        PCA: what was written; ``test_evaluator.pca=dict(path=...)`` takes it.
+    """
+    if split not in ('train', 'val', 'test'):
+        raise ConfigError(f'--split {split}: use train, val or test.')
+    cfg = prepare(load_config(config, options), work_dir=work_dir, config_path=config)
+    if split == 'train':
+        # train images, looked at as test images are
+        dataset = dict(cfg.train_dataloader.dataset)
+        if 'pipeline' in cfg.test_dataloader.dataset:
+            dataset['pipeline'] = cfg.test_dataloader.dataset.pipeline
+        cfg.test_dataloader.dataset = dict(dataset, test_mode=True)
+    elif split == 'val':
+        cfg.test_dataloader = cfg.val_dataloader
+    cfg.load_from = checkpoint or cfg.get('load_from')
+    runner = build_runner(cfg)
+    if cfg.load_from:
+        check_checkpoint(runner.model, cfg.load_from)
+    runner.load_or_resume()
+    vectors = embed(runner.model, runner.build_dataloader(cfg.test_dataloader))
+    pca = PCA.fit(vectors, dims, whiten)
+    pca.save(out)
+    print_log(f'{out}: {dims} of {vectors.shape[1]} dimensions, fitted to {len(vectors)} '
+              f'embeddings of the {split} split', 'current')
+    return pca
+
+
+@torch.no_grad()
+def embed(model, dataloader) -> torch.Tensor:
+    """L2-normalised embeddings (N, D) of all images of a loader, on the CPU."""
+    model.eval()
+    return torch.cat([torch.stack([sample.embedding for sample in model.test_step(batch)]).cpu()
+                      for batch in dataloader])
