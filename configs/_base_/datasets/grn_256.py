@@ -44,3 +44,6 @@ test_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='MultiLabelDataset', pipeline=test_pipeline, test_mode=True))
+
+visualizer = dict(type='MultiLabelVisualizer', vis_backends=[dict(type='LocalVisBackend')],
+                  name='visualizer')

@@ -48,3 +48,6 @@ test_dataloader = dict(
 
 val_evaluator = dict(type='MultiLabelRetrieval')
 test_evaluator = dict(type='MultiLabelRetrieval')
+
+visualizer = dict(type='MultiLabelVisualizer', vis_backends=[dict(type='LocalVisBackend')],
+                  name='visualizer')
