@@ -129,4 +129,5 @@ def _picture(images, mask, name):
     planes = np.concatenate([image[..., ::-1] for image in images], axis=2).transpose(2, 0, 1)
     sample = SegDataSample(metainfo=dict(img_path=[name]))
     sample.pred_sem_seg = PixelData(data=torch.from_numpy(mask[None].astype(np.int64)))
-    return ChangeVisualizer(panel_size=512).draw_sample(sample, torch.from_numpy(np.ascontiguousarray(planes)))
+    inputs = torch.from_numpy(np.ascontiguousarray(planes))
+    return ChangeVisualizer(panel_size=512).draw_sample(sample, inputs)
