@@ -239,8 +239,11 @@ def test_map_grows_and_manifest_does_not_depend_on_the_run(tmp_path):
 def test_bad_sources(tmp_path):
     with pytest.raises(MissingFileError, match='no such folder'):
         open_source(tmp_path / 'none')
+    with pytest.raises(DataError, match='no patch there to convert'):
+        convert(open_source(tmp_path), str(tmp_path / 'lmdb'))
+    (tmp_path / 'BigEarthNet-S2').mkdir()
     with pytest.raises(MissingFileError, match='metadata.parquet: no such table'):
-        open_source(tmp_path, 'v2')
+        open_source(tmp_path)
     (tmp_path / 'metadata.parquet').write_bytes(b'x' * 100)
     with pytest.raises(DataError, match='not a table with `patch_id` and `labels`'):
         open_source(tmp_path)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from rs_mm.errors import RSMMError
+from rs_mm.errors import DataError, RSMMError
 
 from .bands import GROUPS, SIZES
 from .labels import NOMENCLATURES
@@ -49,6 +49,9 @@ def convert(source, out: str, splits: Mapping[str, Sequence[str]] | None = None,
     """
     listed, excluded = splits or source.splits(), set(exclude)
     names = sorted({name for split in listed.values() for name in split} or source.names())
+    if not names:
+        raise DataError(f'{source.root}: no patch there to convert; give the folder that holds the '
+                        'patch folders.')
     wanted = [name for name in names if name not in excluded]
     splits = {split: [name for name in listed[split] if name not in excluded] for split in listed}
     with PatchWriter(out) as writer:

@@ -45,7 +45,8 @@ def open_source(root: str, layout: str = 'auto', metadata: list[str] | None = No
         if (root / 'data.mdb').is_file():
             layout = 'lmdb'
         else:
-            layout = 'v2' if metadata or tables[0].is_file() else 'v1'
+            v2 = metadata or tables[0].is_file() or (root / 'BigEarthNet-S2').is_dir()
+            layout = 'v2' if v2 else 'v1'
     if layout == 'lmdb':
         return OriginalDatabase(root)
     if layout == 'v2':
