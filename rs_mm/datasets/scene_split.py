@@ -16,11 +16,11 @@ _BOUNDS = dict(train=(0.0, 0.7), val=(0.7, 0.8), test=(0.8, 1.0))
 class SceneSplit:
     """Names of one split, shuffled scene by scene with Python's generator.
 
-    Each folder is a scene. Folders are taken in the order of their names, a folder's files in the
-    order of their paths as text (``airport_1``, ``airport_10``, ``airport_100``, …), and shuffled
-    by one generator that runs through all scenes. Of the n files of a scene the first
+    Folders of one name are a scene. Scenes are taken in the order of their names, their files in
+    the order of their names as text (``airport_1``, ``airport_10``, ``airport_100``, …), and
+    shuffled by one generator that runs through all scenes. Of the n files of a scene the first
     ``int(0.7 n)`` are for training, those up to ``int(0.8 n)`` for validation; the products are
-    truncated as published, so that 90 files give 62. One flat folder is one scene.
+    truncated as published, so that 90 files give 62.
 
     The split depends on which files there are: where images are missing, another split results.
 
@@ -28,15 +28,18 @@ class SceneSplit:
 
     Args:
         subset (str): ``'train'``, ``'val'`` or ``'test'``.
+        by_folder (bool): False takes all files as one scene, as published for DFC15.
         seed (int): seed of the shuffle. Default: 42, as published.
         expected (int, optional): number of images of the whole set; any other number is an error.
     """
 
-    def __init__(self, subset: str, seed: int = 42, expected: int | None = None):
+    def __init__(self, subset: str, by_folder: bool = True, seed: int = 42,
+                 expected: int | None = None):
         if subset not in _BOUNDS:
             raise ConfigError(f'SceneSplit: `subset` must be one of {", ".join(_BOUNDS)}, '
                               f'not {subset!r}.')
-        self.subset, self.seed, self.expected = subset, seed, expected
+        self.subset, self.by_folder = subset, by_folder
+        self.seed, self.expected = seed, expected
 
     def __call__(self, paths: Mapping[str, str]) -> list[str]:
         """Returns the names of the split in order.
@@ -50,7 +53,8 @@ class SceneSplit:
                 'complete the folder, or set `expected=None` to split what is there.')
         scenes: dict[str, list] = {}
         for name, path in paths.items():
-            scenes.setdefault(str(Path(path).parent), []).append((str(path), name))
+            scene = Path(path).parent.name if self.by_folder else ''
+            scenes.setdefault(scene, []).append((Path(path).name, name))
         generator, names = random.Random(self.seed), []
         low, high = _BOUNDS[self.subset]
         for scene in sorted(scenes):

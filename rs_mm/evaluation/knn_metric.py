@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -14,6 +15,20 @@ from rs_mm.registry import METRICS
 from rs_mm.retrieval.knn import knn_classify
 
 from .multilabel_scores import average_precision, class_scores, f1_scores, hamming_loss
+
+
+class Embedded(NamedTuple):
+    """What was scored last, for pictures.
+
+    Attributes:
+        embeddings (Tensor): (N, D).
+        labels (Tensor): (N, L) of 0 and 1, the true ones.
+        classes (list[str]): L names.
+    """
+
+    embeddings: Tensor
+    labels: Tensor
+    classes: list[str]
 
 
 @METRICS.register_module()
@@ -45,6 +60,7 @@ class KNNMultiLabel(BaseMetric):
             raise ConfigError(f'KNNMultiLabel: `k` must be at least 1, not {k}.')
         self.k, self.max_similarities = k, max_similarities
         self._reference = None
+        self.embedded: Embedded | None = None
 
     def set_reference(self, embeddings: Tensor, labels: Tensor) -> None:
         """Sets what is searched.
@@ -76,7 +92,11 @@ class KNNMultiLabel(BaseMetric):
         if true.shape[1] != reference_labels.shape[1]:
             raise DataError(f'the test images have {true.shape[1]} labels, the reference '
                             f'{reference_labels.shape[1]}; both must use one label table.')
-        pred = knn_classify(torch.stack(embeddings).to(reference), reference, reference_labels,
+        embeddings = torch.stack(embeddings)
+        names = (self.dataset_meta or {}).get('classes')
+        names = list(names or (f'class_{i}' for i in range(true.shape[1])))
+        self.embedded = Embedded(embeddings, true.cpu(), names)
+        pred = knn_classify(embeddings.to(reference), reference, reference_labels,
                             self.k, self.max_similarities)
         values = {f'f1_{name}': value for name, value in f1_scores(pred, true).items()}
         values['hamming_loss'] = hamming_loss(pred, true)
@@ -84,13 +104,12 @@ class KNNMultiLabel(BaseMetric):
         if scores[0] is not None:
             precision = average_precision(torch.stack(scores).to(true.device), true)
             values['mAP'] = float(precision.nanmean())
-        self._log_classes(class_scores(pred, true), precision, reference_labels)
+        self._log_classes(names, class_scores(pred, true), precision, reference_labels)
         return values
 
-    def _log_classes(self, scores, precision, reference_labels):
+    @staticmethod
+    def _log_classes(names, scores, precision, reference_labels):
         support = scores['support'].tolist()
-        names = (self.dataset_meta or {}).get('classes') or [f'class_{i}'
-                                                             for i in range(len(support))]
         trained = (reference_labels > 0).sum(0).tolist()
         columns = [scores[key].tolist() for key in ('precision', 'recall', 'f1')]
         header = f'{"class":<16}{"precision":>10}{"recall":>8}{"F1":>8}'

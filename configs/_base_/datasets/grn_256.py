@@ -1,26 +1,24 @@
-# What the sets of GRN share: 256 x 256 pixels, the published augmentation and batches. A data set
-# is named by the config that inherits.
+# What the sets of GRN share: 256 x 256 pixels, the published augmentation, batches and score. A
+# data set is named by the config that inherits.
 image_size = 256
 
 normalize = dict(
     type='NormalizeBands', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+resize = dict(type='TorchvisionTransforms', ops=[
+    dict(type='Resize', size=(image_size, image_size))])
 
 train_pipeline = [
     dict(type='LoadBandImage', num_bands=3),
-    dict(type='TorchvisionTransforms', ops=[
-        dict(type='Resize', size=(image_size, image_size)),
-        dict(type='RandomGrayscale', p=0.2),
-        dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
-        dict(type='RandomHorizontalFlip', p=0.5),
-    ]),
+    resize,
+    dict(type='RandomColour', grey=0.2, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
+    dict(type='RandomFlipRotateBands', hflip=0.5, one_of=False),
     dict(type='ScaleBands'),
     normalize,
     dict(type='PackEmbeddingInputs'),
 ]
 test_pipeline = [
     dict(type='LoadBandImage', num_bands=3),
-    dict(type='TorchvisionTransforms', ops=[
-        dict(type='Resize', size=(image_size, image_size))]),
+    resize,
     dict(type='ScaleBands'),
     normalize,
     dict(type='PackEmbeddingInputs'),
@@ -47,3 +45,5 @@ test_dataloader = dict(
 
 visualizer = dict(type='MultiLabelVisualizer', vis_backends=[dict(type='LocalVisBackend')],
                   name='visualizer')
+val_evaluator = dict(type='KNNMultiLabel', k=10)
+test_evaluator = [dict(type='KNNMultiLabel', k=10), dict(type='MultiLabelRetrieval')]

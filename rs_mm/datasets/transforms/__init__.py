@@ -8,6 +8,7 @@ from .band_augment import (
 )
 from .band_images import LoadBandImage, NormalizeBands, ResizeBands, ScaleBands
 from .clip_images import LoadRGBImage, OpenCLIPPreprocess
+from .colour import RandomColour
 from .embedding import PackEmbeddingInputs
 from .episodes import LoadEpisode, PackEpisode, RandomFlipRotateEpisode, ResizeEpisode
 from .multi_img_geometric import (
@@ -71,6 +72,7 @@ __all__ = [
     'OpenCLIPPreprocess',
     'PackEmbeddingInputs',
     'PackEpisode',
+    'RandomColour',
     'RandomEraseBands',
     'RandomFlipRotateBands',
     'RandomFlipRotateEpisode',

@@ -1,0 +1,10 @@
+# AID multi-label: SCENE/NAME.jpg, or below Images or the download's two folders; seeded split.
+_base_ = './grn_256.py'
+
+num_images, num_classes = 2100, 17  # for training
+dataset = dict(data_root='data/AID', img_dirs=['*', 'Images/*', 'images_tr/*', 'images_test/*'], label_table='aid')
+split = dict(type='SceneSplit', expected=3000)
+
+train_dataloader = dict(dataset=dict(split=dict(subset='train', **split), **dataset))
+val_dataloader = dict(dataset=dict(split=dict(subset='val', **split), **dataset))
+test_dataloader = dict(dataset=dict(split=dict(subset='test', **split), **dataset))

@@ -1,0 +1,3 @@
+_base_ = './sndl-bce_resnet18_256_130e_ucm.py'
+
+model = dict(encoder=dict(model='resnet50'))

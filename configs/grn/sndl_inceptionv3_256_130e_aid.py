@@ -1,0 +1,3 @@
+_base_ = './sndl_resnet18_256_130e_aid.py'
+
+model = dict(encoder=dict(model='inception_v3'))

@@ -1,0 +1,50 @@
+"""Pictures of an embedding, drawn after a whole test: a map, and retrieval sheets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import is_main_process
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import HOOKS
+from rs_mm.visualization import save_sheet
+from rs_mm.visualization.embedding_map import draw_embedding_map, project
+
+from .retrieval_visualization import RetrievalVisualizationHook
+
+
+@HOOKS.register_module()
+class EmbeddingVisualizationHook(RetrievalVisualizationHook):
+    """Draws retrieval sheets, and ``embedding_map.png`` with the images that KNNMultiLabel scored.
+
+    Args:
+        max_images (int): images on the map, spread evenly over the test set.
+        kwargs: as of :class:`RetrievalVisualizationHook`.
+    """
+
+    def __init__(self, max_images: int = 3000, **kwargs):
+        super().__init__(**kwargs)
+        self.max_images = max_images
+
+    def after_test_epoch(self, runner, metrics=None) -> None:
+        """Draws, where ``tools/test.py --show-dir`` or ``--show`` asked for it."""
+        super().after_test_epoch(runner, metrics)
+        if not (self.draw or self.show) or not is_main_process():
+            return
+        embedded = next((metric.embedded for metric in runner.test_evaluator.metrics
+                         if getattr(metric, 'embedded', None) is not None), None)
+        if embedded is None:
+            raise ConfigError('--show-dir: the map shows what KNNMultiLabel scored; add '
+                              "`dict(type='KNNMultiLabel')` to test_evaluator.")
+        count = len(embedded.embeddings)
+        rows = np.unique(np.linspace(0, count - 1, min(count, self.max_images)).astype(int))
+        picture = draw_embedding_map(
+            project(embedded.embeddings[rows].numpy()), embedded.labels[rows].numpy(),
+            embedded.classes, f'Embeddings of {len(rows)} test images by t-SNE, by label set')
+        if self.draw:
+            save_sheet(Path(self.out_dir or Path(runner.log_dir) / 'vis') / 'embedding_map.png',
+                       picture)
+        if self.show:
+            runner.visualizer.show(picture, win_name='embedding map')
