@@ -65,6 +65,53 @@ def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str
     return converted, dropped
 
 
+def convert_checkpoint(path, dataset: str | None = None) -> tuple[dict[str, Tensor], str]:
+    """Weights and memory of an official checkpoint in our names.
+
+    The official memory has no labels: they are those of the published training split.
+
+    Args:
+        path (str | Path): official checkpoint.
+        dataset (str, optional): ``'ucm'``, ``'aid'`` or ``'dfc15'``, the set it was trained on;
+            without it the memory is left out.
+
+    Returns:
+        tuple: the state dict, and a sentence on what became of the file.
+    """
+    weights, memory = read_checkpoint(path)
+    state, dropped = convert_names(weights)
+    report = f'{len(state)} weights converted, {len(dropped)} dropped'
+    report += f' ({", ".join(dropped[:3])})' if dropped else ''
+    if memory is None:
+        return state, f'{report}; the file holds no memory.'
+    rows = f'{len(memory)} x {memory.shape[1]}'
+    if dataset is None:
+        return state, (f'{report}; the memory of {rows} is left out: name its data set to keep '
+                       'it.')
+    labels = published_labels(dataset)
+    if len(labels) != len(memory):
+        raise CheckpointError(f'{path} holds a memory of {len(memory)} images, but the published '
+                              f'training split of {dataset!r} has {len(labels)}.')
+    prefix = 'losses.0.memory.'
+    state.update({f'{prefix}features': memory, f'{prefix}labels': labels,
+                  f'{prefix}labelled': torch.tensor(True)})
+    return state, f'{report}; with the memory of {rows} and its labels.'
+
+
+def published_labels(dataset: str) -> Tensor:
+    """Labels (N, L) uint8 of the published training split of ``'ucm'``, ``'aid'``, ``'dfc15'``."""
+    from rs_mm.datasets.label_tables import PACKED, read_label_table
+    from rs_mm.datasets.scene_split import SceneSplit
+    if dataset not in PACKED:
+        raise ConfigError(f'no published split is known for {dataset!r}; known: '
+                          f'{", ".join(PACKED)}.')
+    table = read_label_table(dataset)
+    # a name begins with its scene; the files' suffix is the same for all of a set
+    paths = {name: re.sub(r'_?\d+$', '', name) + f'/{name}.x' for name in table.names}
+    names = SceneSplit('train', by_folder=dataset != 'dfc15')(paths)
+    return torch.from_numpy(table.select(names).labels)
+
+
 def read_checkpoint(path) -> tuple[dict[str, Tensor], Tensor | None]:
     """Reads an original checkpoint without running code of it.
 
