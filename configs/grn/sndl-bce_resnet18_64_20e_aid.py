@@ -9,7 +9,7 @@ test_pipeline = [_base_.test_pipeline[0], resize, *_base_.test_pipeline[2:]]
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 
-model = dict(encoder=dict(init_cfg=None))
+model = dict(encoder=dict(channels_last=True, init_cfg=None))
 optim_wrapper = dict(optimizer=dict(lr=0.05))
 param_scheduler = dict(_delete_=True, type='MultiStepLR', milestones=[15], gamma=0.1, by_epoch=True)
 train_cfg = dict(max_epochs=20, val_interval=5)

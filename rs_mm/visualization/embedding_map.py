@@ -26,11 +26,15 @@ def project(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
-    if len(embeddings) < 5:  # too few for neighbourhoods
-        places = PCA(min(2, *embeddings.shape)).fit_transform(embeddings)
-        places = np.pad(places, ((0, 0), (0, 2 - places.shape[1])))
-    else:
-        places = TSNE(init='pca', perplexity=min(30, (len(embeddings) - 1) / 3),
+    embeddings = np.asarray(embeddings, np.float32)
+    with np.errstate(invalid='ignore'):  # the variance of a single vector
+        places = PCA(min(2, *embeddings.shape), svd_solver='full').fit_transform(embeddings)
+    places = np.pad(places, ((0, 0), (0, 2 - places.shape[1])))
+    if len(np.unique(embeddings, axis=0)) >= 5:  # fewer have no neighbourhoods
+        # scikit-learn's method does not survive equal starting points: move them apart a little
+        start = 1e-4 * places / places.std(0).clip(1e-9)[:1]
+        start = start + np.random.default_rng(seed).normal(0, 1e-5, start.shape)
+        places = TSNE(init=start.astype(np.float32), perplexity=min(30, (len(places) - 1) / 3),
                       random_state=seed).fit_transform(embeddings)
     low, high = places.min(0), places.max(0)
     return (places - low) / np.maximum(high - low, 1e-9)

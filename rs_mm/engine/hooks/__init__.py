@@ -2,6 +2,7 @@
 
 from .checkpoint import CheckpointHook
 from .composed_visualization import ComposedRetrievalVisualizationHook
+from .embedding_visualization import EmbeddingVisualizationHook
 from .feature_bank import FeatureBankHook, KNNReferenceHook
 from .numeric_guard import NumericGuardHook
 from .reproducible import ReproducibleHook
@@ -9,6 +10,6 @@ from .retrieval_visualization import RetrievalVisualizationHook
 from .throughput import ThroughputHook
 from .visualization import SampleVisualizationHook
 
-__all__ = ['CheckpointHook', 'ComposedRetrievalVisualizationHook', 'FeatureBankHook',
-           'KNNReferenceHook', 'NumericGuardHook', 'ReproducibleHook',
+__all__ = ['CheckpointHook', 'ComposedRetrievalVisualizationHook', 'EmbeddingVisualizationHook',
+           'FeatureBankHook', 'KNNReferenceHook', 'NumericGuardHook', 'ReproducibleHook',
            'RetrievalVisualizationHook', 'SampleVisualizationHook', 'ThroughputHook']

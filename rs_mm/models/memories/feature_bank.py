@@ -126,8 +126,8 @@ class FeatureBank(BaseModule):
                     f'the checkpoint holds a memory with `{name}` of shape {tuple(saved.shape)}, '
                     f'the model one of {tuple(own.shape)}: it was made for another training set or '
                     'embedding. Set `size`, `dim` and `num_classes` of the FeatureBank to the '
-                    "checkpoint's, or start from the encoder alone with `encoder.init_cfg="
-                    "dict(type='Pretrained', checkpoint=FILE, prefix='encoder.')`.")
+                    "checkpoint's, or start from its encoder alone with `model.encoder.init_cfg="
+                    "dict(type='Pretrained', checkpoint=FILE)`.")
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
