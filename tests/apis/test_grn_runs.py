@@ -26,6 +26,11 @@ def root(tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)  # steps this small are slower on several
+
+
 def options(root, epochs=2, size=TRAINED, **more):
     """The demo config on fewer images."""
     result = {f'{split}_dataloader.dataset.data_root': root for split in ('train', 'val', 'test')}
