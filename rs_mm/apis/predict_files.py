@@ -34,7 +34,7 @@ def predict_files(detector, image1, image2, out, bands=None, value_range=None, a
 
     Returns:
         list[Path]: the files written: ``STEM1_STEM2_change.tif`` (or ``.png``), if asked for
-        ``..._probability.tif``, and ``..._change.jpg``; equal stems stand once. TIFFs carry the
+        ``..._probability.tif``, and ``..._picture.png``; equal stems stand once. TIFFs carry the
         georeference of date 1.
 
     Raises:
@@ -57,7 +57,7 @@ def predict_files(detector, image1, image2, out, bands=None, value_range=None, a
     if probability:
         written.append(folder / f'{stem}_probability.tif')
         write_tiff(written[-1], found.probability, geo_tags)
-    written.append(folder / f'{stem}_change.jpg')
+    written.append(folder / f'{stem}_picture.png')
     save_sheet(written[-1], _picture(images, found.mask, stem))
     return written
 

@@ -183,7 +183,7 @@ def test_predict_writes_a_georeferenced_mask(predict, tmp_path):
     assert mask.shape == (70, 90) and set(np.unique(mask)) <= {0, 255}
     probability = tifffile.imread(tmp_path / 'out/first_second_probability.tif')
     np.testing.assert_array_equal(probability > 0.5, mask > 0)
-    assert (tmp_path / 'out/first_second_change.jpg').exists()
+    assert (tmp_path / 'out/first_second_picture.png').exists()
     # both dates are the same scene: every pixel has the answer to "no difference"
     assert np.ptp(probability) == 0
 
