@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.runner import set_random_seed
 from torch.utils.data import DataLoader
 
 from rs_mm.apis.config import load_config
 from rs_mm.datasets.image_archive import ImageArchive
-from rs_mm.engine.feature_extraction import ChosenSampler, extract_archive
+from rs_mm.engine.feature_extraction import ChosenSampler, archive_collate, extract_archive
 from rs_mm.errors import ConfigError, MissingFileError
 from rs_mm.registry import MODELS
 from rs_mm.retrieval.fusion import Fusion, ImageOnly, TextOnly, WeiCom
@@ -82,7 +82,8 @@ class ImageSearch:
         self.pipeline = dataset.pipeline
         loader = DataLoader(
             dataset, cfg.test_dataloader.batch_size, sampler=ChosenSampler(dataset),
-            num_workers=cfg.test_dataloader.num_workers, collate_fn=pseudo_collate,
+            num_workers=min(cfg.test_dataloader.num_workers, os.cpu_count() or 1),
+            collate_fn=archive_collate,
             pin_memory=device.startswith('cuda'))
         self.archive = extract_archive(self.model, loader, index_dir)
         self.features = self.archive.features.to(device)

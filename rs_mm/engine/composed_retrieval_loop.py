@@ -14,7 +14,7 @@ from rs_mm.evaluation.composed import ComposedRetrievalMetric
 from rs_mm.registry import LOOPS
 from rs_mm.visualization.composed import draw_lambda_curves
 
-from .feature_extraction import extract_archive
+from .feature_extraction import archive_collate, extract_archive
 
 
 @LOOPS.register_module()
@@ -35,6 +35,9 @@ class ComposedRetrievalLoop(BaseLoop):
     """
 
     def __init__(self, runner, dataloader, evaluator, cache_dir: str = 'work_dirs/features'):
+        if isinstance(dataloader, dict):
+            dataloader = dict(dataloader, collate_fn=dict(type=archive_collate),
+                              pin_memory=torch.cuda.is_available())
         super().__init__(runner, dataloader)
         self.evaluator = runner.build_evaluator(evaluator) if isinstance(
             evaluator, (dict, list)) else evaluator

@@ -40,6 +40,18 @@ class ChosenSampler(Sampler):
         return len(self.indices)
 
 
+def archive_collate(batch: list[dict]) -> dict:
+    """Makes one tensor of the readable images, so that one copy brings them to the device.
+
+    Returns:
+        dict: ``inputs``, (n, C, H, W) or None if no image is readable, and ``data_samples``, those
+        of all images; the unreadable ones have ``unreadable``.
+    """
+    images = [item['inputs'] for item in batch if item['inputs'] is not None]
+    return dict(inputs=torch.stack(images) if images else None,
+                data_samples=[item['data_samples'] for item in batch])
+
+
 class Archive(NamedTuple):
     """The readable images of an archive.
 
@@ -63,7 +75,7 @@ def extract_archive(model, loader, cache_dir) -> Archive | None:
         model (nn.Module): a :class:`~rs_mm.models.composed_retriever.ComposedRetriever`, wrapped or
             not, on its device.
         loader (DataLoader): over an :class:`~rs_mm.datasets.image_archive.ImageArchive`, with a
-            :class:`ChosenSampler` and ``pseudo_collate``.
+            :class:`ChosenSampler` and :func:`archive_collate`.
         cache_dir (str | Path): below it every archive and model has a
             :class:`~rs_mm.retrieval.cache.FeatureCache` of its own.
 
@@ -93,7 +105,7 @@ def extract_archive(model, loader, cache_dir) -> Archive | None:
     part_path = cache.folder / f'part-{token[0]}-{{}}.npy'
     if len(todo):
         loader.sampler.indices = todo[rank::world_size]
-        _encode(model, loader, Path(str(part_path).format(rank)), rank == 0, logger)
+        _encode(bare, loader, Path(str(part_path).format(rank)), rank == 0, logger)
     barrier()
     if rank:
         barrier()
@@ -128,31 +140,41 @@ def _cache_folder(root, dataset, identity):
 def _encode(model, loader, path, progress, logger):
     """Encodes what the loader yields into ``path`` and, beside it, its places as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    places, unreadable, array = [], {}, None
+    places, unreadable, array, pending = [], {}, None, None
     waited, start = 0.0, time.perf_counter()
     batches = iter(loader)
     model.eval()
+
+    def store(indices, features):
+        nonlocal array
+        features = features.cpu().numpy()
+        if array is None:
+            array = np.lib.format.open_memmap(path, 'w+', np.float32,
+                                              (len(loader.sampler), features.shape[1]))
+        array[len(places):len(places) + len(features)] = features
+        places.extend(indices)
+
     with tqdm(total=len(loader.sampler), unit='img', disable=not progress,
               desc='features') as bar:
         while True:
             before = time.perf_counter()
             batch = next(batches, None)
             waited += time.perf_counter() - before
+            current = None
+            if batch is not None:
+                samples = batch['data_samples']
+                unreadable.update({sample.sample_idx: sample.unreadable for sample in samples
+                                   if 'unreadable' in sample})
+                if batch['inputs'] is not None:
+                    images = model.data_preprocessor(dict(inputs=batch['inputs']))['inputs']
+                    current = ([sample.sample_idx for sample in samples
+                                if 'unreadable' not in sample], model.encode_image(images))
+            # the device already has the next batch when the last one's features are fetched
+            if pending is not None:
+                store(*pending)
+            pending = current
             if batch is None:
                 break
-            samples = batch['data_samples']
-            good = [i for i, image in enumerate(batch['inputs']) if image is not None]
-            unreadable.update({sample.sample_idx: sample.unreadable for sample in samples
-                               if 'unreadable' in sample})
-            if good:
-                outputs = model.test_step(dict(inputs=[batch['inputs'][i] for i in good],
-                                               data_samples=[samples[i] for i in good]))
-                features = torch.stack([output.embedding for output in outputs]).cpu().numpy()
-                if array is None:
-                    array = np.lib.format.open_memmap(
-                        path, 'w+', np.float32, (len(loader.sampler), features.shape[1]))
-                array[len(places):len(places) + len(features)] = features
-                places += [output.sample_idx for output in outputs]
             bar.update(len(samples))
     seconds = time.perf_counter() - start
     if array is None:
