@@ -140,7 +140,8 @@ class PatternCom(Dataset):
             names (Sequence[str]): base names of the archive's images, in its order.
 
         Raises:
-            DataError: if the archive has none of a table's images, or a base name twice.
+            DataError: if the archive has none of a table's images, or a base name twice; if a table
+            asks nothing because each class takes one value.
         """
         place = {name: i for i, name in enumerate(names)}
         if len(place) != len(names):
@@ -164,6 +165,8 @@ class PatternCom(Dataset):
         prompts = sorted({row.value for row in rows})
         pairs = [(place[rows[image].image], prompt, rows[row].merged_class, rows[row].class_name)
                  for image, row in zip(known, asking) for prompt in alternatives[row]]
+        if not pairs:
+            raise DataError(f'{self.paths[attribute]} asks nothing: no class takes two values.')
         keys = list(dict.fromkeys((merged, prompt) for _, prompt, merged, _ in pairs))
         number = {key: i for i, key in enumerate(keys)}
         index = {prompt: i for i, prompt in enumerate(prompts)}

@@ -26,8 +26,8 @@ def load_weights(clip: nn.Module, path, arch) -> None:
 
     Args:
         clip (nn.Module): the model.
-        path (str | Path): a bare state dict (``.bin``, ``.pt``) with open_clip's names, or OpenAI's
-            TorchScript archive.
+        path (str | Path): a bare state dict (``.bin``, ``.pt``, ``.safetensors``) with open_clip's
+            names, or OpenAI's TorchScript archive.
         arch (str | dict): the model's architecture, for messages.
 
     Raises:
@@ -42,7 +42,7 @@ def load_weights(clip: nn.Module, path, arch) -> None:
         # it holds constants of the program beside the weights
         state = {key: value for key, value in read_torchscript(path).items() if key in own}
     else:
-        state = read_state_dict(path)
+        state = _read_safetensors(path) if path.suffix == '.safetensors' else read_state_dict(path)
         state = {key: value for key, value in state.items() if key not in _SETTINGS}
     missing = [key for key in own if key not in state]
     unknown = [key for key in state if key not in own]
@@ -53,6 +53,35 @@ def load_weights(clip: nn.Module, path, arch) -> None:
             f'{path} is not of the architecture {_name(arch)}: {len(missing)} weights missing, '
             f'{len(unknown)} unknown, {len(wrong)} of another shape (e.g. {example}).')
     clip.load_state_dict(state)
+
+
+def load_tag(clip: nn.Module, arch, tag: str) -> None:
+    """Loads the weights of an open_clip tag, whatever their format.
+
+    Raises:
+        ConfigError, MissingFileError: see :func:`download_weights`.
+        CheckpointError: if what was fetched does not fit the model.
+    """
+    import open_clip
+    path = download_weights(arch, tag)
+    if is_torchscript(path):
+        load_weights(clip, path, arch)
+        return
+    try:
+        open_clip.load_checkpoint(clip, path, strict=True, weights_only=True)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise CheckpointError(f'{path}, the weights "{tag}", do not fit {_name(arch)}: '
+                              f'{str(error).splitlines()[0]}') from error
+
+
+def _read_safetensors(path):
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f'{path} is not a readable checkpoint (cut short in a download?): '
+                              f'{error}') from error
 
 
 def download_weights(arch, tag: str) -> str:

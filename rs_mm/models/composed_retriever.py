@@ -16,7 +16,7 @@ from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
 from rs_mm.structures import EmbeddingDataSample
 
-from .clip_weights import download_weights, load_weights
+from .clip_weights import load_tag, load_weights
 from .data_preprocessors import EmbeddingDataPreProcessor
 
 PRECISIONS = dict(fp32=None, fp16=torch.float16, bf16=torch.bfloat16)
@@ -51,7 +51,8 @@ class ComposedRetriever(BaseModel):
             are normalised in, and returned as, float32.
         init_cfg (dict | None): ``dict(type='Pretrained', checkpoint=X)`` where X is a file (a bare
             state dict such as ``CLIP-ViT-L-14.bin`` or ``RemoteCLIP-ViT-L-14.pt``, or OpenAI's
-            TorchScript archive) or ``open_clip:TAG``. None leaves the weights random.
+            TorchScript archive) or ``open_clip:TAG``, which open_clip fetches. None leaves
+            the weights random.
         data_preprocessor (dict | None): default :class:`ComposedDataPreProcessor`.
 
     Example:
@@ -83,8 +84,9 @@ class ComposedRetriever(BaseModel):
             raise ConfigError("model.init_cfg: write dict(type='Pretrained', checkpoint=FILE or "
                               '"open_clip:TAG").')
         if source.startswith('open_clip:'):
-            source = download_weights(self.arch, source.removeprefix('open_clip:'))
-        load_weights(self.clip, source, self.arch)
+            load_tag(self.clip, self.arch, source.removeprefix('open_clip:'))
+        else:
+            load_weights(self.clip, source, self.arch)
         self._is_init = True
 
     def identity(self) -> dict[str, str]:

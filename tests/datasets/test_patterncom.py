@@ -61,6 +61,9 @@ def test_what_is_missing_is_named(tmp_path):
         PatternCom(tmp_path, ['colour'])
     with pytest.raises(DataError, match='color.csv has no rows'):
         read_table(write(tmp_path, 'color', ''))
+    write(tmp_path, 'color', 'a1.jpg,color,red\na2.jpg,color,red\n')
+    with pytest.raises(DataError, match='color.csv asks nothing: no class takes two values'):
+        PatternCom(tmp_path, ['color']).query_sets(['a1.jpg', 'a2.jpg'])
     write(tmp_path, 'color', 'a1.jpg,color,red\na2.jpg,color,blue\n')
     with pytest.raises(DataError, match='several images named a1.jpg'):
         PatternCom(tmp_path, ['color']).query_sets(['a1.jpg', 'a1.jpg'])

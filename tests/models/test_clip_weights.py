@@ -4,9 +4,15 @@ import zipfile
 import open_clip
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from rs_mm.errors import CheckpointError, ConfigError, MissingFileError
-from rs_mm.models.clip_weights import download_weights, is_torchscript, load_weights
+from rs_mm.models.clip_weights import (
+    download_weights,
+    is_torchscript,
+    load_tag,
+    load_weights,
+)
 from tests.weicom_toy import ARCH, tiny
 
 
@@ -17,6 +23,29 @@ def pretrained(path):
 def other():
     torch.manual_seed(5)
     return open_clip.CLIP(**ARCH).eval()
+
+
+@pytest.mark.filterwarnings('ignore:the weights "openai" were trained')
+@pytest.mark.parametrize('kind', ['safetensors', 'bin', 'script'])
+def test_a_tag_is_loaded_whatever_its_format(tmp_path, monkeypatch, kind):
+    path = tmp_path / f'open_clip_model.{kind}'
+    if kind == 'safetensors':
+        save_file(other().state_dict(), path)
+    elif kind == 'bin':
+        torch.save(other().state_dict(), path)
+    else:
+        torch.jit.script(other()).save(path)
+    monkeypatch.setattr(open_clip, 'download_pretrained', lambda cfg: str(path))
+    expected = other().state_dict()
+    for load in (lambda clip: load_tag(clip, 'RN50', 'openai'),
+                 lambda clip: load_weights(clip, path, 'RN50')):
+        clip = tiny().clip
+        load(clip)
+        assert all(torch.equal(value, expected[key]) for key, value in clip.state_dict().items())
+    torch.save({'visual.proj': torch.zeros(1)}, tmp_path / 'bad.bin')
+    monkeypatch.setattr(open_clip, 'download_pretrained', lambda cfg: str(tmp_path / 'bad.bin'))
+    with pytest.raises(CheckpointError, match='the weights "openai", do not fit RN50'):
+        load_tag(tiny().clip, 'RN50', 'openai')
 
 
 @pytest.mark.parametrize('wrap', [lambda state: state, lambda state: {'state_dict': state}])
