@@ -5,6 +5,7 @@
 """
 
 import argparse
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -81,7 +82,9 @@ def evaluation(args):
     generator = torch.Generator().manual_seed(0)
     queries, features, text = example(args.images or 30400, args.dim, args.pairs, generator)
     fusions, ks = [ImageOnly(), TextOnly(), AverageFusion(), WeiCom(0.5)], (5, 10, 15, 20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     together = evaluate_queries(queries, features, text, fusions, ks)  # warms up
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     wall, cpu = dict(alone=[], together=[]), dict(alone=[], together=[])
 
     def note(which, start, pairs):
@@ -101,7 +104,7 @@ def evaluation(args):
     alone, together = np.median(wall['alone']), np.median(wall['together'])
     alone_cpu, together_cpu = np.median(cpu['alone']), np.median(cpu['together'])
     print(f'{len(features)} images x {args.dim}, {args.threads} threads, {len(fusions)} methods, '
-          f'{args.pairs} pairs\n'
+          f'{args.pairs} pairs, peak memory of the evaluation {memory:.0f} MiB\n'
           f'one pair at a time, a sort per method: {alone:8.2f} ms per pair '
           f'({alone_cpu:.2f} ms of CPU time)\n'
           f'all pairs, ranks counted ({args.device}):     {together:8.3f} ms per pair '
