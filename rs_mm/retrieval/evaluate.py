@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,7 +108,8 @@ def evaluate(scores: Callable[[int, int], Tensor],
         at: cut-offs of ACG, nDCG and wAP.
         shared_at: cut-offs of R@k and P@k over shared labels.
         keep: how many of the best places to return per query.
-        chunk_size: queries at a time; about 24 bytes x ``chunk_size`` x N are in use.
+        chunk_size: queries at a time, over all threads; about 24 bytes x ``chunk_size`` x N are in
+            use.
     """
     size = len(database_labels)
     for name, cutoff in (('at', max(at)), ('shared_at', max(shared_at))):
@@ -116,16 +118,34 @@ def evaluate(scores: Callable[[int, int], Tensor],
                               'images; use smaller cut-offs or a larger database.')
     keep = min(keep, size)
     levels = MatchLevels(database_labels, thresholds, shared=True)
-    parts = []
-    for start in range(0, len(query_labels), chunk_size):
-        stop = min(start + chunk_size, len(query_labels))
+
+    def work(start, stop):
         codes, shared = levels(query_labels[start:stop])
         ranking = Ranking(scores(start, stop), codes)
-        parts.append(_measure(ranking, shared, levels.names, list(at), list(shared_at), keep))
+        return _measure(ranking, shared, levels.names, list(at), list(shared_at), keep)
+
+    parts = _in_chunks(work, len(query_labels), chunk_size, query_labels.is_cuda)
     joined = [{key: torch.cat([part[i][key] for part in parts]).cpu() for key in parts[0][i]}
               for i in range(3)]
     return QueryMeasures({k: v.numpy() for k, v in joined[0].items()},
                          {k: v.numpy() for k, v in joined[1].items()}, **joined[2])
+
+
+def _in_chunks(work, count, chunk_size, on_gpu):
+    """``work(start, stop)`` of every chunk, in order.
+
+    On a CPU each thread takes chunks of its own: hundreds of short parallel operations would wait
+    for the slowest thread each time.
+    """
+    threads = 1 if on_gpu else torch.get_num_threads()
+    step = max(1, min(chunk_size // threads, -(-count // threads)))
+    starts = range(0, count, step)
+    if threads == 1:
+        return [work(start, min(start + step, count)) for start in starts]
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        parts = list(pool.map(lambda start: work(start, min(start + step, count)), starts))
+    torch.set_num_threads(threads)
+    return parts
 
 
 def _measure(ranking, shared, names, at, shared_at, keep):

@@ -9,10 +9,10 @@ import numpy as np
 from .sheet import Panel, draw_sheet
 
 OVERLAP_LEGEND = {
-    'all labels agree': (0, 120, 60),
-    'at least half': (120, 190, 60),
-    'some': (245, 170, 30),
-    'none': (200, 40, 40),
+    'same labels': (0, 120, 60),
+    'at least half of the labels shared': (120, 190, 60),
+    'some shared': (245, 170, 30),
+    'none shared': (200, 40, 40),
 }
 
 

@@ -15,6 +15,9 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Time the evaluation of a retrieval run')
     parser.add_argument('--vectors', type=int, nargs='+', default=[5000, 10000],
                         help='sizes of the image set; a fifth of it are queries')
+    parser.add_argument('--queries', type=int, metavar='Q',
+                        help='time only the first Q queries; the time per query does not depend '
+                        'on their number')
     parser.add_argument('--dims', type=int, default=2048, help='dimensions of a vector')
     parser.add_argument('--labels', type=int, default=19, help='labels')
     parser.add_argument('--chunk-size', type=int, default=256, help='queries at a time')
@@ -57,22 +60,23 @@ def time_one(count, args):
     from rs_mm.retrieval import CosineScores, evaluate, normalized, split_queries
     labels, vectors = make_vectors(count, args.dims, args.labels)
     queries, database = split_queries(count)
+    queries = queries[:args.queries]
     vectors, labels = vectors.to(args.device), labels.to(args.device)
     query_vectors, base = normalized(vectors[queries]), normalized(vectors[database])
     query_labels, base_labels = labels[queries], labels[database]
     del vectors
     scores = CosineScores(query_vectors, base)
-    before = memory(args.device)
     # once before and once after, as other work on the machine comes and goes
     product = [timed(lambda: product_alone(scores, args.chunk_size), args.device)[0]]
-    ours, result = timed(lambda: evaluate(scores, query_labels, base_labels,
-                                          chunk_size=args.chunk_size), args.device)
+    with PeakMemory(args.device) as peak:
+        ours, result = timed(lambda: evaluate(scores, query_labels, base_labels,
+                                              chunk_size=args.chunk_size), args.device)
     product.append(timed(lambda: product_alone(scores, args.chunk_size), args.device)[0])
     figures = dict(
-        vectors=count, queries=len(queries), dims=args.dims, labels=args.labels,
-        device=args.device, threads=torch.get_num_threads(), chunk_size=args.chunk_size,
+        vectors=count, queries=len(queries), database=len(database), dims=args.dims,
+        labels=args.labels, device=args.device, threads=torch.get_num_threads(), chunk_size=args.chunk_size,
         product_s=sum(product) / 2, ours_s=ours, ours_over_product=ours / (sum(product) / 2),
-        extra_memory_gib=(memory(args.device) - before) / 2**30)
+        extra_memory_gib=peak.extra / 2**30)
     if count <= args.straightforward_up_to:
         seconds, expected = timed(lambda: straightforward(
             *(x.cpu().numpy() for x in (query_vectors, base, query_labels, base_labels))), 'cpu')
@@ -148,14 +152,44 @@ def timed(function, device):
     return time.perf_counter() - start, result
 
 
-def memory(device):
-    """The highest use of memory so far, in bytes."""
-    import resource
+class PeakMemory:
+    """Bytes in use beyond those at the start, at the worst moment of a with-block."""
 
-    import torch
-    if device != 'cpu':
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    def __init__(self, device):
+        import threading
+        self.on_gpu = device != 'cpu'
+        self.extra = 0
+        self._done = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self):
+        import torch
+        if self.on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+            self._start = torch.cuda.memory_allocated()
+        else:
+            self._start = self._resident()
+            self._watcher.start()
+        return self
+
+    def __exit__(self, *error):
+        import torch
+        if self.on_gpu:
+            self.extra = torch.cuda.max_memory_allocated() - self._start
+        else:
+            self._done.set()
+            self._watcher.join()
+
+    def _watch(self):
+        while not self._done.wait(0.02):
+            self.extra = max(self.extra, self._resident() - self._start)
+
+    @staticmethod
+    def _resident():
+        import resource
+        from pathlib import Path
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+        return pages * resource.getpagesize()
 
 
 if __name__ == '__main__':
