@@ -85,11 +85,16 @@ class ImageEmbedder(BaseModel):
         labels = stack_labels(data_samples).to(output.embedding.device)
         index = torch.tensor([sample.get('sample_idx', -1) for sample in data_samples],
                              device=labels.device)
+        branches = [[tuple(None if x is None else x.float() for x in branch) for branch in group]
+                    for group in output.groups]
         result = {}
-        for loss in self.losses:
-            groups = [[loss(embedding, logits, labels, index) for embedding, logits in group]
-                      for group in output.groups]
-            result[f'loss_{loss.loss_name}'] = sum(sum(group) / len(group) for group in groups)
+        # similarities divided by a small temperature need single precision, under AMP too
+        with torch.autocast(labels.device.type, enabled=False):
+            for loss in self.losses:
+                groups = [[loss(*branch, labels, index) for branch in group]
+                          for group in branches]
+                result[f'loss_{loss.loss_name}'] = sum(sum(group) / len(group)
+                                                       for group in groups)
         return result
 
     @staticmethod

@@ -10,6 +10,7 @@ from rs_mm.evaluation import MultiLabelRetrieval
 from rs_mm.retrieval import PCA
 from rs_mm.visualization.retrieval import OVERLAP_LEGEND, draw_retrieval, result_panel, to_rgb
 from tests import fill
+from tests.distributed import run_processes
 from tests.parity import load_case
 
 
@@ -142,3 +143,16 @@ def test_to_rgb():
     assert to_rgb(image[..., :2]).shape == (6, 5, 3)
     photo = np.random.default_rng(0).integers(0, 255, (4, 4, 3)).astype(np.uint8)
     assert np.array_equal(to_rgb(photo), photo)
+
+
+def _share(rank):
+    metric = MultiLabelRetrieval(at=[20], rerank=[dict(type='AverageQE', k=3)])
+    # samplers deal the images out in turn
+    metric.process(None, samples()[rank::2])
+    return {key: float(value) for key, value in metric.evaluate(400).items()}
+
+
+def test_two_processes_equal_one(tmp_path):
+    expected, _ = run(samples(), at=[20], rerank=[dict(type='AverageQE', k=3)])
+    for found in run_processes(_share, tmp_path):
+        assert found == pytest.approx(expected)

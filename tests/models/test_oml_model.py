@@ -254,3 +254,21 @@ def test_losses_see_every_branch():
     del samples[1].gt_label
     with pytest.raises(DataError, match='has no gt_label'):
         model(images, samples, mode='loss')
+
+
+def test_losses_are_single_precision_under_amp():
+    seen = []
+
+    class Probe(torch.nn.Module):
+        loss_name = 'probe'
+
+        def forward(self, embedding, logits, labels, sample_idx=None):
+            seen.append((embedding @ embedding.t()).dtype)
+            return embedding.sum()
+
+    model = small()
+    model.losses.append(Probe())
+    samples = [EmbeddingDataSample(gt_label=torch.ones(5)) for _ in range(2)]
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        model(torch.rand(2, 3, 32, 32), samples, mode='loss')
+    assert seen == [torch.float32]

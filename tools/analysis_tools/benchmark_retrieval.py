@@ -74,7 +74,8 @@ def time_one(count, args):
     product.append(timed(lambda: product_alone(scores, args.chunk_size), args.device)[0])
     figures = dict(
         vectors=count, queries=len(queries), database=len(database), dims=args.dims,
-        labels=args.labels, device=args.device, threads=torch.get_num_threads(), chunk_size=args.chunk_size,
+        labels=args.labels, device=args.device, threads=torch.get_num_threads(),
+        chunk_size=args.chunk_size,
         product_s=sum(product) / 2, ours_s=ours, ours_over_product=ours / (sum(product) / 2),
         extra_memory_gib=peak.extra / 2**30)
     if count <= args.straightforward_up_to:
