@@ -40,7 +40,8 @@ class CenterPivotConv4d(nn.Module):
         """Applies the layer.
 
         Args:
-            x (Tensor): (B, h_q, w_q, h_s, w_s, C_in), contiguous.
+            x (Tensor): (B, h_q, w_q, h_s, w_s, C_in), contiguous, or with C_in before h_s in
+                memory.
 
         Returns:
             Tensor: (B, h_q, w_q, ceil(h_s / s), ceil(w_s / s), C_out), contiguous.
@@ -77,6 +78,6 @@ class CenterPivotConv4d(nn.Module):
             weight = weight.permute(0, 2, 3, 1).flatten(1)
             seen = x[:, :, :, :rows, :columns].reshape(b, hq, wq, -1)
             return F.linear(seen, weight, self.conv_support.bias)[:, :, :, None, None]
-        y = self.conv_support(x.view(b * hq * wq, hs, ws, c).permute(0, 3, 1, 2))
+        y = self.conv_support(x.flatten(0, 2).permute(0, 3, 1, 2))
         y = y.permute(0, 2, 3, 1)
         return y.reshape(b, hq, wq, *y.shape[1:])

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 
 EPS = 1e-5
+# above this share of occupied positions leaving out the empty ones costs more than it saves
+PRUNE_BELOW = 0.7
 
 
 def resize_mask(mask, size):
@@ -25,72 +27,128 @@ def resize_mask(mask, size):
 class StageFeatures:
     """The maps of one stage of a batch of images, as vectors ready to be correlated.
 
-    A vector masked by m and normalised is ``f m / (|f| m + eps)``, that is the plain unit vector
-    times the gain ``|f| m / (|f| m + eps)``: the products of unit vectors serve every mask.
+    A vector masked by m and normalised is ``f m / (|f| m + eps)``: the unit vector times the gain
+    ``|f| m / (|f| m + eps)``. So the products of unit vectors serve every mask.
 
     Args:
         maps (list[Tensor]): L maps (B, C, h, w) of one size.
 
     Attributes:
-        unit (Tensor): (B, L, h * w, C), each position's vector divided by its length.
-        norm (Tensor): (B, L, h * w), the lengths.
+        vectors (Tensor): (B, L, h * w, C).
+        norm (Tensor): (B, L, h * w), their lengths.
         size (tuple[int, int]): (h, w).
     """
 
     def __init__(self, maps):
         self.size = tuple(maps[0].shape[2:])
-        vectors = torch.stack([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
-        self.norm = torch.linalg.vector_norm(vectors, dim=-1)
-        self.unit = vectors / self.norm.clamp(min=1e-30)[..., None]
+        self.vectors = torch.stack([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
+        self.norm = torch.linalg.vector_norm(self.vectors, dim=-1)
 
-    def gain(self, mask=None):
+    def gain(self, masks):
         """What each normalised vector's length is once its map has been masked.
 
         Args:
-            mask (Tensor | None): (B, M, h * w) in [0, 1], M masks for each image, see
-                :func:`resize_mask`; None for no mask.
+            masks (Tensor): (B, M, h * w) in [0, 1], M masks for each image, see
+                :func:`resize_mask`.
 
         Returns:
-            Tensor: (B, M, L, h * w) in [0, 1), M = 1 without a mask.
+            Tensor: (B, M, L, h * w) in [0, 1).
         """
-        length = self.norm[:, None]
-        if mask is not None:
-            length = length * mask[:, :, None]
+        length = self.norm[:, None] * masks[:, :, None]
         return length / (length + EPS)
 
 
-def correlate(query, support, shots=1):
-    """Clamped cosines between all positions of two images, before masks.
+def cross_correlation(query, support, mask):
+    """Clamped cosines between all positions of queries and masked supports.
 
     Args:
         query (StageFeatures): of B images.
-        support (StageFeatures): of B * shots images, the shots of one query together; the same
-            object for a self-correlation.
-        shots (int): K.
+        support (StageFeatures): of B * K images, the K shots of one query together.
+        mask (Tensor): (B, K, N_s) in [0, 1], see :func:`resize_mask`.
 
     Returns:
-        Tensor: (B, K, L, N_q, N_s) in [0, 1], with N = h * w.
+        Tensor: (B * K, h_q, w_q, h_s, w_s, L) in [0, 1]; in memory L comes before h_s.
     """
-    unit = support.unit.unflatten(0, (-1, shots))
-    b, _, maps, n, c = unit.shape
+    b, k, n = mask.shape
+    index = _occupied(mask.flatten(0, 1))
+    vectors, norm, mask = support.vectors, support.norm, mask.flatten(0, 1)
+    if index is not None:
+        vectors, norm, mask = _take(vectors, norm, index) + (mask.gather(1, index),)
+    vectors = vectors * (mask[:, None] / (norm * mask[:, None] + EPS))[..., None]
     # the positions of all shots in one matrix, so that the query's vectors are not repeated
-    unit = unit.transpose(1, 2).reshape(b, maps, shots * n, c)
-    cosines = torch.relu(query.unit @ unit.transpose(-1, -2))
-    return cosines.unflatten(-1, (shots, n)).permute(0, 3, 1, 2, 4)
+    vectors = vectors.unflatten(0, (b, k)).transpose(1, 2).flatten(2, 3)
+    own = query.vectors / (query.norm + EPS)[..., None]
+    cosines = torch.relu(own @ vectors.transpose(-1, -2))
+    # (B, K, N_q, L, positions): the rows stay whole, so this is a copy of rows
+    cosines = cosines.unflatten(-1, (k, -1)).permute(0, 3, 2, 1, 4)
+    if index is None:
+        full = cosines.contiguous()
+    else:
+        full = cosines.new_zeros(*cosines.shape[:-1], n)
+        full.scatter_(-1, index.view(b, k, 1, 1, -1).expand(cosines.shape), cosines)
+    return _with_axes(full, query.size, support.size)
 
 
-def weigh(cosines, query_gain, support_gain, query_size, support_size):
-    """Applies the gains of masked vectors and gives the correlation its axes.
+def self_correlation(query, masks):
+    """Clamped cosines between all positions of masked images and themselves.
 
     Args:
-        cosines (Tensor): (B, K, L, N_q, N_s), or with 1 in place of K.
-        query_gain (Tensor): (B, K, L, N_q), or with 1 in place of K.
-        support_gain (Tensor): (B, K, L, N_s).
-        query_size, support_size (tuple[int, int]): (h, w) with h * w = N.
+        query (StageFeatures): of B images.
+        masks (Tensor): (B, M, h * w) in [0, 1], M masks for each image, applied on both sides.
 
     Returns:
-        Tensor: (B * K, h_q, w_q, h_s, w_s, L), contiguous: channels last.
+        Tensor: (B * M, h, w, h, w, L) in [0, 1]; in memory L comes before the second h.
     """
-    weighted = cosines * query_gain[..., None] * support_gain[..., None, :]
-    weighted = weighted.permute(0, 1, 3, 4, 2).contiguous()
-    return weighted.view(-1, *query_size, *support_size, weighted.shape[-1])
+    index = _occupied(masks.amax(1))
+    vectors, norm, gain = query.vectors, query.norm, query.gain(masks)
+    if index is not None:
+        vectors, norm = _take(vectors, norm, index)
+        gain = gain.gather(3, index[:, None, None].expand(-1, *gain.shape[1:3], -1))
+    unit = vectors / norm.clamp(min=1e-30)[..., None]
+    cosines = torch.relu(unit @ unit.transpose(-1, -2))
+    # (B, M, rows, L, columns)
+    weighted = _product(cosines.transpose(1, 2)[:, None], gain[:, :, None])
+    weighted = weighted.mul_(gain.transpose(2, 3)[..., None])
+    if index is not None:
+        b, m, rows, maps, _ = weighted.shape
+        n = query.norm.shape[-1]
+        wide = weighted.new_zeros(b, m, rows, maps, n)
+        wide.scatter_(-1, index.view(b, 1, 1, 1, -1).expand(weighted.shape), weighted)
+        weighted = weighted.new_zeros(b, m, n, maps, n)
+        first = torch.arange(b, device=index.device)[:, None, None]
+        second = torch.arange(m, device=index.device)[:, None]
+        weighted[first, second, index[:, None]] = wide
+    return _with_axes(weighted, query.size, query.size)
+
+
+def _occupied(mask):
+    """Positions that some mask does not clear, as (B, P) indices; None if leaving out the rest
+    does not pay. On a GPU it never does: the count would have to be waited for."""
+    if mask.is_cuda:
+        return None
+    count = max(1, int((mask > 0).sum(1).max()))
+    if count > PRUNE_BELOW * mask.shape[1]:
+        return None
+    return (mask > 0).to(torch.uint8).topk(count, dim=1).indices
+
+
+def _take(vectors, norm, index):
+    maps = vectors.shape[1]
+    norm = norm.gather(2, index[:, None].expand(-1, maps, -1))
+    index = index[:, None, :, None].expand(-1, maps, -1, vectors.shape[-1])
+    return vectors.gather(2, index), norm
+
+
+def _product(a, b):
+    """``a * b``, contiguous."""
+    if torch.is_grad_enabled() and (a.requires_grad or b.requires_grad):
+        return (a * b).contiguous()
+    # left alone, torch takes over the memory order of `a`, and a copy would have to follow
+    return torch.mul(a, b, out=a.new_empty(torch.broadcast_shapes(a.shape, b.shape)))
+
+
+def _with_axes(correlation, query_size, support_size):
+    """(B, K, N_q, L, N_s) -> (B * K, h_q, w_q, h_s, w_s, L)."""
+    correlation = correlation.flatten(0, 1)
+    correlation = correlation.unflatten(3, support_size).unflatten(1, query_size)
+    return correlation.permute(0, 1, 2, 4, 5, 3)

@@ -14,7 +14,12 @@ from rs_mm.models.losses.mask_agreement import area_agreement, focal_agreement
 from rs_mm.registry import MODELS
 
 from .correlation_learner import CorrelationLearner
-from .hypercorrelation import StageFeatures, correlate, resize_mask, weigh
+from .hypercorrelation import (
+    StageFeatures,
+    cross_correlation,
+    resize_mask,
+    self_correlation,
+)
 
 _EXTRA_LOSSES = {'focal': focal_agreement, 'area': area_agreement}
 
@@ -113,17 +118,13 @@ class SelfCrossCorrelationHead(BaseModule):
         Returns:
             list[Tensor]: (B * K, h_q, w_q, h_s, w_s, L), deepest first.
         """
-        shape = support_mask.shape[:2]
-        out = []
-        for q, s in zip(query, support):
-            mask = resize_mask(support_mask.flatten(0, 1), s.size)
-            gain = s.gain(mask[:, None]).view(*shape, *s.norm.shape[1:])
-            out.append(weigh(correlate(q, s, shape[1]), q.gain(), gain, q.size, s.size))
-        return out
+        shape, flat = support_mask.shape[:2], support_mask.flatten(0, 1)
+        return [cross_correlation(q, s, resize_mask(flat, s.size).unflatten(0, shape))
+                for q, s in zip(query, support)]
 
     @staticmethod
     def self_correlations(query, masks):
-        """Masked queries against themselves; the products of unit vectors serve every mask.
+        """Masked queries against themselves.
 
         Args:
             query (list[StageFeatures]): deepest first, of B images.
@@ -132,11 +133,7 @@ class SelfCrossCorrelationHead(BaseModule):
         Returns:
             list[Tensor]: (B * M, h, w, h, w, L), deepest first.
         """
-        out = []
-        for q, mask in zip(query, masks):
-            gain = q.gain(mask)
-            out.append(weigh(correlate(q, q), gain, gain, q.size, q.size))
-        return out
+        return [self_correlation(q, mask) for q, mask in zip(query, masks)]
 
     def loss(self, output, query_mask):
         """Cross-entropies of the merged and of the guided logits, and the optional extra term.
