@@ -10,12 +10,13 @@ pipeline = [
     dict(type='PackEpisode'),
 ]
 dataset = dict(data_root=data_root, list_dir=data_root + '/lists', pipeline=pipeline)
-train_dataloader = dict(batch_size=4, num_workers=2, dataset=dataset)
-val_dataloader = dict(num_workers=2, dataset=dataset)
-test_dataloader = dict(num_workers=2, dataset=dataset)
-model = dict(backbone=dict(init_cfg=None))
-param_scheduler = [dict(type='CountedPolyLR', power=0.9, end=300)]
-train_cfg = dict(max_iters=300, val_interval=150)
+train_dataloader = dict(batch_size=4, num_workers=0, persistent_workers=False, dataset=dataset)
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dataset)
+test_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dataset)
+model = dict(
+    backbone=dict(arch='resnet18', init_cfg=None),
+    head=dict(in_channels=(2, 2, 2)))
+param_scheduler = [dict(type='CountedPolyLR', power=0.9, end=240)]
+train_cfg = dict(max_iters=240, val_interval=240)
 custom_hooks = None
-default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=150))
-randomness = dict(seed=0)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=240))

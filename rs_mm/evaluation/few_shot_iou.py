@@ -67,8 +67,6 @@ class FewShotIoU(BaseMetric):
         prefix (str | None): put before the metric names.
     """
 
-    default_prefix = None
-
     def __init__(self, use_ignore=True, collect_device='cpu', prefix=None):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.use_ignore = use_ignore

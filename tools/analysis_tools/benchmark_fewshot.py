@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=2 python tools/analysis_tools/benchmark_fewshot.py --out fewshot.json
 
 The reference is the method written down plainly, with the same weights: a backbone pass for every
-image of every shot, BatchNorm not folded, correlations made anew for every mask, 6-D permutes around
-each convolution. The runs of the two alternate, the best time of each counts. The floor is what the
-products and convolutions of our way would take at the speed of a large float32 matrix product.
-Memory is the growth of the process's peak, of each case in a process of its own.
+image of every shot, BatchNorm not folded, correlations made anew for every mask, 6-D permutes
+around each convolution. The runs of the two alternate, the best time of each counts. The floor is
+what the products and convolutions of our way would take at the speed of a large float32 matrix
+product. Memory is the growth of the process's peak, of each case in a process of its own.
 """
 
 import argparse
@@ -136,6 +136,7 @@ def plain_forward(model, query, support, mask, query_mask=None):
 def plain_predict(model, query, support, masks):
     """Shot by shot, everything computed again; then the vote."""
     import torch
+
     from rs_mm.models.segmentors.few_shot import vote
     with torch.no_grad():
         shots = [plain_forward(model, query, support[:, k], masks[:, k])[0].argmax(1)
