@@ -106,6 +106,12 @@ def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(config_path or 'run').stem)
     cfg.launcher = launcher
+    for name in ('train', 'val', 'test'):
+        loader = cfg.get(f'{name}_dataloader')
+        if isinstance(loader, dict) and loader.get('num_workers') == 0:
+            # options of workers, which torch refuses where there are none
+            loader.pop('persistent_workers', None)
+            loader.pop('prefetch_factor', None)
     if launcher != 'none':
         _prepare_distributed(cfg, launcher, torch.cuda.is_available())
     return cfg

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 
 from rs_mm.apis.cli import user_message
-from rs_mm.apis.config import build_runner, load_config
+from rs_mm.apis.config import build_runner, load_config, prepare
 from rs_mm.apis.matching import check_checkpoint
 from rs_mm.apis.train import train
 from rs_mm.errors import CheckpointError, ConfigError, DataError, MissingFileError
@@ -56,6 +56,14 @@ def test_options_are_applied(config_file):
     cfg = load_config(config_file, ['model.width=7', 'param_scheduler.0.end=9', 'load_from=x.pth',
                                     'model.init_cfg=None'])
     assert cfg.model.width == 7 and cfg.param_scheduler[0].end == 9 and cfg.load_from == 'x.pth'
+
+
+def test_options_of_workers_go_where_there_are_none():
+    cfg = Config(dict(train_dataloader=dict(num_workers=0, persistent_workers=True),
+                      val_dataloader=dict(num_workers=1, persistent_workers=True)))
+    prepare(cfg)
+    assert cfg.train_dataloader == dict(num_workers=0)
+    assert cfg.val_dataloader.persistent_workers
 
 
 def test_unknown_type_suggests_close_names(tmp_path):

@@ -189,3 +189,15 @@ def test_pairs_in_memory():
         np.testing.assert_array_equal(out['img'][1], images[1])
         with pytest.raises(DataError, match='date 1 is 40 x 60, date 2 is 39 x 60'):
             build(name)({key: [images[0], images[1][1:]]})
+
+
+@pytest.mark.parametrize('config', [
+    dict(type='MultiImgRandomCrop', crop_size=4), dict(type='MultiImgRandomFlip', prob=0.5),
+    dict(type='MultiImgRandomRotate', prob=0.5, degree=10),
+    dict(type='MultiImgRandomResize', scale=(8, 8), ratio_range=(1.0, 1.0))])
+def test_a_transform_lasts_longer_than_the_recursion_limit(config):
+    transform = TRANSFORMS.build(config)
+    image = np.zeros((8, 8, 3), np.uint8)
+    for _ in range(sys.getrecursionlimit() + 100):
+        transform(dict(img=[image, image], gt_seg_map=image[..., 0], seg_fields=['gt_seg_map'],
+                       img_shape=(8, 8)))

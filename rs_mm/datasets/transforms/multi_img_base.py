@@ -11,6 +11,13 @@ class EachDate:
     as the single-image transform marks them with mmcv's ``cache_randomness``.
     """
 
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        # mmcv lists a draw that a subclass overrides twice, and then wraps it once more at every
+        # call, until the recursion limit ends the training
+        names = getattr(cls, '_methods_with_randomness', [])
+        names[:] = dict.fromkeys(names)
+
     def transform(self, results: dict) -> dict:
         """Transforms every image of ``results['img']`` and every label map."""
         images, fields = results['img'], results.get('seg_fields', [])
