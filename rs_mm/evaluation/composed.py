@@ -137,7 +137,7 @@ class ComposedRetrievalMetric:
                  lambdas: Sequence[float] = (0.5, ),
                  ks: Sequence[int] = (5, 10, 15, 20),
                  original_rounding: bool = False,
-                 chunk_size: int = 2**21):
+                 chunk_size: int = 2**22):
         self.queries = queries
         self.fusions = build_fusions(methods, lambdas)
         self.ks = tuple(ks)

@@ -44,9 +44,10 @@ class QuerySet:
 def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None) -> Tensor:
     """Ranks of chosen images, without sorting the archive.
 
-    The scores of a row are put into equal bins. The higher bins are counted whole; only the bins
-    that hold a chosen image are looked into. Exact for any distribution of scores. Equal scores
-    are ranked in the order of the archive.
+    The scores of a row are put into equal bins between the lowest and the highest chosen one, and
+    one more on either side. The higher bins are counted whole; only the bins that hold a chosen
+    image are looked into. Exact for any distribution of scores. Equal scores are ranked in the
+    order of the archive.
 
     Args:
         scores (Tensor): ``(B, N)`` float32, finite; the higher, the better.
@@ -61,17 +62,22 @@ def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None)
     device = scores.device
     if rows is None:
         rows = torch.arange(batch, device=device)
-    bins = max(2, 1 << (size // 2).bit_length())
-    # int32 and single passes: this is bound by memory
-    low, high = scores.amin(1, keepdim=True), scores.amax(1, keepdim=True)
-    width = ((high - low) / (bins - 1)).clamp_min(torch.finfo(scores.dtype).tiny)
-    # subtracting, dividing and cutting are monotone, so a higher bin means a higher score
-    binned = ((scores - low) / width).clamp_(max=bins - 1).to(torch.int32)
+    chosen = rows[:, None] * size + relevant.clamp(min=0)
+    own = scores.reshape(-1)[chosen]
+    ends = [scores.new_full((batch, ), sign * torch.inf).scatter_reduce_(
+        0, rows[:, None].expand_as(own).reshape(-1),
+        own.masked_fill(relevant < 0, sign * torch.inf).view(-1), reduce)[:, None]
+        for sign, reduce in ((1, 'amin'), (-1, 'amax'))]
+    low, high = [end.nan_to_num(0, 0, 0) for end in ends]  # infinite where nothing is chosen
+    bins = max(4, 1 << (size // 2).bit_length())
+    width = ((high - low) / (bins - 3)).clamp_min(torch.finfo(scores.dtype).tiny)
+    # every step is monotone, so a higher bin means a higher score; int32 and single passes,
+    # because this is bound by memory
+    binned = ((scores - low) / width).add_(1).clamp_(0, bins - 1).to(torch.int32)
     binned += torch.arange(batch, dtype=torch.int32, device=device)[:, None] * bins
     binned = binned.view(-1)
     not_above = torch.bincount(binned, minlength=batch * bins).view(batch, bins).cumsum(1).view(-1)
 
-    chosen = rows[:, None] * size + relevant.clamp(min=0)
     own_bin = binned[chosen]
     ranks = size - not_above[own_bin] + 1
 
@@ -131,7 +137,7 @@ def evaluate_queries(queries: QuerySet,
                      prompt_features: Tensor,
                      fusions: Sequence[Fusion],
                      ks: Sequence[int] = (5, 10, 15, 20),
-                     chunk_size: int = 2**21) -> Tensor:
+                     chunk_size: int = 2**22) -> Tensor:
     """Metrics of every pair under every fusion, in one pass over the pairs.
 
     Similarities and their normalised forms are computed once, whatever the number of fusions.
@@ -178,7 +184,7 @@ def evaluate_queries(queries: QuerySet,
             image = _similarity(features[images], features, normalize)
             record(('image', ), image, (None, None), block, image_rows)
             # many images make an efficient product; few rows stay in the processor's cache
-            few = max(1, rows // 4)
+            few = max(1, rows // 8)
             for pairs, part_rows in zip(block.split(few), image_rows.split(few)):
                 record(('image', 'text'), _rows(image, part_rows), _rows(text, text_rows[pairs]),
                        pairs)
