@@ -43,35 +43,34 @@ class MatchLevels:
             raise ValueError('at most 7 match levels can be evaluated at once')
         self.database = database_labels.float()
         size = database_labels.shape[1]
-        counts = np.arange(size + 1)
-        total = counts[:, None] + counts[None]  # labels of the query + labels of the image
         self._least = []
         for name in self.names:
-            least = np.ones_like(total) if name == 'shared' else _least_shared(
-                total, size, thresholds[name])
-            table = torch.from_numpy(least).to(torch.uint8).to(database_labels.device)
-            self._least.append(table[:, database_labels.sum(1).long()])  # (L + 1, N)
+            least = np.ones(2 * size + 1) if name == 'shared' else _least_shared(
+                size, thresholds[name])
+            least = torch.from_numpy(least).to(torch.uint8 if size < 255 else torch.int16)
+            least = least.unfold(0, size + 1, 1).contiguous()  # by labels of query and of image
+            least = least.to(database_labels.device)
+            self._least.append(least[:, database_labels.sum(1).long()])  # (L + 1, N)
 
     def __call__(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Compares query labels (Q, L) with the database.
 
         Returns:
             codes (Q, N) uint8, whose bit i says whether level ``names[i]`` matches, and the number
-            of shared labels (Q, N) uint8.
+            of shared labels (Q, N), uint8 for fewer than 256 labels, else int16.
         """
-        shared = shared_labels(labels, self.database).to(torch.uint8)
-        codes = torch.zeros_like(shared)
+        shared = shared_labels(labels, self.database).to(self._least[0].dtype)
+        codes = torch.zeros_like(shared, dtype=torch.uint8)
         own = labels.sum(1).long()
         for bit, least in enumerate(self._least):
             codes |= (shared >= least.index_select(0, own)).to(torch.uint8) << bit
         return codes, shared
 
 
-def _least_shared(total, size, threshold):
-    """The smallest number of shared labels whose distance is within the threshold, by ``total``."""
-    shared = np.arange(size + 2)[:, None, None]
-    union = np.maximum(total - shared, 1)
-    with np.errstate(invalid='ignore'):
-        matches = (total - 2 * shared) / union <= threshold
-    # sharing more than there are labels is impossible; where nothing matches, ask for that
+def _least_shared(size, threshold):
+    """How many labels must be shared for a match, by the labels of both together, 0 to 2 x size."""
+    total = np.arange(2 * size + 1)
+    shared = np.arange(size + 1)[:, None]
+    matches = (total - 2 * shared) / np.maximum(total - shared, 1) <= threshold
+    # where nothing matches, ask for more than there are labels
     return np.where(matches.any(0), matches.argmax(0), size + 1)

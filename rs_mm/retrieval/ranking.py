@@ -33,7 +33,7 @@ class Ranking:
     """Rows of scores sorted best first, with a payload per place.
 
     Args:
-        scores: (Q, N) float32, larger is better, or int32, smaller is better. Overwritten.
+        scores: (Q, N) float32, larger is better, or int32, smaller is better.
         payload: (Q, N) uint8 below 128, or None.
     """
 
@@ -66,7 +66,7 @@ class Ranking:
 
 def _descending(scores):
     """float32 -> int32 in the opposite order (IEEE 754: magnitudes compare like integers)."""
-    bits = scores.add_(0.0).view(torch.int32)  # -0.0 becomes 0.0
+    bits = (scores + 0.0).view(torch.int32)  # -0.0 becomes 0.0
     return ((bits >> 31).bitwise_and_(0x7fffffff)).bitwise_xor_(bits).bitwise_not_()
 
 

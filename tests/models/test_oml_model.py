@@ -26,16 +26,14 @@ def build(settings):
                              neck=NECKS[settings['module']]))
 
 
-def load(model, shapes, strip=''):
+def load(model, shapes):
     state = fill_state(shapes)
     for key in state:
         if key.endswith('pool.pool.p'):
             state[key] = torch.tensor([3.0])
     converted, dropped = convert_names(state)
     assert not dropped
-    result = model.load_state_dict(converted, strict=False)
-    assert not result.unexpected_keys
-    assert not [k for k in result.missing_keys if 'num_batches' not in k]
+    model.load_state_dict(converted, assign=True)
     return model.eval()
 
 
@@ -78,7 +76,9 @@ def test_full_model(name, variant):
         shapes[first] = [shapes[first][0], settings['channels'], *shapes[first][2:]]
     image = next(spec for spec in manifest['inputs'] if spec['shape'][1] == settings['channels'])
     image = torch.from_numpy(fill.normal(image['name'], image['shape']))
-    model = load(build(settings), shapes)
+    with torch.device('meta'):  # no time for weights that are replaced at once
+        model = build(settings)
+    load(model, shapes)
     features = model.encoder(image)
     assert list(features.shape) == expected[f'{variant}_fmap_shape'].tolist()
     close(features.mean((2, 3)), expected[f'{variant}_fmap_mean'])

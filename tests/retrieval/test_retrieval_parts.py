@@ -42,8 +42,9 @@ def test_ranking_is_stable_and_exact():
 
 @pytest.mark.parametrize('thresholds', [
     {'easy': 0.6, 'medium': 0.4, 'hard': 0.2}, {'a': 1 / 3, 'b': 0.5, 'c': 0.75}, {'none': 0.0}])
-def test_levels_follow_the_distance(thresholds):
-    labels = torch.cat([random_labels(120), torch.zeros(3, 19), torch.ones(2, 19)])
+@pytest.mark.parametrize('size', [19, 300])
+def test_levels_follow_the_distance(size, thresholds):
+    labels = torch.cat([random_labels(120, size), torch.zeros(3, size), torch.ones(2, size)])
     codes, shared = MatchLevels(labels, thresholds, shared=True)(labels)
     distance = jaccard_distance(labels, labels)
     for bit, threshold in enumerate(thresholds.values()):
