@@ -17,7 +17,7 @@ FOREGROUND, IGNORED = (255, 60, 60), (130, 130, 130)
 HIT, MISSED, FALSE = (60, 200, 80), (70, 110, 255), (255, 170, 0)
 
 
-def overlay(image, mask, colour, strength=0.5):
+def overlay(image, mask, colour, strength=0.35):
     """Tints an image where the mask is set and outlines the mask.
 
     Args:

@@ -7,6 +7,7 @@ import torch
 from rs_mm.errors import DataError
 from rs_mm.evaluation.few_shot_iou import FewShotIoU, episode_areas, iou_scores
 from tests import fill
+from tests.distributed import run_processes
 from tests.parity import load_case
 
 
@@ -61,3 +62,21 @@ def test_ignored_foreground_is_an_error(case):
     with pytest.raises(DataError, match='query P1: a pixel is ignored and foreground'):
         metric.process(None, [dict(pred_mask=pred[0], gt_mask=target[0], ignore=target[0],
                                    class_id=0, query_name='P1')])
+
+
+def _in_process(rank):
+    metric = FewShotIoU()
+    metric.dataset_meta = dict(classes=['a', 'b', 'c'], class_ids=[0, 1, 2])
+    pred, target = (torch.from_numpy(fill.blob_mask(f'metric/{n}', (5, 16, 16)))
+                    for n in ('pred', 'target'))
+    # the sampler's order: every second episode, and one repeated so that both have three
+    order = range(5) if rank is None else [0, 2, 4] if rank == 0 else [1, 3, 0]
+    for i in order:
+        metric.process(None, [dict(pred_mask=pred[i], gt_mask=target[i], class_id=i % 3,
+                                   query_name=str(i))])
+    return metric.evaluate(5)
+
+
+def test_two_processes_equal_one(tmp_path):
+    first, second = run_processes(_in_process, tmp_path)
+    assert first == second == _in_process(None)

@@ -22,7 +22,7 @@ def _model(frozen=True, **more):
 def _episode(query=(64, 64), support=(64, 64), shots=1, seed=0, gt=True):
     rng = torch.Generator().manual_seed(seed)
     mask = torch.zeros(shots, *support, dtype=torch.uint8)
-    mask[:, 10:40, 20:50] = 1
+    mask[:, 10:40, 12:50] = 1
     sample = EpisodeDataSample(support_mask=mask, metainfo=dict(
         query_name=f'q{seed}', support_names=[f's{i}' for i in range(shots)]))
     if gt:
@@ -176,3 +176,38 @@ def test_empty_support_mask_warns(monkeypatch):
     sample, = _model().eval().test_step(_batch(episode))
     assert sample.pred_mask.max() <= 1
     assert len(said) == 1 and 's1' in said[0] and 's0' not in said[0]
+
+
+def test_feature_cache_computes_each_image_once():
+    plain, cached = _model().eval(), _model(feature_cache_gib=1.0).eval()
+    episodes = [_episode(shots=2, seed=i, gt=False) for i in range(2)]
+    episodes[1]['inputs']['support'] = episodes[0]['inputs']['support']
+    episodes[1]['data_samples'].set_metainfo(dict(
+        support_names=episodes[0]['data_samples'].support_names))
+    computed = []
+    cached.backbone.register_forward_hook(lambda m, i, o: computed.append(len(i[0])))
+    for _ in range(2):
+        ours = cached.test_step(_batch(*episodes))
+    assert computed == [4]
+    theirs = plain.test_step(_batch(*episodes))
+    for a, b in zip(ours, theirs):
+        assert (a.votes != b.votes).float().mean() < 1e-3
+    cached.train().eval()
+    assert cached.feature_cache.bytes == 0
+    cached.feature_cache.max_bytes = 2_000_000
+    cached.test_step(_batch(*episodes))
+    assert 0 < cached.feature_cache.bytes <= 2_000_000
+    with pytest.raises(ConfigError, match='feature_cache_gib'):
+        _model(frozen=False, feature_cache_gib=1.0)
+
+
+@pytest.mark.slow  # bfloat16 has slow convolutions on many CPUs
+def test_mixed_precision():
+    model = _model().train()
+    data = model.data_preprocessor(_batch(_episode((32, 32), (32, 32))))
+    full = sum(model(**data, mode='loss').values())
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed = sum(model(**data, mode='loss').values())
+    mixed.backward()
+    assert abs(mixed - full) < 0.05
+    assert all(p.grad.isfinite().all() for p in model.head.parameters())

@@ -33,6 +33,7 @@ def parse_args():
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--mask-share', type=float, default=0.2,
                         help='part of a support image that its class covers')
+    parser.add_argument('--memory', action='store_true', help='measure peak memory too')
     parser.add_argument('--out', help='JSON file of the results')
     parser.add_argument('--memory-of', nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -260,16 +261,18 @@ def main():
         difference = (plain().float() - ours().float()).abs().mean().item()
         flops = [count_flops(plain), count_flops(ours)]
         seconds = alternate([plain, ours], args.repeats)
-        memory = [peak_memory(args, case, way) for way in ('plain', 'ours')]
         result = dict(
             case=case, plain_s=seconds[0], ours_s=seconds[1], ratio=seconds[0] / seconds[1],
             plain_gflop=flops[0] / 1e9, ours_gflop=flops[1] / 1e9, floor_s=flops[1] / speed,
-            ours_over_floor=seconds[1] * speed / flops[1], plain_mib=memory[0],
-            ours_mib=memory[1], mean_difference=difference)
+            ours_over_floor=seconds[1] * speed / flops[1], mean_difference=difference)
         results.append(result)
         print('{case}: {plain_s:.3f} s -> {ours_s:.3f} s ({ratio:.2f}x), {plain_gflop:.1f} -> '
-              '{ours_gflop:.1f} GFLOP, {ours_over_floor:.2f} x floor, {plain_mib:.0f} -> '
-              '{ours_mib:.0f} MiB, difference {mean_difference:.1e}'.format(**result), flush=True)
+              '{ours_gflop:.1f} GFLOP, {ours_over_floor:.2f} x floor, difference '
+              '{mean_difference:.1e}'.format(**result), flush=True)
+        if args.memory:
+            result.update({f'{way}_mib': peak_memory(args, case, way) for way in ('plain', 'ours')})
+            print('    peak memory {plain_mib:.0f} -> {ours_mib:.0f} MiB'.format(**result),
+                  flush=True)
     if args.out:
         with open(args.out, 'w') as file:
             json.dump(dict(arch=args.arch, size=args.size, threads=args.threads,

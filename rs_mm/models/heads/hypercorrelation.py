@@ -42,7 +42,9 @@ class StageFeatures:
     def __init__(self, maps):
         self.size = tuple(maps[0].shape[2:])
         self.vectors = torch.stack([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
-        self.norm = torch.linalg.vector_norm(self.vectors, dim=-1)
+        # not in half precision, which has no room for EPS beside a length
+        dtype = torch.promote_types(self.vectors.dtype, torch.float32)
+        self.norm = torch.linalg.vector_norm(self.vectors, dim=-1, dtype=dtype)
 
     def gain(self, masks):
         """What each normalised vector's length is once its map has been masked.

@@ -9,6 +9,8 @@ from mmengine.model import BaseModel
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import MODELS
 
+from .feature_cache import FeatureCache
+
 
 def vote(masks, threshold=0.4):
     """Joins the masks of several shots.
@@ -40,15 +42,22 @@ class FewShotSegmentor(BaseModel):
         data_preprocessor (dict): :class:`FewShotDataPreprocessor`.
         vote_threshold (float): see :func:`vote`.
         post_processor (dict | None): refines each predicted mask, e.g. ``SpectralFusion``.
+        feature_cache_gib (float): memory for the maps of images that occur in several episodes,
+            in prediction with a frozen backbone; see :class:`FeatureCache`. 0 keeps none.
     """
 
     def __init__(self, backbone, head, data_preprocessor=None, vote_threshold=0.4,
-                 post_processor=None, init_cfg=None):
+                 post_processor=None, feature_cache_gib=0.0, init_cfg=None):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head)
         self.vote_threshold = vote_threshold
         self.post_processor = post_processor and MODELS.build(post_processor)
+        self.feature_cache = None
+        if feature_cache_gib > 0:
+            if not self.backbone.frozen:
+                raise ConfigError('`feature_cache_gib` needs a frozen backbone.')
+            self.feature_cache = FeatureCache(int(feature_cache_gib * 2 ** 30))
         if tuple(self.backbone.map_counts) != self.head.in_channels:
             raise ConfigError(
                 f'`head.in_channels` is {self.head.in_channels}, but the backbone gives '
@@ -104,13 +113,26 @@ class FewShotSegmentor(BaseModel):
         support_mask = _stack_masks(data_samples, support)
         b, k = support.shape[:2]
         if query.shape[2:] == support.shape[3:]:
-            maps = self.backbone(torch.cat([query, support.flatten(0, 1)]))
+            maps = self._maps(torch.cat([query, support.flatten(0, 1)]), data_samples)
             query_maps = tuple([m[:b] for m in stage] for stage in maps)
             support_maps = tuple([m[b:] for m in stage] for stage in maps)
         else:
             query_maps, support_maps = self.backbone(query), self.backbone(support.flatten(0, 1))
         return self.head(query_maps, support_maps, support_mask, tuple(query.shape[2:]),
                          query_mask)
+
+    def _maps(self, images, data_samples):
+        if self.training or self.feature_cache is None:
+            return self.backbone(images)
+        names = [sample.query_name for sample in data_samples]
+        names += [name for sample in data_samples for name in sample.support_names]
+        return self.feature_cache.get(names, images, self.backbone)
+
+    def train(self, mode=True):
+        """Sets the mode; training empties the cache of maps."""
+        if mode and self.feature_cache is not None:
+            self.feature_cache.clear()
+        return super().train(mode)
 
 
 def _stack_masks(data_samples, support):
