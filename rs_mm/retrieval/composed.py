@@ -62,7 +62,9 @@ def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None)
     device = scores.device
     if rows is None:
         rows = torch.arange(batch, device=device)
-    chosen = rows[:, None] * size + relevant.clamp(min=0)
+    # padding repeats the first one, so that it has no bin of its own to look into
+    chosen = torch.where(relevant < 0, relevant[:, :1], relevant).clamp(min=0)
+    chosen += rows[:, None] * size
     own = scores.reshape(-1)[chosen]
     ends = [scores.new_full((batch, ), sign * torch.inf).scatter_reduce_(
         0, rows[:, None].expand_as(own).reshape(-1),
@@ -73,7 +75,7 @@ def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None)
     width = ((high - low) / (bins - 3)).clamp_min(torch.finfo(scores.dtype).tiny)
     # every step is monotone, so a higher bin means a higher score; int32 and single passes,
     # because this is bound by memory
-    binned = ((scores - low) / width).add_(1).clamp_(0, bins - 1).to(torch.int32)
+    binned = (scores - low).div_(width).add_(1).clamp_(0, bins - 1).to(torch.int32)
     binned += torch.arange(batch, dtype=torch.int32, device=device)[:, None] * bins
     binned = binned.view(-1)
     not_above = torch.bincount(binned, minlength=batch * bins).view(batch, bins).cumsum(1).view(-1)
@@ -84,11 +86,12 @@ def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None)
     looked_into = torch.zeros(batch * bins, dtype=torch.bool, device=device)
     looked_into.scatter_(0, own_bin.view(-1).long(), True)
     inside = looked_into.index_select(0, binned).nonzero().squeeze(1)
-    inside = inside[_order(binned[inside], scores.reshape(-1)[inside])]
-    first = torch.searchsorted(binned[inside], own_bin)
-    place = torch.empty(batch * size, dtype=torch.int64, device=device)
-    place.scatter_(0, inside, torch.arange(len(inside), device=device))
-    ranks += place[chosen] - first
+    bins_inside = binned[inside]
+    order = _order(bins_inside, scores.reshape(-1)[inside])
+    place = torch.empty_like(order)
+    place.scatter_(0, order, torch.arange(len(order), device=device))
+    first = torch.searchsorted(bins_inside[order], own_bin)
+    ranks += place[torch.searchsorted(inside, chosen)] - first
     return ranks.masked_fill_(relevant < 0, 0)
 
 
