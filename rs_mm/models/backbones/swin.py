@@ -1,8 +1,6 @@
 """Swin Transformer: mmseg's modules and parameters, with a faster forward."""
 
-import math
-
-import torch
+import torch.nn.functional as F
 from mmengine.model.weight_init import trunc_normal_
 from mmseg.models.backbones.swin import SwinTransformer as MMSegSwinTransformer
 from torch import Tensor
@@ -10,7 +8,7 @@ from torch import Tensor
 from rs_mm.registry import MODELS
 
 from ..utils.pretrained import load_pretrained
-from ..utils.windows import window_attention
+from ..utils.windows import shift_mask, window_attention
 
 
 @MODELS.register_module()
@@ -20,7 +18,7 @@ class SwinTransformer(MMSegSwinTransformer):
     Modules, parameter names, arguments and results are those of mmseg's class, only the forward
     differs: queries, keys and values are computed before windows are padded (a padded token is
     zero, so its projection is the bias), the attention is PyTorch's fused one where no gradient is
-    wanted, and shift masks are built once per size.
+    wanted, and shift masks are built once per size. Outputs are channels-last.
 
     Unlike mmseg's class it loads the *original* ImageNet checkpoints
     (``swin_tiny_patch4_window7_224.pth``): ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
@@ -29,10 +27,6 @@ class SwinTransformer(MMSegSwinTransformer):
     Args:
         **kwargs: see :class:`mmseg.models.backbones.SwinTransformer`.
     """
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self._masks = {}
 
     def init_weights(self):
         if self.init_cfg is None:
@@ -58,9 +52,9 @@ class SwinTransformer(MMSegSwinTransformer):
                 x = block.ffn(block.norm2(x), identity=x)
             if index in self.out_indices:
                 out = getattr(self, f'norm{index}')(x)
-                outputs.append(out.unflatten(1, size).permute(0, 3, 1, 2).contiguous())
+                outputs.append(out.unflatten(1, size).permute(0, 3, 1, 2))
             if stage.downsample is not None:
-                x, size = stage.downsample(x, size)
+                x, size = _merge(stage.downsample, x, size)
         return outputs
 
     def _attend(self, attention, x, size):
@@ -69,27 +63,26 @@ class SwinTransformer(MMSegSwinTransformer):
         bias = core.relative_position_bias_table[core.relative_position_index.view(-1)]
         bias = bias.view(window**2, window**2, core.num_heads).permute(2, 0, 1)[None]
         if shift:
-            grid = tuple(math.ceil(length / window) for length in size)
-            bias = bias + self._shift_mask(grid, window, shift, x)[:, None]
+            bias = bias + shift_mask(*size, window, shift, x.device)
         out = window_attention(
             core.qkv(x).unflatten(1, size), core.num_heads, window, scale=core.scale,
             pad_value=core.qkv.bias, shift=shift, bias=bias,
             dropout=core.attn_drop.p if self.training else 0.)
         return attention.drop(core.proj_drop(core.proj(out.flatten(1, 2))))
 
-    def _shift_mask(self, grid, window, shift, like):
-        """-100 between tokens of a window that were not neighbours before the shift."""
-        key = (grid, window, shift, like.device, like.dtype)
-        if key not in self._masks:
-            zones = []
-            for count in grid:
-                line = torch.zeros(count * window, device=like.device)
-                line[-window:-shift], line[-shift:] = 1, 2
-                zones.append(line)
-            zone = (3 * zones[0][:, None] + zones[1]).view(grid[0], window, grid[1], window)
-            zone = zone.transpose(1, 2).reshape(-1, window * window)
-            self._masks[key] = ((zone[:, None] != zone[:, :, None]) * -100.).to(like.dtype)
-        return self._masks[key]
+
+def _merge(merging, x, size):
+    """Patch merging in one copy, in the channel order of mmseg's module."""
+    if merging.sampler.kernel_size != (2, 2) or merging.sampler.stride != (2, 2):
+        return merging(x, size)
+    x = x.unflatten(1, size)
+    x = F.pad(x, (0, 0, 0, size[1] % 2, 0, size[0] % 2))
+    x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # (N, H/2, 2, W/2, 2, C)
+    size = x.shape[1], x.shape[3]
+    x = x.permute(0, 1, 3, 5, 2, 4).flatten(3).flatten(1, 2)
+    if merging.norm is not None:
+        x = merging.norm(x)
+    return merging.reduction(x), size
 
 
 def rename_official(state: dict) -> dict:

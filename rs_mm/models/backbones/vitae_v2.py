@@ -190,15 +190,32 @@ class NormalCell(nn.Module):
 
 
 class ConvBranch(nn.Sequential):
-    """PCM: three grouped 3 x 3 convolutions, batch norm and SiLU after the first two."""
+    """PCM: three grouped 3 x 3 convolutions, batch norm and SiLU after the first two.
+
+    In evaluation the batch norms are folded into the convolutions. Grouped convolutions on a CPU
+    are faster on planes than on channels-last maps.
+    """
 
     def __init__(self, widths, strides, groups):
 
         def conv(index):
             return nn.Conv2d(widths[index], widths[index + 1], 3, strides[index], 1, groups=groups)
 
-        super().__init__(conv(0), nn.BatchNorm2d(widths[1]), nn.SiLU(),
-                         conv(1), nn.BatchNorm2d(widths[2]), nn.SiLU(), conv(2))
+        super().__init__(conv(0), nn.BatchNorm2d(widths[1]), nn.SiLU(inplace=True),
+                         conv(1), nn.BatchNorm2d(widths[2]), nn.SiLU(inplace=True), conv(2))
+        self.on_planes = groups > 1
+
+    def forward(self, x):
+        if self.on_planes:
+            x = x.contiguous()
+        if self.training:
+            return super().forward(x)
+        for conv, norm, activate in (tuple(self)[:3], tuple(self)[3:6]):
+            factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+            bias = norm.bias + (conv.bias - norm.running_mean) * factor
+            x = activate(F.conv2d(x, conv.weight * factor[:, None, None, None], bias, conv.stride,
+                                  conv.padding, conv.dilation, conv.groups))
+        return self[6](x)
 
 
 class Attention(nn.Module):

@@ -1,5 +1,7 @@
 """Self-attention inside the windows of a token map."""
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,7 +12,7 @@ def window_attention(qkv: Tensor, heads: int, side: int, *, scale: float, pad_va
     """Attention inside windows of ``side x side`` tokens.
 
     Takes the projected tokens, so that padding costs no projection: a token that is zero before
-    the projection is the projection's bias after it.
+    the projection is the projection's bias after it. Padding, shift and partition are one gather.
 
     Args:
         qkv (Tensor): (N, H, W, 3 * heads * d), queries, keys and values in this order.
@@ -18,7 +20,7 @@ def window_attention(qkv: Tensor, heads: int, side: int, *, scale: float, pad_va
         side (int): side of a window; H and W are padded at the bottom and right to multiples.
         scale (float): factor of the queries.
         pad_value (Tensor, optional): ``qkv`` of a padded token; zeros if None.
-        shift (int): the map is rolled up and left by this before and back after.
+        shift (int): the windows are shifted down and right by this, around the map.
         bias (Tensor, optional): added to the scores, (1 or windows per image, heads, L, L) with
             L = side * side.
         dropout (float): dropout rate of the attention weights.
@@ -26,31 +28,73 @@ def window_attention(qkv: Tensor, heads: int, side: int, *, scale: float, pad_va
     Returns:
         Tensor: (N, H, W, heads * d).
     """
-    batch, height, width, _ = qkv.shape
-    pad_h, pad_w = -height % side, -width % side
-    if pad_h or pad_w:
-        qkv = _pad(qkv, pad_value, pad_h, pad_w)
-    if shift:
-        qkv = qkv.roll((-shift, -shift), (1, 2))
-    rows, columns = qkv.shape[1] // side, qkv.shape[2] // side
-    qkv = qkv.view(batch, rows, side, columns, side, 3, heads, -1).permute(5, 0, 1, 3, 6, 2, 4, 7)
-    query, key, value = qkv.reshape(3, batch * rows * columns, heads, side * side, -1)
+    batch, height, width, channels = qkv.shape
+    plan = _plan(batch, height, width, side, shift, qkv.device)
+    tokens = qkv.reshape(-1, channels).index_select(0, plan.gather)
+    if len(plan.pads):
+        value = tokens.new_zeros(channels) if pad_value is None else pad_value.to(tokens.dtype)
+        tokens.index_copy_(0, plan.pads, value.expand(len(plan.pads), -1))
+    query, key, value = tokens.view(-1, side**2, 3, heads, channels // 3 // heads).permute(
+        2, 0, 3, 1, 4)
     if bias is not None:
         bias = bias.to(query.dtype)
-        if len(bias) > 1:
-            bias = bias.repeat(batch, 1, 1, 1)
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale,
-                                         dropout_p=dropout)
-    out = out.view(batch, rows, columns, heads, side, side, -1).permute(0, 1, 4, 2, 5, 3, 6)
-    out = out.reshape(batch, height + pad_h, width + pad_w, -1)
-    if shift:
-        out = out.roll((shift, shift), (1, 2))
-    return out[:, :height, :width]
+        bias = bias.repeat(batch, 1, 1, 1) if len(bias) > 1 else bias
+    out = _attend(query, key, value, bias, scale, dropout)
+    out = out.transpose(1, 2).reshape(-1, channels // 3)
+    return out.index_select(0, plan.scatter).view(batch, height, width, -1)
 
 
-def _pad(x, value, pad_h, pad_w):
-    batch, height, width, channels = x.shape
-    value = x.new_zeros(channels) if value is None else value.to(x.dtype)
-    right = value.expand(batch, height, pad_w, channels)
-    bottom = value.expand(batch, pad_h, width + pad_w, channels)
-    return torch.cat([torch.cat([x, right], 2), bottom], 1)
+def _attend(query, key, value, bias, scale, dropout):
+    if bias is None or not bias.requires_grad or query.device.type != 'cpu':
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale,
+                                              dropout_p=dropout)
+    # the fused attention of CPUs has no gradient for the bias, and its fallback is slower than this
+    size = query.shape
+    query, key, value = (x.reshape(-1, *size[-2:]) for x in (query, key, value))
+    bias = bias.expand(size[0], -1, -1, -1).reshape(len(query), size[2], size[2])
+    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale).softmax(-1)
+    return (F.dropout(scores, dropout) @ value).view(size)
+
+
+class _Plan:
+    """Where the tokens of a batch of maps go.
+
+    Attributes:
+        gather (Tensor): token of every place in every window; any token at a padded place.
+        pads (Tensor): the padded places.
+        scatter (Tensor): place of every token.
+    """
+
+    def __init__(self, batch, height, width, side, shift, device):
+        token = torch.arange(height * width, device=device).view(height, width)
+        token = F.pad(token, (0, -width % side, 0, -height % side), value=-1)
+        token = token.roll((-shift, -shift), (0, 1))
+        token = token.unflatten(1, (-1, side)).unflatten(0, (-1, side)).transpose(1, 2).flatten()
+        image = torch.arange(batch, device=device)[:, None]
+        self.gather = (token.clamp(min=0) + image * height * width).flatten()
+        pads, = torch.nonzero(token < 0, as_tuple=True)
+        self.pads = (pads + image * len(token)).flatten()
+        places, = torch.nonzero(token >= 0, as_tuple=True)
+        scatter = torch.empty_like(places)
+        scatter[token[places]] = places
+        self.scatter = (scatter + image * len(token)).flatten()
+
+
+@lru_cache(maxsize=64)
+def _plan(batch, height, width, side, shift, device):
+    with torch.inference_mode(False):  # the same plan may serve a training step later
+        return _Plan(batch, height, width, side, shift, device)
+
+
+@lru_cache(maxsize=64)
+def shift_mask(height: int, width: int, side: int, shift: int, device) -> Tensor:
+    """-100 between tokens of a shifted window that are no neighbours: (windows, 1, L, L)."""
+    with torch.inference_mode(False):
+        zones = []
+        for length in (height, width):
+            zone = torch.zeros(length + -length % side, device=device)
+            zone[-side:-shift], zone[-shift:] = 1, 2
+            zones.append(zone.view(-1, side))
+        zone = 3 * zones[0][:, None, :, None] + zones[1][None, :, None, :]
+        zone = zone.flatten(2).flatten(0, 1)
+        return (zone[:, None, :, None] != zone[:, None, None, :]) * -100.
