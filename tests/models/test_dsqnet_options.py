@@ -29,6 +29,11 @@ BACKBONES = dict(
                drop_path_rate=0.))
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(_seed):
+    torch.set_num_threads(1)  # steps this small are slower on several
+
+
 def small_model(backbone='swin', join_dates=False, test_cfg=dict(mode='whole'), **bmq):  # noqa: B006
     init_default_scope('rs_mm')
     model = MODELS.build(ConfigDict(
@@ -57,12 +62,12 @@ def training_loss(model, inputs):
 @torch.no_grad()
 def test_any_size_and_batch(backbone, size):
     """Odd and non-square images; a batch gives what its images give alone."""
-    model = small_model(backbone)
-    inputs = torch.randn(3, 6, *size)
+    model = small_model(backbone).double()
+    inputs = torch.randn(3, 6, *size).double()
     logits = model(inputs)
     assert logits.shape == (3, 2, (size[0] + 3) // 4, (size[1] + 3) // 4)
     for image, expected in zip(inputs, logits):
-        torch.testing.assert_close(model(image[None])[0], expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(model(image[None])[0], expected, atol=1e-6, rtol=1e-6)
     samples = model(inputs, mode='predict')
     assert samples[1].pred_sem_seg.data.shape == (1, *size)
 
@@ -70,9 +75,9 @@ def test_any_size_and_batch(backbone, size):
 @pytest.mark.parametrize('backbone', BACKBONES)
 def test_equals_the_plain_way(backbone):
     """Logits, loss, every gradient and every running statistic, in both modes."""
-    model = small_model(backbone)
+    model = small_model(backbone).double()
     plain = make_plain(copy.deepcopy(model))
-    inputs = torch.randn(2, 6, 96, 128)
+    inputs = torch.randn(2, 6, 96, 128).double()
     with torch.no_grad():
         torch.testing.assert_close(model(inputs), plain(inputs), atol=1e-4, rtol=1e-4)
     losses = [training_loss(net.train(), inputs) for net in (model, plain)]
@@ -178,34 +183,31 @@ def test_regions_equal_roi_align(size):
 
 
 def test_regions_pass_a_gradient_to_their_boxes():
-    features = torch.randn(1, 2, 9, 11).cumsum(2).cumsum(3)
-    boxes = torch.tensor([[[1.3, 2.1, 6.2, 7.7], [0.4, 0.9, 9.1, 5.3]]], requires_grad=True)
-    sample_regions(features, boxes, 3).sum().backward()
-    step = 1e-2
-    for index in range(8):
-        change = torch.zeros(8)
-        change[index] = step
-        change = change.view(1, 2, 4)
-        with torch.no_grad():
-            slope = (sample_regions(features, boxes + change, 3).sum()
-                     - sample_regions(features, boxes - change, 3).sum()) / (2 * step)
-        assert boxes.grad.flatten()[index].item() == pytest.approx(slope.item(), rel=0.02, abs=0.5)
+    """On a plane of slopes 2 (x) and 3 (y) a bin's mean moves with the bin's centre."""
+    plane = 2 * torch.arange(11.) + 3 * torch.arange(9.)[:, None]
+    boxes = torch.tensor([[[1.31, 2.13, 6.24, 7.74], [2.42, 1.95, 9.13, 5.37]]], requires_grad=True)
+    crops = sample_regions(plane.expand(1, 1, 9, 11), boxes, 3)
+    centre = boxes.view(1, 2, 2, 2).mean(2) - 0.5
+    torch.testing.assert_close(crops.mean((2, 3, 4)), centre @ torch.tensor([2., 3.]))
+    crops.sum().backward()
+    expected = torch.tensor([2., 3., 2., 3.]).expand(1, 2, 4) * 9 / 2
+    torch.testing.assert_close(boxes.grad, expected)
 
 
 @torch.no_grad()
 def test_slide_inference():
     """Any number of windows per forward gives the same; a small image is one window."""
     config = dict(mode='slide', crop_size=(64, 64), stride=(40, 48))
-    inputs = torch.randn(2, 6, 100, 130)
-    model = small_model(test_cfg=config)
+    inputs = torch.randn(2, 6, 100, 130).double()
+    model = small_model(test_cfg=config).double()
     results = []
     for window_batch in (1, 4, 100):
         model.test_cfg.window_batch = window_batch
         results.append(model.slide_inference(inputs, None))
     torch.testing.assert_close(results[1], results[0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(results[2], results[0], atol=1e-4, rtol=1e-4)
-    corner = model.encode_decode(inputs[..., :64, :64], None)[..., :40, :48]
-    torch.testing.assert_close(results[0][..., :40, :48], corner, atol=1e-4, rtol=1e-4)
+    corner = model.encode_decode(inputs[..., :64, :64], None)[..., :36, :48]
+    torch.testing.assert_close(results[0][..., :36, :48], corner, atol=1e-4, rtol=1e-4)
     small = inputs[..., :48, :60]
     torch.testing.assert_close(model.slide_inference(small, None),
                                model.encode_decode(small, None), atol=1e-4, rtol=1e-4)
@@ -238,9 +240,10 @@ def test_original_swin_checkpoint(tmp_path):
     backbone.init_weights()
     other = MMSegSwin()
     other.load_state_dict(backbone.state_dict())
+    other.eval()
     inputs = torch.randn(1, 3, 61, 90)
     with torch.no_grad():
-        for ours, theirs in zip(backbone.eval()(inputs), other.eval()(inputs)):
+        for ours, theirs in zip(backbone.eval()(inputs), other(inputs)):
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 

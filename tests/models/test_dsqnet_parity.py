@@ -24,6 +24,11 @@ from .dsqnet_cases import (
 MODEL_NAMES = ['dsqnet_swin_c128', 'dsqnet_swin_c64', 'dsqnet_vitae_c128', 'dsqnet_vitae_c64']
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(_seed):
+    torch.set_num_threads(1)  # steps this small are slower on several
+
+
 def head_outputs(head, stages):
     """Every recorded intermediate of the head, from the two dates' stages."""
     first, second = zip(*(stage.chunk(2, 1) for stage in stages))

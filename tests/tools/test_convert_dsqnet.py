@@ -15,6 +15,11 @@ from tests.parity import load_case
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(_seed):
+    torch.set_num_threads(1)  # steps this small are slower on several
+
+
 def run_tool(*args):
     return subprocess.run([sys.executable, 'tools/model_converters/dsqnet.py', *map(str, args)],
                           cwd=ROOT, capture_output=True, text=True)

@@ -28,6 +28,10 @@ class SwinTransformer(MMSegSwinTransformer):
         **kwargs: see :class:`mmseg.models.backbones.SwinTransformer`.
     """
 
+    def train(self, mode: bool = True):
+        super().train(mode)
+        return self  # mmseg's class returns nothing
+
     def init_weights(self):
         if self.init_cfg is None:
             super().init_weights()

@@ -77,7 +77,8 @@ class BMQ(BaseModule):
     @staticmethod
     def boxes(codes: Tensor, size) -> Tensor:
         """x1 y1 x2 y2 in units of a map of ``size`` = (H, W); they may leave the map."""
-        x, y, width, height = codes.float().sigmoid().unbind(-1)
+        codes = codes.to(torch.promote_types(codes.dtype, torch.float32))
+        x, y, width, height = codes.sigmoid().unbind(-1)
         corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
         return torch.stack(corners, -1) * codes.new_tensor([size[1], size[0]] * 2)
 

@@ -38,7 +38,8 @@ def sample_regions(features: Tensor, boxes: Tensor, size: int) -> Tensor:
 
 def _bin_weights(start: Tensor, stop: Tensor, length: int, bins: int) -> Tensor:
     """Weight of every row (or column) of the map in every bin: (N, R, bins, length)."""
-    start, stop = start.float() - 0.5, stop.float() - 0.5  # 'aligned': pixel centres at integers
+    # at least single precision; 'aligned': pixel centres at integers
+    start, stop = (x.to(torch.promote_types(x.dtype, torch.float32)) - 0.5 for x in (start, stop))
     bin_width = (stop - start) / bins
     count = bin_width.detach().ceil().clamp(min=1)  # samples per bin
     steps = torch.arange(math.ceil(length / bins) + 1, device=start.device)
