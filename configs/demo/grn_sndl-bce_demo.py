@@ -25,11 +25,12 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=0.05))
 param_scheduler = dict(_delete_=True, type='MultiStepLR', milestones=[10], gamma=0.1, by_epoch=True)
 train_cfg = dict(max_epochs=12, val_interval=4)
-default_hooks = dict(feature_bank=dict(momentum=[(0, 0.5)]))
 # KNN searches the training images embedded afresh, so that an untrained model can be scored too
-default_hooks['knn_reference'] = dict(dataloader=dict(
+reference = dict(
     batch_size=64, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='MultiLabelDataset', data_root='data/demo_dfc15', img_dirs='Images',
         label_table='dfc15', pipeline=test_pipeline, test_mode=True,
-        split=dict(type='SceneSplit', subset='train', by_folder=False))))
+        split=dict(type='SceneSplit', subset='train', by_folder=False)))
+custom_hooks = [dict(type='FeatureBankHook', momentum=[(0, 0.5)]),
+                dict(type='KNNReferenceHook', dataloader=reference)]

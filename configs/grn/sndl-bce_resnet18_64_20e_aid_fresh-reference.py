@@ -4,4 +4,4 @@ _base_ = './sndl-bce_resnet18_64_20e_aid.py'
 
 reference = dict(_base_.test_dataloader)
 reference['dataset'] = dict(reference['dataset'], split=dict(_base_.split, subset='train'))
-default_hooks = dict(knn_reference=dict(dataloader=reference))
+custom_hooks = [_base_.custom_hooks[0], dict(type='KNNReferenceHook', dataloader=reference)]

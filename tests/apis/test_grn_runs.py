@@ -16,7 +16,7 @@ from rs_mm.models.memories import FeatureBank
 
 ROOT = Path(__file__).parents[2]
 IMAGES, TRAINED = 120, 84
-PREFIX = 'default_hooks.knn_reference.dataloader.dataset.data_root'
+PREFIX = 'custom_hooks.1.dataloader.dataset.data_root'
 
 
 @pytest.fixture(scope='module')
@@ -74,7 +74,7 @@ def test_trains_scores_draws_and_resumes(root, tmp_path):
 
     # KNN on the memory, as published
     published = run_test(CONFIG, str(tmp_path / 'whole/epoch_3.pth'),
-                         options(root) | {'default_hooks.knn_reference.dataloader': None},
+                         options(root) | {'custom_hooks.1.dataloader': None},
                          work_dir=str(tmp_path / 'memory'))
     assert published['knn/mAP'] == trained['knn/mAP']
     assert published['knn/f1_sample'] > 0.5
@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_named(root, tmp_path):
                        'training set has 84 with 8; set `size`'):
         train(CONFIG, options(root, size=80), work_dir=str(tmp_path / 'a'))
     with pytest.raises(ConfigError, match='the memory has never been trained'):
-        run_test(CONFIG, options=options(root) | {'default_hooks.knn_reference.dataloader': None},
+        run_test(CONFIG, options=options(root) | {'custom_hooks.1.dataloader': None},
                  work_dir=str(tmp_path / 'b'))
     with pytest.raises(ConfigError, match='needs pairs .* ascending epochs from 0'):
         FeatureBankHook(momentum=[(3, 0.5)])

@@ -7,7 +7,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from rs_mm.errors import DataError
 from rs_mm.evaluation.multilabel_scores import f1_scores
-from rs_mm.retrieval.knn import knn_classify, nearest, vote
+from rs_mm.retrieval.knn import knn_classify, vote
+from rs_mm.retrieval.nearest import nearest
 from tests import fill
 from tests.parity import load_case
 
@@ -51,15 +52,32 @@ def test_predictions_equal_scikit_learn(rows, dim, k):
     assert ours[:, 3].sum() == 0
 
 
-def test_neighbours_are_exact_for_any_chunk():
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('spread', [1.0, 1e-3])
+def test_neighbours_are_exact_for_any_chunk(dtype, spread, monkeypatch):
+    # with a small spread all vectors lie close together, beyond what half precision tells apart
     torch.manual_seed(0)
-    queries, reference = torch.randn(70, 6), torch.randn(4097, 6)
-    full = torch.cdist(queries.double(), reference.double())
+    queries, reference = (5 + spread * torch.randn(rows, 6) for rows in (300, 4097))
+    reference[1000:1010] += 100 * spread
+    full = torch.cdist(queries.double(), reference.double(),
+                       compute_mode='donot_use_mm_for_euclid_dist')
     expected = full.topk(9, largest=False)
-    for bound in (2**26, 40_000, 1):
-        distance, index = nearest(queries, reference, 9, bound)
+    for bound, width in ((2**26, 16384), (2**26, 1000), (40_000, 16384), (1, 700)):
+        monkeypatch.setitem(nearest.__globals__['_WIDTH'], 'cpu', width)
+        distance, index = nearest(queries, reference, 9, bound, dtype)
         assert torch.equal(index, expected.indices)
         torch.testing.assert_close(distance, expected.values)
+
+
+def test_half_precision_is_mostly_enough(monkeypatch):
+    torch.manual_seed(0)
+    queries, reference = torch.randn(64, 32), torch.randn(3000, 32)
+    kinds, search = [], nearest.__globals__['_Search']
+    monkeypatch.setitem(nearest.__globals__, '_Search',
+                        lambda *args: kinds.append(args[-1]) or search(*args))
+    nearest(queries, reference, 5, dtype=torch.bfloat16)
+    sure = search(reference, 5, 64, torch.bfloat16)(queries)[2]
+    assert kinds[0] == torch.bfloat16 and sure.float().mean() > 0.8
 
 
 def test_only_identical_neighbours_vote_and_a_tie_is_no():

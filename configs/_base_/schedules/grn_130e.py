@@ -14,10 +14,11 @@ default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=True),
     checkpoint=dict(by_epoch=True, interval=1, max_keep_ckpts=1, save_best='knn/f1_sample',
                     rule='greater'),
-    feature_bank=dict(type='FeatureBankHook', momentum=[(0, 0.5), (80, 0.8), (120, 0.9)]),
-    # what KNN searches: the memory
-    knn_reference=dict(type='KNNReferenceHook'),
     visualization=dict(type='EmbeddingVisualizationHook'))
+custom_hooks = [
+    dict(type='FeatureBankHook', momentum=[(0, 0.5), (80, 0.8), (120, 0.9)]),
+    dict(type='KNNReferenceHook'),  # KNN searches the memory
+]
 log_processor = dict(by_epoch=True)
 # for `tools/train.py --auto-scale-lr`
 auto_scale_lr = dict(enable=False, base_batch_size=256)

@@ -1,0 +1,3 @@
+_base_ = './contrastive_resnet18_256_130e_aid.py'
+
+model = dict(losses=[dict(type='PairHingeLoss', margin=0.44)])

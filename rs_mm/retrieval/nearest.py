@@ -1,0 +1,158 @@
+"""Exact nearest neighbours in blocks, with bounded memory."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from rs_mm.errors import DataError
+
+_ROWS = 256  # queries compared at a time: enough for fast products
+_WIDTH = dict(cpu=2048)  # references per product: its result stays in cache while it is reduced
+_WIDE = 65536  # the same where caches matter less than the number of launches
+_GROUP = 32  # references that share one maximum while searching
+
+
+def nearest(queries: Tensor, references: Tensor, k: int, max_similarities: int = 2**26,
+            dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """Finds the k references nearest to each query, exactly, without a Q x N matrix.
+
+    Candidates come from products of vectors that are centred at the references' mean. Their
+    distances are then computed again as float64 differences, so identical vectors are at distance
+    0. Products in half precision are used only as far as their rounding provably loses no
+    neighbour: queries for which that cannot be shown are searched in float32.
+
+    Args:
+        queries (Tensor): (Q, D).
+        references (Tensor): (N, D).
+        k (int): number of neighbours, at most N.
+        max_similarities (int): bounds the working memory: queries x references compared at a time.
+        dtype (torch.dtype, optional): of the products, float32 or bfloat16. Default: the faster
+            one on this device.
+
+    Returns:
+        tuple[Tensor, Tensor]: distances (Q, k) float64, ascending, and indices (Q, k) int64.
+
+    Raises:
+        DataError: no reference, fewer than k, another dimension, or values that are not finite.
+    """
+    _check(queries, references, k)
+    if dtype is None:
+        dtype = torch.bfloat16 if _half_is_faster(queries.device) else torch.float32
+    distances = queries.new_empty((len(queries), k), dtype=torch.float64)
+    indices = torch.empty_like(distances, dtype=torch.long)
+    rows = min(_ROWS, max(1, max_similarities // len(references)))
+    open_rows = torch.arange(len(queries), device=queries.device)
+    for kind in dict.fromkeys((dtype, torch.float32)):
+        if not len(open_rows):
+            break
+        search, unsure = _Search(references, k, min(rows, len(open_rows)), kind), []
+        blocks = open_rows.split(rows)
+        for i, block in enumerate(blocks):
+            distances[block], indices[block], sure = search(queries[block])
+            unsure.append(block[~sure])
+            if 4 * len(unsure[-1]) > len(block):  # vectors too close for this precision
+                unsure += blocks[i + 1:]
+                break
+        open_rows = torch.cat(unsure)
+    return distances, indices
+
+
+class _Search:
+    """Searches one set of references with products in one precision.
+
+    The bias -|x|^2 / 2 that turns a product into a distance is a further column of the references;
+    in half precision two, for its upper and lower digits.
+    """
+
+    def __init__(self, references, k, rows, dtype):
+        self.references, self.k, self.dtype = references, k, dtype
+        self.half = dtype != torch.float32
+        count = len(references)
+        self.candidates = min(count, 3 * k + 2 if self.half else k + 6)
+        self.chunks = -(-count // _WIDTH.get(references.device.type, _WIDE))
+        self.width = -(-count // (self.chunks * _GROUP)) * _GROUP
+        self.groups = self.width // _GROUP
+        self.centre = references.float().mean(0)
+        database = references.float() - self.centre
+        squared = (database * database).sum(1, keepdim=True)
+        self.radius = float(squared.max().sqrt())
+        bias = -0.5 * squared
+        upper = bias.to(dtype)
+        database = torch.cat([database.to(dtype), upper, (bias - upper.float()).to(dtype)], 1)
+        self.database = database.new_zeros(self.chunks * self.width, database.shape[1])
+        self.database[:count] = database
+        self.database[count:, -2] = torch.finfo(dtype).min  # padding is never near
+        self.work = database.new_empty(self.chunks * rows * self.width)
+
+    def __call__(self, queries):
+        """Distances and indices (b, k), and which of the queries are sure to be right (b,)."""
+        centred = queries.float() - self.centre
+        closeness, index = self._candidates(centred)
+        difference = self.references[index].double() - queries[:, None].double()
+        exact, order = difference.square_().sum(2).sort(dim=1, stable=True)
+        sure = torch.ones_like(index[:, 0], dtype=torch.bool)
+        if self.half and self.candidates < len(self.references):
+            # a reference that is no candidate is closer by the rounding of both factors and of
+            # the result at most
+            norm, unit = centred.norm(dim=1), torch.finfo(self.dtype).eps / 2
+            last = closeness[:, -1].float()
+            error = unit * (2.1 * norm * self.radius + 1.1 * last.abs() + self.radius ** 2 * unit)
+            bound = norm.square() * (1 - 1e-6) - 2 * (last + error)
+            sure = exact[:, self.k - 1] <= bound
+        return (exact[:, :self.k].sqrt(), index.gather(1, order)[:, :self.k], sure)
+
+    def _candidates(self, centred):
+        """Scores and indices (b, candidates) of the largest x . q - |x|^2 / 2, descending.
+
+        The largest values lie in the groups with the largest maxima; only those are sorted.
+        """
+        count, ones = len(centred), centred.new_ones(len(centred), 2)
+        centred = torch.cat([centred, ones], 1).to(self.dtype)
+        work = self.work[:self.chunks * count * self.width].view(self.chunks, count, self.width)
+        maxima = work.new_empty(count, self.chunks, self.groups)
+        for chunk, rows in enumerate(self.database.split(self.width)):
+            torch.mm(centred, rows.t(), out=work[chunk])
+            torch.amax(work[chunk].view(count, _GROUP, self.groups), 1, out=maxima[:, chunk])
+        best = maxima.flatten(1).topk(min(self.candidates, maxima[0].numel()), dim=1).indices
+        member = torch.arange(_GROUP, device=best.device)[:, None] * self.groups
+        column = (member + (best % self.groups)[:, None]).flatten(1)
+        chunk = (best // self.groups)[:, None].expand(-1, _GROUP, -1).flatten(1)
+        row = torch.arange(count, device=best.device)[:, None]
+        values = work[chunk, row, column]
+        values, place = values.topk(self.candidates, dim=1)
+        return values, (chunk * self.width + column).gather(1, place)
+
+
+@lru_cache
+def _half_is_faster(device) -> bool:
+    """Whether this device multiplies bfloat16 matrices clearly faster than float32 ones."""
+    seconds = []
+    for dtype in (torch.float32, torch.bfloat16):
+        left = torch.ones(256, 128, dtype=dtype, device=device)
+        right = torch.ones(128, 2048, dtype=dtype, device=device)
+        runs = []
+        for _ in range(6):  # the first one sets up
+            start = time.perf_counter()
+            torch.mm(left, right).sum().item()
+            runs.append(time.perf_counter() - start)
+        seconds.append(min(runs))
+    return seconds[1] < 0.8 * seconds[0]
+
+
+def _check(queries, references, k):
+    if not len(references):
+        raise DataError('there are no reference embeddings to search.')
+    if not 1 <= k <= len(references):
+        raise DataError(f'k is {k}, but there are {len(references)} reference embeddings; choose k '
+                        'between 1 and that.')
+    if queries.shape[1] != references.shape[1]:
+        raise DataError(f'the queries have {queries.shape[1]} dimensions, the references '
+                        f'{references.shape[1]}; both must come from one model.')
+    for name, vectors in (('queries', queries), ('references', references)):
+        if not vectors.isfinite().all():
+            raise DataError(f'{int((~vectors.isfinite().all(1)).sum())} of the {name} hold NaN or '
+                            'infinite values.')
