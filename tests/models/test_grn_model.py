@@ -10,7 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rs_mm.apis.grn_original import convert_names, published_model, read_checkpoint
+from rs_mm.apis.grn_original import (
+    convert_checkpoint,
+    convert_names,
+    published_labels,
+    published_model,
+    read_checkpoint,
+)
+from rs_mm.datasets.label_tables import read_label_table
 from rs_mm.errors import CheckpointError, ConfigError, DataError
 from rs_mm.models.memories import FeatureBank
 from rs_mm.registry import MODELS
@@ -199,6 +206,33 @@ def test_official_checkpoint_is_read_without_its_code(official_file):
     with pytest.raises(CheckpointError, match='could run code'):
         from rs_mm.apis.checkpoint import load_file
         load_file(path)
+
+
+def test_official_checkpoint_becomes_a_model_with_its_memory(official_file):
+    path, memory, _ = official_file
+    sndl = dict(type='SNDLoss', memory=dict(type='FeatureBank', size=2100, dim=128,
+                                            num_classes=17))
+    model = build('resnet18_cls', losses=[sndl])
+    state, report = convert_checkpoint(path, 'aid')
+    assert 'with the memory of 2100 x 128' in report
+    model.load_state_dict(state)  # every name has its place
+    assert torch.equal(model.losses[0].memory.features, memory)
+    assert torch.equal(model.losses[0].memory.labels, published_labels('aid'))
+    assert 'name its data set' in convert_checkpoint(path)[1]
+    with pytest.raises(CheckpointError, match='memory of 2100 images, but the published training '
+                       "split of 'ucm' has 1470"):
+        convert_checkpoint(path, 'ucm')
+    with pytest.raises(ConfigError, match="no published split is known for 'whdld'"):
+        convert_checkpoint(path, 'whdld')
+
+
+def test_labels_of_the_memory_follow_the_published_order():
+    _, recorded = load_case('grn', 'splits')
+    for dataset, name in (('ucm', 'UCMerced'), ('aid', 'AID_multilabel'),
+                          ('dfc15', 'DFC15_multilabel')):
+        names = [image.decode() for image in recorded[f'{name}_train']]
+        assert torch.equal(published_labels(dataset),
+                           torch.from_numpy(read_label_table(dataset).select(names).labels))
 
 
 class _Attack:
