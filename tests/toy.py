@@ -75,7 +75,7 @@ def toy_config(work_dir, iters=8, workers=0, batch_size=3, **over):
         optim_wrapper=dict(type='OptimWrapper',
                            optimizer=dict(type='SGD', lr=0.05, momentum=0.9)),
         param_scheduler=[dict(type='PolyLR', power=0.9, end=100, by_epoch=False)],
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=iters, val_interval=100),
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=iters, val_interval=100), val_cfg=None,
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=3)),
         randomness=dict(seed=5))
     config.update(over)

@@ -48,7 +48,10 @@ def load_config(path, options=None) -> Config:
         options = options if isinstance(options, dict) else parse_options(options)
         for key in options:
             _check_option(cfg, key)
-        cfg.merge_from_dict(options)
+        try:
+            cfg.merge_from_dict(options)
+        except (TypeError, KeyError) as error:
+            raise ConfigError(f'--cfg-options {" ".join(options)}: {error}') from error
     return cfg
 
 

@@ -45,6 +45,7 @@ def test_syntax_error_names_the_line(tmp_path):
     ('param_scheduler.3.end=2', 'is a list of 1'),
     ('train_cfg', 'write KEY=VALUE'),
     ('log_level.x.y=1', 'has no keys'),
+    ('val_cfg.x=1', 'val_cfg'),
 ])
 def test_options_that_name_nothing(config_file, option, words):
     with pytest.raises(ConfigError, match='--cfg-options') as caught:
