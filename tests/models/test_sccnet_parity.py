@@ -32,7 +32,9 @@ def test_forward(model, name):
         maps = model.backbone(torch.cat([inputs['query_img'], inputs['support_img']]))
         query = tuple([m[:2] for m in stage] for stage in maps)
         support = tuple([m[2:] for m in stage] for stage in maps)
-        out = model.head(query, support, support_mask[:, None], (256, 256), query_mask)
+        out = model.head([StageFeatures(stage) for stage in query[::-1]],
+                         [StageFeatures(stage) for stage in support[::-1]],
+                         support_mask[:, None], (256, 256), query_mask)
     close(out.logits[:, 0, :, ::4, ::4], arrays['logit'], 5e-5)
     assert (out.first_mask[:, 0].numpy() != arrays['first_mask']).mean() <= 2e-4
     assert (out.logits[:, 0].argmax(1).numpy() != arrays['pred']).mean() <= 5e-4

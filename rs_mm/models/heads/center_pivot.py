@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
 from .channels_last_norm import GroupNormReLU
+
+# query positions convolved at once: the backward pass pads their few channels to many
+_ROWS = 2048
 
 
 class CenterPivotConv4d(nn.Module):
@@ -78,6 +82,6 @@ class CenterPivotConv4d(nn.Module):
             weight = weight.permute(0, 2, 3, 1).flatten(1)
             seen = x[:, :, :, :rows, :columns].reshape(b, hq, wq, -1)
             return F.linear(seen, weight, self.conv_support.bias)[:, :, :, None, None]
-        y = self.conv_support(x.flatten(0, 2).permute(0, 3, 1, 2))
-        y = y.permute(0, 2, 3, 1)
+        parts = x.flatten(0, 2).permute(0, 3, 1, 2).split(_ROWS)
+        y = torch.cat([self.conv_support(part) for part in parts]).permute(0, 2, 3, 1)
         return y.reshape(b, hq, wq, *y.shape[1:])

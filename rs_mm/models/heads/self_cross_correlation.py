@@ -14,12 +14,7 @@ from rs_mm.models.losses.mask_agreement import area_agreement, focal_agreement
 from rs_mm.registry import MODELS
 
 from .correlation_learner import CorrelationLearner
-from .hypercorrelation import (
-    StageFeatures,
-    cross_correlation,
-    resize_mask,
-    self_correlation,
-)
+from .hypercorrelation import cross_correlation, resize_mask, self_correlation
 
 _EXTRA_LOSSES = {'focal': focal_agreement, 'area': area_agreement}
 
@@ -72,13 +67,13 @@ class SelfCrossCorrelationHead(BaseModule):
         self.self_learner = CorrelationLearner(deepest_first)
         self.merge = nn.Conv2d(4, 2, 1, bias=False)
 
-    def forward(self, query_maps, support_maps, support_mask, query_size, query_mask=None):
+    def forward(self, query, support, support_mask, query_size, query_mask=None):
         """Computes the logits of every shot by itself.
 
         Args:
-            query_maps (tuple[list[Tensor]]): per stage, shallow to deep, the maps of B queries.
-            support_maps (tuple[list[Tensor]]): the same of B * K supports, the shots of a query
-                together.
+            query (list[StageFeatures]): of B queries, deepest stage first. Both lists are emptied
+                as they are used up, for they hold more memory than anything else.
+            support (list[StageFeatures]): of B * K supports, the shots of a query together.
             support_mask (Tensor): (B, K, H_s, W_s), 0 or 1.
             query_size (tuple[int, int]): (H, W) of the query images.
             query_mask (Tensor | None): (B, H, W), 0 or 1: asks for the guided logits.
@@ -87,17 +82,20 @@ class SelfCrossCorrelationHead(BaseModule):
             CorrelationLogits: see there.
         """
         b, k = support_mask.shape[:2]
-        query = [StageFeatures(maps) for maps in query_maps[::-1]]
-        support = [StageFeatures(maps) for maps in support_maps[::-1]]
-        coarse = self.cross_learner(self.cross_correlations(query, support, support_mask))
+        correlations = self.cross_correlations(query, support, support_mask)
+        support.clear()
+        coarse = self.cross_learner(correlations)
         with torch.no_grad():
             first = _enlarge(coarse, query_size).argmax(1).bool()
             masks = [resize_mask(first, stage.size).unflatten(0, (b, k)) for stage in query]
             if query_mask is not None:
                 masks = [torch.cat([mask, mask * resize_mask(query_mask, stage.size)[:, None]], 1)
                          for mask, stage in zip(masks, query)]
+        del correlations
         # own and guided pass in one batch: the learner treats every image by itself
-        coarse2 = self.self_learner(self.self_correlations(query, masks))
+        correlations = self.self_correlations(query, masks)
+        query.clear()
+        coarse2 = self.self_learner(correlations)
         coarse2 = coarse2.unflatten(0, (b, -1))
         own = coarse2[:, :k].flatten(0, 1)
         merged = F.relu(self.merge(torch.cat([coarse, own], dim=1)))

@@ -7,6 +7,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 
 from rs_mm.errors import ConfigError, DataError
+from rs_mm.models.heads.hypercorrelation import StageFeatures
 from rs_mm.registry import MODELS
 
 from .feature_cache import FeatureCache
@@ -111,15 +112,18 @@ class FewShotSegmentor(BaseModel):
     def _logits(self, inputs, data_samples, query_mask=None):
         query, support = inputs['query'], inputs['support']
         support_mask = _stack_masks(data_samples, support)
-        b, k = support.shape[:2]
+        b = len(query)
         if query.shape[2:] == support.shape[3:]:
-            maps = self._maps(torch.cat([query, support.flatten(0, 1)]), data_samples)
-            query_maps = tuple([m[:b] for m in stage] for stage in maps)
-            support_maps = tuple([m[b:] for m in stage] for stage in maps)
+            stages = self._maps(torch.cat([query, support.flatten(0, 1)]), data_samples)
+            pairs = [([m[:b] for m in maps], [m[b:] for m in maps]) for maps in stages]
+            del stages
         else:
-            query_maps, support_maps = self.backbone(query), self.backbone(support.flatten(0, 1))
-        return self.head(query_maps, support_maps, support_mask, tuple(query.shape[2:]),
-                         query_mask)
+            pairs = list(zip(self.backbone(query), self.backbone(support.flatten(0, 1))))
+        # deepest first; each stage's maps are let go once they are copied
+        features = [tuple(map(StageFeatures, pairs.pop())) for _ in range(len(pairs))]
+        own, others = (list(side) for side in zip(*features))
+        del features
+        return self.head(own, others, support_mask, tuple(query.shape[2:]), query_mask)
 
     def _maps(self, images, data_samples):
         if self.training or self.feature_cache is None:
