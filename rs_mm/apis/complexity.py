@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 
 import torch
-from mmengine.config import ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,22 +14,13 @@ from rs_mm.registry import MODELS
 
 
 def build_model(cfg):
-    """The model of a config, in evaluation mode, with random weights: no pretrained file is read.
+    """The model of a config, in evaluation mode.
+
+    Its ``init_weights`` is not called: what is counted and timed does not depend on the weights, so
+    no pretrained file is needed.
     """
     init_default_scope(cfg.get('default_scope', 'rs_mm'))
-    model = MODELS.build(ConfigDict(_without_pretrained(cfg.model)))
-    if hasattr(model, 'init_weights'):
-        model.init_weights()
-    return revert_sync_batchnorm(model).eval()
-
-
-def _without_pretrained(node):
-    if isinstance(node, dict):
-        return {key: _without_pretrained(value) for key, value in node.items() if not (
-            key == 'init_cfg' and isinstance(value, dict) and value.get('type') == 'Pretrained')}
-    if isinstance(node, (list, tuple)):
-        return [_without_pretrained(value) for value in node]
-    return node
+    return revert_sync_batchnorm(MODELS.build(cfg.model)).eval()
 
 
 def example_batch(model, batch, height, width, device='cpu') -> dict:
