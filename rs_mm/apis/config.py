@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _RUNNER_KEYS = {
     'compile', 'tta_model', 'tta_pipeline', 'runner_type', 'strategy', 'training_free',
     'custom_imports', 'vis_backends',
 }
+
+_runs = itertools.count()
 
 
 def load_config(path, options=None) -> Config:
@@ -161,6 +164,10 @@ def build_runner(cfg):
     from mmengine.runner import Runner
 
     from rs_mm.engine.hooks import ReproducibleHook
+    if isinstance(cfg.get('visualizer'), dict):
+        # mmengine keeps visualizers by name for the life of the process: under one name, a second
+        # run would log and draw into the first one's folder
+        cfg.visualizer.name = f'visualizer{next(_runs)}'
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     runner.register_hook(ReproducibleHook())
     return runner

@@ -57,3 +57,11 @@ def test_pictures_in_tensorboard(tmp_path):
     log = events.EventAccumulator(str(next(tmp_path.rglob('events.out*'))))
     log.Reload()
     assert len(log.Tags()['images']) == 3
+
+
+def test_a_second_run_has_folders_of_its_own(tmp_path):
+    for name in 'ab':
+        cfg = config(tmp_path / name, dict(val_samples=1))
+        cfg.visualizer.name = 'same'
+        build_runner(cfg).train()
+        assert len(list((tmp_path / name).rglob('vis_image/*.png'))) == 1
