@@ -130,3 +130,21 @@ def test_learns(roots):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.95 * losses[0]
+
+
+def test_real_scenes(samples, tmp_path):
+    """Whole scenes of iSAID become patches, and a published list's episodes run on them."""
+    from rs_mm.datasets.episodes import PACKED, read_entries
+    from tools.dataset_converters.isaid_patches import convert
+    convert(str(samples / 'isaid'), str(tmp_path), ['val'], True, 1)
+    folder = tmp_path / 'lists' / 'val'
+    folder.mkdir(parents=True)
+    lines = [f'{name}__{label + 1:02d}\n' for name, label in read_entries(
+        PACKED / 'isaid/val/fold1.txt.gz') if name.startswith('P0003_')]
+    (folder / 'fold1.txt').write_text(''.join(lines))
+    options = _options(str(tmp_path), **{
+        'test_dataloader.dataset.fold': 1, 'test_dataloader.dataset.shots': 2})
+    metrics = run_test(_config('isaid'), None, options, work_dir=str(tmp_path / 'work'),
+                       show_dir=str(tmp_path / 'show'))
+    assert len(lines) == 5 and len(list((tmp_path / 'show').glob('*large_vehicle.png'))) == 4
+    assert 0 <= metrics['mIoU'] <= 20  # one of five classes occurs
