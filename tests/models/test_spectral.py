@@ -189,7 +189,7 @@ def test_computed_on_the_fly_and_cached(tmp_path):
     assert torch.equal(fusion(_sample(tmp_path)), fused)
     torch.manual_seed(1)
     with pytest.raises(DataError, match='other settings.*weights'):
-        SpectralFusion(str(tmp_path / 'eig'), decomposition=made)
+        SpectralFusion(str(tmp_path / 'eig'), decomposition=made).store  # noqa: B018
 
 
 def test_wrong_input(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -42,10 +43,16 @@ class SpectralDecomposition:
         if num_vectors < 2:
             raise ConfigError('`num_vectors` of SpectralDecomposition must be at least 2: the '
                               'first vector is constant.')
-        init_cfg = checkpoint and dict(type='Pretrained', checkpoint=checkpoint)
-        self.backbone = PreActivationBackbone(arch, init_cfg=init_cfg)
-        self.backbone.init_weights()
+        self.arch, self.checkpoint = arch, checkpoint
         self.num_vectors, self.colour_weight, self.factor = num_vectors, colour_weight, factor
+
+    @cached_property
+    def backbone(self):
+        """The network, loaded when first asked for: eigenvectors on disk need none."""
+        init_cfg = self.checkpoint and dict(type='Pretrained', checkpoint=self.checkpoint)
+        backbone = PreActivationBackbone(self.arch, init_cfg=init_cfg)
+        backbone.init_weights()
+        return backbone
 
     @property
     def settings(self):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 import torch
@@ -80,8 +82,14 @@ class SpectralFusion:
             raise ConfigError(f'`mode` of SpectralFusion must be fuse or perfect, not {mode!r}.')
         self.mode, self.min_iou = mode, min_iou
         self.decomposition = decomposition and MODELS.build(decomposition)
-        self.store = EigenvectorStore(
-            eig_dir, self.decomposition.settings if self.decomposition else None)
+        self.eig_dir = eig_dir
+
+    @cached_property
+    def store(self):
+        """The folder of eigenvectors; opened at first use, because its settings name the weights
+        of the decomposition, which are then loaded."""
+        return EigenvectorStore(
+            self.eig_dir, self.decomposition.settings if self.decomposition else None)
 
     def __call__(self, sample):
         """Refines a prediction.
