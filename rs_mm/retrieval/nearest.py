@@ -13,7 +13,7 @@ from rs_mm.errors import DataError
 _ROWS = 256  # queries compared at a time: enough for fast products
 _WIDTH = dict(cpu=2048)  # references per product: its result stays in cache while it is reduced
 _WIDE = 65536  # the same where caches matter less than the number of launches
-_GROUP = 32  # references that share one maximum while searching
+_SPARE = 2  # candidates beyond k whose distance is computed in float64
 
 
 def nearest(queries: Tensor, references: Tensor, k: int, max_similarities: int = 2**26,
@@ -74,8 +74,10 @@ class _Search:
         count = len(references)
         self.candidates = min(count, 3 * k + 2 if self.half else k + 6)
         self.chunks = -(-count // _WIDTH.get(references.device.type, _WIDE))
-        self.width = -(-count // (self.chunks * _GROUP)) * _GROUP
-        self.groups = self.width // _GROUP
+        # references that share one maximum: about as many groups as members of the best ones
+        self.members = 16 if count < 50_000 else 32
+        self.width = -(-count // (self.chunks * self.members)) * self.members
+        self.groups = self.width // self.members
         self.centre = references.float().mean(0)
         database = references.float() - self.centre
         squared = (database * database).sum(1, keepdim=True)
@@ -92,6 +94,9 @@ class _Search:
         """Distances and indices (b, k), and which of the queries are sure to be right (b,)."""
         centred = queries.float() - self.centre
         closeness, index = self._candidates(centred)
+        if index.shape[1] > self.k + _SPARE:
+            rough = (self.references[index] - queries[:, None]).square_().sum(2)
+            index = index.gather(1, rough.topk(self.k + _SPARE, largest=False).indices)
         difference = self.references[index].double() - queries[:, None].double()
         exact, order = difference.square_().sum(2).sort(dim=1, stable=True)
         sure = torch.ones_like(index[:, 0], dtype=torch.bool)
@@ -116,11 +121,11 @@ class _Search:
         maxima = work.new_empty(count, self.chunks, self.groups)
         for chunk, rows in enumerate(self.database.split(self.width)):
             torch.mm(centred, rows.t(), out=work[chunk])
-            torch.amax(work[chunk].view(count, _GROUP, self.groups), 1, out=maxima[:, chunk])
+            torch.amax(work[chunk].view(count, self.members, self.groups), 1, out=maxima[:, chunk])
         best = maxima.flatten(1).topk(min(self.candidates, maxima[0].numel()), dim=1).indices
-        member = torch.arange(_GROUP, device=best.device)[:, None] * self.groups
+        member = torch.arange(self.members, device=best.device)[:, None] * self.groups
         column = (member + (best % self.groups)[:, None]).flatten(1)
-        chunk = (best // self.groups)[:, None].expand(-1, _GROUP, -1).flatten(1)
+        chunk = (best // self.groups)[:, None].expand(-1, self.members, -1).flatten(1)
         row = torch.arange(count, device=best.device)[:, None]
         values = work[chunk, row, column]
         values, place = values.topk(self.candidates, dim=1)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
 
-_SMALL = 1e-30  # of the largest term: below, float32 sums soon lose digits
+_SMALL = 1e-4  # part of a float32 sum below which its digits do not suffice
+_TINY = 1e-30
 _DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 
 
@@ -63,8 +64,8 @@ class _SNDL(torch.autograd.Function):
                 max_similarities, dtype, work):
         # autocast would round the similarities, which are divided by T right after
         with torch.autocast(features.device.type, enabled=False):
-            # a column per label that is present, then per label that is absent
-            states = torch.cat([memory_labels > 0, memory_labels <= 0], 1).to(memory.dtype)
+            # with a column of ones, one product gives sum e by label and over all
+            states = F.pad((memory_labels > 0).to(memory.dtype), (0, 1), value=1.0)
             queries = features.float() / temperature
             rows = max(1, max_similarities // len(memory))
             losses, grads = zip(*[
@@ -85,8 +86,8 @@ class _SNDL(torch.autograd.Function):
 
 def _block(queries, index, memory, states, margin, chunk_size, dtype, work, with_grad):
     """Losses (b,) of some images and the gradient (b, D) with respect to ``queries``."""
-    count, num_labels = len(queries), states.shape[1] // 2
-    agree = states[index]
+    count, num_labels = len(queries), states.shape[1] - 1
+    own = states[index, :-1]
     starts = range(0, len(memory), chunk_size)
     if work is None:
         work = memory.new_empty(count * len(memory))
@@ -111,19 +112,23 @@ def _block(queries, index, memory, states, margin, chunk_size, dtype, work, with
     scales = (scales - scales.amax(0)).exp_()
     sums = torch.einsum('kbl,kb->bl', torch.stack(sums), scales) / num_labels
 
-    # sums of positive terms on both sides: no digit is lost where one is much the larger
-    alike, unlike = (sums * agree).sum(1), (sums * (1 - agree)).sum(1)
-    lost = alike < _SMALL
-    if margin > 20:  # else a Q that small is a loss of 0
-        lost |= unlike < _SMALL
-    alike, unlike = alike.clamp_min(_SMALL), unlike.clamp_min(_SMALL)
+    total = sums[:, -1] * num_labels
+    alike = torch.where(own > 0, sums[:, :-1], sums[:, -1:] - sums[:, :-1]).sum(1)
+    unlike = total - alike
+    # differences: what is small beside the total has lost its digits
+    lost = ~(alike > _SMALL * total)
+    if margin > 8:  # else a Q that small adds next to nothing
+        lost |= unlike < _SMALL * total
+    alike, unlike = alike.clamp_min(_TINY), unlike.clamp_min(_TINY)
     odds = unlike.log() - alike.log() + margin
     losses, wrong = F.softplus(odds), odds.sigmoid()
     grad = torch.zeros_like(queries) if with_grad else None
     if with_grad:
-        # d loss / d similarity = wrong e ((1 - w) / Q - w / P)
-        weights = torch.where(agree > 0, -(wrong / alike)[:, None], (wrong / unlike)[:, None])
-        weights = weights / num_labels
+        # d loss / d similarity = wrong e ((1 - w) / Q - w / P), linear in a row's labels
+        inside, outside = -(wrong / alike)[:, None], (wrong / unlike)[:, None]
+        slopes = torch.where(own > 0, inside - outside, outside - inside) / num_labels
+        share = own.mean(1, keepdim=True)
+        weights = torch.cat([slopes, share * outside + (1 - share) * inside], 1)
         for k, start in enumerate(starts):
             chunk = memory[start:start + chunk_size]
             e = exponentials(start, len(chunk))
@@ -143,7 +148,9 @@ def _in_log_space(queries, index, memory, states, margin):
     """Losses and gradients of images whose P or Q is too small beside its largest term."""
     similarity = queries @ memory.t()
     _leave_out_own(similarity, index)
-    agreement = states[index] @ states.t() / (states.shape[1] // 2)
+    labels = states[:, :-1]
+    agreement = (labels[index] @ labels.t() + (1 - labels[index]) @ (1 - labels).t())
+    agreement /= labels.shape[1]
     alike, unlike = similarity + agreement.log(), similarity + (1 - agreement).log()
     log_alike, log_unlike = alike.logsumexp(1), unlike.logsumexp(1)
     # one that agrees with no row in any label, or with every row in all, adds nothing
