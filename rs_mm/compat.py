@@ -152,7 +152,7 @@ def _register_safe_globals() -> None:
 
 
 def _download_safely() -> None:
-    """``torch.hub`` would load a download with ``weights_only=False``."""
+    """mmengine asks ``torch.hub`` for downloads without the safe reading; ask with it."""
     import functools
 
     from mmengine.runner import checkpoint

@@ -53,3 +53,10 @@ def test_is_installed_without_pkg_resources():
     from mmengine.utils import get_installed_path, is_installed
     assert is_installed('mmcv') and not is_installed('surely_not_there')
     assert get_installed_path('mmseg').endswith('mmseg')
+
+
+def test_freed_memory_is_kept_where_glibc_is():
+    import platform
+
+    from rs_mm.engine.host_memory import keep_freed_memory
+    assert keep_freed_memory() == (platform.libc_ver()[0] == 'glibc')

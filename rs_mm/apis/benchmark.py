@@ -13,6 +13,7 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from rs_mm.apis.complexity import build_model, count_flops, example_batch
+from rs_mm.apis.config import set_up_torch
 
 
 @dataclass
@@ -39,6 +40,7 @@ def measure(cfg, setting) -> dict:
         share of the rate of a large matrix product, measured in the same run, that those
         multiply-adds reach; predictions only) and ``peak_mib`` of memory (the process's on a CPU).
     """
+    set_up_torch(cfg.get('env_cfg') or {})
     torch.manual_seed(0)
     model = build_model(cfg)
     batch = example_batch(model, setting.batch, setting.height, setting.width)

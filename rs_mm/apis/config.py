@@ -20,8 +20,9 @@ _RUNNER_KEYS = {
     'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer', 'default_scope',
     'randomness', 'experiment_name', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg',
     'compile', 'tta_model', 'tta_pipeline', 'runner_type', 'strategy', 'training_free',
-    'custom_imports', 'vis_backends',
+    'custom_imports', 'vis_backends', 'channels_last',
 }
+_ENV_KEYS = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'tf32', 'keep_freed_memory'}
 
 _runs = itertools.count()
 
@@ -112,6 +113,7 @@ def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(config_path or 'run').stem)
     cfg.launcher = launcher
+    set_up_torch(cfg.get('env_cfg') or {})
     for name in ('train', 'val', 'test'):
         loader = cfg.get(f'{name}_dataloader')
         if isinstance(loader, dict) and loader.get('num_workers') == 0:
@@ -121,6 +123,20 @@ def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
     if launcher != 'none':
         _prepare_distributed(cfg, launcher, torch.cuda.is_available())
     return cfg
+
+
+def set_up_torch(env):
+    """Sets what mmengine leaves out of ``env_cfg``: TF32, and the C library's memory."""
+    import torch
+
+    from rs_mm.engine.host_memory import keep_freed_memory
+    for key in set(env) - _ENV_KEYS:
+        raise ConfigError(f'`env_cfg` has no key `{key}`{suggest(key, _ENV_KEYS)}.')
+    if 'tf32' in env:
+        torch.backends.cudnn.allow_tf32 = env['tf32']['convolutions']
+        torch.backends.cuda.matmul.allow_tf32 = env['tf32']['products']
+    if env.get('keep_freed_memory'):
+        keep_freed_memory()
 
 
 def _prepare_distributed(cfg, launcher, cuda):
@@ -169,5 +185,10 @@ def build_runner(cfg):
         # run would log and draw into the first one's folder
         cfg.visualizer.name = f'visualizer{next(_runs)}'
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    if cfg.get('channels_last'):
+        import torch
+
+        # a convolution returns the layout of its weights, so the inputs need no change
+        runner.model.to(memory_format=torch.channels_last)
     runner.register_hook(ReproducibleHook())
     return runner

@@ -123,10 +123,10 @@ def read_checkpoint(path) -> tuple[dict[str, Tensor], Tensor | None]:
         tuple: the weights by their original names, and the memory (N, D), None if there is none.
 
     Raises:
-        MissingFileError, CheckpointError: see :func:`rs_mm.apis.checkpoint.load_file`; also when
+        MissingFileError, CheckpointError: see :func:`rs_mm.checkpoint.load_file`; also when
             the file holds no weights.
     """
-    from rs_mm.apis.checkpoint import load_file
+    from rs_mm.checkpoint import load_file
     unknown = []
     with contextlib.suppress(Exception):  # a missing or damaged file gets its message below
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 
-from rs_mm.apis.checkpoint import load_file, read_state_dict
+from rs_mm.checkpoint import load_file, read_state_dict
 from rs_mm.errors import CheckpointError
 
 

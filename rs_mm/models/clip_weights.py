@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rs_mm.apis.checkpoint import read_state_dict
+from rs_mm.checkpoint import read_state_dict
 from rs_mm.errors import CheckpointError, ConfigError, MissingFileError
 
 # the preprocessing that OpenCLIPPreprocess does by default

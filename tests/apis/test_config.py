@@ -128,3 +128,23 @@ def test_auto_scale_lr_needs_a_base(config_file):
 def test_amp_needs_a_gpu(config_file):
     with pytest.raises(ConfigError, match='--amp needs a CUDA device'):
         train(config_file, amp=True)
+
+
+def test_settings_of_torch_come_from_env_cfg(tmp_path):
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    env = dict(tf32=dict(convolutions=False, products=True), keep_freed_memory=True)
+    try:
+        prepare(Config(toy_config(tmp_path, env_cfg=env)))
+        assert torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+    with pytest.raises(ConfigError, match="`env_cfg` has no key `tf23`; did you mean 'tf32'"):
+        prepare(Config(toy_config(tmp_path, env_cfg=dict(tf23=True))))
+
+
+def test_channels_last_changes_the_layout_of_the_weights(tmp_path):
+    config = toy_config(tmp_path, channels_last=True,
+                        model=dict(type='mmseg.ResNet', depth=18))
+    model = build_runner(prepare(Config(config))).model
+    assert model.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not model.conv1.weight.is_contiguous()

@@ -204,7 +204,7 @@ def test_official_checkpoint_is_read_without_its_code(official_file):
     assert not dropped and 'encoder.model.layer4.1.bn2.running_var' in converted
     # nothing of the file stays registered
     with pytest.raises(CheckpointError, match='could run code'):
-        from rs_mm.apis.checkpoint import load_file
+        from rs_mm.checkpoint import load_file
         load_file(path)
 
 

@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
-from rs_mm.apis.checkpoint import read_state_dict
 from rs_mm.apis.config import load_config
 from rs_mm.apis.oml_yaml import convert_yaml
+from rs_mm.checkpoint import read_state_dict
 from rs_mm.errors import ConfigError, MissingFileError
 from rs_mm.registry import MODELS
 from tests.parity import fill_state, load_case

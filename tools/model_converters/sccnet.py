@@ -74,7 +74,7 @@ def architecture(state):
 
 def convert(src, dst):
     """Reads the published file, checks that nothing is missing, writes ours."""
-    from rs_mm.apis.checkpoint import read_state_dict, save_converted
+    from rs_mm.checkpoint import read_state_dict, save_converted
     from rs_mm.errors import CheckpointError
     from rs_mm.models.segmentors.few_shot import FewShotSegmentor
 

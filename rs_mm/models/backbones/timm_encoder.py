@@ -162,7 +162,7 @@ def _timm_weights(name):
 
 
 def _file_weights(path):
-    from rs_mm.apis.checkpoint import read_state_dict
+    from rs_mm.checkpoint import read_state_dict
     if not Path(path).is_file():
         raise MissingFileError(f'encoder.init_cfg.checkpoint: there is no file {path}; put the '
                                'pretrained weights there, or use "timm" to download them.')
