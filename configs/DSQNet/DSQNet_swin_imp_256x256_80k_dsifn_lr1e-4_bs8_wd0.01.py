@@ -5,4 +5,4 @@ _base_ = [
 ]
 
 # windows of the size of the training crops
-model = dict(test_cfg=dict(crop_size=(256, 256), stride=(128, 128), window_batch=16))
+model = dict(test_cfg=dict(crop_size=(256, 256), stride=(128, 128)))

@@ -11,7 +11,7 @@ model = dict(
         embed_dims=32, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], drop_path_rate=0.1,
         init_cfg=None),
     decode_head=dict(in_channels=[32, 64, 128, 256], channels=64),
-    test_cfg=dict(crop_size=crop_size, stride=(48, 48), window_batch=25))
+    test_cfg=dict(crop_size=crop_size, stride=(48, 48)))
 
 train_pipeline = [
     dict(step, crop_size=crop_size) if step['type'] == 'MultiImgRandomCrop' else step

@@ -15,6 +15,7 @@ from torchvision.ops import roi_align
 
 from rs_mm.models.backbones import SwinTransformer
 from rs_mm.models.backbones.vitae_v2 import (
+    MLP,
     Attention,
     NormalCell,
     PyramidReduction,
@@ -134,6 +135,10 @@ def _attention(self, x, size):
     return out
 
 
+def _mlp(self, x):
+    return self.fc2(F.gelu(self.fc1(x)))
+
+
 def _vitae(self, x):
     outputs = []
     for layer in self.layers:
@@ -145,5 +150,5 @@ def _vitae(self, x):
 _FORWARDS = {
     SwinTransformer: MMSegSwin.forward, DSP: _dsp, BMQ: _bmq, Stage: _stage,
     ReductionCell: _reduction_cell, PyramidReduction: _pyramid_reduction,
-    NormalCell: _normal_cell, Attention: _attention, ViTAE_Window_NoShift_basic: _vitae,
+    NormalCell: _normal_cell, Attention: _attention, MLP: _mlp, ViTAE_Window_NoShift_basic: _vitae,
 }

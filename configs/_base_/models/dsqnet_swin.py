@@ -36,6 +36,6 @@ model = dict(
         loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
         sampler=dict(type='mmseg.OHEMPixelSampler', thresh=0.7, min_kept=100000)),
     train_cfg=dict(),
-    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(256, 256), window_batch=4))
+    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(256, 256)))
 
 tta_model = dict(type='SegTTAModel')

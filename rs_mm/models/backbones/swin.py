@@ -1,12 +1,15 @@
 """Swin Transformer: mmseg's modules and parameters, with a faster forward."""
 
+import torch
 import torch.nn.functional as F
 from mmengine.model.weight_init import trunc_normal_
 from mmseg.models.backbones.swin import SwinTransformer as MMSegSwinTransformer
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rs_mm.registry import MODELS
 
+from ..utils.linear import map_linear
 from ..utils.pretrained import load_pretrained
 from ..utils.windows import shift_mask, window_attention
 
@@ -45,48 +48,60 @@ class SwinTransformer(MMSegSwinTransformer):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Stage outputs of images (N, C, H, W): one (N, C_i, H_i, W_i) per ``out_indices``."""
-        x, size = self.patch_embed(x)
+        # channels-last, so that the tokens are the map
+        x, size = self.patch_embed(x.contiguous(memory_format=torch.channels_last))
         if self.use_abs_pos_embed:
             x = x + self.absolute_pos_embed
-        x = self.drop_after_pos(x)
+        x = self.drop_after_pos(x).unflatten(1, size)  # tokens as (N, H, W, C) from here on
         outputs = []
         for index, stage in enumerate(self.stages):
             for block in stage.blocks:
-                x = x + self._attend(block.attn, block.norm1(x), size)
-                x = block.ffn(block.norm2(x), identity=x)
+                if block.with_cp and x.requires_grad:
+                    x = checkpoint(_block, block, x, use_reentrant=False)
+                else:
+                    x = _block(block, x)
             if index in self.out_indices:
-                out = getattr(self, f'norm{index}')(x)
-                outputs.append(out.unflatten(1, size).permute(0, 3, 1, 2))
+                outputs.append(getattr(self, f'norm{index}')(x).permute(0, 3, 1, 2))
             if stage.downsample is not None:
-                x, size = _merge(stage.downsample, x, size)
+                x = _merge(stage.downsample, x)
         return outputs
 
-    def _attend(self, attention, x, size):
-        """(Shifted) window attention of tokens (N, H*W, C)."""
-        core, window, shift = attention.w_msa, attention.window_size, attention.shift_size
-        bias = core.relative_position_bias_table[core.relative_position_index.view(-1)]
-        bias = bias.view(window**2, window**2, core.num_heads).permute(2, 0, 1)[None]
-        if shift:
-            bias = bias + shift_mask(*size, window, shift, x.device)
-        out = window_attention(
-            core.qkv(x).unflatten(1, size), core.num_heads, window, scale=core.scale,
-            pad_value=core.qkv.bias, shift=shift, bias=bias,
-            dropout=core.attn_drop.p if self.training else 0.)
-        return attention.drop(core.proj_drop(core.proj(out.flatten(1, 2))))
+
+def _block(block, x):
+    """mmseg's SwinBlock."""
+    x = x + _attend(block.attn, block.norm1(x))
+    (expand, activate, _), contract, *_ = block.ffn.layers
+    if block.training or not isinstance(activate, nn.GELU):
+        return block.ffn(block.norm2(x), identity=x)
+    return x + map_linear(contract, map_linear(expand, block.norm2(x), gelu=True))
 
 
-def _merge(merging, x, size):
+def _attend(attention, x):
+    """mmseg's ShiftWindowMSA: (shifted) window attention."""
+    core, window, shift = attention.w_msa, attention.window_size, attention.shift_size
+    bias = core.relative_position_bias_table[core.relative_position_index.view(-1)]
+    bias = bias.view(window**2, window**2, core.num_heads).permute(2, 0, 1)[None]
+    if shift:
+        bias = bias + shift_mask(*x.shape[1:3], window, shift, x.device)
+    out = window_attention(
+        map_linear(core.qkv, x), core.num_heads, window, scale=core.scale,
+        pad_value=core.qkv.bias, shift=shift, bias=bias,
+        dropout=core.attn_drop.p if core.training else 0.)
+    return attention.drop(core.proj_drop(map_linear(core.proj, out)))
+
+
+def _merge(merging, x):
     """Patch merging in one copy, in the channel order of mmseg's module."""
+    height, width = x.shape[1:3]
     if merging.sampler.kernel_size != (2, 2) or merging.sampler.stride != (2, 2):
-        return merging(x, size)
-    x = x.unflatten(1, size)
-    x = F.pad(x, (0, 0, 0, size[1] % 2, 0, size[0] % 2))
-    x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # (N, H/2, 2, W/2, 2, C)
-    size = x.shape[1], x.shape[3]
-    x = x.permute(0, 1, 3, 5, 2, 4).flatten(3).flatten(1, 2)
+        x, size = merging(x.flatten(1, 2), (height, width))
+        return x.unflatten(1, size)
+    x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
+    # a permutation says the same and takes five times as long
+    x = torch.stack([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], -1).flatten(3)
     if merging.norm is not None:
         x = merging.norm(x)
-    return merging.reduction(x), size
+    return map_linear(merging.reduction, x)
 
 
 def rename_official(state: dict) -> dict:

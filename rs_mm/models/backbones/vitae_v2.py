@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
 
+from ..utils.folding import foldable, folded
+from ..utils.linear import map_linear
 from ..utils.pretrained import load_pretrained
 from ..utils.windows import window_attention
 
@@ -208,13 +210,11 @@ class ConvBranch(nn.Sequential):
     def forward(self, x):
         if self.on_planes:
             x = x.contiguous()
-        if self.training:
+        if not all(foldable(norm) for norm in (self[1], self[4])):
             return super().forward(x)
         for conv, norm, activate in (tuple(self)[:3], tuple(self)[3:6]):
-            factor = norm.weight / (norm.running_var + norm.eps).sqrt()
-            bias = norm.bias + (conv.bias - norm.running_mean) * factor
-            x = activate(F.conv2d(x, conv.weight * factor[:, None, None, None], bias, conv.stride,
-                                  conv.padding, conv.dilation, conv.groups))
+            x = activate(F.conv2d(x, *folded(conv, norm), conv.stride, conv.padding,
+                                  groups=conv.groups))
         return self[6](x)
 
 
@@ -237,19 +237,18 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x):
-        qkv = self.qkv(x)
+        qkv = map_linear(self.qkv, x)
         if self.window is None:
             out = self._full(qkv)
         else:
             out = window_attention(qkv, self.heads, self.window, scale=self.scale,
                                    pad_value=self.qkv.bias)
-        if self.add_values:
-            return self.proj(out) + qkv.chunk(3, -1)[2]
-        return self.proj(out)
+        out = map_linear(self.proj, out)
+        return out + qkv.chunk(3, -1)[2] if self.add_values else out
 
     def _full(self, qkv):
         batch, height, width, _ = qkv.shape
-        qkv = qkv.view(batch, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        qkv = qkv.reshape(batch, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         out = F.scaled_dot_product_attention(*qkv, scale=self.scale)
         return out.transpose(1, 2).reshape(batch, height, width, -1)
 
@@ -262,7 +261,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x):
-        return self.fc2(F.gelu(self.fc1(x)))
+        return map_linear(self.fc2, map_linear(self.fc1, x, gelu=True))
 
 
 def _as_map(tokens):

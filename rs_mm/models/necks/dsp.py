@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from rs_mm.registry import MODELS
 
+from ..utils.folding import foldable, folded
+
 
 @MODELS.register_module()
 class DSP(BaseModule):
@@ -53,13 +55,15 @@ class DSP(BaseModule):
 
 def _fuse(block, coarse, stage):
     """``block(cat([*resized coarse, stage], 1))``, projecting before resizing."""
-    weight = block.conv.weight
+    fold = foldable(block.norm)
+    weight, bias = (folded(block.conv, block.norm) if fold else
+                    (block.conv.weight, block.conv.bias))
     widths = [x.shape[1] for x in (*coarse, stage)]
     *coarse_weights, stage_weight = weight.split(widths, 1)
-    out = F.conv2d(stage, stage_weight)
+    out = F.conv2d(stage, stage_weight, bias)
     for x, part in zip(coarse, coarse_weights):
         out = out + _resize(F.conv2d(x, part), stage.shape[-2:])
-    return block.activate(block.norm(out))
+    return block.activate(out if fold else block.norm(out))
 
 
 def _resize(x, size):

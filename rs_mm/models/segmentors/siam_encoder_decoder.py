@@ -24,7 +24,8 @@ class SiamEncoderDecoder(EncoderDecoder):
             the dates always go as one batch.
         **kwargs: see :class:`mmseg.models.EncoderDecoder`. ``neck`` takes (features of date 1,
             features of date 2). ``test_cfg`` of ``mode='slide'`` may hold ``window_batch``, the
-            largest number of windows in one forward (4).
+            largest number of windows in one forward; if not, it follows from their size: as many
+            pixels as one window of 512 on a CPU (more only leave its caches), as four elsewhere.
     """
 
     def __init__(self, *, backbone_inchannels=3, join_dates=False, **kwargs):
@@ -65,7 +66,8 @@ class SiamEncoderDecoder(EncoderDecoder):
                    for left in _starts(width, crop_w, self.test_cfg.stride[1])]
         total = inputs.new_zeros((batch, self.out_channels, height, width))
         count = inputs.new_zeros((height, width))
-        per_forward = max(self.test_cfg.get('window_batch', 4) // batch, 1)
+        limit = self.test_cfg.get('window_batch') or _window_batch(inputs.device, crop_h * crop_w)
+        per_forward = max(limit // batch, 1)
         for group in (corners[i:i + per_forward] for i in range(0, len(corners), per_forward)):
             windows = torch.cat([inputs[..., top:top + crop_h, left:left + crop_w]
                                  for top, left in group])
@@ -85,6 +87,10 @@ class SiamEncoderDecoder(EncoderDecoder):
             samples.append(SegDataSample(gt_sem_seg=label, metainfo=shape))
         pixels = torch.randint(256, (batch, channels, height, width), dtype=torch.uint8)
         return dict(inputs=list(pixels), data_samples=samples)
+
+
+def _window_batch(device, pixels):
+    return (1 if device.type == 'cpu' else 4) * 512 * 512 // pixels
 
 
 def _starts(length, crop, stride):

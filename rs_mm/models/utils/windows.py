@@ -36,23 +36,24 @@ def window_attention(qkv: Tensor, heads: int, side: int, *, scale: float, pad_va
         tokens.index_copy_(0, plan.pads, value.expand(len(plan.pads), -1))
     query, key, value = tokens.view(-1, side**2, 3, heads, channels // 3 // heads).permute(
         2, 0, 3, 1, 4)
-    if bias is not None:
-        bias = bias.to(query.dtype)
-        bias = bias.repeat(batch, 1, 1, 1) if len(bias) > 1 else bias
     out = _attend(query, key, value, bias, scale, dropout)
     out = out.transpose(1, 2).reshape(-1, channels // 3)
     return out.index_select(0, plan.scatter).view(batch, height, width, -1)
 
 
 def _attend(query, key, value, bias, scale, dropout):
-    if bias is None or not bias.requires_grad or query.device.type != 'cpu':
+    size = query.shape
+    if bias is not None:
+        bias = bias.to(query.dtype)
+    if bias is None or query.device.type != 'cpu':
+        if bias is not None and len(bias) > 1:
+            bias = bias.repeat(size[0] // len(bias), 1, 1, 1)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale,
                                               dropout_p=dropout)
-    # the fused attention of CPUs has no gradient for the bias, and its fallback is slower than this
-    size = query.shape
+    # with a bias, the fused attention of CPUs is slower than this, and has no gradient for it
     query, key, value = (x.reshape(-1, *size[-2:]) for x in (query, key, value))
-    bias = bias.expand(size[0], -1, -1, -1).reshape(len(query), size[2], size[2])
-    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale).softmax(-1)
+    scores = (query @ key.transpose(1, 2)).view(-1, *bias.shape)
+    scores = torch.add(bias, scores, alpha=scale).softmax(-1).view(len(query), *bias.shape[-2:])
     return (F.dropout(scores, dropout) @ value).view(size)
 
 
@@ -80,12 +81,14 @@ class _Plan:
         self.scatter = (scatter + image * len(token)).flatten()
 
 
+@torch.compiler.disable  # built once per size, from shapes that depend on data
 @lru_cache(maxsize=64)
 def _plan(batch, height, width, side, shift, device):
     with torch.inference_mode(False):  # the same plan may serve a training step later
         return _Plan(batch, height, width, side, shift, device)
 
 
+@torch.compiler.disable  # built once per size, from shapes that depend on data
 @lru_cache(maxsize=64)
 def shift_mask(height: int, width: int, side: int, shift: int, device) -> Tensor:
     """-100 between tokens of a shifted window that are no neighbours: (windows, 1, L, L)."""
