@@ -6,8 +6,8 @@ import torch
 from mmengine.logging import print_log
 
 from rs_mm.apis.config import build_runner, load_config, prepare
+from rs_mm.apis.extract import split_loader
 from rs_mm.apis.matching import check_checkpoint
-from rs_mm.errors import ConfigError
 from rs_mm.retrieval import PCA
 
 
@@ -28,17 +28,8 @@ def fit_pca(config, checkpoint, out, dims=128, whiten=True, split='train', optio
     Returns:
         PCA: what was written; ``test_evaluator.pca=dict(path=...)`` takes it.
     """
-    if split not in ('train', 'val', 'test'):
-        raise ConfigError(f'--split {split}: use train, val or test.')
     cfg = prepare(load_config(config, options), work_dir=work_dir, config_path=config)
-    if split == 'train':
-        # train images, looked at as test images are
-        dataset = dict(cfg.train_dataloader.dataset)
-        if 'pipeline' in cfg.test_dataloader.dataset:
-            dataset['pipeline'] = cfg.test_dataloader.dataset.pipeline
-        cfg.test_dataloader.dataset = dict(dataset, test_mode=True)
-    elif split == 'val':
-        cfg.test_dataloader = cfg.val_dataloader
+    cfg.test_dataloader = split_loader(cfg, split)
     cfg.load_from = checkpoint or cfg.get('load_from')
     runner = build_runner(cfg)
     if cfg.load_from:

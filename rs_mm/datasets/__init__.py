@@ -14,7 +14,7 @@ from .change_detection import (
     WHU_CD_Dataset,
 )
 from .few_shot import DLRSD5iDataset, ISAID5iDataset, Pascal5iDataset
-from .image_archive import ImageArchive
+from .image_archive import AnyArchive, ImageArchive
 from .multilabel import MultiLabelDataset
 from .patterncom import PatternCom
 from .patternnet import PatternNet
@@ -22,6 +22,7 @@ from .scene_split import SceneSplit
 from .xview2_cir import XView2CIR
 
 __all__ = [
+    'AnyArchive',
     'BigEarthNetDataset',
     'CLCD_Dataset',
     'ChangeDetectionDataset',

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.dataset import BaseDataset
+from torch.utils.data import Dataset
 
 from rs_mm.errors import DataError, MissingFileError
 from rs_mm.registry import DATASETS
@@ -75,10 +76,47 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
         try:
             return self.pipeline(dict(info))
         except (DataError, OSError) as error:
-            meta = {key: info[key] for key in ('sample_idx', 'name', 'img_path')}
-            return dict(inputs=None,
-                        data_samples=EmbeddingDataSample(
-                            metainfo=dict(meta, unreadable=str(error))))
+            return unreadable_sample(info, error)
+
+
+@DATASETS.register_module()
+class AnyArchive(Dataset):
+    """Another dataset as an archive: an image that cannot be read is told instead of raised.
+
+    Args:
+        dataset (dict): config of a dataset whose samples have ``name``, ``img_path`` and
+            ``sample_idx``. It may have ``files()`` as :class:`ImageArchive` has.
+    """
+
+    def __init__(self, dataset: dict):
+        self.dataset = DATASETS.build(dataset)
+        self.pipeline, self.data_root = self.dataset.pipeline, self.dataset.data_root
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, idx: int) -> dict:
+        try:
+            return self.dataset[idx]
+        except (DataError, OSError) as error:
+            return unreadable_sample(self.get_data_info(idx), error)
+
+    def get_data_info(self, idx: int) -> dict:
+        """What the dataset knows of a sample."""
+        return self.dataset.get_data_info(idx)
+
+    def files(self) -> list[tuple[str, int, int]]:
+        """See :meth:`ImageArchive.files`."""
+        if hasattr(self.dataset, 'files'):
+            return self.dataset.files()
+        return [file_stamp(self.get_data_info(i)) for i in range(len(self))]
+
+
+def unreadable_sample(info: dict, error: Exception) -> dict:
+    """The sample of an image that cannot be read."""
+    meta = {key: info[key] for key in ('sample_idx', 'name', 'img_path')}
+    sample = EmbeddingDataSample(metainfo=dict(meta, unreadable=str(error)))
+    return dict(inputs=None, data_samples=sample)
 
 
 def file_stamp(info: dict) -> tuple[str, int, int]:

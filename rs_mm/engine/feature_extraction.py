@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, broadcast_object_list, get_dist_info
+from mmengine.dist import barrier, get_dist_info
 from mmengine.logging import MMLogger
 from torch import Tensor
 from torch.utils.data import Sampler
 from tqdm import tqdm
 
-from rs_mm.errors import DataError
+from rs_mm.datasets.describe import describe
+from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import DATA_SAMPLERS
-from rs_mm.retrieval.cache import MISSING, UNREADABLE, FeatureCache, File, Part
+from rs_mm.retrieval.cache import MISSING, UNREADABLE, FeatureCache
+from rs_mm.retrieval.shards import File, drop_shards, read_shards, write_shard
 
 
 @DATA_SAMPLERS.register_module()
@@ -66,131 +67,180 @@ class Archive(NamedTuple):
 
 
 def extract_archive(model, loader, cache_dir) -> Archive | None:
-    """Computes the features that the cache lacks, and returns all.
-
-    Every process encodes its share and writes it to a file of its own in ``cache_dir``, which all
-    must see; the first process puts them together.
+    """The features of an archive, in a folder below ``cache_dir`` of its own for every model.
 
     Args:
-        model (nn.Module): a :class:`~rs_mm.models.composed_retriever.ComposedRetriever`, wrapped or
-            not, on its device.
-        loader (DataLoader): over an :class:`~rs_mm.datasets.image_archive.ImageArchive`, with a
-            :class:`ChosenSampler` and :func:`archive_collate`.
-        cache_dir (str | Path): below it every archive and model has a
-            :class:`~rs_mm.retrieval.cache.FeatureCache` of its own.
+        model (nn.Module): see :func:`extract_features`.
+        loader (DataLoader): see :func:`extract_features`.
+        cache_dir (str | Path): seen by all processes.
+    """
+    archive, made_by = Path(loader.dataset.data_root).resolve(), _bare(model).identity()
+    key = hashlib.sha256(f'{archive} {sorted(made_by.items())}'.encode()).hexdigest()
+    return extract_features(model, loader, Path(cache_dir) / f'{archive.name}_{key[:12]}')
+
+
+def identity_of(model, pipeline) -> dict[str, str]:
+    """What decides the features besides the images: architecture, weights and preprocessing."""
+    return dict(_bare(model).identity(), preprocessing=describe(pipeline))
+
+
+def extract_features(model, loader, folder, *, shard_size: int = 4096, refuse_foreign=False,
+                     about: dict | None = None) -> Archive | None:
+    """Computes the features that the cache in ``folder`` lacks, and returns all.
+
+    Every process encodes its share and writes a shard whenever ``shard_size`` images are done; at
+    the end the first process puts the shards together. A run that was broken off is taken up by
+    calling this again, with any number of processes. Which images are encoded in one batch depends
+    on the archive alone, so the result is the same to the last bit however many processes made it.
+
+    Args:
+        model (nn.Module): wrapped or not, on its device. It has ``identity() -> dict[str, str]``,
+            ``encode_image(images) -> (N, D)`` of length 1, and ``data_preprocessor``.
+        loader (DataLoader): over an :class:`~rs_mm.datasets.image_archive.ImageArchive` or a
+            :class:`~rs_mm.datasets.image_archive.AnyArchive`, with a :class:`ChosenSampler`,
+            without ``drop_last``, and with :func:`archive_collate`.
+        folder (str | Path): folder of the cache, seen by all processes.
+        shard_size (int): images per shard, at most; rounded down to whole batches. Memory and what
+            a killed process loses are bounded by it.
+        refuse_foreign (bool): whether features that another model made raise an error instead of
+            being replaced.
+        about (dict | None): kept in the manifest, beside the paths of the images.
 
     Returns:
         Archive: on the first process; None on the others.
 
     Raises:
+        ConfigError: if ``refuse_foreign`` and they do.
         DataError: if no image can be read.
     """
     rank, world_size = get_dist_info()
-    logger, dataset = MMLogger.get_current_instance(), loader.dataset
-    bare = model.module if hasattr(model, 'module') else model
-    identity = bare.identity()
-    folder = _cache_folder(cache_dir, dataset, identity)
-    identity['preprocessing'] = ' '.join(repr(dataset.pipeline).split())
-    cache = FeatureCache(folder, identity)
-    files = [File(*file) for file in dataset.files()]
-    rows = cache.plan(files)
-    token = [secrets.token_hex(4)]
-    broadcast_object_list(token)
-
-    todo = np.flatnonzero(rows == MISSING)
+    logger, dataset, model = MMLogger.get_current_instance(), loader.dataset, _bare(model)
+    cache = FeatureCache(folder, identity_of(model, dataset.pipeline))
+    shards, others = read_shards(folder, cache.identity)
+    if refuse_foreign and (cache.foreign or others):
+        why = cache.why_rebuilt if cache.foreign else 'another model made its shards'
+        raise ConfigError(f'{folder} holds features, but {why}; give another folder, or delete '
+                          'this one.')
     if cache.why_rebuilt:
-        logger.info(f'The features in {cache.folder} are not used: {cache.why_rebuilt}.')
-    logger.info(f'Features: {len(files) - len(todo)} of {len(files)} images are in '
-                f'{cache.folder}, {len(todo)} to compute.')
-    part_path = cache.folder / f'part-{token[0]}-{{}}.npy'
-    if len(todo):
-        loader.sampler.indices = todo[rank::world_size]
-        _encode(bare, loader, Path(str(part_path).format(rank)), rank == 0, logger)
+        logger.info(f'The features in {folder} are not used: {cache.why_rebuilt}.')
+    files = _files_of(dataset)
+    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    rows = cache.plan(files)
+    todo = np.flatnonzero(rows == MISSING)
+    batches = _lacking(files, todo, shards, loader.batch_size)
+    count = sum(map(len, batches))
+    logger.info(f'Features: {len(files) - count} of {len(files)} images are in {folder}, {count} '
+                'to compute.')
+    barrier()  # from now on shards appear
+    share, per_shard = _share(batches, max(1, shard_size // loader.batch_size), rank, world_size)
+    if share:
+        _encode(model, loader, share, per_shard, rank == 0, logger,
+                lambda places, features, reasons: write_shard(
+                    folder, cache.identity, [files[i] for i in places], features,
+                    {files[i]: reason for i, reason in reasons.items()}))
+    barrier()
+    if rank == 0:
+        shards, _ = read_shards(folder, cache.identity)
+        reasons = {file: why for shard in shards for file, why in shard.unreadable.items()}
+        lost = int((rows == UNREADABLE).sum()) + sum(files[i] in reasons for i in todo)
+        if lost < len(files):
+            cache.write(files, rows, shards, paths, about)
+        drop_shards(folder)
     barrier()
     if rank:
-        barrier()
         return None
-    paths = [Path(str(part_path).format(r)) for r in range(world_size if len(todo) else 0)]
-    parts = [_read_part(path) for path in paths]
-    lost = (rows == UNREADABLE).sum() + sum(len(part.unreadable) for part in parts)
-    if lost < len(files):
-        cache.write(files, rows, parts)
-    for path in paths:
-        path.unlink()
-        path.with_suffix('.json').unlink()
-    barrier()
     if lost == len(files):
-        reason = next(iter(parts[0].unreadable.values()), '') if parts else ''
+        reason = next(iter(reasons.values()), '')
         raise DataError(f'none of the {len(files)} images in {dataset.data_root} can be read'
                         f'{": " + reason if reason else ""}.')
     _report_unreadable(cache, len(files), logger)
-    where = {dataset.get_data_info(i)['name']: dataset.get_data_info(i)['img_path']
-             for i in range(len(dataset))}
+    where = dict(zip((file.name for file in files), paths))
     names = cache.names()
     return Archive(names, [where[name] for name in names], torch.from_numpy(cache.features()),
                    cache.unreadable())
 
 
-def _cache_folder(root, dataset, identity):
-    archive = Path(dataset.data_root).resolve()
-    key = hashlib.sha256(f'{archive} {sorted(identity.items())}'.encode()).hexdigest()
-    return Path(root) / f'{archive.name}_{key[:12]}'
+def _bare(model):
+    return model.module if hasattr(model, 'module') else model
 
 
-def _encode(model, loader, path, progress, logger):
-    """Encodes what the loader yields into ``path`` and, beside it, its places as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    places, unreadable, array, pending = [], {}, None, None
+def _files_of(dataset) -> list[File]:
+    files = [File(*file) for file in dataset.files()]
+    if len({file.name for file in files}) < len(files):
+        seen = set()
+        twice = next(file.name for file in files if file.name in seen or seen.add(file.name))
+        raise DataError(f'two images of the archive are named {twice!r}; extract the sets one by '
+                        'one, into a folder each.')
+    return files
+
+
+def _lacking(files, todo, shards, batch_size) -> list[np.ndarray]:
+    """The batches that no shard has whole."""
+    done = set()
+    for shard in shards:
+        done.update(shard.files, shard.unreadable)
+    batches = [todo[i:i + batch_size] for i in range(0, len(todo), batch_size)]
+    return [batch for batch in batches if any(files[i] not in done for i in batch)]
+
+
+def _share(batches, per_shard, rank, world_size):
+    """This process's batches, and how many make a shard: all processes shall have one."""
+    per_shard = min(per_shard, max(1, -(-len(batches) // world_size)))
+    runs = [batches[i:i + per_shard] for i in range(0, len(batches), per_shard)]
+    return [batch for run in runs[rank::world_size] for batch in run], per_shard
+
+
+def _encode(model, loader, share: Sequence[np.ndarray], per_shard, progress, logger, store):
+    """Encodes the batches of ``share``; ``store(places, features, unreadable)`` takes shards."""
+    total = sum(map(len, share))
+    loader.sampler.indices = np.concatenate(share)
     waited, start = 0.0, time.perf_counter()
-    batches = iter(loader)
+    loaded = iter(loader)
     model.eval()
-
-    def store(indices, features):
-        nonlocal array
-        features = features.cpu().numpy()
-        if array is None:
-            array = np.lib.format.open_memmap(path, 'w+', np.float32,
-                                              (len(loader.sampler), features.shape[1]))
-        array[len(places):len(places) + len(features)] = features
-        places.extend(indices)
-
-    with tqdm(total=len(loader.sampler), unit='img', disable=not progress,
-              desc='features') as bar:
-        while True:
+    shard, pending = _Filling(store), None
+    with tqdm(total=total, unit='img', disable=not progress, desc='features') as bar:
+        for number, places in enumerate(share):
             before = time.perf_counter()
-            batch = next(batches, None)
+            batch = next(loaded)
             waited += time.perf_counter() - before
-            current = None
-            if batch is not None:
-                samples = batch['data_samples']
-                unreadable.update({sample.sample_idx: sample.unreadable for sample in samples
-                                   if 'unreadable' in sample})
-                if batch['inputs'] is not None:
-                    images = model.data_preprocessor(dict(inputs=batch['inputs']))['inputs']
-                    current = ([sample.sample_idx for sample in samples
-                                if 'unreadable' not in sample], model.encode_image(images))
-            # the device already has the next batch when the last one's features are fetched
+            reasons = [sample.get('unreadable') for sample in batch['data_samples']]
+            features = None
+            if batch['inputs'] is not None:
+                images = model.data_preprocessor(dict(inputs=batch['inputs']))['inputs']
+                features = model.encode_image(images)
+            # the device already has this batch when the last one's features are fetched
             if pending is not None:
-                store(*pending)
-            pending = current
-            if batch is None:
-                break
-            bar.update(len(samples))
+                shard.add(*pending)
+                bar.update(len(pending[0]))
+            if number and number % per_shard == 0:
+                shard.finish()
+            pending = places, reasons, features
+        shard.add(*pending)
+        shard.finish()
+        bar.update(len(pending[0]))
     seconds = time.perf_counter() - start
-    if array is None:
-        np.save(path, np.zeros((0, 1), np.float32))
-    else:
-        array.flush()
-    path.with_suffix('.json').write_text(json.dumps(dict(places=places, unreadable=unreadable)))
-    logger.info(f'{len(places)} images in {seconds:.1f} s: {len(places) / seconds:.1f} images/s, '
+    logger.info(f'{total} images in {seconds:.1f} s: {total / seconds:.1f} images/s, '
                 f'{waited / seconds:.0%} of the time waiting for data.')
 
 
-def _read_part(path):
-    lists = json.loads(path.with_suffix('.json').read_text())
-    places = np.array(lists['places'], np.int64)
-    features = np.load(path, mmap_mode='r')[:len(places)]
-    return Part(places, features, {int(key): why for key, why in lists['unreadable'].items()})
+class _Filling:
+    """The shard that is being filled."""
+
+    def __init__(self, store):
+        self.store = store
+        self.places, self.features, self.unreadable = [], [], {}
+
+    def add(self, places, reasons, features):
+        self.places += [place for place, reason in zip(places, reasons) if reason is None]
+        self.unreadable.update({place: reason for place, reason in zip(places, reasons)
+                                if reason is not None})
+        if features is not None:
+            self.features.append(features.cpu().numpy())
+
+    def finish(self):
+        features = np.concatenate(self.features) if self.features else np.zeros((0, 0), np.float32)
+        self.store(self.places, features, self.unreadable)
+        self.places, self.features, self.unreadable = [], [], {}
 
 
 def _report_unreadable(cache, total, logger):

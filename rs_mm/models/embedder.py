@@ -13,6 +13,8 @@ from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import MODELS
 from rs_mm.structures import EmbeddingDataSample
 
+from .utils.identity import model_identity
+
 
 @MODELS.register_module()
 class ImageEmbedder(BaseModel):
@@ -55,6 +57,16 @@ class ImageEmbedder(BaseModel):
         """Images (N, C, H, W) to the feature map (N, C', H', W') after the neck."""
         features = self.encoder(inputs)
         return features if self.neck is None else self.neck(features)
+
+    def identity(self) -> dict[str, str]:
+        """What decides the embeddings: hashes of architecture and weights; losses have no part."""
+        parts = (self.data_preprocessor, self.encoder, self.neck, self.head)
+        return model_identity([part for part in parts if part is not None])
+
+    @torch.no_grad()
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W), preprocessed, to (N, D) float32 of length 1 (zero stays zero)."""
+        return F.normalize(self.head(self.extract_feat(images)).embedding.float())
 
     def forward(self,
                 inputs: Tensor,

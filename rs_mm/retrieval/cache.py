@@ -1,9 +1,10 @@
 """Features on disk: a ``.npy`` memory map, and a JSON that says what made it.
 
-``features.json`` names the array's file, the model, its weights, the preprocessing, and every
-image with its size and time of change. It is replaced in one step after the array is complete, so
-that a broken-off run leaves the previous state. What does not match is computed again: all of it
-if the model differs, single images if only they do.
+``features.json`` names the array's file, its size and type, the model, its weights, the
+preprocessing, and every image with its size and time of change. It is replaced in one step after
+the array is complete, so that a broken-off run leaves the previous state, and beside it the shards
+it had finished (:mod:`rs_mm.retrieval.shards`). What does not match is computed again: all of it if
+the model differs, single images if only they do.
 """
 
 from __future__ import annotations
@@ -13,32 +14,13 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-VERSION = 1
+from .shards import File, Shard
+
+VERSION = 2
 MISSING, UNREADABLE = -1, -2
-
-
-class File(NamedTuple):
-    """An image as the cache knows it."""
-
-    name: str
-    size: int
-    changed: int
-
-
-class Part(NamedTuple):
-    """Features that one process made.
-
-    ``places`` (n,) int64 are places in the list of files, ``features`` (n, D) float32;
-    ``unreadable`` maps places to the reason.
-    """
-
-    places: np.ndarray
-    features: np.ndarray
-    unreadable: dict[int, str]
 
 
 class FeatureCache:
@@ -47,12 +29,18 @@ class FeatureCache:
     Args:
         folder (str | Path): where it lies; made when it is written.
         identity (dict[str, str]): what decides the features besides the files: architecture,
-            weights, preprocessing.
+            weights, preprocessing. None takes what is stored, whatever made it.
+
+    Attributes:
+        stored (dict | None): content of ``features.json``; None if there is none that can be used.
+        why_rebuilt (str | None): why what is there cannot be used.
+        foreign (bool): whether that is because something else made it.
     """
 
-    def __init__(self, folder, identity: dict[str, str]):
+    def __init__(self, folder, identity: dict[str, str] | None = None):
         self.folder = Path(folder)
-        self.identity = dict(identity)
+        self.identity = dict(identity or {})
+        self.foreign = False
         self.stored, self.why_rebuilt = self._read()
 
     def _read(self):
@@ -66,6 +54,7 @@ class FeatureCache:
             other = [key for key, value in self.identity.items()
                      if stored['identity'].get(key) != value]
             if other:
+                self.foreign = True
                 return None, f'another {" and ".join(other)} made it'
             array = np.load(self.folder / stored['array'], mmap_mode='r')
             if array.ndim != 2 or len(array) != len(stored['files']):
@@ -87,17 +76,22 @@ class FeatureCache:
         known.update({tuple(file): UNREADABLE for file, _ in self.stored['unreadable']})
         return np.array([known.get(tuple(file), MISSING) for file in files], np.int64)
 
-    def write(self, files: Sequence[File], rows: np.ndarray, parts: Sequence[Part] = ()) -> None:
+    def write(self, files: Sequence[File], rows: np.ndarray, shards: Sequence[Shard],
+              paths: Sequence[str], about: dict | None = None) -> None:
         """Stores the features of ``files``, in their order, without the unreadable ones.
 
         Args:
-            files (Sequence[File]): the whole archive.
+            files (Sequence[File]): the whole archive; no two are equal.
             rows (np.ndarray): what :meth:`plan` said about them.
-            parts (Sequence[Part]): the features that were missing.
+            shards (Sequence[Shard]): the features that were missing; read one at a time.
+            paths (Sequence[str]): where the files lie, for readers.
+            about (dict | None): what else readers want to know, as JSON has it.
         """
         reasons = self._reasons(files, rows)
-        for part in parts:
-            reasons.update(part.unreadable)
+        place_of = {file: place for place, file in enumerate(files)}
+        for shard in shards:
+            reasons.update({place_of[file]: reason for file, reason in shard.unreadable.items()
+                            if file in place_of})
         readable = np.array([i for i in range(len(files)) if i not in reasons], np.int64)
         if self._is_stored(files, rows, readable):
             return
@@ -105,8 +99,8 @@ class FeatureCache:
         target[readable] = np.arange(len(readable))
         self.folder.mkdir(parents=True, exist_ok=True)
         old = None if self.stored is None else self.features()
-        dim = next((part.features.shape[1] for part in parts if len(part.places)),
-                   0 if old is None else old.shape[1])
+        filled = [shard for shard in shards if shard.files]
+        dim = filled[0].features().shape[1] if filled else old.shape[1]
         name = f'features-{secrets.token_hex(4)}.npy'
         array = np.lib.format.open_memmap(self.folder / name, 'w+', np.float32,
                                           (len(readable), dim))
@@ -114,14 +108,16 @@ class FeatureCache:
         for chunk in np.array_split(kept, len(kept) // 65536 + 1):
             if len(chunk):
                 array[target[chunk]] = old[rows[chunk]]
-        for part in parts:
-            array[target[part.places]] = part.features
+        for shard in filled:
+            places = np.array([place_of.get(file, MISSING) for file in shard.files], np.int64)
+            array[target[places[places >= 0]]] = shard.features()[places >= 0]
         array.flush()
         del array
         self._commit(dict(
-            version=VERSION, identity=self.identity, array=name,
-            files=[list(files[i]) for i in readable],
-            unreadable=[[list(files[i]), reasons[i]] for i in sorted(reasons)]))
+            version=VERSION, identity=self.identity, array=name, count=len(readable), dims=dim,
+            dtype='float32', files=[list(files[i]) for i in readable],
+            unreadable=[[list(files[i]), reasons[i]] for i in sorted(reasons)],
+            paths=[str(paths[i]) for i in readable], about=about or {}))
 
     def features(self) -> np.ndarray:
         """The stored features, (N, D) float32, as a memory map; what is written stays in memory."""
@@ -146,18 +142,10 @@ class FeatureCache:
                 and len(files) == len(readable) + len(self.stored['unreadable']))
 
     def _commit(self, stored):
-        path = self.folder / 'features.json'
-        replaced = _array_named_in(path)
         temporary = self.folder / f'{stored["array"]}.json'
         temporary.write_text(json.dumps(stored), encoding='utf-8')
-        os.replace(temporary, path)
+        os.replace(temporary, self.folder / 'features.json')
         self.stored = stored
-        if replaced:
-            (self.folder / replaced).unlink(missing_ok=True)
-
-
-def _array_named_in(path):
-    try:
-        return Path(json.loads(path.read_text(encoding='utf-8'))['array']).name
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        for path in self.folder.glob('features-*'):  # the previous array, and abandoned ones
+            if path.name != stored['array']:
+                path.unlink(missing_ok=True)

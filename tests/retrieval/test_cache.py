@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from rs_mm.retrieval.cache import MISSING, UNREADABLE, FeatureCache, File, Part
+from rs_mm.retrieval.cache import MISSING, UNREADABLE, FeatureCache
+from rs_mm.retrieval.shards import File, drop_shards, read_shards, write_shard
 
 IDENTITY = dict(arch='a', weights='w', preprocessing='p')
 FILES = [File('a.png', 10, 1), File('b.png', 20, 2), File('bad.png', 5, 3), File('c.png', 30, 4)]
@@ -18,10 +19,13 @@ def fill(cache, files):
     rows = cache.plan(files)
     todo = list(np.flatnonzero(rows == MISSING))
     good = [i for i in todo if 'bad' not in files[i].name]
-    part = Part(np.array(good, np.int64),
-                np.array([value(files[i]) for i in good], np.float32).reshape(-1, 3),
-                {int(i): 'damaged' for i in todo if i not in good})
-    cache.write(files, rows, [part])
+    for one in good:  # a shard per file, not in their order
+        write_shard(cache.folder, cache.identity, [files[one]], value(files[one])[None], {})
+    write_shard(cache.folder, cache.identity, [], np.zeros((0, 0), np.float32),
+                {files[i]: 'damaged' for i in todo if i not in good})
+    cache.write(files, rows, read_shards(cache.folder, cache.identity)[0],
+                [f'data/{file.name}' for file in files])
+    drop_shards(cache.folder)
     return len(todo)
 
 
@@ -29,6 +33,9 @@ def check(cache, files):
     good = [file for file in files if 'bad' not in file.name]
     assert cache.names() == [file.name for file in good]
     np.testing.assert_array_equal(cache.features(), np.array([value(file) for file in good]))
+    stored = cache.stored
+    assert (stored['count'], stored['dims'], stored['dtype']) == (len(good), 3, 'float32')
+    assert stored['paths'] == [f'data/{file.name}' for file in good]
 
 
 @pytest.fixture
@@ -50,6 +57,7 @@ def test_what_is_stored_is_reused(cache):
     before = again.stored['array']
     assert fill(again, FILES) == 0
     assert again.stored['array'] == before  # nothing was written
+    assert sorted(path.name for path in cache.folder.iterdir()) == [before, 'features.json']
 
 
 @pytest.mark.parametrize('key', ['arch', 'weights', 'preprocessing'])
@@ -97,9 +105,36 @@ def test_a_damaged_cache_is_rebuilt(cache, damage):
 
 
 def test_a_run_broken_off_leaves_the_previous_state(cache, monkeypatch):
-    again = reopen(cache)
-    monkeypatch.setattr('os.replace', lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    again, files = reopen(cache), [*FILES, File('new.png', 1, 1)]
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FeatureCache, '_commit', killed)
     with pytest.raises(KeyboardInterrupt):
-        fill(again, [*FILES, File('new.png', 1, 1)])
+        fill(again, files)
     monkeypatch.undo()
-    check(reopen(cache), FILES)
+    again = reopen(cache)
+    check(again, FILES)
+    shards, _ = read_shards(cache.folder, IDENTITY)
+    again.write(files, again.plan(files), shards, [f'data/{file.name}' for file in files])
+    check(reopen(cache), files)
+    assert len(list(cache.folder.glob('features-*'))) == 1  # the abandoned array is gone
+
+
+def test_shards_are_found_by_what_made_them(tmp_path):
+    write_shard(tmp_path, IDENTITY, FILES[:1], value(FILES[0])[None], {FILES[2]: 'damaged'})
+    (shard,), others = read_shards(tmp_path, IDENTITY)
+    assert shard.files == FILES[:1] and shard.unreadable == {FILES[2]: 'damaged'} and others == 0
+    np.testing.assert_array_equal(shard.features(), [value(FILES[0])])
+    assert read_shards(tmp_path, {**IDENTITY, 'weights': 'x'}) == ([], 1)
+    # half-written and damaged ones are no shards
+    (tmp_path / 'shards/half.tmp').write_bytes(shard.path.read_bytes()[:100])
+    (tmp_path / 'shards/cut.npz').write_bytes(shard.path.read_bytes()[:100])
+    assert read_shards(tmp_path, IDENTITY)[0] == [shard]
+    drop_shards(tmp_path)
+    assert not (tmp_path / 'shards').exists()
+
+
+def test_a_cache_without_identity_takes_what_is_there(cache):
+    check(FeatureCache(cache.folder), FILES)

@@ -79,6 +79,11 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
         """Returns the names of all samples in order."""
         return [self.get_data_info(i)['name'] for i in range(len(self))]
 
+    def files(self) -> list[tuple[str, int, int]]:
+        """Name of every sample with size and time of change (ns) of the LMDB they lie in."""
+        status = os.stat(os.path.join(self.reader.path, 'data.mdb'))
+        return [(name, status.st_size, status.st_mtime_ns) for name in self.names()]
+
     def labels(self) -> np.ndarray:
         """Returns the multi-hot labels of all samples, (N, L) float32; reads no pixels."""
         return np.stack([read_label(self.reader.read(name), name, self.num_classes)

@@ -1,0 +1,83 @@
+"""Evaluating extracted features by the metrics of a config: tools/retrieval/evaluate.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
+
+from rs_mm.apis.config import load_config
+from rs_mm.apis.extract import load_features, split_loader
+from rs_mm.errors import ConfigError, DataError
+from rs_mm.evaluation import KNNMultiLabel, MultiLabelRetrieval
+from rs_mm.registry import DATASETS, METRICS
+
+
+def evaluate_features(config, features, split='test', reference=None, options=None,
+                      out=None) -> dict[str, float]:
+    """Evaluates what tools/retrieval/extract.py wrote; needs neither the model nor the images.
+
+    Args:
+        config (str | Path): its ``test_evaluator`` measures, its dataset knows the labels.
+        features (str | Path): folder of the features.
+        split (str): the split they were extracted from: ``train``, ``val`` or ``test``.
+        reference (str | Path | None): features of the training split, which ``KNNMultiLabel``
+            searches; without them that metric is left out.
+        options (dict | list[str] | None): overrides of the config.
+        out (str | Path | None): ``.json`` for the metrics.
+
+    Returns:
+        dict[str, float]: the metrics.
+
+    Raises:
+        ConfigError: if no metric of the config works on features.
+        DataError: if the split lacks images of the features.
+    """
+    cfg = load_config(config, options)
+    init_default_scope(cfg.get('default_scope', 'rs_mm'))
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [
+        cfg.test_evaluator]
+    known = [METRICS.get(entry.type) for entry in evaluators]
+    metrics = [METRICS.build(entry) for entry, kind in zip(evaluators, known) if kind and
+               issubclass(kind, (MultiLabelRetrieval, *([KNNMultiLabel] if reference else [])))]
+    if not metrics:
+        raise ConfigError(f'{config}: no metric of `test_evaluator` works on features alone; '
+                          'MultiLabelRetrieval does, and with --reference KNNMultiLabel.')
+    vectors, labels, names, classes = labelled(cfg, features, split)
+    result = {}
+    for metric in metrics:
+        metric.dataset_meta = dict(classes=classes)
+        if isinstance(metric, KNNMultiLabel):
+            metric.set_reference(*labelled(cfg, reference, 'train')[:2])
+        metric.process({}, [dict(embedding=vector, gt_label=label, name=name)
+                            for vector, label, name in zip(vectors, labels, names)])
+        result |= {f'{metric.prefix}/{key}': value
+                   for key, value in metric.compute_metrics(metric.results).items()}
+    if out:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        Path(out).write_text(json.dumps(result, indent=1, default=float) + '\n')
+    return result
+
+
+def labelled(cfg, features, split):
+    """Features (N, D), labels (N, L) float32, names, and classes of a split.
+
+    Raises:
+        DataError: if an image of the features is not in the split.
+    """
+    archive = load_features(features)
+    dataset = DATASETS.build(split_loader(cfg, split)['dataset'])
+    rows = {name: row for row, name in enumerate(dataset.names())}
+    lost = [name for name in archive.names if name not in rows]
+    if lost:
+        raise DataError(f'{features}: {len(lost)} of {len(archive.names)} images are not in the '
+                        f'{split} split, the first is {lost[0]!r}; name the split they were '
+                        'extracted from.')
+    if len(archive.names) < len(dataset):
+        print_log(f'{features} holds {len(archive.names)} of the {len(dataset)} images of the '
+                  f'{split} split; the others are left out.', 'current')
+    labels = torch.from_numpy(dataset.labels()[[rows[name] for name in archive.names]])
+    return archive.features, labels, archive.names, dataset.metainfo.get('classes')
