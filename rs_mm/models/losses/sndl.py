@@ -85,7 +85,11 @@ class _SNDL(torch.autograd.Function):
 
 
 def _block(queries, index, memory, states, margin, chunk_size, dtype, work, with_grad):
-    """Losses (b,) of some images and the gradient (b, D) with respect to ``queries``."""
+    """Losses (b,) of some images and the gradient (b, D) with respect to ``queries``.
+
+    Similarities stand memory row by memory row, (rows of the chunk, b): both products with the
+    memory and those with its labels are fastest that way round.
+    """
     count, num_labels = len(queries), states.shape[1] - 1
     own = states[index, :-1]
     starts = range(0, len(memory), chunk_size)
@@ -93,24 +97,24 @@ def _block(queries, index, memory, states, margin, chunk_size, dtype, work, with
         work = memory.new_empty(count * len(memory))
 
     def exponentials(start, size):
-        return work[count * start:count * (start + size)].view(count, size)
+        return work[count * start:count * (start + size)].view(size, count)
 
     peaks, sums = [], []
-    products = queries.to(dtype)
+    columns = queries.t().to(dtype).contiguous()
     for start in starts:
         chunk = memory[start:start + chunk_size].to(dtype)
         e = exponentials(start, len(chunk))
         if dtype == e.dtype:
-            torch.mm(products, chunk.t(), out=e)
+            torch.mm(chunk, columns, out=e)
         else:
-            e.copy_(products @ chunk.t())
+            e.copy_(chunk @ columns)
         _leave_out_own(e, index - start)
-        peaks.append(e.amax(1).clamp_min(torch.finfo(e.dtype).min))
-        e.sub_(peaks[-1][:, None]).exp_()
-        sums.append(e @ states[start:start + chunk_size])
+        peaks.append(e.amax(0).clamp_min(torch.finfo(e.dtype).min))
+        e.sub_(peaks[-1]).exp_()
+        sums.append(states[start:start + chunk_size].t() @ e)
     scales = torch.stack(peaks)
     scales = (scales - scales.amax(0)).exp_()
-    sums = torch.einsum('kbl,kb->bl', torch.stack(sums), scales) / num_labels
+    sums = torch.einsum('klb,kb->bl', torch.stack(sums), scales) / num_labels
 
     total = sums[:, -1] * num_labels
     alike = torch.where(own > 0, sums[:, :-1], sums[:, -1:] - sums[:, :-1]).sum(1)
@@ -122,21 +126,22 @@ def _block(queries, index, memory, states, margin, chunk_size, dtype, work, with
     alike, unlike = alike.clamp_min(_TINY), unlike.clamp_min(_TINY)
     odds = unlike.log() - alike.log() + margin
     losses, wrong = F.softplus(odds), odds.sigmoid()
-    grad = torch.zeros_like(queries) if with_grad else None
+    grad = torch.zeros_like(columns, dtype=memory.dtype) if with_grad else None
     if with_grad:
         # d loss / d similarity = wrong e ((1 - w) / Q - w / P), linear in a row's labels
         inside, outside = -(wrong / alike)[:, None], (wrong / unlike)[:, None]
         slopes = torch.where(own > 0, inside - outside, outside - inside) / num_labels
         share = own.mean(1, keepdim=True)
-        weights = torch.cat([slopes, share * outside + (1 - share) * inside], 1)
-        for k, start in enumerate(starts):
+        weights = torch.cat([slopes, share * outside + (1 - share) * inside], 1).t().contiguous()
+        for scale, start in zip(scales, starts):
             chunk = memory[start:start + chunk_size]
             e = exponentials(start, len(chunk))
-            e.mul_((weights * scales[k][:, None]) @ states[start:start + chunk_size].t())
+            e.mul_(states[start:start + chunk_size] @ (weights * scale))
             if dtype == e.dtype:
-                grad.addmm_(e, chunk)
+                grad.addmm_(chunk.t(), e)
             else:
-                grad += (e.to(dtype) @ chunk.to(dtype)).float()
+                grad += (chunk.t().to(dtype) @ e.to(dtype)).float()
+        grad = grad.t().contiguous()
     for rows in lost.nonzero()[:, 0].split(16):
         losses[rows], rows_grad = _in_log_space(queries[rows], index[rows], memory, states, margin)
         if with_grad:
@@ -146,8 +151,9 @@ def _block(queries, index, memory, states, margin, chunk_size, dtype, work, with
 
 def _in_log_space(queries, index, memory, states, margin):
     """Losses and gradients of images whose P or Q is too small beside its largest term."""
-    similarity = queries @ memory.t()
+    similarity = memory @ queries.t()
     _leave_out_own(similarity, index)
+    similarity = similarity.t()
     labels = states[:, :-1]
     agreement = (labels[index] @ labels.t() + (1 - labels[index]) @ (1 - labels).t())
     agreement /= labels.shape[1]
@@ -160,12 +166,12 @@ def _in_log_space(queries, index, memory, states, margin):
     return F.softplus(odds), torch.where(known[:, None], odds.sigmoid()[:, None] * pull, 0)
 
 
-def _leave_out_own(similarities, column):
-    """Sets entry (i, column[i]) to -inf where that column lies in this chunk."""
-    inside = column.clamp(0, similarities.shape[1] - 1)
-    rows = torch.arange(len(inside), device=inside.device)
-    similarities[rows, inside] = torch.where(inside == column, -torch.inf,
-                                             similarities[rows, inside])
+def _leave_out_own(similarities, row):
+    """Sets entry (row[i], i) to -inf where that row lies in this chunk."""
+    inside = row.clamp(0, len(similarities) - 1)
+    columns = torch.arange(len(row), device=row.device)
+    similarities[inside, columns] = torch.where(inside == row, -torch.inf,
+                                                similarities[inside, columns])
 
 
 @MODELS.register_module()
