@@ -127,7 +127,7 @@ class _Search:
         column = (member + (best % self.groups)[:, None]).flatten(1)
         chunk = (best // self.groups)[:, None].expand(-1, self.members, -1).flatten(1)
         row = torch.arange(count, device=best.device)[:, None]
-        values = work[chunk, row, column]
+        values = work.flatten().take((chunk * count + row) * self.width + column)
         values, place = values.topk(self.candidates, dim=1)
         return values, (chunk * self.width + column).gather(1, place)
 

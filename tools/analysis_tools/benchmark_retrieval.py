@@ -41,6 +41,9 @@ def run(args):
     from pathlib import Path
 
     import torch
+
+    from rs_mm.engine.host_memory import keep_freed_memory
+    keep_freed_memory()  # as in testing
     if args.threads:
         torch.set_num_threads(args.threads)
     figures = []

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
 
+_LOG2_E = 1.4426950408889634
+_SAFE = 60  # powers of two to +-60 and their sums are far from the limits of float32
 _SMALL = 1e-4  # part of a float32 sum below which its digits do not suffice
 _TINY = 1e-30
 _DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
@@ -27,9 +29,9 @@ def sndl_loss(features: Tensor, index: Tensor, memory: Tensor, memory_labels: Te
 
     Loss and gradient are computed together, with the two products of the batch and the memory that
     the gradient needs, so nothing looks at the memory later. Label agreement comes from products
-    of the label matrices chunk by chunk and is never stored. Exponentials are taken relative to
-    the largest similarity, and images for which even that is not enough are computed in log
-    space: any temperature is safe.
+    of the label matrices chunk by chunk and is never stored. Exponentials, powers of two for speed,
+    are taken relative to the largest similarity if they could leave the range of float32, and
+    images for which even that is not enough are computed in log space: any temperature is safe.
 
     Source: Kang et al., TGRS 2020, Eq. (5)-(7). The weight is 1 - Hamming distance / L.
 
@@ -40,7 +42,7 @@ def sndl_loss(features: Tensor, index: Tensor, memory: Tensor, memory_labels: Te
         memory_labels (Tensor): (N, L) of 0 and 1.
         temperature (float): T > 0.
         margin (float): margin on the similarity, before the division by T.
-        chunk_size (int, optional): memory rows compared at a time. Default: 2048 on a CPU, where
+        chunk_size (int, optional): memory rows compared at a time. Default: 4096 on a CPU, where
             a chunk stays in cache; 65536 elsewhere.
         max_similarities (int): bounds the working memory: a batch is cut where B x N exceeds it.
         dtype (torch.dtype): precision of the products of features and memory; sums and
@@ -52,7 +54,7 @@ def sndl_loss(features: Tensor, index: Tensor, memory: Tensor, memory_labels: Te
         Tensor: float32 scalar.
     """
     if chunk_size is None:
-        chunk_size = 2048 if features.device.type == 'cpu' else 65536
+        chunk_size = 4096 if features.device.type == 'cpu' else 65536
     return _SNDL.apply(features, index, memory, memory_labels, float(temperature), float(margin),
                        chunk_size, max_similarities, dtype, work)
 
@@ -65,12 +67,15 @@ class _SNDL(torch.autograd.Function):
         # autocast would round the similarities, which are divided by T right after
         with torch.autocast(features.device.type, enabled=False):
             # with a column of ones, one product gives sum e by label and over all
-            states = F.pad((memory_labels > 0).to(memory.dtype), (0, 1), value=1.0)
+            states = memory.new_ones(len(memory), memory_labels.shape[1] + 1)
+            states[:, :-1] = memory_labels
             queries = features.float() / temperature
+            largest = queries.norm(dim=1).amax() * memory.norm(dim=1).amax()
+            relative = not bool(largest * _LOG2_E < _SAFE)
             rows = max(1, max_similarities // len(memory))
             losses, grads = zip(*[
                 _block(queries[i:i + rows], index[i:i + rows], memory, states, margin / temperature,
-                       chunk_size, dtype, work, ctx.needs_input_grad[0])
+                       chunk_size, dtype, work, relative, ctx.needs_input_grad[0])
                 for i in range(0, len(queries), rows)])
         if ctx.needs_input_grad[0]:
             scale = 1 / (temperature * len(features))
@@ -84,7 +89,7 @@ class _SNDL(torch.autograd.Function):
         return grad_output.to(grad.dtype) * grad, *[None] * 9
 
 
-def _block(queries, index, memory, states, margin, chunk_size, dtype, work, with_grad):
+def _block(queries, index, memory, states, margin, chunk_size, dtype, work, relative, with_grad):
     """Losses (b,) of some images and the gradient (b, D) with respect to ``queries``.
 
     Similarities stand memory row by memory row, (rows of the chunk, b): both products with the
@@ -100,7 +105,8 @@ def _block(queries, index, memory, states, margin, chunk_size, dtype, work, with
         return work[count * start:count * (start + size)].view(size, count)
 
     peaks, sums = [], []
-    columns = queries.t().to(dtype).contiguous()
+    columns = (queries.t() * _LOG2_E).to(dtype).contiguous()
+    everyone = torch.arange(count, device=index.device)
     for start in starts:
         chunk = memory[start:start + chunk_size].to(dtype)
         e = exponentials(start, len(chunk))
@@ -108,12 +114,15 @@ def _block(queries, index, memory, states, margin, chunk_size, dtype, work, with
             torch.mm(chunk, columns, out=e)
         else:
             e.copy_(chunk @ columns)
-        _leave_out_own(e, index - start)
-        peaks.append(e.amax(0).clamp_min(torch.finfo(e.dtype).min))
-        e.sub_(peaks[-1]).exp_()
+        _leave_out_own(e, index - start, everyone)
+        peaks.append(e.amax(0).clamp_min(torch.finfo(e.dtype).min) if relative else
+                     e.new_zeros(count))
+        if relative:
+            e.sub_(peaks[-1])
+        e.exp2_()
         sums.append(states[start:start + chunk_size].t() @ e)
     scales = torch.stack(peaks)
-    scales = (scales - scales.amax(0)).exp_()
+    scales = (scales - scales.amax(0)).exp2_()
     sums = torch.einsum('klb,kb->bl', torch.stack(sums), scales) / num_labels
 
     total = sums[:, -1] * num_labels
@@ -152,7 +161,7 @@ def _block(queries, index, memory, states, margin, chunk_size, dtype, work, with
 def _in_log_space(queries, index, memory, states, margin):
     """Losses and gradients of images whose P or Q is too small beside its largest term."""
     similarity = memory @ queries.t()
-    _leave_out_own(similarity, index)
+    _leave_out_own(similarity, index, torch.arange(len(index), device=index.device))
     similarity = similarity.t()
     labels = states[:, :-1]
     agreement = (labels[index] @ labels.t() + (1 - labels[index]) @ (1 - labels).t())
@@ -166,12 +175,11 @@ def _in_log_space(queries, index, memory, states, margin):
     return F.softplus(odds), torch.where(known[:, None], odds.sigmoid()[:, None] * pull, 0)
 
 
-def _leave_out_own(similarities, row):
-    """Sets entry (row[i], i) to -inf where that row lies in this chunk."""
+def _leave_out_own(similarities, row, column):
+    """Sets entry (row[i], column[i]) to -inf where that row lies in this chunk."""
     inside = row.clamp(0, len(similarities) - 1)
-    columns = torch.arange(len(row), device=row.device)
-    similarities[inside, columns] = torch.where(inside == row, -torch.inf,
-                                                similarities[inside, columns])
+    similarities[inside, column] = torch.where(inside == row, -torch.inf,
+                                               similarities[inside, column])
 
 
 @MODELS.register_module()
