@@ -41,5 +41,5 @@ INFERENCERS = _child('inferencer', _mmengine.INFERENCERS, 'rs_mm.apis')
 # nothing of ours yet; without a child of the scope mmengine warns at each look-up
 WEIGHT_INITIALIZERS = _child('weight initializer', _mmengine.WEIGHT_INITIALIZERS)
 RUNNER_CONSTRUCTORS = _child('runner constructor', _mmengine.RUNNER_CONSTRUCTORS)
-STRATEGIES = _child('strategy', _mmengine.STRATEGIES)
+STRATEGIES = _child('strategy', _mmengine.STRATEGIES, 'rs_mm.engine')
 FUNCTIONS = _child('function', _mmengine.FUNCTIONS)

@@ -25,7 +25,7 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 
-# convolutions in the layout that tensor cores prefer; measure with tools/analysis_tools/benchmark.py
+# convolutions in the layout that tensor cores prefer; tools/analysis_tools/benchmark.py measures it
 channels_last = False
 
 log_processor = dict(by_epoch=False)

@@ -187,7 +187,9 @@ def build_runner(cfg):
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     if cfg.get('channels_last'):
         import torch
-
+        if 'runner_type' in cfg:
+            raise ConfigError('`channels_last` needs the plain Runner, and `runner_type` is '
+                              f'{cfg.runner_type!r}; set one of them back.')
         # a convolution returns the layout of its weights, so the inputs need no change
         runner.model.to(memory_format=torch.channels_last)
     runner.register_hook(ReproducibleHook())

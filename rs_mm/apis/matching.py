@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 
 from rs_mm.checkpoint import load_file, read_state_dict
 from rs_mm.errors import CheckpointError
+from rs_mm.registry import MODELS
 
 
 def check_checkpoint(model, path, resume=False) -> None:
     """Compares the names and shapes of a checkpoint's weights with a model's.
 
     Args:
-        model (nn.Module): the built model, wrapped or not.
+        model (nn.Module | dict): the built model, wrapped or not; or its config, where the runner
+            builds it later.
         path (str | Path): the checkpoint; a URL is not looked at.
         resume (bool): whether the checkpoint must also hold a training's state.
 
@@ -24,6 +28,8 @@ def check_checkpoint(model, path, resume=False) -> None:
     """
     if '://' in str(path):
         return
+    if isinstance(model, dict):
+        model = MODELS.build(copy.deepcopy(model))
     own = (model.module if is_model_wrapper(model) else model).state_dict()
     given = read_state_dict(path)
     fitting = [name for name in own if name in given and given[name].shape == own[name].shape]

@@ -48,7 +48,9 @@ def test(config, checkpoint=None, options=None, *, work_dir=None, out=None, show
     runner = build_runner(cfg)
     if cfg.load_from:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        check_checkpoint(model.module if tta else model, cfg.load_from)
+        if tta:  # FlexibleRunner still holds the config
+            model = model['module'] if isinstance(model, dict) else model.module
+        check_checkpoint(model, cfg.load_from)
     elif not cfg.get('training_free'):
         runner.logger.warning('no checkpoint was given: the weights are those the model starts '
                               'training from')

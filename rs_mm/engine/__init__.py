@@ -8,6 +8,7 @@ from . import (  # noqa: F401
     label_samplers,
     loops,
     samplers,
+    strategies,
     weight_bias_groups,
     wrappers,
 )

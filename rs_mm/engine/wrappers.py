@@ -19,7 +19,7 @@ class DistributedDataParallel(MMDistributedDataParallel):
     def __init__(self, module, device_ids=None, **kwargs):
         if not torch.cuda.is_available():
             device_ids = None
-            module = _for_gloo(module)
+            module = for_gloo(module)
         super().__init__(module, device_ids=device_ids, **kwargs)
 
 
@@ -61,12 +61,12 @@ class GlooSyncBatchNorm(_BatchNorm):
         self.running_var.lerp_(variance * count / (count - 1), share)
 
 
-def _for_gloo(module):
+def for_gloo(module):
     """Replaces each ``nn.SyncBatchNorm``, keeping parameters and names."""
     for name, child in module.named_children():
         if type(child) is nn.SyncBatchNorm:
             # no subclass of SyncBatchNorm, which torch's wrapper refuses off the GPU
             child.__class__ = GlooSyncBatchNorm
         else:
-            setattr(module, name, _for_gloo(child))
+            setattr(module, name, for_gloo(child))
     return module

@@ -6,14 +6,14 @@ from mmengine.config import Config
 from torch import nn
 
 from rs_mm.apis.config import build_runner, prepare
-from rs_mm.engine.wrappers import GlooSyncBatchNorm, _for_gloo
+from rs_mm.engine.wrappers import GlooSyncBatchNorm, for_gloo
 from tests.distributed import run_processes
 from tests.toy import toy_config
 
 
 def normalise(rank, inputs, weight):
     torch.manual_seed(0)
-    layer = _for_gloo(nn.Sequential(nn.SyncBatchNorm(3)))
+    layer = for_gloo(nn.Sequential(nn.SyncBatchNorm(3)))
     assert type(layer[0]) is GlooSyncBatchNorm
     # unequal shares of the joint batch
     mine = inputs[:5] if rank == 0 else inputs[5:]
