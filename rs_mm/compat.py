@@ -1,6 +1,6 @@
 """The only place that adapts a dependency's behaviour.
 
-:func:`apply` runs once, when ``rs_mm`` is imported, and before mmcv or mmseg are. It mends three
+:func:`apply` runs once, when ``rs_mm`` is imported, and before mmcv or mmseg are. It mends four
 things:
 
 1. ``mmcv-lite`` has no compiled module ``mmcv._ext``, yet mmsegmentation imports ``mmcv.ops``. A
@@ -9,6 +9,7 @@ things:
    and mmcv still ask for both.
 3. torch >= 2.6 loads checkpoints with ``weights_only=True``. mmengine's own checkpoints hold a few
    harmless types that have to be named as safe, and mmengine downloads with the older default.
+4. mmengine checkpoints activations in a way that loses the gradients of a network's first module.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def apply() -> None:
     _provide_mmcv_ext()
     _register_safe_globals()
     _download_safely()
+    _checkpoint_activations_of_images()
     # mmseg tells its own builders to be replaced, and of a default that our configs mean
     for message in ('.*would be deprecated soon.*', 'Default ``avg_non_ignore`` is False'):
         warnings.filterwarnings('ignore', message=message, module='mmseg')
@@ -158,3 +160,16 @@ def _download_safely() -> None:
     from mmengine.runner import checkpoint
     if not isinstance(checkpoint.load_url, functools.partial):
         checkpoint.load_url = functools.partial(checkpoint.load_url, weights_only=True)
+
+
+def _checkpoint_activations_of_images() -> None:
+    """mmengine's ``activation_checkpointing`` relies on torch's older, re-entrant way.
+
+    It gives no gradients at all to a module whose inputs need none, such as a stem that sees the
+    image itself.
+    """
+    import functools
+
+    from mmengine.runner import activation_checkpointing
+    from torch.utils.checkpoint import checkpoint
+    activation_checkpointing.checkpoint = functools.partial(checkpoint, use_reentrant=False)

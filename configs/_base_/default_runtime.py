@@ -10,6 +10,8 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     throughput=dict(type='ThroughputHook'),
     numeric_guard=dict(type='NumericGuardHook', interval=10),
+    # a trace of 5 iterations: `--cfg-options default_hooks.profiler.iterations=5`
+    profiler=dict(type='ProfilerHook', iterations=0),
     # `tools/test.py --show-dir` switches it on
     visualization=dict(type='SampleVisualizationHook'),
 )

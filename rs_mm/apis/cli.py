@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 import traceback
 
 from rs_mm.errors import RSMMError
@@ -29,8 +30,11 @@ def run_cli(main) -> None:
         if message is None or os.environ.get('RS_MM_TRACEBACK'):
             traceback.print_exc()
             sys.exit(1)
-        if os.environ.get('RANK', '0') == '0':
-            print(f'error: {message}', file=sys.stderr)
+        rank = int(os.environ.get('RANK', 0))
+        if rank:
+            # most errors meet all processes; rank 0 then says it and the launcher ends this one
+            time.sleep(3)
+        print(f'error: {message}' + (f' (rank {rank})' if rank else ''), file=sys.stderr)
         sys.stderr.flush()
         # peers may wait in a collective for ever: leave without the usual tidying up
         _leave(2)

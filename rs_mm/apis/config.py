@@ -21,6 +21,7 @@ _RUNNER_KEYS = {
     'randomness', 'experiment_name', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg',
     'compile', 'tta_model', 'tta_pipeline', 'runner_type', 'strategy', 'training_free',
     'custom_imports', 'vis_backends', 'channels_last',
+    'activation_checkpointing',
 }
 _ENV_KEYS = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'tf32', 'keep_freed_memory'}
 
@@ -179,7 +180,7 @@ def build_runner(cfg):
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
-    from rs_mm.engine.hooks import ReproducibleHook
+    from rs_mm.engine.hooks import ReproducibleHook, ResumeCheckHook
     if isinstance(cfg.get('visualizer'), dict):
         # mmengine keeps visualizers by name for the life of the process: under one name, a second
         # run would log and draw into the first one's folder
@@ -193,4 +194,5 @@ def build_runner(cfg):
         # a convolution returns the layout of its weights, so the inputs need no change
         runner.model.to(memory_format=torch.channels_last)
     runner.register_hook(ReproducibleHook())
+    runner.register_hook(ResumeCheckHook())
     return runner

@@ -77,6 +77,7 @@ def test_scripts_train_and_test_alike_on_one_and_more_processes(config_file, tmp
 SLOW_AND_FRAGILE = '''
 import os, time
 from mmengine.hooks import Hook
+from rs_mm.errors import DataError
 from rs_mm.registry import HOOKS
 
 
@@ -92,9 +93,12 @@ class SlowHook(Hook):
 @HOOKS.register_module()
 class DyingHook(Hook):
 
+    def __init__(self, of_the_user):
+        self.error = DataError if of_the_user else RuntimeError
+
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.rank == 1 and runner.iter == 2:
-            raise RuntimeError('the second rank has had enough')
+            raise self.error('the second rank has had enough')
 '''
 
 
@@ -104,38 +108,50 @@ def extra_hooks(tmp_path):
     return tmp_path
 
 
-def test_killed_and_resumed(config_file, extra_hooks, tmp_path):
+def train_command(processes, config, *arguments):
+    if processes == 1:
+        return [sys.executable, 'tools/train.py', str(config), *map(str, arguments)]
+    return ['bash', 'tools/dist_train.sh', str(config), str(processes), *map(str, arguments),
+            '--cfg-options', f'train_dataloader.batch_size={4 // processes}']
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_killed_and_resumed(config_file, extra_hooks, tmp_path, processes):
     config = config_file()
-    run(sys.executable, 'tools/train.py', config, '--work-dir', tmp_path / 'whole')
+    run(*train_command(processes, config, '--work-dir', tmp_path / 'whole'))
     slow = extra_hooks / 'slow.py'
     text = config.read_text().replace("'tests.toy'", "'tests.toy', 'extra_hooks'")
     slow.write_text(text + "\ncustom_hooks = [dict(type='SlowHook')]\n")
     env = environment()
     env['PYTHONPATH'] += os.pathsep + str(extra_hooks)
-    killed = subprocess.Popen([sys.executable, 'tools/train.py', slow, '--work-dir',
-                               tmp_path / 'killed'], cwd=ROOT, env=env,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen(
+        train_command(processes, slow, '--work-dir', tmp_path / 'killed'), cwd=ROOT, env=env,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.time() + 120
     while not (tmp_path / 'killed/last_checkpoint').exists() and time.time() < deadline:
         time.sleep(0.2)
-    killed.send_signal(signal.SIGKILL)
+    os.killpg(killed.pid, signal.SIGKILL)  # the launcher and all processes
     killed.wait()
     assert not (tmp_path / 'killed/iter_6.pth').exists()
-    run(sys.executable, 'tools/train.py', config, '--work-dir', tmp_path / 'killed', '--resume')
+    run(*train_command(processes, config, '--work-dir', tmp_path / 'killed', '--resume'))
     assert_equal_weights(weights(tmp_path / 'whole'), weights(tmp_path / 'killed'), rtol=0, atol=0)
 
 
-def test_a_rank_that_dies_ends_the_job(config_file, extra_hooks):
+@pytest.mark.parametrize('of_the_user, words', [
+    (False, 'RuntimeError: the second rank has had enough'),
+    (True, 'error: the second rank has had enough (rank 1)')])
+def test_a_rank_that_dies_ends_the_job(config_file, extra_hooks, of_the_user, words):
     config = config_file()
     text = config.read_text().replace("'tests.toy'", "'tests.toy', 'extra_hooks'")
-    config.write_text(text + "\ncustom_hooks = [dict(type='DyingHook')]\n")
+    config.write_text(
+        text + f"\ncustom_hooks = [dict(type='DyingHook', of_the_user={of_the_user})]\n")
     env = environment()
     env['PYTHONPATH'] += os.pathsep + str(extra_hooks)
     start = time.time()
     done = subprocess.run(['bash', 'tools/dist_train.sh', str(config), '2'], cwd=ROOT, env=env,
                           capture_output=True, text=True, timeout=120)
     assert done.returncode != 0 and time.time() - start < 60
-    assert 'the second rank has had enough' in done.stderr
+    assert words in done.stderr
 
 
 @pytest.mark.parametrize('arguments, words', [

@@ -5,11 +5,14 @@ from .composed_visualization import ComposedRetrievalVisualizationHook
 from .embedding_visualization import EmbeddingVisualizationHook
 from .feature_bank import FeatureBankHook, KNNReferenceHook
 from .numeric_guard import NumericGuardHook
+from .profiler import ProfilerHook
 from .reproducible import ReproducibleHook
+from .resume_check import ResumeCheckHook
 from .retrieval_visualization import RetrievalVisualizationHook
 from .throughput import ThroughputHook
 from .visualization import SampleVisualizationHook
 
 __all__ = ['CheckpointHook', 'ComposedRetrievalVisualizationHook', 'EmbeddingVisualizationHook',
-           'FeatureBankHook', 'KNNReferenceHook', 'NumericGuardHook', 'ReproducibleHook',
-           'RetrievalVisualizationHook', 'SampleVisualizationHook', 'ThroughputHook']
+           'FeatureBankHook', 'KNNReferenceHook', 'NumericGuardHook', 'ProfilerHook',
+           'ReproducibleHook', 'ResumeCheckHook', 'RetrievalVisualizationHook',
+           'SampleVisualizationHook', 'ThroughputHook']

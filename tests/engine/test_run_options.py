@@ -1,0 +1,135 @@
+"""What a config may ask of a run: accumulation, averaged weights, a profile, stopping early."""
+
+import json
+import re
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from rs_mm.apis.config import build_runner, prepare
+from rs_mm.apis.train import train
+from rs_mm.errors import CheckpointError
+from tests.engine import toy_linear  # noqa: F401
+from tests.toy import toy_config
+
+PLAIN = dict(type='ToyModel', dropout=0.0)
+
+
+def run(config):
+    runner = build_runner(prepare(Config(config)))
+    runner.train()
+    return runner
+
+
+def weights(runner):
+    return {name: value.clone() for name, value in runner.model.state_dict().items()}
+
+
+def optimizer(**over):
+    return dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05, momentum=0.9), **over)
+
+
+def without_norm(folder, **over):
+    return toy_config(folder, model=dict(type='ToyLinear'), **over)
+
+
+def test_accumulated_halves_equal_the_whole_batch(tmp_path):
+    whole = run(without_norm(tmp_path / 'a', iters=3, batch_size=6, param_scheduler=None))
+    halves = run(without_norm(tmp_path / 'b', iters=6, batch_size=3, param_scheduler=None,
+                              optim_wrapper=optimizer(accumulative_counts=2)))
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(halves)[name], value, msg=name)
+
+
+def test_clipping_bounds_the_step(tmp_path):
+    before = weights(build_runner(prepare(Config(without_norm(tmp_path / 'a')))))
+    after = weights(run(without_norm(
+        tmp_path / 'b', iters=1, optim_wrapper=optimizer(clip_grad=dict(max_norm=0.01)))))
+    step = torch.cat([(after[name] - before[name]).flatten() for name in before]).norm()
+    assert step == pytest.approx(0.05 * 0.01, rel=1e-3)
+
+
+def test_activation_checkpointing_changes_no_weight(tmp_path):
+    plain = run(toy_config(tmp_path / 'a', model=PLAIN, iters=3))
+    saving = run(toy_config(tmp_path / 'b', model=PLAIN, iters=3,
+                            activation_checkpointing=['net.0', 'net.3']))
+    for name, value in weights(plain).items():
+        torch.testing.assert_close(weights(saving)[name], value, msg=name)
+
+
+def test_compiled_steps_are_the_same(tmp_path):
+    plain = run(toy_config(tmp_path / 'a', model=PLAIN, iters=3))
+    compiled = run(toy_config(tmp_path / 'b', model=PLAIN, iters=3,
+                              compile=dict(backend='aot_eager')))
+    for name, value in weights(plain).items():
+        torch.testing.assert_close(weights(compiled)[name], value, msg=name)
+
+
+def ema_config(folder, iters, **over):
+    return toy_config(folder, iters=iters, custom_hooks=[
+        dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.2)], **over)
+
+
+def test_averaged_weights_survive_a_resume(tmp_path):
+    run(ema_config(tmp_path / 'whole', 6))
+    run(ema_config(tmp_path / 'part', 3))
+    run(ema_config(tmp_path / 'part', 6, resume=True))
+    whole, part = (torch.load(tmp_path / name / 'iter_6.pth', weights_only=True)
+                   for name in ('whole', 'part'))
+    for key in ('state_dict', 'ema_state_dict'):
+        assert whole[key].keys() == part[key].keys()
+        for name, value in whole[key].items():
+            assert torch.equal(part[key][name], value), name
+    # what a test loads is the average, not the last step
+    assert any(not torch.equal(whole['state_dict'][name], whole['ema_state_dict'][f'module.{name}'])
+               for name in whole['state_dict'])
+
+
+def test_early_stopping(tmp_path):
+    config = toy_config(tmp_path, iters=50, optim_wrapper=dict(
+        type='OptimWrapper', optimizer=dict(type='SGD', lr=0.)))
+    config['val_dataloader'] = dict(
+        batch_size=5, num_workers=0, dataset=config['train_dataloader']['dataset'],
+        sampler=dict(type='DefaultSampler', shuffle=False))
+    config['model'] = PLAIN
+    config.update(val_cfg=dict(type='ValLoop'), val_evaluator=dict(type='ToyMetric'))
+    config['train_cfg']['val_interval'] = 2
+    config['custom_hooks'] = [dict(type='EarlyStoppingHook', monitor='count', patience=3,
+                                   min_delta=0.1, rule='greater')]
+    # the count never grows: the first validation, and three more
+    assert run(config).iter == 8
+
+
+def test_profiler_writes_a_trace_of_the_window(tmp_path):
+    config = toy_config(tmp_path, iters=6, log_level='INFO')
+    config['default_hooks']['profiler'] = dict(type='ProfilerHook', iterations=2, skip=3)
+    run(config)
+    trace, = tmp_path.glob('*/trace_iter_3.json')
+    events = json.loads(trace.read_text())['traceEvents']
+    assert sum(event['name'].startswith('Optimizer.step') for event in events) == 2
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert 'iterations 3 to 4 in' in log and 'aten::' in log
+
+
+@pytest.mark.parametrize('over, words', [
+    (dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=0.1))),
+     r'the optimizer of the checkpoint \(\[6\] parameters with .*momentum.* is not that of this '
+     r'config \(\[6\] parameters with .*betas'),
+    (dict(param_scheduler=[dict(type='ConstantLR', factor=1), dict(type='ConstantLR', factor=1)]),
+     r'learning-rate schedule of the checkpoint \(1\) is not that of this config \(2\)'),
+])
+def test_resume_from_another_training(tmp_path, over, words):
+    run(toy_config(tmp_path / 'run', iters=3))
+    Config(toy_config(tmp_path / 'run', iters=6, **over)).dump(tmp_path / 'other.py')
+    with pytest.raises(CheckpointError, match=words) as caught:
+        train(tmp_path / 'other.py', resume='auto', work_dir=str(tmp_path / 'run'))
+    assert 'load_from=' in str(caught.value)
+
+
+def test_resume_with_another_batch_says_so(tmp_path):
+    run(toy_config(tmp_path, iters=3, batch_size=3))
+    run(toy_config(tmp_path, iters=6, batch_size=4, resume=True, log_level='INFO'))
+    log = ' '.join(path.read_text() for path in tmp_path.glob('*/*.log'))
+    assert re.search(r'resumed on 1 process\(es\) of batch 4; the checkpoint is of 1 of batch 3\. '
+                     r'The global batch changes from 3 to 4', log)
