@@ -2,6 +2,10 @@
 # Tests on several processes of one or more machines: dist_test.sh CONFIG CHECKPOINT PROCESSES [options of test.py]
 # Several machines: run it on each with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
 set -euo pipefail
+if [ $# -lt 3 ]; then
+  echo "usage: dist_test.sh CONFIG CHECKPOINT PROCESSES [options of test.py]" >&2
+  exit 2
+fi
 CONFIG=$1 CHECKPOINT=$2 PROCESSES=$3
 shift 3
 # a training-free config has no checkpoint: give "" for it

@@ -12,6 +12,7 @@ from rs_mm.errors import RSMMError
 
 _USER_ERRORS = (RSMMError, FileNotFoundError, IsADirectoryError, NotADirectoryError,
                 PermissionError)
+_ONE_VALUE = 'Expected more than 1 value per channel when training'  # torch's batch norm
 _FROM_WORKER = re.compile(r'^Caught \w+ in DataLoader worker process')
 
 
@@ -55,4 +56,7 @@ def user_message(error) -> str | None:
         if _FROM_WORKER.match(text):  # torch puts the worker's whole traceback in front
             text = text.rstrip().splitlines()[-1].split(': ', 1)[-1]
         return ' '.join(text.split())
+    if isinstance(error, ValueError) and str(error).startswith(_ONE_VALUE):
+        return ('a batch norm saw a single value per channel, of which it has no variance: raise '
+                'train_dataloader.batch_size, or with several processes set sync_bn=torch.')
     return explain_build_error(error)

@@ -142,6 +142,15 @@ def set_up_torch(env):
 
 def _prepare_distributed(cfg, launcher, cuda):
     import torch
+    import torch.distributed as dist
+    settings = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
+    if not cuda and settings.get('backend', 'nccl') == 'nccl':
+        settings['backend'] = 'gloo'
+    backend = settings.setdefault('backend', 'nccl')
+    if not dist.is_backend_available(backend):
+        there = [name for name in dist.Backend.backend_list if dist.is_backend_available(name)]
+        raise ConfigError(f'env_cfg.dist_cfg.backend={backend!r} is not in this build of torch, '
+                          f'which has {", ".join(there)}.')
     if cuda:
         local = int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0)))
         if local >= torch.cuda.device_count():
@@ -152,11 +161,10 @@ def _prepare_distributed(cfg, launcher, cuda):
         'type': 'rs_mm.DistributedDataParallel', 'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
         **(cfg.get('model_wrapper_cfg') or {})}
-    cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})['backend'] = 'gloo'
-    _init_gloo(launcher)
+    _init_on_cpu(launcher, backend)
 
 
-def _init_gloo(launcher):
+def _init_on_cpu(launcher, backend):
     """mmengine's own set-up asks for a CUDA device; on a CPU the process group is made here."""
     import torch.distributed as dist
     names = {'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
@@ -171,8 +179,8 @@ def _init_gloo(launcher):
     os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
     os.environ.setdefault('MASTER_PORT', '29500')
     if not dist.is_initialized():
-        dist.init_process_group('gloo')
-    print_log('no CUDA: the processes talk through gloo', 'current')
+        dist.init_process_group(backend)
+    print_log(f'no CUDA: the processes talk through {backend}', 'current')
 
 
 def build_runner(cfg):
@@ -180,7 +188,7 @@ def build_runner(cfg):
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
-    from rs_mm.engine.hooks import ReproducibleHook, ResumeCheckHook
+    from rs_mm.engine.hooks import BatchCheckHook, ReproducibleHook, ResumeCheckHook
     if isinstance(cfg.get('visualizer'), dict):
         # mmengine keeps visualizers by name for the life of the process: under one name, a second
         # run would log and draw into the first one's folder
@@ -193,6 +201,6 @@ def build_runner(cfg):
                               f'{cfg.runner_type!r}; set one of them back.')
         # a convolution returns the layout of its weights, so the inputs need no change
         runner.model.to(memory_format=torch.channels_last)
-    runner.register_hook(ReproducibleHook())
-    runner.register_hook(ResumeCheckHook())
+    for hook in (ReproducibleHook, ResumeCheckHook, BatchCheckHook):
+        runner.register_hook(hook())
     return runner

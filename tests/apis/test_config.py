@@ -148,3 +148,23 @@ def test_channels_last_changes_the_layout_of_the_weights(tmp_path):
     model = build_runner(prepare(Config(config))).model
     assert model.conv1.weight.is_contiguous(memory_format=torch.channels_last)
     assert not model.conv1.weight.is_contiguous()
+
+
+def test_a_missing_backend_is_named(tmp_path):
+    config = toy_config(tmp_path, env_cfg=dict(dist_cfg=dict(backend='ucc')))
+    with pytest.raises(ConfigError, match=r"dist_cfg.backend='ucc' is not in this build.*gloo"):
+        prepare(Config(config), 'pytorch')
+
+
+def test_a_batch_below_what_a_loss_compares(tmp_path):
+    config = toy_config(tmp_path, batch_size=2, model=dict(type='ToyModel'))
+    runner = build_runner(prepare(Config(config)))
+    runner.model.min_batch = 3
+    with pytest.raises(ConfigError, match=r'batch_size=2 on 1 process.* ToyModel compares at least '
+                                          '3 samples'):
+        runner.train()
+
+
+def test_a_batch_norm_of_one_sample(tmp_path):
+    runner = build_runner(prepare(Config(toy_config(tmp_path, batch_size=1))))
+    assert 'raise train_dataloader.batch_size' in message_of(runner.train)

@@ -166,3 +166,28 @@ def test_wrong_command_lines_end_in_one_line(config_file, arguments, words):
     assert done.returncode == 2
     assert words in done.stderr and 'Traceback' not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith('error: ')
+
+
+@pytest.mark.parametrize('script, arguments, words', [
+    ('dist_train.sh', ['a.py'], 'usage: dist_train.sh CONFIG PROCESSES'),
+    ('dist_test.sh', ['a.py', 'b.pth'], 'usage: dist_test.sh CONFIG CHECKPOINT PROCESSES'),
+    ('slurm_test.sh', ['part'], 'usage: slurm_test.sh PARTITION JOB_NAME CONFIG'),
+    ('slurm_train.sh', ['part', 'job', 'a.py'], 'GPUS=12 does not fill machines of '
+                                                'GPUS_PER_NODE=8'),
+])
+def test_scripts_say_what_is_wrong(script, arguments, words):
+    done = subprocess.run(['bash', f'tools/{script}', *arguments], cwd=ROOT, capture_output=True,
+                          text=True, env={**os.environ, 'GPUS': '12'})
+    assert done.returncode == 2 and words in done.stderr
+
+
+def test_slurm_starts_a_process_per_gpu(tmp_path):
+    """With a stand-in for srun that shows its arguments."""
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\necho "$@"\n')
+    srun.chmod(0o755)
+    env = {**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'GPUS': '4', 'PYTHON': 'py'}
+    done = subprocess.run(['bash', 'tools/slurm_test.sh', 'part', 'job', 'a.py', 'b.pth', '--tta'],
+                          cwd=ROOT, capture_output=True, text=True, env=env, check=True)
+    assert '--gres=gpu:4 --ntasks=4 --ntasks-per-node=4' in done.stdout
+    assert done.stdout.rstrip().endswith('py -u tools/test.py a.py --launcher slurm b.pth --tta')

@@ -1,5 +1,6 @@
 """Hooks."""
 
+from .batch_check import BatchCheckHook
 from .checkpoint import CheckpointHook
 from .composed_visualization import ComposedRetrievalVisualizationHook
 from .embedding_visualization import EmbeddingVisualizationHook
@@ -12,7 +13,8 @@ from .retrieval_visualization import RetrievalVisualizationHook
 from .throughput import ThroughputHook
 from .visualization import SampleVisualizationHook
 
-__all__ = ['CheckpointHook', 'ComposedRetrievalVisualizationHook', 'EmbeddingVisualizationHook',
-           'FeatureBankHook', 'KNNReferenceHook', 'NumericGuardHook', 'ProfilerHook',
+__all__ = ['BatchCheckHook', 'CheckpointHook', 'ComposedRetrievalVisualizationHook',
+           'EmbeddingVisualizationHook', 'FeatureBankHook', 'KNNReferenceHook', 'NumericGuardHook',
+           'ProfilerHook',
            'ReproducibleHook', 'ResumeCheckHook', 'RetrievalVisualizationHook',
            'SampleVisualizationHook', 'ThroughputHook']

@@ -27,6 +27,8 @@ class _AverageSetLoss(nn.Module):
         loss_name: its name in the log, after ``loss_``.
     """
 
+    min_batch = 2
+
     def __init__(self, margin: float = 1.2, threshold: float = 0.5,
                  anchor_in_negatives: bool = True, loss_weight: float = 1.0,
                  loss_name: str = 'average'):

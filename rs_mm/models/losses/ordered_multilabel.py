@@ -34,6 +34,8 @@ class OMLLoss(nn.Module):
         loss_name: its name in the log, after ``loss_``.
     """
 
+    min_batch = 2
+
     def __init__(self,
                  temperature: float = 0.01,
                  normalizer: str = 'batch',

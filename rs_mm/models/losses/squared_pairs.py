@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from rs_mm.registry import MODELS
 
+from .global_batch import gather_batch
+
 
 def contrastive(squared: Tensor, same: Tensor, margin: float) -> Tensor:
     """``(same d^2 + (1 - same) max(0, margin - sqrt(d^2 + 1e-9))^2) / 2`` of every pair.
@@ -78,6 +80,8 @@ def squared_distances(embedding: Tensor) -> Tensor:
 
 class _LabelledPairs(nn.Module):
 
+    min_batch = 2
+
     def __init__(self, margin, loss_weight):
         super().__init__()
         self.margin, self.loss_weight = margin, loss_weight
@@ -85,6 +89,7 @@ class _LabelledPairs(nn.Module):
     def forward(self, embedding: Tensor, logits: Tensor | None, labels: Tensor,
                 sample_idx: Tensor | None = None) -> Tensor:
         """Returns the loss; uses ``embedding`` (B, D) and ``labels`` (B, L) of 0 and 1."""
+        embedding, labels = gather_batch(embedding, labels)
         shared = labels.float() @ labels.float().t()
         return self.loss_weight * self._loss(squared_distances(embedding), shared)
 

@@ -57,6 +57,8 @@ class TripletHardLoss(nn.Module):
         loss_name: its name in the log, after ``loss_``.
     """
 
+    min_batch = 3
+
     def __init__(self, margin: float | None = 1.2, threshold: float = 0.5,
                  loss_weight: float = 1.0, loss_name: str = 'triplet_hard'):
         super().__init__()

@@ -1,0 +1,31 @@
+"""Is the batch large enough for what the losses compare?"""
+
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class BatchCheckHook(Hook):
+    """Refuses a global batch below the ``min_batch`` of a loss.
+
+    A metric loss of one sample is zero: the run would go on and learn nothing. The last batch of an
+    epoch may be smaller, as published.
+
+    ``tools/train.py`` adds this hook to every run.
+
+    Raises:
+        ConfigError: before anything is trained.
+    """
+
+    def before_train(self, runner):
+        size, processes = runner.train_dataloader.batch_sampler.batch_size, get_world_size()
+        for module in runner.model.modules():
+            needed = getattr(module, 'min_batch', 1)
+            if size * processes < needed:
+                raise ConfigError(
+                    f'train_dataloader.batch_size={size} on {processes} process(es) makes batches '
+                    f'of {size * processes}, and {type(module).__name__} compares at least '
+                    f'{needed} samples; raise it.')
