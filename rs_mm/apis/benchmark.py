@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import platform
 import resource
 import statistics
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from mmengine.optim import OptimWrapper
 
 from rs_mm.apis.complexity import build_model, count_flops, example_batch
 from rs_mm.apis.config import set_up_torch
+from rs_mm.errors import ConfigError
+from rs_mm.models.memories import FeatureBank
 
 
 @dataclass
@@ -42,23 +47,34 @@ def measure(cfg, setting) -> dict:
     """
     set_up_torch(cfg.get('env_cfg') or {})
     torch.manual_seed(0)
+    _forget_peak(setting.device)
     model = build_model(cfg)
+    if setting.train and cfg.get('training_free'):
+        raise ConfigError(f'{type(model).__name__} is training-free and has no training step to '
+                          'measure; leave --train out.')
+    _fill_memories(model)
     batch = example_batch(model, setting.batch, setting.height, setting.width)
     macs, _ = count_flops(model, example_batch(model, setting.batch, setting.height,
                                                setting.width))
     layout = torch.channels_last if setting.channels_last else torch.contiguous_format
     model = model.to(setting.device, memory_format=layout)
     step = _train_step(model, setting) if setting.train else _predict_step(model, setting)
-    if setting.device == 'cuda':
-        torch.cuda.reset_peak_memory_stats()
     times = time_repeatedly(lambda: step(batch), setting.seconds, setting.device)
+    peak = _peak_bytes(setting.device)
     low, median, high = _quartiles(times)
     rate = matrix_rate(setting.device, setting.dtype)
     return dict(
         asdict(setting), ms=1e3 * median, ms_low=1e3 * low, ms_high=1e3 * high,
         per_second=setting.batch / median, gmacs=macs / 1e9,
         share_of_rate=None if setting.train else 2 * macs / median / rate,
-        peak_mib=_peak_bytes(setting.device) / 2**20)
+        peak_mib=peak / 2**20)
+
+
+def _fill_memories(model):
+    """What a hook does before a real training."""
+    for part in model.modules():
+        if isinstance(part, FeatureBank):
+            part.set_labels(torch.randint(2, part.labels.shape))
 
 
 def _autocast(setting):
@@ -129,9 +145,24 @@ def _quartiles(times):
     return low, median, high
 
 
+def _forget_peak(device):
+    """Memory of earlier measurements shall not count."""
+    gc.collect()
+    if device == 'cuda':
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+        Path('/proc/self/clear_refs').write_text('5')
+
+
 def _peak_bytes(device):
     if device == 'cuda':
         return torch.cuda.max_memory_allocated()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path('/proc/self/status').read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith('VmHWM'))
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 import torch
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from rs_mm.errors import ConfigError
@@ -46,8 +47,14 @@ def count_flops(model, batch) -> tuple[int, dict[str, int]]:
         batch (dict): see :func:`example_batch`.
     """
     data = model.data_preprocessor(batch, False)
-    with torch.no_grad(), FlopCounterMode(display=False, depth=2) as counter:
-        model(**data, mode='predict')
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), \
+                FlopCounterMode(display=False, depth=2) as counter:
+            model(**data, mode='predict')
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     name = type(model).__name__
     parts, counted = defaultdict(int), set()
     for module, counts in sorted(counter.get_flop_counts().items()):

@@ -134,6 +134,15 @@ class ComposedRetriever(BaseModel):
                               f'"{text[:60]}…"', stacklevel=2)
         return self.tokenizer(texts)
 
+    def example_inputs(self, batch: int, height: int, width: int) -> dict:
+        """Random images as the data pipeline packs them, for the analysis tools."""
+        size = _pair(getattr(self.clip.visual, 'image_size', (height, width)))
+        if size != (height, width):
+            raise ConfigError(f'the image tower of this config takes {size[0]} x {size[1]} pixels, '
+                              f'not {height} x {width}: use --shape {size[0]}.')
+        images = torch.randn(batch, 3, height, width)
+        return dict(inputs=list(images), data_samples=[EmbeddingDataSample() for _ in images])
+
     def forward(self,
                 inputs: Tensor | dict,
                 data_samples: list[EmbeddingDataSample] | None = None,

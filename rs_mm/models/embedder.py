@@ -44,6 +44,8 @@ class ImageEmbedder(BaseModel):
                  init_cfg: dict | None = None):
         data_preprocessor = data_preprocessor or dict(type='EmbeddingDataPreProcessor')
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
+        self.in_channels = encoder.get('in_channels', 3)
+        self.num_classes = head.get('num_classes')
         self.encoder = MODELS.build(encoder)
         channels = dict(in_channels=self.encoder.out_channels)
         self.neck = None if neck is None else MODELS.build({**channels, **neck})
@@ -67,6 +69,14 @@ class ImageEmbedder(BaseModel):
     def encode_image(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W), preprocessed, to (N, D) float32 of length 1 (zero stays zero)."""
         return F.normalize(self.head(self.extract_feat(images)).embedding.float())
+
+    def example_inputs(self, batch: int, height: int, width: int) -> dict:
+        """Random images and labels as the data pipeline packs them, for the analysis tools."""
+        labels = (torch.rand(batch, self.num_classes or 17) < 0.3).float()
+        samples = [EmbeddingDataSample(metainfo=dict(sample_idx=i, name=str(i))).set_gt_label(row)
+                   for i, row in enumerate(labels)]
+        images = torch.rand(batch, self.in_channels, height, width)
+        return dict(inputs=list(images), data_samples=samples)
 
     def forward(self,
                 inputs: Tensor,

@@ -1,13 +1,22 @@
 """Counting and measuring a model."""
 
+from pathlib import Path
+
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import nn
 
 from rs_mm.apis.benchmark import Setting, measure, time_repeatedly
-from rs_mm.apis.complexity import build_model, count_flops, count_parameters
+from rs_mm.apis.benchmark_data import measure_data
+from rs_mm.apis.complexity import build_model, count_flops, count_parameters, example_batch
+from rs_mm.apis.config import load_config
+from rs_mm.datasets.fake.multilabel import make_multilabel
+from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
+
+ROOT = Path(__file__).parents[2]
 
 
 @MODELS.register_module()
@@ -60,3 +69,65 @@ def test_time_repeatedly_runs_at_least_three_times():
     calls = []
     assert len(time_repeatedly(lambda: calls.append(1), seconds=0, warmup=1)) == 3
     assert len(calls) == 4
+
+
+@pytest.mark.parametrize('config', ['grn_sndl-bce_demo', 'oml_r18_64_12e_fake_ucm',
+                                    'sccnet_fake_isaid_fold0', 'dsqnet_swin_demo'])
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_every_trained_system_is_measured(config, dtype):
+    torch.set_num_threads(1)
+    cfg = load_config(ROOT / f'configs/demo/{config}.py')
+    if 'encoder' in cfg.model:
+        cfg.model.encoder.model = 'test_resnet'
+    setting = Setting(height=64, width=96, batch=2, train=True, seconds=0.01, dtype=dtype,
+                      channels_last=True)
+    assert measure(cfg, setting)['per_second'] > 0
+    model = build_model(cfg)
+    assert count_flops(model, example_batch(model, 1, 64, 64))[0] > 1e6
+
+
+def test_composed_retrieval_is_measured_in_prediction_only():
+    cfg = load_config(ROOT / 'configs/demo/weicom_tiny_patterncom.py')
+    assert measure(cfg, Setting(height=64, width=64, seconds=0.01))['per_second'] > 0
+    with pytest.raises(ConfigError, match='is training-free and has no training step to measure'):
+        measure(cfg, Setting(height=64, width=64, train=True))
+    with pytest.raises(ConfigError, match='takes 64 x 64 pixels, not 32 x 32: use --shape 64'):
+        measure(cfg, Setting(height=32, width=32))
+
+
+def test_attention_is_counted():
+    """A transformer's in and out projections are 4 D^2 multiply-adds per token."""
+    cfg = load_config(ROOT / 'configs/demo/weicom_tiny_patterncom.py')
+    model = build_model(cfg)
+    tokens, width, layers = 4 * 4 + 1, 128, 2
+    expected = (layers * tokens * (12 * width ** 2 + 2 * tokens * width)
+                + 16 * 3 * 16 ** 2 * width + width * 128)
+    assert count_flops(model, example_batch(model, 1, 64, 64))[0] == expected
+
+
+def test_the_memory_of_earlier_measurements_does_not_count():
+    setting = Setting(height=8, width=8, seconds=0.01)
+    before = measure(CONFIG, setting)['peak_mib']
+    del_me = torch.ones(400 * 2 ** 18)  # 400 MiB
+    assert measure(CONFIG, setting)['peak_mib'] > before + 300
+    del del_me
+    assert measure(CONFIG, setting)['peak_mib'] < before + 100
+
+
+def test_the_data_pipeline_is_measured(tmp_path):
+    make_multilabel(tmp_path, 'ucm', images=60, size=32)
+    cfg = load_config(ROOT / 'configs/demo/oml_r18_64_12e_fake_ucm.py', {
+        'train_dataloader.dataset.data_root': str(tmp_path), 'train_dataloader.batch_size': 8})
+    found = measure_data(cfg, seconds=0.1, workers=[0, 1])
+    assert found['type'] == 'MultiLabelDataset' and found['samples'] == 42
+    names = [name for name, _ in found['steps']]
+    assert '1. LoadBandImage' in names and '(dataset)' in names
+    spent = sum(milliseconds for _, milliseconds in found['steps'])
+    assert spent == pytest.approx(1e3 / found['per_second'], rel=1e-6)
+    assert set(found['loader']) == {0, 1} and min(found['loader'].values()) > 0
+    cfg.train_dataloader.batch_size = 64
+    with pytest.raises(ConfigError, match='42 samples, fewer than a batch of 64'):
+        measure_data(cfg, seconds=0.1, workers=[0])
+    cfg.pop('train_dataloader')
+    with pytest.raises(ConfigError, match='has no `train_dataloader`'):
+        measure_data(cfg)

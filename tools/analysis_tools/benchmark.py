@@ -1,6 +1,8 @@
-"""Latency, throughput and peak memory of any config's model.
+"""Speed and peak memory of any config's model, or the speed of its data pipeline.
 
 python tools/analysis_tools/benchmark.py CONFIG --shape 256 --threads 2 --train --out a.json
+python tools/analysis_tools/benchmark.py CONFIG --sweep    # float32, AMP, channels last, compiled
+python tools/analysis_tools/benchmark.py CONFIG --data --workers 4
 """
 
 import argparse
@@ -20,6 +22,14 @@ def parse_args():
                         help='autocast to this type (default: float32, no autocast)')
     parser.add_argument('--channels-last', action='store_true', help='NHWC memory layout')
     parser.add_argument('--compile', action='store_true', help='torch.compile the model')
+    parser.add_argument('--sweep', action='store_true', help='measure eager float32, the half '
+                        'precisions, channels last and compiled in turn')
+    parser.add_argument('--data', action='store_true', help='measure the data pipeline instead: '
+                        'samples per second of one worker, and the time of each step')
+    parser.add_argument('--split', default='train', choices=['train', 'val', 'test'],
+                        help='whose data (default: train)')
+    parser.add_argument('--workers', type=int, nargs='+', default=[], metavar='N',
+                        help='with --data: also the whole loader with so many workers')
     parser.add_argument('--seconds', type=float, default=5,
                         help='how long each measurement repeats (default: 5)')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='overrides')
@@ -30,7 +40,7 @@ def parse_args():
 def main():
     args = parse_args()
     from rs_mm.apis.cli import run_cli
-    run_cli(lambda: report(args))
+    run_cli(lambda: report_data(args) if args.data else report(args))
 
 
 def report(args):
@@ -52,17 +62,17 @@ def report(args):
         cfg = prepare(load_config(config, args.cfg_options))
         for side in args.shape:
             for train in ([False, True] if args.train else [False]):
-                setting = Setting(height=side, width=side, batch=args.batch, train=train,
-                                  device=device, dtype=args.dtype, compile=args.compile,
-                                  channels_last=args.channels_last, seconds=args.seconds)
-                results.append(dict(config=config, **measure(cfg, setting)))
-    table = PrettyTable(['config', 'what', 'input', 'batch', 'ms per step', 'spread', 'per second',
-                         'GMACs', 'share of the matrix rate', 'peak MiB'])
+                for variant in variants(args, device):
+                    setting = Setting(height=side, width=side, batch=args.batch, train=train,
+                                      device=device, seconds=args.seconds, **variant)
+                    results.append(dict(config=config, **measure(cfg, setting)))
+    table = PrettyTable(['config', 'what', 'how', 'input', 'batch', 'ms per step', 'spread',
+                         'per second', 'GMACs', 'share of the matrix rate', 'peak MiB'])
     table.align = 'r'
     table.align['config'] = 'l'
     for r in results:
         share = '' if r['share_of_rate'] is None else f"{100 * r['share_of_rate']:.0f} %"
-        table.add_row([Path(r['config']).stem, 'train' if r['train'] else 'predict',
+        table.add_row([Path(r['config']).stem, 'train' if r['train'] else 'predict', name_of(r),
                        f"{r['height']} x {r['width']}", r['batch'], f"{r['ms']:.1f}",
                        f"{r['ms_low']:.1f}-{r['ms_high']:.1f}", f"{r['per_second']:.2f}",
                        f"{r['gmacs']:.1f}", share, f"{r['peak_mib']:.0f}"])
@@ -70,6 +80,45 @@ def report(args):
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps(dict(machine=machine, results=results), indent=1))
+
+
+def variants(args, device):
+    """The ways to run a model that are to be measured, as keywords of ``Setting``."""
+    if not args.sweep:
+        return [dict(dtype=args.dtype, channels_last=args.channels_last, compile=args.compile)]
+    half = ['bfloat16', 'float16'] if device == 'cuda' else ['bfloat16']
+    last = dict(channels_last=True)
+    return [{}, *(dict(dtype=dtype) for dtype in half), last, *(
+        dict(last, dtype=dtype) for dtype in half[:1]), dict(compile=True)]
+
+
+def name_of(result):
+    """``bfloat16, channels last`` of a result."""
+    parts = [result['dtype'], 'channels last' * result['channels_last'],
+             'compiled' * result['compile']]
+    return ', '.join(part for part in parts if part)
+
+
+def report_data(args):
+    import json
+    from pathlib import Path
+
+    from rs_mm.apis.benchmark_data import measure_data
+    from rs_mm.apis.config import load_config, prepare
+    results = []
+    for config in args.config:
+        cfg = prepare(load_config(config, args.cfg_options))
+        found = measure_data(cfg, args.split, args.seconds, args.workers)
+        results.append(dict(config=config, split=args.split, **found))
+        print(f'{config}: {found["type"]} of {found["samples"]} samples, '
+              f'{found["per_second"]:.1f} per second of one worker')
+        for name, milliseconds in found['steps']:
+            print(f'  {milliseconds:8.2f} ms  {name}')
+        for workers, rate in found['loader'].items():
+            print(f'  the whole loader with {workers} workers: {rate:.1f} per second')
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.out).write_text(json.dumps(results, indent=1))
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.models.heads.hypercorrelation import StageFeatures
 from rs_mm.registry import MODELS
+from rs_mm.structures import EpisodeDataSample
 
 from .feature_cache import FeatureCache
 
@@ -63,6 +64,18 @@ class FewShotSegmentor(BaseModel):
             raise ConfigError(
                 f'`head.in_channels` is {self.head.in_channels}, but the backbone gives '
                 f'{tuple(self.backbone.map_counts)} maps; set it to that.')
+
+    def example_inputs(self, batch, height, width):
+        """Random 1-shot episodes as the data pipeline packs them, for the analysis tools."""
+        def mask(*shape):
+            return (torch.rand(*shape, height, width) < 0.2).to(torch.uint8)
+
+        samples = [EpisodeDataSample(support_mask=mask(1), gt_mask=mask(), metainfo=dict(
+            query_name=f'query {i}', support_names=[f'support {i}'], class_id=0, sample_idx=i))
+            for i in range(batch)]
+        pixels = torch.randint(256, (2, batch, 3, height, width), dtype=torch.uint8)
+        return dict(inputs=dict(query=list(pixels[0]), support=list(pixels[1][:, None])),
+                    data_samples=samples)
 
     def forward(self, inputs, data_samples, mode='tensor'):
         """Runs the model.
