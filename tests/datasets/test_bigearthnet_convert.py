@@ -194,6 +194,35 @@ def test_killed_conversion_goes_on(tmp_path):
     assert whole['records_sha256'] == manifest['records_sha256']
 
 
+class KilledAt:
+    """A source whose reader is killed at one patch, as the kernel does when memory runs out."""
+
+    layout, root = 'v1', 'root'
+
+    def __init__(self, source, name, parent):
+        self.source, self.name, self.parent = source, name, parent
+        self.names, self.splits = source.names, source.splits
+
+    def read(self, name):
+        if name == self.name and os.getpid() != self.parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.source.read(name)
+
+
+def test_a_killed_reading_process_ends_the_conversion_with_one_sentence(tmp_path):
+    names = sorted(make_bigearthnet_v1(tmp_path / 'tree', 40))
+    source = open_source(tmp_path / 'tree')
+    with pytest.raises(DataError, match='a process that reads patches was killed .* run the same'):
+        convert(KilledAt(source, names[36], os.getpid()), str(tmp_path / 'lmdb'), workers=1,
+                batch_size=8)
+    with pytest.raises(DataError, match='was not finished'):
+        PatchReader(tmp_path / 'lmdb').names()
+    close_reader(tmp_path / 'lmdb')
+    with PatchWriter(str(tmp_path / 'lmdb')) as writer:
+        assert len(writer.present()) >= 16
+    assert convert(source, str(tmp_path / 'lmdb'), workers=2)['patches'] == 40
+
+
 def test_command_line(tmp_path):
     names = make_bigearthnet_v1(tmp_path / 'tree', 4)
     (tmp_path / 'snow.csv').write_text(f'{names[3]}\n')

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
+import os
 import struct
+import threading
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +26,8 @@ from .records import VERSION, pack_record
 from .store import FORMAT, PatchReader, PatchWriter, close_reader
 
 Problem = tuple[str, str]
+
+_PATCHES_PER_CALL = 16
 
 # what a worker process works on, set once when it starts
 _STATE = {}
@@ -89,8 +96,41 @@ def _run(function, source, out, names, workers, title) -> Iterator:
         return
     if out:
         close_reader(out)
-    with multiprocessing.Pool(min(workers, len(names)), _start_worker, (source, out)) as pool:
-        yield from tqdm(pool.imap(function, names, chunksize=16), **progress)
+    with ProcessPoolExecutor(min(workers, len(names)), initializer=_start_process,
+                             initargs=(source, out, os.getpid())) as pool:
+        try:
+            yield from tqdm(_in_order(pool, function, names, 4 * workers), **progress)
+        except BrokenProcessPool:
+            raise DataError('a process that reads patches was killed (perhaps for want of memory); '
+                            'what it had read is kept: run the same command again, if need be with '
+                            'fewer --workers.') from None
+
+
+def _in_order(pool, function, names, ahead) -> Iterator:
+    """Results in the order of ``names``; at most ``ahead`` calls wait to be taken."""
+    calls = deque()
+    for start in range(0, len(names), _PATCHES_PER_CALL):
+        if len(calls) == ahead:
+            yield from calls.popleft().result()
+        calls.append(pool.submit(_each, function, names[start:start + _PATCHES_PER_CALL]))
+    for call in calls:
+        yield from call.result()
+
+
+def _each(function, names):
+    return [function(name) for name in names]
+
+
+def _start_process(source, out, parent):
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _start_worker(source, out)
+
+
+def _end_with(parent):
+    """Ends this process when its parent is gone; a killed parent cannot tell it."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _start_worker(source, out):
