@@ -42,19 +42,17 @@ def window_attention(qkv: Tensor, heads: int, side: int, *, scale: float, pad_va
 
 
 def _attend(query, key, value, bias, scale, dropout):
-    size = query.shape
     if bias is not None:
         bias = bias.to(query.dtype)
     if bias is None or query.device.type != 'cpu':
         if bias is not None and len(bias) > 1:
-            bias = bias.repeat(size[0] // len(bias), 1, 1, 1)
+            bias = bias.repeat(len(query) // len(bias), 1, 1, 1)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale,
                                               dropout_p=dropout)
     # with a bias, the fused attention of CPUs is slower than this, and has no gradient for it
-    query, key, value = (x.reshape(-1, *size[-2:]) for x in (query, key, value))
-    scores = (query @ key.transpose(1, 2)).view(-1, *bias.shape)
-    scores = torch.add(bias, scores, alpha=scale).softmax(-1).view(len(query), *bias.shape[-2:])
-    return (F.dropout(scores, dropout) @ value).view(size)
+    query, key, value = (x.unflatten(0, (-1, len(bias))) for x in (query, key, value))
+    scores = (query @ key.mT).mul_(scale).add_(bias)  # no gradient needs the old values
+    return (F.dropout(scores.softmax(-1), dropout) @ value).flatten(0, 1)
 
 
 class _Plan:
