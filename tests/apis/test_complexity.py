@@ -10,10 +10,17 @@ from torch import nn
 
 from rs_mm.apis.benchmark import Setting, measure, time_repeatedly
 from rs_mm.apis.benchmark_data import measure_data
-from rs_mm.apis.complexity import build_model, count_flops, count_parameters, example_batch
+from rs_mm.apis.complexity import (
+    build_model,
+    count_flops,
+    count_parameters,
+    example_batch,
+    flop_counter,
+)
 from rs_mm.apis.config import load_config
 from rs_mm.datasets.fake.multilabel import make_multilabel
 from rs_mm.errors import ConfigError
+from rs_mm.models.utils.linear import map_linear
 from rs_mm.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +63,17 @@ def test_counts_by_part_without_pretrained_weights():
     assert parts == dict(backbone=pixels * 3 * 4 * 9, head=pixels * 4 * 2)
     assert total == sum(parts.values())
     assert count_parameters(model) == (3 * 4 * 9 + 8, dict(backbone=108, head=8))
+
+
+@torch.no_grad()
+def test_counts_what_cpus_fuse():
+    with flop_counter() as counter:
+        map_linear(nn.Linear(3, 5), torch.randn(1, 20, 30, 3), gelu=True)
+    assert counter.get_total_flops() == 2 * 20 * 30 * 3 * 5
+    query = torch.randn(2, 3, 7, 8)
+    with flop_counter() as counter:
+        nn.functional.scaled_dot_product_attention(query, query, query)
+    assert counter.get_total_flops() == 2 * 3 * (7 * 7 * 8) * 2 * 2
 
 
 def test_measure_predict_and_train():
