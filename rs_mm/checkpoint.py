@@ -17,9 +17,12 @@ def load_file(path):
 
     Raises:
         MissingFileError: if there is no such file.
-        CheckpointError: if it is damaged, or holds more than data.
+        CheckpointError: if it is damaged, holds more than data, or is a folder of shards.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f'{path} is a folder, such as DeepSpeed writes; join its shards with '
+                              'the zero_to_fp32.py beside it, and give the file that this writes.')
     if not path.is_file():
         raise MissingFileError(f'there is no checkpoint {path}.')
     try:

@@ -121,6 +121,8 @@ def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
             # options of workers, which torch refuses where there are none
             loader.pop('persistent_workers', None)
             loader.pop('prefetch_factor', None)
+    if cfg.get('sync_bn') and 'FSDP' in (cfg.get('strategy') or {}).get('type', ''):
+        cfg.strategy.setdefault('sync_bn', cfg.sync_bn)  # the plain Runner reads it itself
     if launcher != 'none':
         _prepare_distributed(cfg, launcher, torch.cuda.is_available())
     return cfg

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -18,7 +19,7 @@ def check_checkpoint(model, path, resume=False) -> None:
     Args:
         model (nn.Module | dict): the built model, wrapped or not; or its config, where the runner
             builds it later.
-        path (str | Path): the checkpoint; a URL is not looked at.
+        path (str | Path): the checkpoint; a URL is not looked at, nor a folder to resume from.
         resume (bool): whether the checkpoint must also hold a training's state.
 
     Raises:
@@ -26,7 +27,7 @@ def check_checkpoint(model, path, resume=False) -> None:
         CheckpointError: if a weight of the model is missing or has another shape. Weights the model
             has no place for (an auxiliary head, say) are only reported.
     """
-    if '://' in str(path):
+    if '://' in str(path) or (resume and Path(path).is_dir()):  # DeepSpeed reads its own shards
         return
     if isinstance(model, dict):
         model = MODELS.build(copy.deepcopy(model))

@@ -12,7 +12,8 @@ from tests.toy import toy_config
 def sharded_config(folder, iters):
     return toy_config(folder, iters=iters, batch_size=3, model=dict(type='ToyModel', dropout=0.0),
                       runner_type='FlexibleRunner',
-                      strategy=dict(type='rs_mm.FSDPStrategy', min_num_params=8, sync_bn='torch'))
+                      strategy=dict(type='rs_mm.FSDPStrategy', min_num_params=8),
+                      sync_bn='torch')
 
 
 def sharded_run(rank, folder):

@@ -13,6 +13,7 @@ from rs_mm.datasets.fake.multilabel import make_multilabel
 from tests.distributed import run_processes
 
 DEMO = Path(__file__).parents[2] / 'configs/demo'
+FSDP = DEMO.parent / '_base_/strategies/fsdp.py'
 CONFIGS = dict(dsqnet='dsqnet_swin_demo', sccnet='sccnet_fake_isaid_fold0',
                oml='oml_r18_64_12e_fake_ucm', grn='grn_sndl-bce_demo')
 
@@ -55,20 +56,23 @@ def system_options(system, data, batch):
     return options
 
 
-def run_systems(rank, data, folder, batch, launcher='pytorch'):
+def run_systems(rank, data, folder, batch, launcher='pytorch', sharded=False):
     """Losses, weights and test figures of each system, on this process."""
     torch.set_num_threads(1)
     results = {}
     for system, name in CONFIGS.items():
         cfg = load_config(DEMO / f'{name}.py', system_options(system, data[system], batch))
         cfg.experiment_name = f'{system}{batch}{folder.name}'
+        if sharded:
+            cfg.merge_from_dict(load_config(FSDP, {'strategy.min_num_params': 1000})._cfg_dict)
         runner = build_runner(prepare(cfg, launcher, str(folder / system)))
         runner.train()
         losses = torch.tensor(runner.message_hub.get_scalar('train/loss').data[0])
         metrics = runner.test()
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        state = runner.strategy.model_state_dict() if sharded else model.state_dict()
         results[system] = dict(
-            losses=losses, weights={k: v.clone() for k, v in model.state_dict().items()},
+            losses=losses, weights={k: v.clone() for k, v in state.items()},
             metrics={k: float(v) for k, v in metrics.items() if isinstance(v, (int, float))})
     return results
 
@@ -89,12 +93,15 @@ def one(data, tmp_path_factory):
     return run_systems(0, data, tmp_path_factory.mktemp('one'), 8, 'none')
 
 
-@pytest.fixture(scope='module', params=[2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.fixture(scope='module', params=[
+    '2 processes', pytest.param('4 processes', marks=pytest.mark.slow),
+    pytest.param('2 sharded', marks=pytest.mark.slow)])
 def several(request, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp('several')
     (folder / 'results').mkdir()
-    return run_processes(run_systems, folder / 'results', data, folder, 8 // request.param,
-                         world=request.param)
+    world, kind = request.param.split()
+    return run_processes(run_systems, folder / 'results', data, folder, 8 // int(world), 'pytorch',
+                         kind == 'sharded', world=int(world))
 
 
 @pytest.mark.parametrize('system', CONFIGS)
