@@ -5,6 +5,8 @@ is a defect of the program and keeps its traceback. Every class takes the messag
 mmengine's registry and torch's data workers raise a caught exception again as ``type(e)(message)``.
 """
 
+import difflib
+
 
 class RSMMError(Exception):
     """Base class: something the user gave is wrong or missing."""
@@ -24,3 +26,10 @@ class MissingFileError(RSMMError, FileNotFoundError):
 
 class CheckpointError(RSMMError, RuntimeError):
     """A checkpoint is unreadable, unsafe, or of another model."""
+
+
+def suggest(name, known) -> str:
+    """``; did you mean 'X' or 'Y'`` for the closest of ``known``, or nothing."""
+    lower = {key.lower(): key for key in sorted(known, key=len, reverse=True)}
+    close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(lower[key]) for key in close)}?" if close else ''

@@ -45,7 +45,7 @@ def measure(cfg, setting) -> dict:
         share of the rate of a large matrix product, measured in the same run, that those
         multiply-adds reach; predictions only) and ``peak_mib`` of memory (the process's on a CPU).
     """
-    set_up_torch(cfg.get('env_cfg') or {})
+    set_up_torch(cfg.get('torch_cfg') or {})
     torch.manual_seed(0)
     _forget_peak(setting.device)
     model = build_model(cfg)

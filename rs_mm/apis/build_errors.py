@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
+
+from rs_mm.errors import suggest
 
 _UNKNOWN_TYPE = re.compile(r"^['\"]?(?P<type>[\w.]+) is not in the (?P<scope>\w+)::(?P<name>[^.]+?)"
                            r' registry')
@@ -72,10 +73,3 @@ def _accepted_keys(cls):
         if not any(p.kind == p.VAR_KEYWORD for p in parameters):
             break
     return keys
-
-
-def suggest(name, known) -> str:
-    """``; did you mean 'X' or 'Y'`` for the closest of ``known``, or nothing."""
-    lower = {key.lower(): key for key in sorted(known, key=len, reverse=True)}
-    close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(lower[key]) for key in close)}?" if close else ''

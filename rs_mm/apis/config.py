@@ -9,8 +9,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 
-from rs_mm.apis.build_errors import suggest
-from rs_mm.errors import ConfigError, MissingFileError
+from rs_mm.errors import ConfigError, MissingFileError, suggest
 
 # what mmengine's Runner reads at the top of a config, whether or not a given config has it
 _RUNNER_KEYS = {
@@ -20,10 +19,9 @@ _RUNNER_KEYS = {
     'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer', 'default_scope',
     'randomness', 'experiment_name', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg',
     'compile', 'tta_model', 'tta_pipeline', 'runner_type', 'strategy', 'training_free',
-    'custom_imports', 'vis_backends', 'channels_last',
+    'custom_imports', 'vis_backends', 'channels_last', 'torch_cfg',
     'activation_checkpointing',
 }
-_ENV_KEYS = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'tf32', 'keep_freed_memory'}
 
 _runs = itertools.count()
 
@@ -114,7 +112,7 @@ def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(config_path or 'run').stem)
     cfg.launcher = launcher
-    set_up_torch(cfg.get('env_cfg') or {})
+    set_up_torch(cfg.get('torch_cfg') or {})
     for name in ('train', 'val', 'test'):
         loader = cfg.get(f'{name}_dataloader')
         if isinstance(loader, dict) and loader.get('num_workers') == 0:
@@ -128,17 +126,23 @@ def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
     return cfg
 
 
-def set_up_torch(env):
-    """Sets what mmengine leaves out of ``env_cfg``: TF32, and the C library's memory."""
+def set_up_torch(settings):
+    """Applies a config's ``torch_cfg``: what mmengine's ``env_cfg`` has no keys for.
+
+    Args:
+        settings (dict): ``tf32=dict(convolutions=bool, products=bool)``; ``keep_freed_memory``
+            (bool, see :mod:`rs_mm.engine.host_memory`). What is left out stays as it is.
+    """
     import torch
 
     from rs_mm.engine.host_memory import keep_freed_memory
-    for key in set(env) - _ENV_KEYS:
-        raise ConfigError(f'`env_cfg` has no key `{key}`{suggest(key, _ENV_KEYS)}.')
-    if 'tf32' in env:
-        torch.backends.cudnn.allow_tf32 = env['tf32']['convolutions']
-        torch.backends.cuda.matmul.allow_tf32 = env['tf32']['products']
-    if env.get('keep_freed_memory'):
+    known = ('tf32', 'keep_freed_memory')
+    for key in set(settings) - set(known):
+        raise ConfigError(f'`torch_cfg` has no key `{key}`{suggest(key, known)}.')
+    if 'tf32' in settings:
+        torch.backends.cudnn.allow_tf32 = settings['tf32']['convolutions']
+        torch.backends.cuda.matmul.allow_tf32 = settings['tf32']['products']
+    if settings.get('keep_freed_memory'):
         keep_freed_memory()
 
 
@@ -195,14 +199,25 @@ def build_runner(cfg):
         # mmengine keeps visualizers by name for the life of the process: under one name, a second
         # run would log and draw into the first one's folder
         cfg.visualizer.name = f'visualizer{next(_runs)}'
+    for key in ('channels_last', 'activation_checkpointing'):
+        if cfg.get(key) and 'runner_type' in cfg:
+            raise ConfigError(f'`{key}` is for the plain Runner, and `runner_type` is '
+                              f'{cfg.runner_type!r}; leave one of them out.')
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    if cfg.get('channels_last'):
-        import torch
-        if 'runner_type' in cfg:
-            raise ConfigError('`channels_last` needs the plain Runner, and `runner_type` is '
-                              f'{cfg.runner_type!r}; set one of them back.')
-        # a convolution returns the layout of its weights, so the inputs need no change
-        runner.model.to(memory_format=torch.channels_last)
+    _lay_out(runner.model, cfg)
     for hook in (ReproducibleHook, ResumeCheckHook, BatchCheckHook):
         runner.register_hook(hook())
     return runner
+
+
+def _lay_out(model, cfg):
+    import torch
+    from mmengine.model import is_model_wrapper
+
+    from rs_mm.engine.strategies import submodule
+    for name in cfg.get('activation_checkpointing') or ():  # mmengine turns it on
+        submodule(model.module if is_model_wrapper(model) else model, name,
+                  'activation_checkpointing')
+    if cfg.get('channels_last'):
+        # a convolution returns the layout of its weights, so the inputs need no change
+        model.to(memory_format=torch.channels_last)

@@ -11,9 +11,10 @@ from torch.distributed.fsdp import (
     FullStateDictConfig,
     FullyShardedDataParallel,
 )
-from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
+from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
 from rs_mm.engine.wrappers import for_gloo
+from rs_mm.errors import ConfigError, suggest
 from rs_mm.registry import STRATEGIES
 
 
@@ -21,25 +22,26 @@ from rs_mm.registry import STRATEGIES
 class FSDPStrategy(_FSDPStrategy):
     """mmengine's fully sharded data parallel, with checkpoints that every other run can read.
 
-    It differs from mmengine's in three defaults: rank 0 writes one file that is like a plain run's
-    (mmengine: a folder of shards), modules are sharded one by one as they grow above
-    ``min_num_params`` (mmengine: the model as one piece, which saves little memory), and it runs
-    on CPUs too.
+    Rank 0 writes one file that is like a plain run's (mmengine's default: a folder of shards), the
+    initial weights are those of a plain run, and it works on CPUs too.
 
     Args:
-        min_num_params (int): parameters from which on a module is a shard of its own.
-            Default: 1,000,000.
+        units (list[str]): modules of the model, such as ``backbone``, that are gathered only while
+            they compute; the rest is gathered for the whole step. A unit must be used through its
+            ``forward`` alone, as backbones and encoders are. Default: none.
         **kwargs: see mmengine's ``FSDPStrategy``.
+
+    Raises:
+        ConfigError: if the model has no module of a unit's name.
     """
 
-    def __init__(self, *, min_num_params=1_000_000, model_wrapper=None, state_dict_cfg='full',
-                 **kwargs):
-        wrapper = dict(type='MMFullyShardedDataParallel', auto_wrap_policy=functools.partial(
-            size_based_auto_wrap_policy, min_num_params=min_num_params))
+    def __init__(self, *, units=(), model_wrapper=None, state_dict_cfg='full', **kwargs):
+        wrapper = dict(type='MMFullyShardedDataParallel')
         if not torch.cuda.is_available():
             wrapper['device_id'] = torch.device('cpu')
         super().__init__(model_wrapper={**wrapper, **(model_wrapper or {})},
                          state_dict_cfg=state_dict_cfg, **kwargs)
+        self.units = units
         if state_dict_cfg == 'full' and not torch.cuda.is_available():
             # torch frees what it "offloads" from a CPU to a CPU while it is still in use
             self.state_dict_config = FullStateDictConfig(rank0_only=False)
@@ -53,10 +55,15 @@ class FSDPStrategy(_FSDPStrategy):
 
     def _wrap_model(self, model):
         model = self.convert_model(model)
+        if not torch.cuda.is_available():
+            model = for_gloo(model)
+        units = {submodule(model, name, 'strategy.units') for name in self.units}
+        self.model_wrapper['auto_wrap_policy'] = functools.partial(
+            lambda_auto_wrap_policy, lambda_fn=lambda module: module in units)
         with warnings.catch_warnings():
             # of the calls that mmengine makes
             warnings.simplefilter('ignore', FutureWarning)
-            return super()._wrap_model(model if torch.cuda.is_available() else for_gloo(model))
+            return super()._wrap_model(model)
 
     def load_optim_state_dict(self, state_dict):
         """Takes the optimizer's state of a full checkpoint; each rank keeps its shards."""
@@ -64,3 +71,18 @@ class FSDPStrategy(_FSDPStrategy):
         shards = FullyShardedDataParallel.optim_state_dict_to_load(
             model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict)
         self.optim_wrapper.load_state_dict(shards)
+
+
+def submodule(model, name, key):
+    """The module of a dotted name; ``key`` is the config's key that names it.
+
+    Raises:
+        ConfigError: if the model has no such module.
+    """
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        known = [child for child, _ in model.named_modules()]
+        raise ConfigError(f'{key}: the model has no module `{name}`{suggest(name, known)}; it has '
+                          f'{", ".join(child for child, _ in model.named_children())}, and theirs '
+                          'by dots.') from None

@@ -130,16 +130,16 @@ def test_amp_needs_a_gpu(config_file):
         train(config_file, amp=True)
 
 
-def test_settings_of_torch_come_from_env_cfg(tmp_path):
+def test_settings_of_torch_come_from_the_config(tmp_path):
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     env = dict(tf32=dict(convolutions=False, products=True), keep_freed_memory=True)
     try:
-        prepare(Config(toy_config(tmp_path, env_cfg=env)))
+        prepare(Config(toy_config(tmp_path, torch_cfg=env)))
         assert torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-    with pytest.raises(ConfigError, match="`env_cfg` has no key `tf23`; did you mean 'tf32'"):
-        prepare(Config(toy_config(tmp_path, env_cfg=dict(tf23=True))))
+    cfg = Config(toy_config(tmp_path, torch_cfg=dict(tf23=True)))
+    assert "`torch_cfg` has no key `tf23`; did you mean 'tf32'" in message_of(lambda: prepare(cfg))
 
 
 def test_channels_last_changes_the_layout_of_the_weights(tmp_path):
@@ -168,3 +168,22 @@ def test_a_batch_below_what_a_loss_compares(tmp_path):
 def test_a_batch_norm_of_one_sample(tmp_path):
     runner = build_runner(prepare(Config(toy_config(tmp_path, batch_size=1))))
     assert 'raise train_dataloader.batch_size' in message_of(runner.train)
+
+
+def test_activation_checkpointing_of_no_module(tmp_path):
+    config = Config(toy_config(tmp_path, activation_checkpointing=['net.9']))
+    with pytest.raises(ConfigError, match="no module `net.9`; did you mean 'net.3'.*it has .*net"):
+        build_runner(prepare(config))
+
+
+@pytest.mark.parametrize('key, value', [('channels_last', True),
+                                        ('activation_checkpointing', ['net.0'])])
+def test_options_of_the_plain_runner_alone(tmp_path, key, value):
+    config = Config(toy_config(tmp_path, runner_type='FlexibleRunner', **{key: value}))
+    with pytest.raises(ConfigError, match=f'`{key}` is for the plain Runner'):
+        build_runner(prepare(config))
+
+
+def test_a_folder_of_shards_is_no_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match='is a folder, such as DeepSpeed writes'):
+        check_checkpoint(ToyModel(), tmp_path)

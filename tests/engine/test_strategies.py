@@ -12,7 +12,7 @@ from tests.toy import toy_config
 def sharded_config(folder, iters):
     return toy_config(folder, iters=iters, batch_size=3, model=dict(type='ToyModel', dropout=0.0),
                       runner_type='FlexibleRunner',
-                      strategy=dict(type='rs_mm.FSDPStrategy', min_num_params=8),
+                      strategy=dict(type='rs_mm.FSDPStrategy', units=['net.0', 'net.1']),
                       sync_bn='torch')
 
 

