@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
 import torch
-from mmengine.runner import find_latest_checkpoint
 
 from rs_mm.apis.config import build_runner, load_config, prepare
 from rs_mm.apis.matching import check_checkpoint
@@ -36,14 +39,29 @@ def train(config, options=None, *, work_dir=None, resume=None, amp=False, auto_s
         cfg.auto_scale_lr.enable = True
     if resume:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
+    if cfg.get('resume') and not cfg.get('load_from'):
+        # runs without a checkpoint yet start from the beginning
+        cfg.load_from = latest_checkpoint(cfg.work_dir)
+        cfg.resume = cfg.load_from is not None
     runner = build_runner(cfg)
     if cfg.get('resume'):
-        # runs without a checkpoint yet start from the beginning
-        latest = cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir)
-        if latest:
-            check_checkpoint(runner.model, latest, resume=True)
+        check_checkpoint(runner.model, cfg.load_from, resume=True)
     runner.train()
     return runner
+
+
+def latest_checkpoint(work_dir) -> str | None:
+    """The checkpoint that ``last_checkpoint`` of a work folder names, or else the highest numbered.
+
+    mmengine rewrites that file in place: a kill at the wrong moment leaves it empty.
+    """
+    note = Path(work_dir, 'last_checkpoint')
+    named = note.read_text().strip() if note.is_file() else ''
+    if named and os.path.exists(named):
+        return named
+    numbered = [(int(found[1]), str(path)) for path in Path(work_dir).glob('*.pth')
+                if (found := re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name))]
+    return max(numbered)[1] if numbered else None
 
 
 def _use_amp(cfg):

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from rs_mm.apis.cli import user_message
 from rs_mm.apis.config import build_runner, load_config, prepare
 from rs_mm.apis.matching import check_checkpoint
-from rs_mm.apis.train import train
+from rs_mm.apis.train import latest_checkpoint, train
 from rs_mm.errors import CheckpointError, ConfigError, DataError, MissingFileError
 from tests.toy import ToyModel, toy_config
 
@@ -187,3 +187,18 @@ def test_options_of_the_plain_runner_alone(tmp_path, key, value):
 def test_a_folder_of_shards_is_no_checkpoint(tmp_path):
     with pytest.raises(CheckpointError, match='is a folder, such as DeepSpeed writes'):
         check_checkpoint(ToyModel(), tmp_path)
+
+
+@pytest.mark.parametrize('note, expected', [
+    ('{folder}/iter_3.pth', 'iter_3.pth'),  # an older one, but it is the one that is named
+    ('', 'iter_12.pth'),  # killed while the note was written
+    ('{folder}/gone.pth', 'iter_12.pth'),
+    (None, 'iter_12.pth'),
+])
+def test_the_checkpoint_to_resume(tmp_path, note, expected):
+    for name in ('iter_3.pth', 'iter_12.pth', 'best_mIoU_iter_99.pth'):
+        (tmp_path / name).touch()
+    if note is not None:
+        (tmp_path / 'last_checkpoint').write_text(note.format(folder=tmp_path))
+    assert latest_checkpoint(tmp_path) == str(tmp_path / expected)
+    assert latest_checkpoint(tmp_path / 'new') is None

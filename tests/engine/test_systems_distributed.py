@@ -128,7 +128,7 @@ def test_processes_do_together_what_one_does(one, several, system):
         for run in several:
             assert torch.equal(run['weights'][name], several[0]['weights'][name]), name
         torch.testing.assert_close(several[0]['weights'][name], value, rtol=1e-3, atol=1e-3,
-                                   msg=lambda text: f'{name}: {text}')
+                                   msg=lambda text, name=name: f'{name}: {text}')
     assert one['metrics']
     for name, value in one['metrics'].items():
         for run in several:

@@ -50,7 +50,7 @@ def make_case(case, plain):
     backbone, side, batch, training = CASES[case]
     cfg = load_config(str(ROOT / 'configs/DSQNet' /
                           f'DSQNet_{backbone}_imp_512x512_80k_levircd_lr1e-4_bs8_wd0.01.py'))
-    set_up_torch(cfg.env_cfg)
+    set_up_torch(cfg.torch_cfg)
     torch.manual_seed(0)
     model = build_model(cfg)
     model = make_plain(model) if plain else model
