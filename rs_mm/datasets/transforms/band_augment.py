@@ -75,14 +75,15 @@ class RandomPhotometricBands(BaseTransform):
             return results
         steps = (self._blur, self._brightness, self._contrast, self._gamma)
         choice = np.random.choice(5, p=self.weights)
-        img = results['img'].astype(np.float32)
+        # a plane per band: everything below runs over contiguous memory
+        img = np.array(results['img'].transpose(2, 0, 1), np.float32, order='C')
         for step in steps if choice == 4 else steps[choice:choice + 1]:
             img = step(img)
-        results['img'] = img.astype(np.float32)
+        results['img'] = img.transpose(1, 2, 0)
         return results
 
     def _blur(self, img):
-        for axis in (2, 0) if self.published else (0, 1):
+        for axis in (0, 1) if self.published else (1, 2):
             img = _box3(img, axis)
         return img
 
@@ -95,18 +96,31 @@ class RandomPhotometricBands(BaseTransform):
     def _shift_and_stretch(self, img, brightness, contrast):
         stretch = 1 + np.random.uniform(-contrast, contrast)
         shift = np.random.uniform(-brightness, brightness) * self.max_value
-        return np.clip(img * np.float32(stretch) + np.float32(shift), 0, self.max_value)
+        img *= np.float32(stretch)
+        img += np.float32(shift)
+        return np.clip(img, 0, self.max_value, out=img)
 
     def _gamma(self, img):
         gamma = np.random.uniform(0.9, 1.0)
-        return self.max_value * np.clip(img / self.max_value, 0, 1) ** np.float32(gamma)
+        img /= self.max_value
+        np.power(np.clip(img, 0, 1, out=img), np.float32(gamma), out=img)
+        img *= self.max_value
+        return img
 
 
 def _box3(img, axis):
     """Mean of three neighbours along an axis, mirrored about the edge element."""
-    pad = [(1, 1) if i == axis else (0, 0) for i in range(img.ndim)]
-    img = np.moveaxis(np.pad(img, pad, mode='reflect'), axis, 0)
-    return np.moveaxis((img[:-2] + img[1:-1] + img[2:]) / 3, 0, axis)
+    img = np.moveaxis(img, axis, 0)
+    if len(img) == 1:
+        return np.moveaxis((img + img + img) / 3, 0, axis)
+    out = np.empty_like(img)
+    np.add(img[:-2], img[1:-1], out=out[1:-1])
+    out[1:-1] += img[2:]
+    for edge, inner in ((0, 1), (-1, -2)):
+        np.add(img[inner], img[edge], out=out[edge])
+        out[edge] += img[inner]
+    out /= 3
+    return np.moveaxis(out, 0, axis)
 
 
 @TRANSFORMS.register_module()
@@ -168,7 +182,8 @@ class TorchvisionTransforms(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         import torch
-        img = torch.from_numpy(np.ascontiguousarray(results['img'].transpose(2, 0, 1)))
+        # a view with the bands last in memory: torchvision resizes that several times as fast
+        img = torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1)
         results['img'] = self.ops(img).permute(1, 2, 0).numpy()
         results['img_shape'] = results['img'].shape[:2]
         return results

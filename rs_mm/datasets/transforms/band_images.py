@@ -37,7 +37,8 @@ def read_image(path: str) -> np.ndarray:
         raise DataError(f'{path}: the image cannot be decoded; the file is damaged or no image.')
     if img.ndim == 2:
         return img[..., None]
-    return img[..., [2, 1, 0, 3][:img.shape[2]]]  # OpenCV decodes B, G, R[, A]
+    # OpenCV decodes B, G, R[, A]
+    return cv2.cvtColor(img, cv2.COLOR_BGR2RGB if img.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
 def _read_tiff(path: str) -> np.ndarray:
@@ -169,5 +170,10 @@ class NormalizeBands(BaseTransform):
             raise DataError(f'{results.get("img_path", "an image")}: has {img.shape[2]} bands, but '
                             f'NormalizeBands has statistics of {len(self.mean)}; set `num_bands` '
                             'or `bands` of the loading transform.')
-        results['img'] = (img.astype(np.float32) - self.mean) / self.std
+        # band by band into planes, each contiguous, which packing then takes as they are
+        planes = np.empty((img.shape[2], *img.shape[:2]), np.float32)
+        for band, plane in enumerate(planes):
+            np.subtract(img[..., band], self.mean[band], out=plane, dtype=np.float32)
+            np.divide(plane, self.std[band], out=plane)
+        results['img'] = planes.transpose(1, 2, 0)
         return results
