@@ -33,6 +33,8 @@ class SeededSampleMixin:
         if isinstance(idx, SeededIndex):
             random.seed(idx.seed)
             np.random.seed(idx.seed)
-            torch.manual_seed(idx.seed)
+            # not torch.manual_seed: it asks every kind of device, which takes longer than small
+            # images do, and in the training process would reset the generator of the GPU
+            torch.default_generator.manual_seed(idx.seed)
             idx = int(idx)
         return super().__getitem__(idx)
