@@ -66,8 +66,7 @@ class ComposedRetriever(BaseModel):
                  precision: str = 'fp32',
                  init_cfg: dict | None = None,
                  data_preprocessor: dict | None = None):
-        data_preprocessor = data_preprocessor or dict(type='ComposedDataPreProcessor',
-                                                      non_blocking=True)
+        data_preprocessor = data_preprocessor or dict(type='ComposedDataPreProcessor')
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
         if precision not in PRECISIONS:
             raise ConfigError(f'model.precision={precision!r}: choose one of '

@@ -15,11 +15,14 @@ from rs_mm.registry import MODELS
 class EmbeddingDataPreProcessor(BaseDataPreprocessor):
     """Collated batch -> float images (N, C, H, W) on the model's device.
 
+    The samples stay where they are: their labels are small, and a loss moves those of a batch in
+    one copy instead of one per image.
+
     Args:
         mean: one value per band, in the order *after* ``reverse_channels``; None: no shift.
         std: likewise; None: no scaling.
         reverse_channels: turns B, G, R into R, G, B (reverses the whole band axis).
-        non_blocking: copies to the device asynchronously.
+        non_blocking: copies pinned images to the device while the host goes on.
 
     Raises:
         DataError: the images of a batch differ in shape.
@@ -30,7 +33,7 @@ class EmbeddingDataPreProcessor(BaseDataPreprocessor):
                  mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None,
                  reverse_channels: bool = False,
-                 non_blocking: bool = False):
+                 non_blocking: bool = True):
         super().__init__(non_blocking)
         self.reverse_channels = reverse_channels
         for key, values in (('mean', mean), ('std', std)):
@@ -38,8 +41,7 @@ class EmbeddingDataPreProcessor(BaseDataPreprocessor):
             self.register_buffer(key, value, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        data = self.cast_data(data)
-        images = self._stack(data['inputs']).float()
+        images = self._stack(self.cast_data(data['inputs'])).float()
         if self.reverse_channels:
             images = images.flip(1)
         if self.mean is not None:

@@ -104,9 +104,10 @@ class ImageEmbedder(BaseModel):
         """Every configured loss over the branches of ``output``."""
         if not len(self.losses):
             raise ConfigError('model.losses is empty; training needs at least one loss.')
-        labels = stack_labels(data_samples).to(output.embedding.device)
-        index = torch.tensor([sample.get('sample_idx', -1) for sample in data_samples],
-                             device=labels.device)
+        device = output.embedding.device
+        labels = stack_labels(data_samples).to(device, non_blocking=True)
+        index = torch.tensor([sample.get('sample_idx', -1) for sample in data_samples])
+        index = index.to(device, non_blocking=True)
         branches = [[tuple(None if x is None else x.float() for x in branch) for branch in group]
                     for group in output.groups]
         result = {}

@@ -11,14 +11,16 @@ from rs_mm.registry import MODELS
 
 @MODELS.register_module()
 class FewShotDataPreprocessor(BaseDataPreprocessor):
-    """Moves episodes to the device, stacks and normalises their images.
+    """Moves the images of episodes to the device, stacks and normalises them.
+
+    Masks stay where they are; the segmentor moves those of a batch in one copy.
 
     Args:
         mean, std (sequence of float): of RGB images in [0, 255].
     """
 
     def __init__(self, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)):
-        super().__init__()
+        super().__init__(non_blocking=True)
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
 
@@ -35,9 +37,8 @@ class FewShotDataPreprocessor(BaseDataPreprocessor):
         Raises:
             DataError: if the images of a batch differ in size or the episodes in shots.
         """
-        data = self.cast_data(data)
-        inputs = {name: self._normalise(data['inputs'][name], name)
-                  for name in ('query', 'support')}
+        images = self.cast_data(data['inputs'])
+        inputs = {name: self._normalise(images[name], name) for name in ('query', 'support')}
         return dict(inputs=inputs, data_samples=data.get('data_samples'))
 
     def _normalise(self, images, name):

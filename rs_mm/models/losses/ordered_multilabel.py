@@ -56,15 +56,16 @@ class OMLLoss(nn.Module):
         embedding, labels = gather_batch(embedding.float(), labels)
         positive = (labels == 1).float()
         count = positive.sum(0)
-        positive, count = positive[:, count > 1], count[count > 1]
-        if not len(count):
-            return embedding.sum() * 0
+        # classes that do not count get weight 0 instead of being cut out: their number would have
+        # to be waited for on a GPU
+        counts = count > 1
+        classes = counts.sum()
         embedding = F.normalize(embedding)
         queries = len(embedding) if self.normalizer == 'batch' else count
-        weight = positive / (count * queries * len(count))
+        weight = positive * counts / (count * queries * classes).clamp(min=1)
         mean_ap = _MeanAP.apply(embedding @ embedding.t(), positive, weight, self.temperature,
                                 self.chunk_size)
-        return self.loss_weight * (1 - mean_ap)
+        return self.loss_weight * ((classes > 0).float() - mean_ap)
 
 
 class _MeanAP(torch.autograd.Function):

@@ -82,11 +82,14 @@ class FeatureBank(BaseModule):
 
     def check_index(self, index: Tensor) -> None:
         """Raises a DataError where an index lies outside the memory."""
-        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < len(self.features):
+        if not index.numel():
+            return
+        low, high = torch.stack(torch.aminmax(index)).tolist()  # a GPU is waited for once
+        if low < 0 or high >= len(self.features):
             raise DataError(
-                f'sample index {int(index.max() if index.min() >= 0 else index.min())} lies '
-                f'outside the memory of {len(self.features)} rows; `size` of the FeatureBank must '
-                'be the number of training images.')
+                f'sample index {low if low < 0 else high} lies outside the memory of '
+                f'{len(self.features)} rows; `size` of the FeatureBank must be the number of '
+                'training images.')
 
     @torch.no_grad()
     def update(self, features: Tensor, index: Tensor) -> None:

@@ -102,7 +102,7 @@ class FewShotSegmentor(BaseModel):
     def loss(self, inputs, data_samples):
         """Losses of a batch of episodes with known query masks; see the head."""
         query_mask = torch.stack([sample.gt_mask for sample in data_samples])
-        query_mask = query_mask.to(inputs['query'].device)
+        query_mask = query_mask.to(inputs['query'].device, non_blocking=True)
         output = self._logits(inputs, data_samples, query_mask)
         return self.head.loss(output, query_mask)
 
@@ -160,7 +160,7 @@ def _stack_masks(data_samples, support):
                 f'the support masks of query {_name(sample)} have shape '
                 f'{tuple(sample.support_mask.shape)}, but its support images need {wanted}.')
     masks = torch.stack([sample.support_mask for sample in data_samples])
-    return masks.to(support.device)
+    return masks.to(support.device, non_blocking=True)
 
 
 def _warn_of_empty_masks(data_samples):
