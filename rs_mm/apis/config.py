@@ -115,6 +115,9 @@ def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
     set_up_torch(cfg.get('torch_cfg') or {})
     for name in ('train', 'val', 'test'):
         loader = cfg.get(f'{name}_dataloader')
+        if isinstance(loader, dict) and torch.cuda.is_available():
+            # else each copy to the GPU is made twice, and the host waits for it
+            loader.setdefault('pin_memory', True)
         if isinstance(loader, dict) and loader.get('num_workers') == 0:
             # options of workers, which torch refuses where there are none
             loader.pop('persistent_workers', None)

@@ -202,3 +202,12 @@ def test_the_checkpoint_to_resume(tmp_path, note, expected):
         (tmp_path / 'last_checkpoint').write_text(note.format(folder=tmp_path))
     assert latest_checkpoint(tmp_path) == str(tmp_path / expected)
     assert latest_checkpoint(tmp_path / 'new') is None
+
+
+@pytest.mark.parametrize('cuda', [True, False])
+def test_loaders_pin_memory_where_there_is_a_gpu(monkeypatch, cuda):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: cuda)
+    cfg = prepare(Config(dict(train_dataloader=dict(num_workers=2),
+                              val_dataloader=dict(pin_memory=False), test_dataloader=None)))
+    assert cfg.train_dataloader.get('pin_memory', False) == cuda
+    assert not cfg.val_dataloader.pin_memory and cfg.test_dataloader is None
