@@ -142,10 +142,12 @@ def _block(queries, index, memory, states, margin, chunk_size, dtype, work, rela
         slopes = torch.where(own > 0, inside - outside, outside - inside) / num_labels
         share = own.mean(1, keepdim=True)
         weights = torch.cat([slopes, share * outside + (1 - share) * inside], 1).t().contiguous()
+        factors = memory.new_empty(min(chunk_size, len(memory)), count)
         for scale, start in zip(scales, starts):
             chunk = memory[start:start + chunk_size]
             e = exponentials(start, len(chunk))
-            e.mul_(states[start:start + chunk_size] @ (weights * scale))
+            e.mul_(torch.mm(states[start:start + chunk_size], weights * scale,
+                            out=factors[:len(chunk)]))
             if dtype == e.dtype:
                 grad.addmm_(chunk.t(), e)
             else:
