@@ -13,6 +13,7 @@ from .change_detection import (
     SVCD_Dataset,
     WHU_CD_Dataset,
 )
+from .collate import stack_collate
 from .few_shot import DLRSD5iDataset, ISAID5iDataset, Pascal5iDataset
 from .image_archive import AnyArchive, ImageArchive
 from .multilabel import MultiLabelDataset
@@ -40,4 +41,5 @@ __all__ = [
     'SceneSplit',
     'WHU_CD_Dataset',
     'XView2CIR',
+    'stack_collate',
 ]

@@ -78,8 +78,9 @@ class KNNMultiLabel(BaseMetric):
                 raise DataError(f'image {sample.get("name", "?")!r} has no label, so its '
                                 'prediction cannot be scored.')
             score = sample.get('score')
-            self.results.append((sample['embedding'].cpu(), sample['gt_label'].cpu(),
-                                 None if score is None else score.cpu()))
+            # copies: a row of a tensor would be sent to other processes with the whole of it
+            self.results.append(tuple(None if value is None else value.cpu().clone() for value in
+                                      (sample['embedding'], sample['gt_label'], score)))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Returns the scores, each in [0, 1]."""

@@ -15,6 +15,7 @@ train_dataloader = dict(
     batch_size=300,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='rs_mm.stack_collate'),
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(ann_file='lmdb/splits/train.csv', **dataset))
@@ -24,12 +25,14 @@ val_dataloader = dict(
     batch_size=300,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(ann_file='lmdb/splits/test.csv', test_mode=True, **dataset))
 test_dataloader = dict(
     batch_size=300,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(ann_file='lmdb/splits/val.csv', test_mode=True, **dataset))
 

@@ -28,18 +28,21 @@ train_dataloader = dict(
     batch_size=256,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type='MultiLabelDataset', pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=256,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='MultiLabelDataset', pipeline=test_pipeline, test_mode=True))
 test_dataloader = dict(
     batch_size=256,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='MultiLabelDataset', pipeline=test_pipeline, test_mode=True))
 

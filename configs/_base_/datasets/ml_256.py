@@ -28,6 +28,7 @@ train_dataloader = dict(
     batch_size=72,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='rs_mm.stack_collate'),
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type='MultiLabelDataset', ann_file='train.csv', pipeline=train_pipeline))
@@ -35,6 +36,7 @@ val_dataloader = dict(
     batch_size=72,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='MultiLabelDataset', ann_file='val.csv', pipeline=test_pipeline,
                  test_mode=True))
@@ -42,6 +44,7 @@ test_dataloader = dict(
     batch_size=72,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='MultiLabelDataset', ann_file='test.csv', pipeline=test_pipeline,
                  test_mode=True))
