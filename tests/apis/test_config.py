@@ -211,3 +211,13 @@ def test_loaders_pin_memory_where_there_is_a_gpu(monkeypatch, cuda):
                               val_dataloader=dict(pin_memory=False), test_dataloader=None)))
     assert cfg.train_dataloader.get('pin_memory', False) == cuda
     assert not cfg.val_dataloader.pin_memory and cfg.test_dataloader is None
+
+
+def test_more_processes_than_gpus(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setattr(torch.distributed, 'is_backend_available', lambda name: True)
+    monkeypatch.setenv('LOCAL_RANK', '2')
+    with pytest.raises(ConfigError, match='process 2 of this machine has no GPU: there are 2; '
+                                          'start no more processes than GPUs'):
+        prepare(Config(toy_config(tmp_path)), 'pytorch')

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 
 from rs_mm.apis.config import build_runner
-from tests.toy import toy_config
+from tests.toy import ToyDataset, toy_config
 
 
 def train(config):
@@ -56,3 +56,17 @@ def test_resume_never_runs_the_config_in_a_checkpoint(tmp_path):
     torch.save(checkpoint, path)
     train(toy_config(tmp_path, iters=4, resume=True))
     assert not marker.exists()
+
+
+def test_a_late_resume_loads_no_more_than_its_own_batches(tmp_path, monkeypatch):
+    train(toy_config(tmp_path, iters=3))
+    path = tmp_path / 'iter_3.pth'
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint['meta']['iter'] = 150_000
+    torch.save(checkpoint, path)
+    loaded = []
+    real = ToyDataset.__getitem__
+    monkeypatch.setattr(ToyDataset, '__getitem__',
+                        lambda self, index: loaded.append(index) or real(self, index))
+    train(toy_config(tmp_path, iters=150_002, resume=True))
+    assert len(loaded) == 2 * 3
