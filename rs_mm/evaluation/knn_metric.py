@@ -53,7 +53,7 @@ class KNNMultiLabel(BaseMetric):
 
     default_prefix = 'knn'
 
-    def __init__(self, k: int = 10, max_similarities: int = 2**26, collect_device: str = 'cpu',
+    def __init__(self, k: int = 10, max_similarities: int = 2**27, collect_device: str = 'cpu',
                  prefix: str | None = None):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if k < 1:

@@ -30,7 +30,7 @@ def vote(distances: Tensor, neighbour_labels: Tensor) -> Tensor:
 
 
 def knn_classify(queries: Tensor, references: Tensor, labels: Tensor, k: int = 10,
-                 max_similarities: int = 2**26) -> Tensor:
+                 max_similarities: int = 2**27) -> Tensor:
     """Labels of each query by its k nearest references, Euclidean, weighted with 1 / distance.
 
     Predicts what scikit-learn's ``KNeighborsClassifier(k, weights='distance')`` predicts.
