@@ -37,37 +37,70 @@ class Setting:
 
 
 def measure(cfg, setting) -> dict:
-    """Runs a config's model on random inputs and measures it.
+    """Runs a config's model on random inputs and measures it; see :func:`measure_in_turn`."""
+    return measure_in_turn(cfg, [setting])[0]
+
+
+def measure_in_turn(cfg, settings) -> list[dict]:
+    """Measures several ways to run one model; they take turns, so that they compare.
 
     Returns:
-        dict: the setting, the median ``ms`` per step with the quartiles ``ms_low`` and ``ms_high``,
-        samples ``per_second``, ``gmacs`` of one forward pass of the batch, ``share_of_rate`` (the
-        share of the rate of a large matrix product, measured in the same run, that those
-        multiply-adds reach; predictions only) and ``peak_mib`` of memory (the process's on a CPU).
+        list[dict]: of each setting: its fields, the median ``ms`` per step with the quartiles
+        ``ms_low`` and ``ms_high``, samples ``per_second``, ``gmacs`` of one forward pass of the
+        batch, ``share_of_rate`` (the share of the rate of a large matrix product, measured in the
+        same run, that those multiply-adds reach; predictions only) and ``peak_mib`` of memory (on
+        a CPU the process's, as if it had measured nothing else).
     """
     set_up_torch(cfg.get('torch_cfg') or {})
-    torch.manual_seed(0)
-    _forget_peak(setting.device)
-    model = build_model(cfg)
-    if setting.train and cfg.get('training_free'):
-        raise ConfigError(f'{type(model).__name__} is training-free and has no training step to '
-                          'measure; leave --train out.')
-    _fill_memories(model)
-    batch = example_batch(model, setting.batch, setting.height, setting.width)
-    macs, _ = count_flops(model, example_batch(model, setting.batch, setting.height,
-                                               setting.width))
-    layout = torch.channels_last if setting.channels_last else torch.contiguous_format
-    model = model.to(setting.device, memory_format=layout)
-    step = _train_step(model, setting) if setting.train else _predict_step(model, setting)
-    times = time_repeatedly(lambda: step(batch), setting.seconds, setting.device)
-    peak = _peak_bytes(setting.device)
-    low, median, high = _quartiles(times)
-    rate = matrix_rate(setting.device, setting.dtype)
-    return dict(
-        asdict(setting), ms=1e3 * median, ms_low=1e3 * low, ms_high=1e3 * high,
-        per_second=setting.batch / median, gmacs=macs / 1e9,
-        share_of_rate=None if setting.train else 2 * macs / median / rate,
-        peak_mib=peak / 2**20)
+    runs = [_Run(cfg, setting) for setting in settings]
+    wanted = sum(setting.seconds for setting in settings)
+    while len(runs[0].times) < 3 or sum(sum(run.times) for run in runs) < wanted:
+        for run in runs:
+            run.time_once()
+    return [run.result() for run in runs]
+
+
+class _Run:
+    """A model that is ready to be timed, after two steps to warm up."""
+
+    def __init__(self, cfg, setting):
+        torch.manual_seed(0)
+        self.setting, self.times = setting, []
+        others = _forget_peak(setting.device)
+        model = build_model(cfg)
+        if setting.train and cfg.get('training_free'):
+            raise ConfigError(f'{type(model).__name__} is training-free and has no training step '
+                              'to measure; leave --train out.')
+        _fill_memories(model)
+        shape = setting.batch, setting.height, setting.width
+        self.macs, _ = count_flops(model, example_batch(model, *shape))
+        batch = example_batch(model, *shape)
+        layout = torch.channels_last if setting.channels_last else torch.contiguous_format
+        model = model.to(setting.device, memory_format=layout)
+        step = _train_step(model, setting) if setting.train else _predict_step(model, setting)
+        self.step = lambda: step(batch)
+        for _ in range(2):
+            self.time_once()
+        self.times.clear()
+        self.peak = _peak_bytes(setting.device) - others
+
+    def time_once(self):
+        _synchronize(self.setting.device)
+        start = time.perf_counter()
+        self.step()
+        _synchronize(self.setting.device)
+        self.times.append(time.perf_counter() - start)
+
+    def result(self):
+        setting = self.setting
+        low, median, high = _quartiles(self.times)
+        share = None
+        if not setting.train:
+            share = 2 * self.macs / median / matrix_rate(setting.device, setting.dtype)
+        return dict(
+            asdict(setting), ms=1e3 * median, ms_low=1e3 * low, ms_high=1e3 * high,
+            per_second=setting.batch / median, gmacs=self.macs / 1e9, share_of_rate=share,
+            peak_mib=self.peak / 2**20)
 
 
 def _fill_memories(model):
@@ -115,12 +148,10 @@ def _train_step(model, setting):
 def time_repeatedly(action, seconds, device='cpu', warmup=2) -> list[float]:
     """Seconds of each run of ``action``, repeated for about ``seconds``, at least three times."""
     def once():
-        if device == 'cuda':
-            torch.cuda.synchronize()
+        _synchronize(device)
         start = time.perf_counter()
         action()
-        if device == 'cuda':
-            torch.cuda.synchronize()
+        _synchronize(device)
         return time.perf_counter() - start
 
     for _ in range(warmup):
@@ -129,6 +160,11 @@ def time_repeatedly(action, seconds, device='cpu', warmup=2) -> list[float]:
     while len(times) < 3 or sum(times) < seconds:
         times.append(once())
     return times
+
+
+def _synchronize(device):
+    if device == 'cuda':
+        torch.cuda.synchronize()
 
 
 def matrix_rate(device='cpu', dtype='float32', side=None) -> float:
@@ -146,15 +182,22 @@ def _quartiles(times):
 
 
 def _forget_peak(device):
-    """Memory of earlier measurements shall not count."""
+    """Starts the measurement of a peak; returns the bytes that earlier measurements still hold."""
     gc.collect()
     if device == 'cuda':
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        return
+        return torch.cuda.memory_allocated()
+    global _at_first
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
         Path('/proc/self/clear_refs').write_text('5')
+    held = _peak_bytes(device)
+    _at_first = held if _at_first is None else _at_first
+    return held - _at_first
+
+
+_at_first = None  # bytes of the process before its first measurement
 
 
 def _peak_bytes(device):

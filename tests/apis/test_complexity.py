@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import nn
 
-from rs_mm.apis.benchmark import Setting, measure, time_repeatedly
+from rs_mm.apis.benchmark import Setting, measure, measure_in_turn, time_repeatedly
 from rs_mm.apis.benchmark_data import measure_data
 from rs_mm.apis.complexity import (
     build_model,
@@ -123,13 +123,13 @@ def test_attention_is_counted():
     assert count_flops(model, example_batch(model, 1, 64, 64))[0] == expected
 
 
-def test_the_memory_of_earlier_measurements_does_not_count():
-    setting = Setting(height=8, width=8, seconds=0.01)
-    before = measure(CONFIG, setting)['peak_mib']
-    del_me = torch.ones(400 * 2 ** 18)  # 400 MiB
-    assert measure(CONFIG, setting)['peak_mib'] > before + 300
-    del del_me
-    assert measure(CONFIG, setting)['peak_mib'] < before + 100
+def test_several_ways_take_turns_and_have_their_own_peak():
+    small = Setting(height=8, width=8, seconds=0.01)
+    large = Setting(height=2048, width=2048, seconds=0.01)  # 64 MiB of feature maps
+    results = measure_in_turn(CONFIG, [small, large, small])
+    assert results[1]['peak_mib'] > results[0]['peak_mib'] + 60
+    assert results[2]['peak_mib'] < results[0]['peak_mib'] + 30
+    assert results[1]['ms'] > results[0]['ms']
 
 
 def test_the_data_pipeline_is_measured(tmp_path):

@@ -50,7 +50,7 @@ def report(args):
     import torch
     from prettytable import PrettyTable
 
-    from rs_mm.apis.benchmark import Setting, describe_machine, measure
+    from rs_mm.apis.benchmark import Setting, describe_machine, measure_in_turn
     from rs_mm.apis.config import load_config, prepare
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -62,10 +62,11 @@ def report(args):
         cfg = prepare(load_config(config, args.cfg_options))
         for side in args.shape:
             for train in ([False, True] if args.train else [False]):
-                for variant in variants(args, device):
-                    setting = Setting(height=side, width=side, batch=args.batch, train=train,
-                                      device=device, seconds=args.seconds, **variant)
-                    results.append(dict(config=config, **measure(cfg, setting)))
+                settings = [Setting(height=side, width=side, batch=args.batch, train=train,
+                                    device=device, seconds=args.seconds, **variant)
+                            for variant in variants(args, device)]
+                results += [dict(config=config, **found)
+                            for found in measure_in_turn(cfg, settings)]
     table = PrettyTable(['config', 'what', 'how', 'input', 'batch', 'ms per step', 'spread',
                          'per second', 'GMACs', 'share of the matrix rate', 'peak MiB'])
     table.align = 'r'
