@@ -24,6 +24,7 @@ def run_cli(main) -> None:
     """
     try:
         main()
+        _end_process_group()
     except KeyboardInterrupt:
         sys.exit('interrupted')
     except Exception as error:
@@ -39,6 +40,14 @@ def run_cli(main) -> None:
         sys.stderr.flush()
         # peers may wait in a collective for ever: leave without the usual tidying up
         _leave(2)
+
+
+def _end_process_group():
+    """Ends gloo's threads, which a process that simply exits may be aborted for."""
+    if 'torch' in sys.modules:
+        import torch.distributed as dist
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _leave(status):

@@ -115,22 +115,33 @@ def train_command(processes, config, *arguments):
             '--cfg-options', f'train_dataloader.batch_size={4 // processes}']
 
 
+def kill_all(argument):
+    """SIGKILL to the launcher and its processes, which are in sessions of their own."""
+    for folder in Path('/proc').glob('[0-9]*'):
+        try:
+            command = (folder / 'cmdline').read_bytes().decode(errors='replace')
+        except OSError:
+            continue  # it has ended meanwhile
+        if argument in command:
+            os.kill(int(folder.name), signal.SIGKILL)
+
+
 @pytest.mark.parametrize('processes', [1, 2])
 def test_killed_and_resumed(config_file, extra_hooks, tmp_path, processes):
     config = config_file()
     run(*train_command(processes, config, '--work-dir', tmp_path / 'whole'))
-    slow = extra_hooks / 'slow.py'
+    slow = extra_hooks / f'slow_{tmp_path.name}.py'
     text = config.read_text().replace("'tests.toy'", "'tests.toy', 'extra_hooks'")
     slow.write_text(text + "\ncustom_hooks = [dict(type='SlowHook')]\n")
     env = environment()
     env['PYTHONPATH'] += os.pathsep + str(extra_hooks)
     killed = subprocess.Popen(
         train_command(processes, slow, '--work-dir', tmp_path / 'killed'), cwd=ROOT, env=env,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.time() + 120
     while not (tmp_path / 'killed/last_checkpoint').exists() and time.time() < deadline:
         time.sleep(0.2)
-    os.killpg(killed.pid, signal.SIGKILL)  # the launcher and all processes
+    kill_all(slow.name)
     killed.wait()
     assert not (tmp_path / 'killed/iter_6.pth').exists()
     run(*train_command(processes, config, '--work-dir', tmp_path / 'killed', '--resume'))
