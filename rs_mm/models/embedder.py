@@ -100,6 +100,8 @@ class ImageEmbedder(BaseModel):
             return self.loss(output, data_samples)
         raise ConfigError(f'mode is {mode!r}; use "tensor", "predict" or "loss".')
 
+    # what follows the network works sample by sample and has gradients of its own: not for a graph
+    @torch.compiler.disable
     def loss(self, output, data_samples) -> dict[str, Tensor]:
         """Every configured loss over the branches of ``output``."""
         if not len(self.losses):
@@ -121,6 +123,7 @@ class ImageEmbedder(BaseModel):
         return result
 
     @staticmethod
+    @torch.compiler.disable
     def add_predictions(output, data_samples=None) -> list[EmbeddingDataSample]:
         """Writes normalised embeddings and label scores into (new) samples.
 

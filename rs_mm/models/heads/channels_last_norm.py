@@ -22,8 +22,17 @@ class GroupNormReLU(nn.GroupNorm):
             Tensor: of the same shape and dtype.
         """
         flat = x.reshape(len(x), -1, x.shape[-1])
-        y = _GroupNormReLU.apply(flat, self.weight, self.bias, self.num_groups, self.eps)
+        # torch.compile (2.11) traces the function's forward, but loses its gradient
+        run = _forward if torch.compiler.is_compiling() else _GroupNormReLU.apply
+        y = run(flat, self.weight, self.bias, self.num_groups, self.eps)
         return y.view(x.shape)
+
+
+def _forward(x, weight, bias, groups, eps):
+    mean, rstd = _statistics(x, groups, eps)
+    scale = rstd * weight
+    shift = bias - mean * scale
+    return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype)).relu()
 
 
 class _GroupNormReLU(torch.autograd.Function):
