@@ -198,10 +198,14 @@ def build_runner(cfg):
     from mmengine.runner import Runner
 
     from rs_mm.engine.hooks import BatchCheckHook, ReproducibleHook, ResumeCheckHook
+    # mmengine keeps visualizers by name for the life of the process, loggers by name and second:
+    # under one name, a second run would draw and log into the first one's folder
+    run = next(_runs)
     if isinstance(cfg.get('visualizer'), dict):
-        # mmengine keeps visualizers by name for the life of the process: under one name, a second
-        # run would log and draw into the first one's folder
-        cfg.visualizer.name = f'visualizer{next(_runs)}'
+        cfg.visualizer.name = f'visualizer{run}'
+    if run:
+        name = cfg.get('experiment_name') or Path(cfg.filename or 'run').stem
+        cfg.experiment_name = f'{name}_run{run}'
     for key in ('channels_last', 'activation_checkpointing'):
         if cfg.get(key) and 'runner_type' in cfg:
             raise ConfigError(f'`{key}` is for the plain Runner, and `runner_type` is '

@@ -133,3 +133,13 @@ def test_resume_with_another_batch_says_so(tmp_path):
     log = ' '.join(path.read_text() for path in tmp_path.glob('*/*.log'))
     assert re.search(r'resumed on 1 process\(es\) of batch 4; the checkpoint is of 1 of batch 3\. '
                      r'The global batch changes from 3 to 4', log)
+
+
+def test_runs_of_the_same_second_have_logs_of_their_own(tmp_path):
+    """A Runner is built in well under a second; three of them share at most two seconds."""
+    for name in 'abc':
+        config = Config(toy_config(tmp_path / name, experiment_name='same', log_level='INFO'))
+        build_runner(prepare(config)).logger.info(f'this is {name}')
+    for name in 'abc':
+        log, = (tmp_path / name).glob('*/*.log')
+        assert f'this is {name}' in log.read_text()
