@@ -40,4 +40,6 @@ def map_linear(layer: nn.Linear, x: Tensor, gelu: bool = False) -> Tensor:
 def _fuses(x, weight):
     """Whether oneDNN's convolution with an activation takes these, which autocast passes by."""
     return (x.dtype == weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+            # an operator of torch.compile's own, which a later torch may rename
+            and hasattr(torch.ops.mkldnn, '_convolution_pointwise')
             and not torch.compiler.is_compiling() and not torch.is_autocast_enabled('cpu'))
