@@ -10,7 +10,8 @@ def parse_args():
                         '(default: work_dirs/CONFIG_NAME)')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CKPT',
                         help='go on from CKPT, or from the latest checkpoint of the work dir')
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (GPU)')
+    parser.add_argument('--amp', action='store_true',
+                        help='automatic mixed precision: float16, on a CPU bfloat16')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate by batch size over '
                         'auto_scale_lr.base_batch_size')

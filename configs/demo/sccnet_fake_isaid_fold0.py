@@ -18,7 +18,7 @@ model = dict(
     head=dict(in_channels=(2, 2, 2)))
 # Adam, because a few minutes are too short for the published rate
 optim_wrapper = dict(
-    _delete_=True, type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3))
+    _delete_=True, type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3, fused=True))
 param_scheduler = [dict(type='CountedPolyLR', power=0.9, end=240)]
 train_cfg = dict(max_iters=240, val_interval=60)
 custom_hooks = None

@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from mmengine.optim import OptimWrapper
+from mmengine.optim import build_optim_wrapper
+from torch.profiler import ProfilerActivity, profile
 
-from rs_mm.apis.complexity import build_model, count_flops, example_batch
+from rs_mm.apis.complexity import build_model, example_batch, flop_counter, seen_through
 from rs_mm.apis.config import set_up_torch
+from rs_mm.engine.compiling import compile_parts
 from rs_mm.errors import ConfigError
 from rs_mm.models.memories import FeatureBank
 
@@ -33,6 +35,7 @@ class Setting:
     dtype: str = 'float32'
     compile: bool = False
     channels_last: bool = False
+    profile: bool = False
     seconds: float = 5.0
 
 
@@ -44,14 +47,20 @@ def measure(cfg, setting) -> dict:
 def measure_in_turn(cfg, settings) -> list[dict]:
     """Measures several ways to run one model; they take turns, so that they compare.
 
+    A training step is what a Runner does with the config's optimizer; batches come from pinned
+    memory where there is a GPU.
+
     Returns:
         list[dict]: of each setting: its fields, the median ``ms`` per step with the quartiles
-        ``ms_low`` and ``ms_high``, samples ``per_second``, ``gmacs`` of one forward pass of the
-        batch, ``share_of_rate`` (the share of the rate of a large matrix product, measured in the
-        same run, that those multiply-adds reach; predictions only) and ``peak_mib`` of memory (on
-        a CPU the process's, as if it had measured nothing else).
+        ``ms_low`` and ``ms_high``, samples ``per_second``, ``gflop`` of the products,
+        convolutions and attention of one step, ``share_of_rate`` (the share of the rate of a large
+        matrix product, measured in the same run, that they reach; on a GPU that computes
+        convolutions in TF32, of its rate in TF32), ``peak_mib`` of memory (on a CPU the process's,
+        as if it had measured nothing else) and, where asked for, ``kernels`` (see
+        :func:`kernel_times`).
     """
     set_up_torch(cfg.get('torch_cfg') or {})
+    torch.backends.cudnn.benchmark = cfg.get('env_cfg', {}).get('cudnn_benchmark', False)
     runs = [_Run(cfg, setting) for setting in settings]
     wanted = sum(setting.seconds for setting in settings)
     while len(runs[0].times) < 3 or sum(sum(run.times) for run in runs) < wanted:
@@ -72,13 +81,18 @@ class _Run:
             raise ConfigError(f'{type(model).__name__} is training-free and has no training step '
                               'to measure; leave --train out.')
         _fill_memories(model)
-        shape = setting.batch, setting.height, setting.width
-        self.macs, _ = count_flops(model, example_batch(model, *shape))
-        batch = example_batch(model, *shape)
         layout = torch.channels_last if setting.channels_last else torch.contiguous_format
         model = model.to(setting.device, memory_format=layout)
-        step = _train_step(model, setting) if setting.train else _predict_step(model, setting)
-        self.step = lambda: step(batch)
+        batch = example_batch(model, setting.batch, setting.height, setting.width)
+        if setting.device == 'cuda':
+            batch['inputs'] = _pinned(batch['inputs'])  # as the loader does
+        step = _train_step(cfg, model, setting) if setting.train else _predict_step(model, setting)
+        self.step = lambda: step(dict(batch))
+        with seen_through(), flop_counter() as counter:
+            self.step()
+        self.flops = counter.get_total_flops()
+        if setting.compile:
+            compile_parts(model)
         for _ in range(2):
             self.time_once()
         self.times.clear()
@@ -94,13 +108,14 @@ class _Run:
     def result(self):
         setting = self.setting
         low, median, high = _quartiles(self.times)
-        share = None
-        if not setting.train:
-            share = 2 * self.macs / median / matrix_rate(setting.device, setting.dtype)
+        rate = matrix_rate(setting.device, setting.dtype)
+        kernels = kernel_times(self.step) if setting.profile else None
         return dict(
             asdict(setting), ms=1e3 * median, ms_low=1e3 * low, ms_high=1e3 * high,
-            per_second=setting.batch / median, gmacs=self.macs / 1e9, share_of_rate=share,
-            peak_mib=self.peak / 2**20)
+            per_second=setting.batch / median, gflop=self.flops / 1e9,
+            share_of_rate=self.flops / median / rate, peak_mib=self.peak / 2**20,
+            **({} if kernels is None else dict(kernels=dict(
+                kernels, rate_of_products=self.flops / 1e9 / max(kernels['products'], 1e-9)))))
 
 
 def _fill_memories(model):
@@ -118,8 +133,6 @@ def _autocast(setting):
 
 def _predict_step(model, setting):
     model.eval()
-    if setting.compile:
-        model.compile()
 
     def step(batch):
         with torch.inference_mode(), _autocast(setting):
@@ -128,21 +141,52 @@ def _predict_step(model, setting):
     return step
 
 
-def _train_step(model, setting):
+def _train_step(cfg, model, setting):
     model.train()
-    if setting.compile:
-        model.compile()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = OptimWrapper(torch.optim.AdamW(trained, lr=1e-6))
+    wrapper = dict(cfg.get('optim_wrapper') or dict(optimizer=dict(type='AdamW')))
+    wrapper['optimizer'] = dict(wrapper['optimizer'], lr=1e-6)  # random images teach nothing
+    if setting.dtype != 'float32':
+        wrapper.update(type='AmpOptimWrapper', dtype=setting.dtype)
+    wrapper = build_optim_wrapper(model, wrapper)
+    wrapper.initialize_count_status(model, 0, 10**9)
+    return lambda batch: model.train_step(batch, wrapper)
 
-    def step(batch):
-        data = model.data_preprocessor(batch, True)
-        with _autocast(setting):
-            losses = model(**data, mode='loss')
-        loss, _ = model.parse_losses(losses)
-        optimizer.update_params(loss)
 
-    return step
+def _pinned(inputs):
+    if isinstance(inputs, dict):
+        return {key: _pinned(value) for key, value in inputs.items()}
+    if isinstance(inputs, list):
+        return [image.pin_memory() for image in inputs]
+    return inputs.pin_memory()
+
+
+_KERNELS = dict(  # the first whose words are in a kernel's name
+    layout='nchwtonhwc nhwctonchw', copies='memcpy memset', collectives='nccl',
+    products='gemm conv xmma cutlass fmha flash wgrad dgrad fprop splitk gemv',
+    norms='norm bn_fw bn_bw batch_norm layer_norm', optimizer='multi_tensor fused_adam fused_sgd',
+    other='')
+
+
+def kernel_times(step, steps=3) -> dict[str, float]:
+    """Milliseconds of a GPU's work in one step, by kind of kernel, and ``busy``, their sum.
+
+    What a step takes beyond ``busy`` the GPU waits for the host.
+
+    Args:
+        step (Callable): runs one step; has run before.
+        steps (int): how many to average.
+    """
+    with profile(activities=[ProfilerActivity.CUDA]) as found:
+        for _ in range(steps):
+            step()
+        torch.cuda.synchronize()
+    times = dict.fromkeys(_KERNELS, 0.0)
+    for event in found.key_averages():
+        name = event.key.lower()
+        kind = next(kind for kind, words in _KERNELS.items()
+                    if not words or any(word in name for word in words.split()))
+        times[kind] += event.self_device_time_total / 1e3 / steps
+    return dict(times, busy=sum(times.values()))
 
 
 def time_repeatedly(action, seconds, device='cpu', warmup=2) -> list[float]:
@@ -171,7 +215,12 @@ def matrix_rate(device='cpu', dtype='float32', side=None) -> float:
     """Floating-point operations per second of one large matrix product: the practical limit."""
     side = side or (8192 if device == 'cuda' else 2048)
     a = torch.randn(side, side, device=device, dtype=getattr(torch, dtype))
-    return 2 * side**3 / min(time_repeatedly(lambda: a @ a, 0.5, device))
+    was = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = was or torch.backends.cudnn.allow_tf32
+    try:
+        return 2 * side**3 / min(time_repeatedly(lambda: a @ a, 0.5, device))
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = was
 
 
 def _quartiles(times):

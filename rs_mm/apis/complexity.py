@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 
 import torch
@@ -19,6 +20,17 @@ def flop_counter(depth=2) -> FlopCounterMode:
     if torch.backends.mkldnn.is_available():
         extra[torch.ops.mkldnn._convolution_pointwise] = _convolution_flops
     return FlopCounterMode(display=False, depth=depth, custom_mapping=extra)
+
+
+@contextlib.contextmanager
+def seen_through():
+    """Keeps torch from fusing whole attention layers, into which the counter does not see."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 def _attention_flops(query, key, value, *args, out_shape=None, **kwargs):
@@ -62,13 +74,8 @@ def count_flops(model, batch) -> tuple[int, dict[str, int]]:
         batch (dict): see :func:`example_batch`.
     """
     data = model.data_preprocessor(batch, False)
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused layers
-    try:
-        with torch.no_grad(), flop_counter() as counter:
-            model(**data, mode='predict')
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
+    with seen_through(), torch.no_grad(), flop_counter() as counter:
+        model(**data, mode='predict')
     name = type(model).__name__
     parts, counted = defaultdict(int), set()
     for module, counts in sorted(counter.get_flop_counts().items()):

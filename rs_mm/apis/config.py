@@ -197,6 +197,7 @@ def build_runner(cfg):
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
+    from rs_mm.engine.compiling import compile_parts
     from rs_mm.engine.hooks import BatchCheckHook, ReproducibleHook, ResumeCheckHook
     # mmengine keeps visualizers by name for the life of the process, loggers by name and second:
     # under one name, a second run would draw and log into the first one's folder
@@ -206,12 +207,16 @@ def build_runner(cfg):
     if run:
         name = cfg.get('experiment_name') or Path(cfg.filename or 'run').stem
         cfg.experiment_name = f'{name}_run{run}'
-    for key in ('channels_last', 'activation_checkpointing'):
+    for key in ('channels_last', 'activation_checkpointing', 'compile'):
         if cfg.get(key) and 'runner_type' in cfg:
             raise ConfigError(f'`{key}` is for the plain Runner, and `runner_type` is '
                               f'{cfg.runner_type!r}; leave one of them out.')
+    compiling = cfg.pop('compile', False)  # mmengine would compile more than it should
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     _lay_out(runner.model, cfg)
+    if compiling:
+        compile_parts(runner.model, {} if compiling is True else compiling)
+        runner.logger.info('the networks are compiled: the first steps take minutes')
     for hook in (ReproducibleHook, ResumeCheckHook, BatchCheckHook):
         runner.register_hook(hook())
     return runner

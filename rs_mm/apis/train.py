@@ -6,8 +6,6 @@ import os
 import re
 from pathlib import Path
 
-import torch
-
 from rs_mm.apis.config import build_runner, load_config, prepare
 from rs_mm.apis.matching import check_checkpoint
 from rs_mm.errors import ConfigError
@@ -22,7 +20,7 @@ def train(config, options=None, *, work_dir=None, resume=None, amp=False, auto_s
         options (dict | list[str] | None): overrides, as a dict of dotted keys or ``KEY=VALUE``.
         work_dir (str | None): folder of logs and checkpoints. Default: ``work_dirs/CONFIG_NAME``.
         resume (str | None): a checkpoint, or ``auto`` for the latest one of ``work_dir``.
-        amp (bool): automatic mixed precision.
+        amp (bool): automatic mixed precision: float16, on a CPU bfloat16.
         auto_scale_lr (bool): scale the learning rate with the batch size.
         launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
 
@@ -65,8 +63,6 @@ def latest_checkpoint(work_dir) -> str | None:
 
 
 def _use_amp(cfg):
-    if not torch.cuda.is_available():
-        raise ConfigError('--amp needs a CUDA device, and there is none.')
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise ConfigError(f'--amp replaces the plain `OptimWrapper`, and optim_wrapper.type is '

@@ -1,6 +1,7 @@
 """How training runs: samplers, loops, hooks; importing this package registers all of them."""
 
 from . import (  # noqa: F401
+    amp,
     composed_retrieval_loop,
     counted_poly,
     feature_extraction,

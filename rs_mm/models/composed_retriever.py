@@ -61,6 +61,8 @@ class ComposedRetriever(BaseModel):
         torch.Size([1, 512])
     """
 
+    compiled_parts = ('clip.visual',)  # texts are few
+
     def __init__(self,
                  arch: str | dict,
                  precision: str = 'fp32',

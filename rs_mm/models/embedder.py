@@ -76,7 +76,7 @@ class ImageEmbedder(BaseModel):
         samples = [EmbeddingDataSample(metainfo=dict(sample_idx=i, name=str(i))).set_gt_label(row)
                    for i, row in enumerate(labels)]
         images = torch.rand(batch, self.in_channels, height, width)
-        return dict(inputs=list(images), data_samples=samples)
+        return dict(inputs=images, data_samples=samples)
 
     def forward(self,
                 inputs: Tensor,

@@ -77,10 +77,12 @@ def test_counts_what_cpus_fuse():
 
 
 def test_measure_predict_and_train():
-    for train in (False, True):
+    forward, backward = 108 + 8, 108 + 2 * 8  # no gradient for the image
+    for train, per_pixel in ((False, forward), (True, forward + backward)):
         result = measure(CONFIG, Setting(height=8, width=8, train=train, seconds=0.01))
         assert 0 < result['ms_low'] <= result['ms'] <= result['ms_high']
-        assert result['peak_mib'] > 0 and (result['share_of_rate'] is None) == train
+        assert result['peak_mib'] > 0 and result['share_of_rate'] > 0
+        assert result['gflop'] * 1e9 == pytest.approx(2 * 8 * 8 * per_pixel)
 
 
 def test_time_repeatedly_runs_at_least_three_times():

@@ -124,12 +124,6 @@ def test_auto_scale_lr_needs_a_base(config_file):
         train(config_file, auto_scale_lr=True)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_amp_needs_a_gpu(config_file):
-    with pytest.raises(ConfigError, match='--amp needs a CUDA device'):
-        train(config_file, amp=True)
-
-
 def test_settings_of_torch_come_from_the_config(tmp_path):
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     env = dict(tf32=dict(convolutions=False, products=True), keep_freed_memory=True)
@@ -177,7 +171,8 @@ def test_activation_checkpointing_of_no_module(tmp_path):
 
 
 @pytest.mark.parametrize('key, value', [('channels_last', True),
-                                        ('activation_checkpointing', ['net.0'])])
+                                        ('activation_checkpointing', ['net.0']),
+                                        ('compile', True)])
 def test_options_of_the_plain_runner_alone(tmp_path, key, value):
     config = Config(toy_config(tmp_path, runner_type='FlexibleRunner', **{key: value}))
     with pytest.raises(ConfigError, match=f'`{key}` is for the plain Runner'):

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from rs_mm.apis.config import build_runner, prepare
 from rs_mm.apis.train import train
-from rs_mm.errors import CheckpointError
+from rs_mm.errors import CheckpointError, ConfigError
 from tests.engine import toy_linear  # noqa: F401
 from tests.toy import toy_config
 
@@ -26,8 +26,8 @@ def weights(runner):
     return {name: value.clone() for name, value in runner.model.state_dict().items()}
 
 
-def optimizer(**over):
-    return dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05, momentum=0.9), **over)
+def optimizer(type='OptimWrapper', **over):
+    return dict(type=type, optimizer=dict(type='SGD', lr=0.05, momentum=0.9), **over)
 
 
 def without_norm(folder, **over):
@@ -58,12 +58,39 @@ def test_activation_checkpointing_changes_no_weight(tmp_path):
         torch.testing.assert_close(weights(saving)[name], value, msg=name)
 
 
-def test_compiled_steps_are_the_same(tmp_path):
-    plain = run(toy_config(tmp_path / 'a', model=PLAIN, iters=3))
-    compiled = run(toy_config(tmp_path / 'b', model=PLAIN, iters=3,
-                              compile=dict(backend='aot_eager')))
+@pytest.mark.parametrize('wrapper', ['OptimWrapper', 'AmpOptimWrapper'])
+def test_compiled_steps_are_the_same(tmp_path, wrapper):
+    plain, compiled = (
+        run(toy_config(tmp_path / name, model=PLAIN, iters=3, compile=how,
+                       optim_wrapper=optimizer(type=wrapper)))
+        for name, how in (('a', False), ('b', dict(backend='aot_eager'))))
+    assert compiled.model.net._compiled_call_impl is not None
+    assert compiled.model._compiled_call_impl is None
     for name, value in weights(plain).items():
         torch.testing.assert_close(weights(compiled)[name], value, msg=name)
+
+
+def test_mixed_precision_on_a_cpu(tmp_path):
+    config = toy_config(tmp_path / 'a', model=PLAIN, iters=3)
+    Config(config).dump(tmp_path / 'a.py')
+    mixed = train(tmp_path / 'a.py', amp=True)
+    plain = run(toy_config(tmp_path / 'b', model=PLAIN, iters=3))
+    differ = [not torch.equal(value, weights(mixed)[name])
+              for name, value in weights(plain).items() if value.is_floating_point()]
+    assert any(differ)
+    for name, value in weights(plain).items():
+        torch.testing.assert_close(weights(mixed)[name], value, rtol=0.05, atol=0.02, msg=name)
+    # its checkpoint goes on, in either precision
+    for wrapper in ('AmpOptimWrapper', 'OptimWrapper'):
+        again = run(toy_config(tmp_path / 'a', model=PLAIN, iters=5, resume=True,
+                               optim_wrapper=optimizer(type=wrapper)))
+        assert again.iter == 5
+
+
+def test_float16_is_not_for_a_cpu(tmp_path):
+    config = toy_config(tmp_path, optim_wrapper=optimizer(type='AmpOptimWrapper', dtype='float16'))
+    with pytest.raises(ConfigError, match='optim_wrapper.dtype is float16: on a CPU'):
+        run(config)
 
 
 def ema_config(folder, iters, **over):

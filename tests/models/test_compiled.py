@@ -3,9 +3,11 @@
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from rs_mm.apis.complexity import build_model, example_batch
 from rs_mm.apis.config import load_config
+from rs_mm.engine.compiling import compile_parts
 from rs_mm.models.heads.channels_last_norm import GroupNormReLU
 from rs_mm.models.memories import FeatureBank
 
@@ -33,11 +35,19 @@ def test_traced_equals_eager(system):
             if isinstance(part, FeatureBank):
                 part.set_labels(torch.randint(2, part.labels.shape))
         batch = example_batch(model, 4, 64, 64)
+        counter = CompileCounterWithBackend('aot_eager')
         if compiled:
-            model.compile(backend='aot_eager')
-        data = model.data_preprocessor(batch, True)
-        loss, _ = model.parse_losses(model(**data, mode='loss'))
-        loss.backward()
+            compile_parts(model, dict(backend=counter))
+        traced = []
+        for name in 'abc':  # what differs from batch to batch must not be traced again and again
+            for sample in batch['data_samples']:
+                sample.set_metainfo(dict(img_path=name, name=name, query_name=name))
+            model.zero_grad()
+            data = model.data_preprocessor(batch, True)
+            loss, _ = model.parse_losses(model(**data, mode='loss'))
+            loss.backward()
+            traced.append(counter.frame_count)
+        assert traced[1] == traced[2] and (traced[0] > 0) == compiled
         gradient = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None])
         losses.append((loss.detach(), gradient))
     torch.testing.assert_close(*[loss for loss, _ in losses], rtol=1e-4, atol=1e-5)

@@ -24,6 +24,8 @@ def parse_args():
     parser.add_argument('--compile', action='store_true', help='torch.compile the model')
     parser.add_argument('--sweep', action='store_true', help='measure eager float32, the half '
                         'precisions, channels last and compiled in turn')
+    parser.add_argument('--profile', action='store_true',
+                        help='on a GPU: where the time of a step goes, by kind of kernel')
     parser.add_argument('--data', action='store_true', help='measure the data pipeline instead: '
                         'samples per second of one worker, and the time of each step')
     parser.add_argument('--split', default='train', choices=['train', 'val', 'test'],
@@ -63,21 +65,24 @@ def report(args):
         for side in args.shape:
             for train in ([False, True] if args.train else [False]):
                 settings = [Setting(height=side, width=side, batch=args.batch, train=train,
-                                    device=device, seconds=args.seconds, **variant)
+                                    device=device, seconds=args.seconds, profile=args.profile,
+                                **variant)
                             for variant in variants(args, device)]
                 results += [dict(config=config, **found)
                             for found in measure_in_turn(cfg, settings)]
     table = PrettyTable(['config', 'what', 'how', 'input', 'batch', 'ms per step', 'spread',
-                         'per second', 'GMACs', 'share of the matrix rate', 'peak MiB'])
+                         'per second', 'GFLOP', 'share of the matrix rate', 'peak MiB'])
     table.align = 'r'
     table.align['config'] = 'l'
     for r in results:
-        share = '' if r['share_of_rate'] is None else f"{100 * r['share_of_rate']:.0f} %"
         table.add_row([Path(r['config']).stem, 'train' if r['train'] else 'predict', name_of(r),
                        f"{r['height']} x {r['width']}", r['batch'], f"{r['ms']:.1f}",
                        f"{r['ms_low']:.1f}-{r['ms_high']:.1f}", f"{r['per_second']:.2f}",
-                       f"{r['gmacs']:.1f}", share, f"{r['peak_mib']:.0f}"])
+                       f"{r['gflop']:.1f}", f"{100 * r['share_of_rate']:.0f} %",
+                       f"{r['peak_mib']:.0f}"])
     print(table)
+    if args.profile:
+        print(kernel_table(results))
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps(dict(machine=machine, results=results), indent=1))
@@ -87,10 +92,10 @@ def variants(args, device):
     """The ways to run a model that are to be measured, as keywords of ``Setting``."""
     if not args.sweep:
         return [dict(dtype=args.dtype, channels_last=args.channels_last, compile=args.compile)]
-    half = ['bfloat16', 'float16'] if device == 'cuda' else ['bfloat16']
-    last = dict(channels_last=True)
-    return [{}, *(dict(dtype=dtype) for dtype in half), last, *(
-        dict(last, dtype=dtype) for dtype in half[:1]), dict(compile=True)]
+    half, last = dict(dtype='bfloat16'), dict(channels_last=True)
+    more = [dict(dtype='float16')] if device == 'cuda' else []
+    return [{}, half, *more, last, {**half, **last}, dict(compile=True),
+            {**half, **last, 'compile': True}]
 
 
 def name_of(result):
@@ -98,6 +103,19 @@ def name_of(result):
     parts = [result['dtype'], 'channels last' * result['channels_last'],
              'compiled' * result['compile']]
     return ', '.join(part for part in parts if part)
+
+
+def kernel_table(results):
+    """Milliseconds of a GPU's work in a step, by kind."""
+    from prettytable import PrettyTable
+    kinds = [kind for kind in results[0]['kernels'] if kind != 'rate_of_products']
+    table = PrettyTable(['what', 'how', 'ms per step', *kinds, 'products: TFLOP/s'])
+    table.align = 'r'
+    for r in results:
+        table.add_row(['train' if r['train'] else 'predict', name_of(r), f"{r['ms']:.1f}",
+                       *(f"{r['kernels'][kind]:.1f}" for kind in kinds),
+                       f"{r['kernels']['rate_of_products']:.0f}"])
+    return table
 
 
 def report_data(args):

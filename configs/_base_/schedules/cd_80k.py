@@ -4,7 +4,8 @@ _base_ = '../default_runtime.py'
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01))
+    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01,
+                   fused=True))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, begin=0, end=1000, by_epoch=False),
     dict(type='PolyLR', power=1.0, eta_min=0.0, begin=1000, end=80000, by_epoch=False),

@@ -4,7 +4,7 @@ _base_ = '../default_runtime.py'
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='WeightBiasOptimWrapperConstructor',
-    optimizer=dict(type='SGD', lr=9e-4, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='SGD', lr=9e-4, momentum=0.9, weight_decay=5e-4, fused=True),
     paramwise_cfg=dict(multipliers=(1, 2, 10, 20)))
 param_scheduler = [dict(type='CountedPolyLR', power=0.9, end=200000)]
 

@@ -4,7 +4,8 @@ _base_ = '../default_runtime.py'
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4))
+    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4,
+                   fused=True))
 param_scheduler = dict(type='StepLR', step_size=30, gamma=0.5, by_epoch=True)
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=130, val_interval=1)
 val_cfg = dict(type='ValLoop')

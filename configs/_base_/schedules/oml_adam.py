@@ -2,7 +2,7 @@
 # set `train_cfg.max_epochs`.
 _base_ = '../default_runtime.py'
 
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4, fused=True))
 param_scheduler = dict(type='ExponentialLR', gamma=0.9900498337491681, by_epoch=True)
 
 train_cfg = dict(type='EpochBasedTrainLoop', val_interval=20)

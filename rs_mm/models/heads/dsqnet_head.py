@@ -49,6 +49,14 @@ class DSQNetHead(BaseDecodeHead):
         """Stages with the channels of date 1 then date 2 to logits (N, classes, H_0, W_0)."""
         return self.cls_seg(self.fuse(inputs))
 
+    # mmseg's call `forward` itself, past hooks and torch.compile
+    def loss(self, inputs: tuple[Tensor, ...], batch_data_samples: list, train_cfg: dict) -> dict:
+        return self.loss_by_feat(self(inputs), batch_data_samples)
+
+    def predict(self, inputs: tuple[Tensor, ...], batch_img_metas: list[dict],
+                test_cfg: dict) -> Tensor:
+        return self.predict_by_feat(self(inputs), batch_img_metas)
+
     def fuse(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """The features that are classified: (N, channels, H_0, W_0)."""
         stages = self._transform_inputs(inputs)

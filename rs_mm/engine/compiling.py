@@ -1,0 +1,28 @@
+"""torch.compile, on the parts of a model that take and return tensors."""
+
+from mmengine.model import BaseTTAModel, is_model_wrapper
+
+from rs_mm.engine.strategies import submodule
+
+
+def compile_parts(model, options=None):
+    """Compiles the networks of a model in place; each is traced when it first runs.
+
+    What surrounds them (losses, samples with their file names, mixed precision, the optimizer's
+    step) stays eager: it is a small part of the time, and tracing it would guard on values that
+    change with every batch. mmengine's own ``compile=True`` traces the whole training step, in
+    which mixed precision does not survive.
+
+    Args:
+        model (nn.Module): its attribute ``compiled_parts`` names them by dots; without one they
+            are its direct children but the preprocessor and the losses.
+        options (dict, optional): of ``torch.compile``.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    names = getattr(model, 'compiled_parts', None)
+    if names is None:
+        names = [name for name, _ in model.named_children()
+                 if name not in ('data_preprocessor', 'losses')]
+    for name in names:
+        submodule(model, name, 'compiled_parts').compile(**(options or {}))
