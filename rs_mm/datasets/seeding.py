@@ -22,6 +22,13 @@ class SeededIndex(int):
         self.seed = seed
         return self
 
+    # how mmengine's ConcatDataset and RepeatDataset find the index into what they wrap
+    def __sub__(self, other):
+        return SeededIndex(int(self) - other, self.seed)
+
+    def __mod__(self, other):
+        return SeededIndex(int(self) % other, self.seed)
+
     def __reduce__(self):  # int's own way of pickling would drop the seed
         return SeededIndex, (int(self), self.seed)
 
