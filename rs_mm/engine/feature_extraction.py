@@ -19,7 +19,7 @@ from tqdm import tqdm
 from rs_mm.datasets.describe import describe
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import DATA_SAMPLERS
-from rs_mm.retrieval.cache import MISSING, UNREADABLE, FeatureCache
+from rs_mm.retrieval.cache import MISSING, FeatureCache
 from rs_mm.retrieval.shards import File, drop_shards, read_shards, write_shard
 
 
@@ -142,7 +142,7 @@ def extract_features(model, loader, folder, *, shard_size: int = 4096, refuse_fo
     if rank == 0:
         shards, _ = read_shards(folder, cache.identity)
         reasons = {file: why for shard in shards for file, why in shard.unreadable.items()}
-        lost = int((rows == UNREADABLE).sum()) + sum(files[i] in reasons for i in todo)
+        lost = sum(files[i] in reasons for i in todo)
         if lost < len(files):
             cache.write(files, rows, shards, paths, about)
         drop_shards(folder)

@@ -20,7 +20,7 @@ import numpy as np
 from .shards import File, Shard
 
 VERSION = 2
-MISSING, UNREADABLE = -1, -2
+MISSING = -1
 
 
 class FeatureCache:
@@ -67,13 +67,13 @@ class FeatureCache:
         """Where the features of each file are.
 
         Returns:
-            np.ndarray: (N,) int64: row of the stored array; :data:`MISSING` (-1) if they are to be
-            computed; :data:`UNREADABLE` (-2) if the file could not be read and has not changed.
+            np.ndarray: (N,) int64: row of the stored array, or :data:`MISSING` (-1) if they are to
+            be computed. That includes files which could not be read: what was wrong with the disk,
+            the network or a record may have been mended, and few are.
         """
         if self.stored is None:
             return np.full(len(files), MISSING, np.int64)
         known = {tuple(file): row for row, file in enumerate(self.stored['files'])}
-        known.update({tuple(file): UNREADABLE for file, _ in self.stored['unreadable']})
         return np.array([known.get(tuple(file), MISSING) for file in files], np.int64)
 
     def write(self, files: Sequence[File], rows: np.ndarray, shards: Sequence[Shard],
@@ -87,11 +87,9 @@ class FeatureCache:
             paths (Sequence[str]): where the files lie, for readers.
             about (dict | None): what else readers want to know, as JSON has it.
         """
-        reasons = self._reasons(files, rows)
         place_of = {file: place for place, file in enumerate(files)}
-        for shard in shards:
-            reasons.update({place_of[file]: reason for file, reason in shard.unreadable.items()
-                            if file in place_of})
+        reasons = {place_of[file]: reason for shard in shards
+                   for file, reason in shard.unreadable.items() if file in place_of}
         readable = np.array([i for i in range(len(files)) if i not in reasons], np.int64)
         if self._is_stored(files, rows, readable):
             return
@@ -130,11 +128,6 @@ class FeatureCache:
     def unreadable(self) -> dict[str, str]:
         """Images that could not be read, and why."""
         return {file[0]: reason for file, reason in self.stored['unreadable']}
-
-    def _reasons(self, files, rows):
-        known = {} if self.stored is None else {
-            tuple(file): reason for file, reason in self.stored['unreadable']}
-        return {int(i): known[tuple(files[i])] for i in np.flatnonzero(rows == UNREADABLE)}
 
     def _is_stored(self, files, rows, readable):
         return (self.stored is not None and len(readable) == len(self.stored['files'])

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from rs_mm.retrieval.cache import MISSING, UNREADABLE, FeatureCache
+from rs_mm.retrieval.cache import MISSING, FeatureCache
 from rs_mm.retrieval.shards import File, drop_shards, read_shards, write_shard
 
 IDENTITY = dict(arch='a', weights='w', preprocessing='p')
@@ -51,11 +51,11 @@ def reopen(cache, **changes):
 
 def test_what_is_stored_is_reused(cache):
     again = reopen(cache)
-    assert again.plan(FILES).tolist() == [0, 1, UNREADABLE, 2]
+    assert again.plan(FILES).tolist() == [0, 1, MISSING, 2]
     check(again, FILES)
     assert again.unreadable() == {'bad.png': 'damaged'}
     before = again.stored['array']
-    assert fill(again, FILES) == 0
+    assert fill(again, FILES) == 1  # what could not be read is tried again
     assert again.stored['array'] == before  # nothing was written
     assert sorted(path.name for path in cache.folder.iterdir()) == [before, 'features.json']
 
@@ -73,8 +73,8 @@ def test_of_another_model_nothing_is_reused(cache, key):
 def test_new_and_changed_files_alone_are_computed(cache):
     files = [File('0.png', 7, 9), FILES[0], File('b.png', 21, 8), FILES[2], FILES[3]]
     again = reopen(cache)
-    assert again.plan(files).tolist() == [MISSING, 0, MISSING, UNREADABLE, 2]
-    assert fill(again, files) == 2
+    assert again.plan(files).tolist() == [MISSING, 0, MISSING, MISSING, 2]
+    assert fill(again, files) == 3
     check(reopen(cache), files)
 
 
@@ -84,6 +84,16 @@ def test_removed_files_are_dropped_and_a_mended_one_is_read(cache):
     assert fill(again, files) == 1
     check(reopen(cache), files)
     assert again.unreadable() == {}
+
+
+def test_a_file_that_can_be_read_again_is_no_longer_missing(cache):
+    """Its size and time may be what they were: a network was down, a record was restored."""
+    again = reopen(cache)
+    write_shard(cache.folder, IDENTITY, FILES[2:3], value(FILES[2])[None], {})
+    again.write(FILES, again.plan(FILES), read_shards(cache.folder, IDENTITY)[0],
+                [f'data/{file.name}' for file in FILES])
+    assert again.names() == [file.name for file in FILES] and not again.unreadable()
+    np.testing.assert_array_equal(again.features(), np.array([value(file) for file in FILES]))
 
 
 @pytest.mark.parametrize('damage', ['json', 'array', 'length', 'version'])
