@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 
 from rs_mm.apis.config import load_config
 from rs_mm.apis.extract import load_features, split_loader
+from rs_mm.datasets.parts import dataset_parts
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.evaluation import KNNMultiLabel, MultiLabelRetrieval
 from rs_mm.registry import DATASETS, METRICS
@@ -69,15 +70,30 @@ def labelled(cfg, features, split):
         DataError: if an image of the features is not in the split.
     """
     archive = load_features(features)
-    dataset = DATASETS.build(split_loader(cfg, split)['dataset'])
-    rows = {name: row for row, name in enumerate(dataset.names())}
-    lost = [name for name in archive.names if name not in rows]
+    parts = [DATASETS.build(part) for part in dataset_parts(split_loader(cfg, split)['dataset'])]
+    where = {name: (number, row) for number, part in enumerate(parts)
+             for row, name in enumerate(part.names())}
+    lost = [name for name in archive.names if name not in where]
     if lost:
         raise DataError(f'{features}: {len(lost)} of {len(archive.names)} images are not in the '
                         f'{split} split, the first is {lost[0]!r}; name the split they were '
                         'extracted from.')
-    if len(archive.names) < len(dataset):
-        print_log(f'{features} holds {len(archive.names)} of the {len(dataset)} images of the '
+    if len(archive.names) < len(where):
+        print_log(f'{features} holds {len(archive.names)} of the {len(where)} images of the '
                   f'{split} split; the others are left out.', 'current')
-    labels = torch.from_numpy(dataset.labels()[[rows[name] for name in archive.names]])
-    return archive.features, labels, archive.names, dataset.metainfo.get('classes')
+    classes = parts[0].metainfo.get('classes')
+    if any(part.metainfo.get('classes') != classes for part in parts):
+        raise ConfigError(f'--split {split}: its datasets have different classes; evaluate the '
+                          'features of each by itself.')
+    labels = _labels(parts, [where[name] for name in archive.names])
+    return archive.features, labels, archive.names, classes
+
+
+def _labels(parts, places):
+    """Labels (N, L) of the samples at ``places``, pairs of (number of the part, row in it)."""
+    rows = [[row for part, row in places if part == number] for number in range(len(parts))]
+    # in the order of the parts; those of a part are in the order of the places
+    found = [torch.from_numpy(part.labels(inside)) for part, inside in zip(parts, rows) if inside]
+    order = sorted(range(len(places)), key=lambda i: places[i][0])
+    labels = torch.cat(found)
+    return torch.empty_like(labels).index_copy_(0, torch.tensor(order), labels)

@@ -10,6 +10,7 @@ from mmengine.model import is_model_wrapper
 
 from rs_mm.apis.config import build_runner, load_config, prepare
 from rs_mm.apis.matching import check_checkpoint
+from rs_mm.datasets.parts import dataset_parts
 from rs_mm.engine.feature_extraction import Archive, archive_collate, extract_features
 from rs_mm.errors import ConfigError, MissingFileError
 from rs_mm.retrieval.cache import FeatureCache
@@ -115,10 +116,32 @@ def split_loader(cfg, split) -> Config:
     if split != 'train':
         return loader
     # train images, looked at as test images are
-    dataset = dict(loader.dataset, test_mode=True)
-    if 'pipeline' in cfg.test_dataloader.dataset:
-        dataset['pipeline'] = cfg.test_dataloader.dataset.pipeline
-    return dict(cfg.test_dataloader, dataset=dataset)
+    return dict(cfg.test_dataloader, dataset=_as_tested(loader.dataset, tested_pipeline(cfg)))
+
+
+def _as_tested(dataset, pipeline):
+    """The dataset's config, or those in a wrapper, with another pipeline and in test mode."""
+    dataset = dict(dataset)
+    if 'datasets' in dataset:
+        return dataset | dict(datasets=[_as_tested(part, pipeline) for part in dataset['datasets']])
+    if 'dataset' in dataset:
+        return dataset | dict(dataset=_as_tested(dataset['dataset'], pipeline))
+    return dataset | dict(test_mode=True) | ({} if pipeline is None else dict(pipeline=pipeline))
+
+
+def tested_pipeline(cfg) -> list | None:
+    """The pipeline of ``test_dataloader``, also where its dataset is a wrapper; None without one.
+
+    Raises:
+        ConfigError: if the datasets in a wrapper have different ones.
+    """
+    parts = dataset_parts(cfg.test_dataloader.dataset)
+    pipelines = [part.get('pipeline') for part in parts]
+    if any(pipeline != pipelines[0] for pipeline in pipelines):
+        raise ConfigError('the datasets in `test_dataloader` have different pipelines, so that it '
+                          'is not known which prepares other images; give them one, or set '
+                          '`test_dataloader.dataset` to one of them.')
+    return pipelines[0]
 
 
 def _loader(cfg, split, archive):
@@ -128,7 +151,7 @@ def _loader(cfg, split, archive):
     else:
         loader = split_loader(cfg, 'test')
         dataset = dict(type='ImageArchive', data_root=str(Path(archive)),
-                       pipeline=loader['dataset']['pipeline'])
+                       pipeline=tested_pipeline(cfg))
     return dict(loader, dataset=dataset, drop_last=False, batch_sampler=None,
                 sampler=dict(type='ChosenSampler'), collate_fn=dict(type=archive_collate),
                 pin_memory=torch.cuda.is_available())

@@ -13,7 +13,7 @@ from mmengine.runner import load_checkpoint, set_random_seed
 from torch.utils.data import DataLoader
 
 from rs_mm.apis.config import load_config
-from rs_mm.apis.extract import load_features
+from rs_mm.apis.extract import load_features, tested_pipeline
 from rs_mm.apis.matching import check_checkpoint
 from rs_mm.datasets.image_archive import ImageArchive
 from rs_mm.datasets.multilabel import build_pipeline
@@ -87,7 +87,7 @@ class ImageSearch:
             raise ConfigError('search either a folder of images (--archive) or extracted features '
                               '(--features).')
         cfg = load_config(config, options)
-        pipeline = cfg.test_dataloader.dataset.pipeline
+        pipeline = tested_pipeline(cfg)
         if bands is not None:
             pipeline[0].bands = list(bands)
         self.pipeline = Compose(build_pipeline(pipeline))
@@ -99,8 +99,8 @@ class ImageSearch:
             made_by = identity_of(self.model, self.pipeline)
             self.archive = load_features(features, made_by)
         else:
-            self.archive = extract_archive(self.model, _loader(cfg, archive, self.device),
-                                           index_dir)
+            self.archive = extract_archive(
+                self.model, _loader(cfg, archive, pipeline, self.device), index_dir)
         self.features = self.archive.features.to(self.device)
 
     def __call__(self, image=None, text=None, lam: float = 0.5, k: int = 10) -> list[Found]:
@@ -169,8 +169,8 @@ def _load_model(cfg, weights):
     return model
 
 
-def _loader(cfg, archive, device):
-    dataset = ImageArchive(str(archive), cfg.test_dataloader.dataset.pipeline)
+def _loader(cfg, archive, pipeline, device):
+    dataset = ImageArchive(str(archive), pipeline)
     return DataLoader(
         dataset, cfg.test_dataloader.batch_size, sampler=ChosenSampler(dataset),
         num_workers=min(cfg.test_dataloader.num_workers, os.cpu_count() or 1),

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
 
-from rs_mm.errors import DataError, MissingFileError
+from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import DATASETS
 from rs_mm.structures import EmbeddingDataSample
 
+from .describe import describe
 from .multilabel import build_pipeline
+from .parts import dataset_parts
 from .seeding import SeededSampleMixin
 
 SUFFIXES = ('.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
@@ -83,33 +87,63 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
 class AnyArchive(Dataset):
     """Another dataset as an archive: an image that cannot be read is told instead of raised.
 
+    Of mmengine's wrappers what they hold is the archive: the parts of a ``ConcatDataset`` one after
+    another, and the images of a ``RepeatDataset`` or ``ClassBalancedDataset`` once.
+
     Args:
         dataset (dict): config of a dataset whose samples have ``name``, ``img_path`` and
             ``sample_idx``. It may have ``files()`` as :class:`ImageArchive` has.
+
+    Attributes:
+        pipeline: that of the dataset; a list where parts have different ones.
+        data_root (str): that of the dataset; all of them, where parts have different ones.
+
+    Raises:
+        ConfigError: if the dataset cannot tell the name and path of its samples.
     """
 
     def __init__(self, dataset: dict):
-        self.dataset = DATASETS.build(dataset)
-        self.pipeline, self.data_root = self.dataset.pipeline, self.dataset.data_root
+        self.parts = [DATASETS.build(part) for part in dataset_parts(dataset)]
+        for part in self.parts:
+            if not (hasattr(part, 'get_data_info') and hasattr(part, 'pipeline')):
+                raise ConfigError(f'{type(part).__name__} cannot be taken as an archive: it has no '
+                                  '`get_data_info` and `pipeline`, as datasets derived from '
+                                  "mmengine's BaseDataset have; name that dataset instead.")
+        self.ends = list(accumulate(map(len, self.parts)))
+        pipelines = {describe(part.pipeline): part.pipeline for part in self.parts}
+        self.pipeline = [*pipelines.values()]
+        if len(self.pipeline) == 1:
+            self.pipeline = self.pipeline[0]
+        self.data_root = ', '.join(dict.fromkeys(str(part.data_root) for part in self.parts))
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return self.ends[-1]
+
+    def _find(self, idx):
+        number = bisect_right(self.ends, idx)
+        return self.parts[number], idx - (self.ends[number - 1] if number else 0)
 
     def __getitem__(self, idx: int) -> dict:
+        part, place = self._find(idx)
         try:
-            return self.dataset[idx]
+            return part[place]
         except (DataError, OSError) as error:
-            return unreadable_sample(self.get_data_info(idx), error)
+            return unreadable_sample(part.get_data_info(place), error)
 
     def get_data_info(self, idx: int) -> dict:
         """What the dataset knows of a sample."""
-        return self.dataset.get_data_info(idx)
+        part, place = self._find(idx)
+        return part.get_data_info(place)
 
     def files(self) -> list[tuple[str, int, int]]:
         """See :meth:`ImageArchive.files`."""
-        if hasattr(self.dataset, 'files'):
-            return self.dataset.files()
-        return [file_stamp(self.get_data_info(i)) for i in range(len(self))]
+        return [file for part in self.parts for file in _files(part)]
+
+
+def _files(dataset):
+    if hasattr(dataset, 'files'):
+        return dataset.files()
+    return [file_stamp(dataset.get_data_info(i)) for i in range(len(dataset))]
 
 
 def unreadable_sample(info: dict, error: Exception) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,9 +104,10 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
         return [dict(img_path=paths[name], name=name, gt_label=label)
                 for name, label in zip(table.names, table.labels.astype(np.float32))]
 
-    def labels(self) -> np.ndarray:
-        """Returns the multi-hot labels of all samples, (N, L) float32."""
-        return np.stack([self.get_data_info(i)['gt_label'] for i in range(len(self))])
+    def labels(self, rows: Iterable[int] | None = None) -> np.ndarray:
+        """Returns the multi-hot labels of all samples or of ``rows``, (N, L) float32."""
+        rows = range(len(self)) if rows is None else rows
+        return np.stack([self.get_data_info(i)['gt_label'] for i in rows])
 
     def names(self) -> list[str]:
         """Returns the names of all samples in order."""

@@ -123,11 +123,11 @@ feature_extraction.write_shard = write_shard
 '''
 
 
-def start_slow(data, checkpoint, out, folder):
+def start_slow(base, changes, checkpoint, out, folder):
     (folder / 'slow_shards.py').write_text(SLOW)
     config = folder / 'slow.py'
-    config.write_text(f"_base_ = {CONFIG!r}\ncustom_imports = dict(imports=['slow_shards'])\n")
-    pairs = [f'{key}={value}' for key, value in options(data).items()]
+    config.write_text(f"_base_ = {base!r}\ncustom_imports = dict(imports=['slow_shards'])\n")
+    pairs = [f'{key}={value}' for key, value in changes.items()]
     env = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{folder}', 'OMP_NUM_THREADS': '1'}
     return subprocess.Popen(
         [sys.executable, str(ROOT / 'tools/retrieval/extract.py'), str(config), checkpoint, '--out',
@@ -135,14 +135,17 @@ def start_slow(data, checkpoint, out, folder):
          *pairs], env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def test_killed_and_resumed_on_another_number_of_processes(data, checkpoint, extracted, tmp_path):
-    out = tmp_path / 'features'
-    process = start_slow(data, checkpoint, out, tmp_path)
+def kill_after_two_shards(process, out):
     deadline = time.time() + 100
     while len(list(out.glob('shards/*.npz'))) < 2 and time.time() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+def test_killed_and_resumed_on_another_number_of_processes(data, checkpoint, extracted, tmp_path):
+    out = tmp_path / 'features'
+    kill_after_two_shards(start_slow(CONFIG, options(data), checkpoint, out, tmp_path), out)
     kept = {path.name: path.read_bytes() for path in out.glob('shards/*.npz')}
     assert 2 <= len(kept) < -(-IMAGES // SHARD) and not (out / 'features.json').exists()
     shutil.copytree(out, tmp_path / 'alone')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -28,7 +28,8 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
     any way, may read it.
 
     Every sample has ``name``, ``sample_idx``, ``img_path`` (LMDB and name) and ``reader``, from
-    which :class:`LoadBigEarthNetPatch` takes bands and labels.
+    which :class:`LoadBigEarthNetPatch` takes bands and labels. With ``test_mode`` the checksum of
+    each patch is compared.
 
     Args:
         lmdb_path (str): folder of the LMDB, relative to ``data_root``.
@@ -72,22 +73,30 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
                 for name in names if name not in excluded]
 
     def get_data_info(self, idx: int) -> dict:
-        """Adds the reader, which is shared by all samples, and the wanted nomenclature."""
-        return super().get_data_info(idx) | dict(reader=self.reader, num_classes=self.num_classes)
+        """Adds how to read it: ``reader`` (shared by all samples), ``num_classes``, ``check``."""
+        return super().get_data_info(idx) | dict(
+            reader=self.reader, num_classes=self.num_classes, check=self.test_mode)
 
     def names(self) -> list[str]:
         """Returns the names of all samples in order."""
         return [self.get_data_info(i)['name'] for i in range(len(self))]
 
     def files(self) -> list[tuple[str, int, int]]:
-        """Name of every sample with size and time of change (ns) of the LMDB they lie in."""
-        status = os.stat(os.path.join(self.reader.path, 'data.mdb'))
-        return [(name, status.st_size, status.st_mtime_ns) for name in self.names()]
+        """Name of every sample with size and checksum of its record; (-1, -1) if unreadable.
 
-    def labels(self) -> np.ndarray:
-        """Returns the multi-hot labels of all samples, (N, L) float32; reads no pixels."""
+        So a patch that is added or converted anew makes no other one look changed.
+        """
+        return [(name, *self.reader.stamp(name)) for name in self.names()]
+
+    def labels(self, rows: Iterable[int] | None = None) -> np.ndarray:
+        """Returns the multi-hot labels of all samples or of ``rows``, (N, L) float32.
+
+        Reads no pixels.
+        """
+        names = [self.get_data_info(i)['name']
+                 for i in (range(len(self)) if rows is None else rows)]
         return np.stack([read_label(self.reader.read(name), name, self.num_classes)
-                         for name in self.names()])
+                         for name in names])
 
 
 def read_label(record: dict[str, np.ndarray], name: str, num_classes: int) -> np.ndarray:
@@ -119,9 +128,15 @@ class LoadBigEarthNetPatch(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         reader, num_classes = results.pop('reader'), results.pop('num_classes')
-        record = reader.read(results['name'])
+        record = reader.read(results['name'], results.pop('check', False))
+        try:
+            bands = select_bands(record, self.bands)
+        except (KeyError, IndexError, ValueError) as error:
+            raise DataError(f'{results["img_path"]}: the record is no Sentinel-2 patch: arrays '
+                            f'{ {key: array.shape for key, array in record.items()} }; convert '
+                            'the data again.') from error
         # a view: the bands stay contiguous in memory
-        results['img'] = select_bands(record, self.bands).transpose(1, 2, 0)
+        results['img'] = bands.transpose(1, 2, 0)
         results['ori_shape'] = results['img_shape'] = results['img'].shape[:2]
         results['band_names'] = self.bands
         results['gt_label'] = read_label(record, results['name'], num_classes)

@@ -87,11 +87,16 @@ def unpack_record(record, name: str = 'record', check: bool = False) -> dict[str
     if check and zlib.crc32(record[_HEADER.size:]) != checksum:
         raise DataError(f'{name}: the checksum does not match; the record is damaged, convert the '
                         'data again.')
-    arrays = {}
-    for index in range(count):
-        key, dtype, offset, ndim, *shape = _ENTRY.unpack_from(
-            record, _HEADER.size + index * _ENTRY.size)
-        shape, size = shape[:ndim], int(np.prod(shape[:ndim]))
-        arrays[key.rstrip(b'\0').decode()] = np.frombuffer(
-            record, dtype.rstrip(b'\0').decode(), size, offset).reshape(shape)
-    return arrays
+    try:
+        return dict(_view(record, index) for index in range(count))
+    except (TypeError, ValueError, struct.error) as error:
+        raise DataError(f'{name}: its list of arrays is damaged ({error}); convert the data '
+                        'again.') from error
+
+
+def _view(record, index):
+    key, dtype, offset, ndim, *shape = _ENTRY.unpack_from(
+        record, _HEADER.size + index * _ENTRY.size)
+    array = np.ndarray(shape[:ndim], dtype.rstrip(b'\0').decode(), record, offset)
+    array.flags.writeable = False  # also where the record itself could be written
+    return key.rstrip(b'\0').decode(), array

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -108,14 +109,32 @@ class PatchReader:
         Raises:
             DataError: no such patch, or a damaged record.
         """
-        value = self._begin().get(name.encode())
+        return unpack_record(self._value(name), f'{self.path}, patch {name}', check)
+
+    def _value(self, name):
+        try:
+            value = self._begin().get(name.encode())
+        except lmdb.Error as error:
+            raise DataError(f'{self.path}, patch {name}: cannot be read ({error}); convert the '
+                            'data again.') from error
         if value is None:
             raise DataError(f'{self.path}: holds no patch {name!r}.')
-        return unpack_record(value, f'{self.path}, patch {name}', check)
+        return value
 
     def checksum(self, name: str) -> int:
         """The checksum that the header of a patch's record states."""
-        return stated_checksum(self._begin().get(name.encode()))
+        return stated_checksum(self._value(name))
+
+    def stamp(self, name: str) -> tuple[int, int]:
+        """Size in bytes and stated checksum of a patch's record; (-1, -1) without a whole header.
+
+        Two records of equal stamps have equal content, wherever their LMDBs lie.
+        """
+        try:
+            value = self._value(name)
+            return len(value), stated_checksum(value)
+        except (DataError, struct.error):
+            return -1, -1
 
     def names(self) -> list[str]:
         """All patch names, sorted."""
