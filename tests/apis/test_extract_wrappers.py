@@ -82,6 +82,10 @@ def test_metrics_of_a_concatenation(run, data, tmp_path):
     whole = {'test_dataloader.dataset.ann_file': 'all.csv', **options(data), **AT}
     assert found == pytest.approx(evaluate_features(CONFIG, tmp_path / 'both', options=whole),
                                   nan_ok=True, rel=1e-4)
+    # the parts in another order than that of the features
+    run('turned', test=concat('test', 'val'))
+    assert found == pytest.approx(evaluate_features(tmp_path / 'turned.py', tmp_path / 'both',
+                                                    options=AT), nan_ok=True, rel=1e-4)
 
 
 def test_a_repeated_training_set_is_seen_once(run, data):
