@@ -17,12 +17,14 @@ from mmcv.transforms import BaseTransform
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import TRANSFORMS
 
+from ..png import read_plain_png
+
 
 def read_image(path: str) -> np.ndarray:
     """Reads an image file as (H, W, C), bands in file order, in the file's own type.
 
-    PNG, JPEG and BMP go through OpenCV, TIFF through tifffile (any number of bands, integers or
-    floats, interleaved or one plane per band).
+    PNG, JPEG and BMP are read as OpenCV reads them, TIFF through tifffile (any number of bands,
+    integers or floats, interleaved or one plane per band).
 
     Raises:
         MissingFileError: there is no such file.
@@ -32,6 +34,9 @@ def read_image(path: str) -> np.ndarray:
         raise MissingFileError(f'{path}: no such image.')
     if Path(path).suffix.lower() in ('.tif', '.tiff'):
         return _read_tiff(path)
+    img = read_plain_png(path)
+    if img is not None:
+        return img[..., None] if img.ndim == 2 else img
     img = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if img is None:
         raise DataError(f'{path}: the image cannot be decoded; the file is damaged or no image.')

@@ -12,6 +12,7 @@ from PIL import Image
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import TRANSFORMS
 
+from ..png import read_plain_png
 from .band_images import read_image
 
 
@@ -79,6 +80,9 @@ class LoadRGBImage(BaseTransform):
 
 
 def _from_pillow(path):
+    img = read_plain_png(path, bands=3)
+    if img is not None:
+        return img
     try:
         with Image.open(path) as file:
             return np.asarray(file.convert('RGB'))

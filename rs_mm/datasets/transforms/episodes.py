@@ -12,6 +12,8 @@ from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import TRANSFORMS
 from rs_mm.structures import EpisodeDataSample
 
+from ..png import read_plain_png
+
 IGNORE = 255
 
 
@@ -24,7 +26,8 @@ def read_image(path):
     Raises:
         MissingFileError, DataError: name the file.
     """
-    return np.asarray(_open(path).convert('RGB'))
+    image = read_plain_png(path, bands=3)
+    return np.asarray(_open(path).convert('RGB')) if image is None else image
 
 
 def read_label(path):
@@ -36,6 +39,9 @@ def read_label(path):
     Raises:
         MissingFileError, DataError: name the file; also for a colour picture.
     """
+    label = read_plain_png(path, bands=1)
+    if label is not None:
+        return label
     label = np.asarray(_open(path))
     if label.ndim != 2 or label.dtype not in (np.uint8, bool):
         raise DataError(f'the label map {path} is not an 8-bit map of class numbers (it has shape '

@@ -4,6 +4,7 @@ Where a transform is the same thing as mmseg's or mmcv's single-image one, it is
 to each date. Draws come from numpy's global generator.
 """
 
+import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform, Pad, RandomResize
@@ -138,16 +139,22 @@ class MultiImgRandomRotFlip(BaseTransform):
                                                interpolation='nearest'))
         if np.random.random() < self.flip_prob and not rotate:
             turns, axis = np.random.randint(0, 4), np.random.randint(0, 2)
-
-            def turn(array):
-                return np.flip(np.rot90(array, turns), axis=axis).copy()
-
-            _apply(results, turn, turn)
+            _apply(results, *[lambda array: _turn(array, turns, axis)] * 2)
         return results
 
     def __repr__(self):
         return (f'{type(self).__name__}(rotate_prob={self.rotate_prob}, '
                 f'flip_prob={self.flip_prob}, degree={self.degree})')
+
+
+def _turn(array, turns, axis):
+    """``np.flip(np.rot90(array, turns), axis)``, several times as fast for images."""
+    if array.dtype not in (np.uint8, np.float32) or array.ndim == 3 and array.shape[2] > 4:
+        return np.flip(np.rot90(array, turns), axis).copy()
+    if turns % 2 == 0:
+        return cv2.flip(array, axis if turns == 0 else 1 - axis)
+    array = cv2.transpose(array)
+    return array if (turns == 1) == (axis == 0) else cv2.flip(array, -1)
 
 
 def _apply(results, on_image, on_label):
@@ -197,8 +204,8 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
         if self.cat_max_ratio < 1:
             for _ in range(10):
                 label = self.crop(results['gt_seg_map'], box)
-                counts = np.bincount(label.ravel(), minlength=self.ignore_index + 1)
-                counts[self.ignore_index] = 0
+                counts = _count(label)
+                counts[self.ignore_index:self.ignore_index + 1] = 0
                 if (counts > 0).sum() > 1 and counts.max() / counts.sum() < self.cat_max_ratio:
                     break
                 box = self._draw_box(results['img'].shape)
@@ -208,6 +215,14 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
         margins = [max(side - crop, 0) for side, crop in zip(shape, self.crop_size)]
         top, left = (np.random.randint(0, margin + 1) for margin in margins)
         return top, top + self.crop_size[0], left, left + self.crop_size[1]
+
+
+def _count(label):
+    """How often each class occurs: (K,) int64."""
+    if label.dtype != np.uint8:
+        return np.bincount(label.ravel())
+    # several times as fast; its float32 are exact up to 2**24, more than a crop has pixels
+    return cv2.calcHist([label], [0], None, [256], [0, 256]).ravel().astype(np.int64)
 
 
 @TRANSFORMS.register_module()

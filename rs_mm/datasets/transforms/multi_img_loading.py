@@ -1,5 +1,6 @@
 """Loading of bitemporal images and change labels."""
 
+import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
@@ -8,6 +9,7 @@ from mmengine import fileio
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import TRANSFORMS
 
+from ..png import decode_plain_png
 from ..raster import select_bands, stretch
 from .band_images import read_image
 
@@ -144,10 +146,10 @@ class MultiImgLoadAnnotations(BaseTransform):
             raise DataError('MultiImgLoadAnnotations: this pair has no label; name seg_map_path in '
                             'data_prefix, or predict without labels by tools/predict_change.py.')
         label = decode(path, 'grayscale', self.imdecode_backend, self.backend_args).squeeze()
-        label = label.astype(np.uint8)
+        label = label.astype(np.uint8, copy=False)
         self._check(label, path, results)
         if results.get('format_seg_map') == 'to_binary':
-            label = (label >= 128).astype(np.uint8)
+            label = (label >= 128).view(np.uint8)
         reduce = self.reduce_zero_label
         if reduce or (reduce is None and results.get('reduce_zero_label')):
             label = np.where((label == 0) | (label == 255), 255, label - 1).astype(np.uint8)
@@ -168,9 +170,12 @@ class MultiImgLoadAnnotations(BaseTransform):
         allowed = results.get('label_values')
         if allowed is None:
             return
-        found = np.flatnonzero(np.bincount(label.ravel(), minlength=256))
-        unknown = np.setdiff1d(found, allowed)
-        if unknown.size:
+        # comparing with the few values is faster than counting all
+        known = np.zeros(label.shape, bool)
+        for value in allowed:
+            known |= label == value
+        if not known.all():
+            unknown = np.unique(label[~known])
             listed = ', '.join(map(str, unknown[:8])) + (', ...' if unknown.size > 8 else '')
             raise DataError(
                 f'label {path} holds the values {listed}, but only {list(allowed)} are expected '
@@ -199,6 +204,9 @@ def decode(path, flag, backend, backend_args=None):
         content = fileio.get(path, backend_args=backend_args)
     except FileNotFoundError as error:
         raise MissingFileError(f'image file {path} does not exist.') from error
+    image = _decode_plain(content, flag) if backend in ('cv2', 'pillow') else None
+    if image is not None:
+        return image
     try:
         image = mmcv.imfrombytes(content, flag=flag, backend=backend)
     except Exception as error:  # every decoder has its own exception types
@@ -206,3 +214,11 @@ def decode(path, flag, backend, backend_args=None):
     if image is None:
         raise DataError(f'{path} is not a readable image (damaged, empty or of unknown format).')
     return image
+
+
+def _decode_plain(content, flag):
+    """An ordinary PNG as mmcv's decoders give it; None if it is another file."""
+    if flag == 'color':
+        image = decode_plain_png(content, bands=3)
+        return None if image is None else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return decode_plain_png(content, bands=1) if flag == 'grayscale' else None

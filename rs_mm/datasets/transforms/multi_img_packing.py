@@ -29,7 +29,13 @@ class MultiImgPackSegInputs(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         images = [image if image.ndim == 3 else image[..., None] for image in results['img']]
-        planes = np.ascontiguousarray(np.concatenate(images, axis=2).transpose(2, 0, 1))
+        # straight into the planes, in one pass over each image
+        planes = np.empty((sum(image.shape[2] for image in images), *images[0].shape[:2]),
+                          np.result_type(*images))
+        end = 0
+        for image in images:
+            start, end = end, end + image.shape[2]
+            planes[start:end] = image.transpose(2, 0, 1)
         sample = SegDataSample(metainfo={k: results[k] for k in self.meta_keys if k in results})
         for suffix in ('', '_from', '_to'):
             label = results.get(f'gt_seg_map{suffix}')

@@ -1,5 +1,6 @@
 """Colour and contrast of image pairs: drawn per date, labels untouched."""
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform, Normalize
 from mmseg.datasets import transforms as single
@@ -48,6 +49,35 @@ class MultiImgPhotoMetricDistortion(single.PhotoMetricDistortion):
         image = self.saturation(image)
         image = self.hue(image)
         return image if mode == 1 else self.contrast(image)
+
+    # what becomes of a pixel depends on its 8 bits alone: each step is computed for the 256 levels
+
+    def convert(self, img, alpha=1, beta=0):
+        """``alpha * img + beta``, clipped and cut to uint8; for brightness and contrast."""
+        return cv2.LUT(img, super().convert(_LEVELS, alpha, beta))
+
+    def saturation(self, img):
+        """Multiplies the saturation by a drawn factor, or leaves the image."""
+        if not np.random.randint(2):
+            return img
+        factor = np.random.uniform(self.saturation_lower, self.saturation_upper)
+        return _change_hsv(img, 1, super().convert(_LEVELS, factor))
+
+    def hue(self, img):
+        """Shifts the hue by a drawn number, or leaves the image."""
+        if not np.random.randint(2):
+            return img
+        shift = np.random.randint(-self.hue_delta, self.hue_delta)
+        return _change_hsv(img, 0, ((_LEVELS.astype(int) + shift) % 180).astype(np.uint8))
+
+
+_LEVELS = np.arange(256, dtype=np.uint8)
+
+
+def _change_hsv(img, plane, table):
+    planes = list(cv2.split(cv2.cvtColor(img, cv2.COLOR_BGR2HSV)))
+    planes[plane] = cv2.LUT(planes[plane], table)
+    return cv2.cvtColor(cv2.merge(planes), cv2.COLOR_HSV2BGR)
 
 
 @TRANSFORMS.register_module()

@@ -1,0 +1,68 @@
+"""Decodes ordinary PNG files in about half the time that OpenCV and Pillow take."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+
+_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+# chunks that change no pixel in any decoder; others (transparency, orientation, animation) may
+_HARMLESS = frozenset({b'IHDR', b'IDAT', b'pHYs', b'tIME', b'gAMA', b'cHRM', b'sRGB', b'iCCP'})
+
+
+def decode_plain_png(content: bytes, bands: int | None = None) -> np.ndarray | None:
+    """Decodes a PNG of 8 bits that is grey or RGB and about which nothing else is to be known.
+
+    Every decoder makes the same pixels of such a file; libpng as imagecodecs brings it is the
+    fastest.
+
+    Args:
+        content (bytes): the file.
+        bands (int | None): decode only a file of so many bands, 1 or 3.
+
+    Returns:
+        np.ndarray | None: (H, W) or (H, W, 3) RGB, uint8; None for every other file, also a damaged
+        one, which another decoder shall read or refuse.
+    """
+    if not _is_plain(content, bands):
+        return None
+    import imagecodecs  # takes a moment, and not every data set has PNGs
+    try:
+        return imagecodecs.png_decode(content)
+    except (imagecodecs.PngError, ValueError):
+        return None
+
+
+def read_plain_png(path, bands: int | None = None) -> np.ndarray | None:
+    """:func:`decode_plain_png` of a file; None also if it is not there or not called ``.png``."""
+    if not str(path).lower().endswith('.png'):
+        return None
+    try:
+        content = Path(path).read_bytes()
+    except OSError:
+        return None
+    return decode_plain_png(content, bands)
+
+
+def _is_plain(content, bands):
+    if content[:8] != _SIGNATURE or content[12:16] != b'IHDR' or len(content) < 33:
+        return False
+    depth, colour, _, _, interlaced = content[24:29]
+    if depth != 8 or colour not in (0, 2) or interlaced or bands not in (None, colour + 1):
+        return False
+    place = 8
+    while place + 8 <= len(content):
+        length, kind = struct.unpack_from('>I4s', content, place)
+        if kind == b'IEND':
+            return True
+        if kind not in _HARMLESS and not _is_remark(content, place, kind):
+            return False
+        place += 12 + length
+    return False
+
+
+def _is_remark(content, place, kind):
+    # Pillow turns images by an orientation that a text of these names holds
+    return kind == b'tEXt' and not content.startswith((b'Raw profile', b'XML:'), place + 8)
