@@ -27,8 +27,7 @@ _OPEN: dict[str, tuple[int, lmdb.Environment, lmdb.Transaction]] = {}
 
 
 def _transaction(path: str) -> lmdb.Transaction:
-    """The read transaction of this process; a forked child opens its own."""
-    path = os.path.realpath(path)
+    """The read transaction of this process, of a real path; a forked child opens its own."""
     if path in _OPEN and _OPEN[path][0] != os.getpid():
         close_reader(path)
     if path not in _OPEN:
@@ -84,17 +83,18 @@ class PatchReader:
 
     def __init__(self, path: str):
         self.path = str(path)
-        self._checked = False
+        self._real_path = None  # once the LMDB has been checked
 
     def __getstate__(self):
-        return dict(path=self.path, _checked=False)
+        return dict(path=self.path, _real_path=None)
 
     def _begin(self) -> lmdb.Transaction:
-        transaction = _transaction(self.path)
-        if not self._checked:
-            _check_meta(self.path, transaction)
-            self._checked = True
-        return transaction
+        if self._real_path is None:
+            # looked up once: for every patch it would cost as much as reading it
+            real_path = os.path.realpath(self.path)
+            _check_meta(self.path, _transaction(real_path))
+            self._real_path = real_path
+        return _transaction(self._real_path)
 
     def __contains__(self, name: str) -> bool:
         return self._begin().get(name.encode()) is not None

@@ -31,8 +31,10 @@ class PackEmbeddingInputs(BaseTransform):
             if img.ndim == 2:
                 img = img[..., None]
             img = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
-        sample = EmbeddingDataSample(
-            metainfo={key: results[key] for key in self.meta_keys if key in results})
+        sample = EmbeddingDataSample()
+        for key in self.meta_keys:
+            if key in results:  # `set_metainfo` would copy each value deeply
+                sample.set_field(results[key], key, field_type='metainfo')
         if results.get('gt_label') is not None:
             sample.set_gt_label(results['gt_label'])
         return dict(inputs=img, data_samples=sample)
