@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from rs_mm.apis.config import load_config
 from rs_mm.apis.extract import load_features, tested_pipeline
 from rs_mm.apis.matching import check_checkpoint
+from rs_mm.datasets.bigearthnet.dataset import LoadBigEarthNetPatch, read_true_colour
 from rs_mm.datasets.image_archive import ImageArchive
 from rs_mm.datasets.multilabel import build_pipeline
 from rs_mm.datasets.transforms.clip_images import LoadRGBImage
@@ -93,6 +94,7 @@ class ImageSearch:
         self.pipeline = Compose(build_pipeline(pipeline))
         first = self.pipeline.transforms[0]
         self.reader = first if isinstance(first, LoadRGBImage) else LoadRGBImage(bands)
+        self.of_patches = isinstance(first, LoadBigEarthNetPatch)
         self.device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         self.model = _load_model(cfg, weights).to(self.device).eval()
         if features is not None:
@@ -149,6 +151,8 @@ class ImageSearch:
         return self.model.encode_image(data['inputs'])[0]
 
     def _picture(self, path):
+        if self.of_patches:
+            return read_true_colour(str(path))
         return self.reader(dict(img_path=str(path)))['img']
 
 

@@ -13,12 +13,13 @@ import torch
 from rs_mm.apis.config import build_runner, load_config, prepare
 from rs_mm.apis.evaluate_features import evaluate_features
 from rs_mm.apis.extract import extract
+from rs_mm.apis.search import ImageSearch
 from rs_mm.datasets.bigearthnet.convert import convert
 from rs_mm.datasets.bigearthnet.folders import open_source
 from rs_mm.datasets.bigearthnet.records import pack_record
 from rs_mm.datasets.bigearthnet.store import PatchReader, close_reader
 from rs_mm.datasets.fake.bigearthnet import make_bigearthnet_v1
-from rs_mm.errors import DataError
+from rs_mm.errors import ConfigError, DataError
 from tests.distributed import run_processes
 
 from .test_extract import content, kill_after_two_shards, start_slow
@@ -202,3 +203,16 @@ def test_published_configs(tree, tmp_path, config):
     found = extract(str(ROOT / 'configs/oml' / config), None, tmp_path / 'features',
                     options=changes, work_dir=str(tmp_path / 'work'))
     assert len(found.names) == PATCHES and not found.unreadable
+
+
+def test_search_among_patches(tree, checkpoint, extracted):
+    search = ImageSearch(None, CONFIG, checkpoint, features=extracted, options=options(tree))
+    name = search.archive.names[3]
+    found = search(name, k=4)
+    assert found[0].path == f'{tree}/lmdb:{name}' and found[0].score == pytest.approx(1, abs=1e-5)
+    picture = search.draw(found, name)
+    assert picture.dtype == np.uint8 and picture.std() > 20
+    with pytest.raises(ConfigError, match='LoadBigEarthNetPatch reads the LMDB of a BigEarth'):
+        search(tree / 'v1' / name / f'{name}_B02.tif')
+    with pytest.raises(ConfigError, match='not files such as .*tif; use a config whose pipeline'):
+        run(tree, checkpoint, extracted.parent / 'folder', archive=str(tree / 'v1'))

@@ -15,6 +15,7 @@ from rs_mm.registry import DATASETS, TRANSFORMS
 from ..label_tables import read_names
 from ..multilabel import build_pipeline
 from ..seeding import SeededSampleMixin
+from ..transforms.clip_images import to_uint8
 from .bands import GROUPS, SELECTIONS, STATISTICS, select_bands
 from .labels import NOMENCLATURES
 from .store import PatchReader
@@ -99,6 +100,13 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
                          for name in names])
 
 
+def read_true_colour(img_path: str) -> np.ndarray:
+    """A patch by its sample's ``img_path``, to be looked at: (120, 120, 3) uint8 RGB, stretched."""
+    path, _, name = img_path.rpartition(':')
+    bands = select_bands(PatchReader(path).read(name), SELECTIONS['rgb'])
+    return to_uint8(bands.transpose(1, 2, 0))
+
+
 def read_label(record: dict[str, np.ndarray], name: str, num_classes: int) -> np.ndarray:
     """Multi-hot labels (num_classes,) float32 of a record."""
     if f'label{num_classes}' not in record:
@@ -127,6 +135,10 @@ class LoadBigEarthNetPatch(BaseTransform):
         self.bands = names
 
     def transform(self, results: dict) -> dict:
+        if 'reader' not in results:
+            raise ConfigError('LoadBigEarthNetPatch reads the LMDB of a BigEarthNetDataset, not '
+                              f'files such as {results.get("img_path")}; use a config whose '
+                              'pipeline starts with LoadBandImage or LoadRGBImage.')
         reader, num_classes = results.pop('reader'), results.pop('num_classes')
         record = reader.read(results['name'], results.pop('check', False))
         try:
