@@ -12,6 +12,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from rs_mm.apis.config import set_up_torch
 from rs_mm.datasets.seeding import SeededIndex
 from rs_mm.engine.samplers import derive_seed, permutation
 from rs_mm.errors import ConfigError
@@ -37,6 +38,7 @@ def measure_data(cfg, split='train', seconds=5.0, workers=()) -> dict:
         raise ConfigError(f'--data: the config has no `{split}_dataloader`; choose another by '
                           '--split.')
     init_default_scope(cfg.get('default_scope', 'rs_mm'))
+    set_up_torch(cfg.get('torch_cfg') or {})  # workers have what the training process has set
     threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
