@@ -104,6 +104,12 @@ def outcome(loader, path):
         return re.sub('0x[0-9a-f]+', '', str(error))
 
 
+def test_without_the_codec(monkeypatch):
+    import imagecodecs
+    monkeypatch.setattr(imagecodecs.PNG, 'available', False)
+    assert decode_plain_png(PLAIN['rgb']) is None
+
+
 def test_files_that_are_not_there(tmp_path):
     assert read_plain_png(tmp_path / 'none.png') is None
     (tmp_path / 'x.tif').write_bytes(PLAIN['rgb'])
