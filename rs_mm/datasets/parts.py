@@ -15,7 +15,7 @@ def dataset_parts(config: Mapping) -> list[dict]:
     Returns:
         list[dict]: one config, or those of a ``ConcatDataset``.
     """
-    kind = config['type']
+    kind = config.get('type', '')
     kind = kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
     if kind == 'ConcatDataset':
         return [part for inner in config['datasets'] for part in dataset_parts(inner)]
