@@ -1,11 +1,16 @@
 """What every test shares: few threads, a fixed seed, and where the optional real samples lie."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 import rs_mm  # noqa: F401  adapts mmcv and torch before anything imports them
+
+# The tests run alike with and without a GPU; tests/gpu shows the one that is there to the tools.
+os.environ.setdefault('RS_MM_TEST_GPUS', os.environ.get('CUDA_VISIBLE_DEVICES', 'all'))
+os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 SAMPLES = Path(__file__).parents[2] / 'shared' / 'data'
 

@@ -37,7 +37,7 @@ test_dataloader = dict(
 
 model = dict(
     type='ImageEmbedder',
-    encoder=dict(type='TimmEncoder', model='resnet18', channels_last=True),
+    encoder=dict(type='TimmEncoder', model='resnet18'),
     head=dict(type='EmbeddingHead', num_classes=num_classes),
     losses=[dict(type='MultiLabelBCELoss')])
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

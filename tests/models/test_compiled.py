@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch._dynamo.utils import counters
 
 from rs_mm.apis.complexity import build_model, example_batch
 from rs_mm.apis.config import load_config
@@ -48,6 +49,7 @@ def test_traced_equals_eager(system):
             loss.backward()
             traced.append(counter.frame_count)
         assert traced[1] == traced[2] and (traced[0] > 0) == compiled
+        assert not counters['graph_break']
         gradient = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None])
         losses.append((loss.detach(), gradient))
     torch.testing.assert_close(*[loss for loss, _ in losses], rtol=1e-4, atol=1e-5)

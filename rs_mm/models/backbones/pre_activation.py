@@ -136,7 +136,9 @@ class PreActivationBackbone(BaseModule):
             return self._features(self.net, x)
         with torch.no_grad():
             x = x.contiguous(memory_format=torch.channels_last)
-            return self._features(self._folded_net(), x)
+            # a compiler folds what it can itself, and cannot look at versions of tensors
+            net = self.net if torch.compiler.is_compiling() else self._folded_net()
+            return self._features(net, x)
 
     def _folded_net(self):
         key = tuple((t.data_ptr(), t._version, t.dtype)

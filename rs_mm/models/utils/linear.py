@@ -24,7 +24,8 @@ def map_linear(layer: nn.Linear, x: Tensor, gelu: bool = False) -> Tensor:
         Tensor: (N, H, W, layer.out_features).
     """
     tokens = x.shape[:-1].numel()
-    if x.device.type != 'cpu' or torch.is_grad_enabled() or tokens < _FEW_TOKENS:
+    if (x.device.type != 'cpu' or torch.is_grad_enabled() or tokens < _FEW_TOKENS
+            or torch.compiler.is_compiling()):
         x = layer(x)
         return F.gelu(x) if gelu else x
     x, weight = x.permute(0, 3, 1, 2), layer.weight[:, :, None, None]
@@ -42,4 +43,4 @@ def _fuses(x, weight):
     return (x.dtype == weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
             # an operator of torch.compile's own, which a later torch may rename
             and hasattr(torch.ops.mkldnn, '_convolution_pointwise')
-            and not torch.compiler.is_compiling() and not torch.is_autocast_enabled('cpu'))
+            and not torch.is_autocast_enabled('cpu'))

@@ -28,17 +28,84 @@ def window_attention(qkv: Tensor, heads: int, side: int, *, scale: float, pad_va
     Returns:
         Tensor: (N, H, W, heads * d).
     """
-    batch, height, width, channels = qkv.shape
-    plan = _plan(batch, height, width, side, shift, qkv.device)
-    tokens = qkv.reshape(-1, channels).index_select(0, plan.gather)
-    if len(plan.pads):
-        value = tokens.new_zeros(channels) if pad_value is None else pad_value.to(tokens.dtype)
-        tokens.index_copy_(0, plan.pads, value.expand(len(plan.pads), -1))
-    query, key, value = tokens.view(-1, side**2, 3, heads, channels // 3 // heads).permute(
+    if torch.compiler.is_compiling():
+        windows = _partition(qkv, side, shift, pad_value)
+    else:
+        plan = _plan(*qkv.shape[:3], side, shift, qkv.device)
+        windows = _ToWindows.apply(qkv, pad_value, plan)
+    query, key, value = windows.view(-1, side**2, 3, heads, qkv.shape[-1] // 3 // heads).permute(
         2, 0, 3, 1, 4)
-    out = _attend(query, key, value, bias, scale, dropout)
-    out = out.transpose(1, 2).reshape(-1, channels // 3)
-    return out.index_select(0, plan.scatter).view(batch, height, width, -1)
+    out = _attend(query, key, value, bias, scale, dropout).transpose(1, 2).flatten(2)
+    if torch.compiler.is_compiling():
+        return _join(out, qkv.shape[:3], side, shift)
+    return _FromWindows.apply(out, plan).view(*qkv.shape[:3], -1)
+
+
+class _ToWindows(torch.autograd.Function):
+    """Padding, shift and partition in one copy, and its gradient in another.
+
+    Every token has one place, so the gradient is gathered too, where autograd would add rows up.
+    """
+
+    @staticmethod
+    def forward(ctx, qkv, pad_value, plan):
+        ctx.plan, ctx.shape = plan, qkv.shape
+        rows = _take(qkv.reshape(-1, qkv.shape[-1]), plan.gather)
+        if len(plan.pads):
+            value = rows.new_zeros(1) if pad_value is None else pad_value.to(rows.dtype)
+            rows.index_copy_(0, plan.pads, value.expand(len(plan.pads), rows.shape[1]))
+        return rows
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        plan, grad_value = ctx.plan, None
+        if ctx.needs_input_grad[1]:
+            grad_value = _take(grad, plan.pads).sum(0, dtype=torch.float32)
+        return _take(grad, plan.scatter).view(ctx.shape), grad_value, None
+
+
+def _take(rows, index):
+    return rows.index_select(0, index)
+
+
+class _FromWindows(torch.autograd.Function):
+    """The way back: (windows, L, C) -> (tokens, C)."""
+
+    @staticmethod
+    def forward(ctx, windows, plan):
+        ctx.plan, ctx.shape = plan, windows.shape
+        return _take(windows.reshape(-1, windows.shape[-1]), plan.scatter)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        rows = _take(grad, ctx.plan.gather)
+        if len(ctx.plan.pads):
+            rows.index_fill_(0, ctx.plan.pads, 0)
+        return rows.view(ctx.shape), None
+
+
+def _partition(qkv, side, shift, pad_value):
+    """What ``_ToWindows`` does, in steps that torch.compile fuses."""
+    height, width = qkv.shape[1:3]
+    below, right = -height % side, -width % side
+    if pad_value is None:
+        qkv = F.pad(qkv, (0, 0, 0, right, 0, below))
+    else:
+        value = pad_value.to(qkv.dtype)
+        qkv = F.pad(qkv - value, (0, 0, 0, right, 0, below)) + value
+    qkv = qkv.roll((-shift, -shift), (1, 2))
+    qkv = qkv.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
+    return qkv.reshape(-1, qkv.shape[-1])
+
+
+def _join(windows, shape, side, shift):
+    batch, height, width = shape
+    rows, columns = -(-height // side), -(-width // side)
+    x = windows.view(batch, rows, columns, side, side, -1).transpose(2, 3)
+    x = x.reshape(batch, rows * side, columns * side, -1).roll((shift, shift), (1, 2))
+    return x[:, :height, :width]
 
 
 def _attend(query, key, value, bias, scale, dropout):
@@ -79,23 +146,31 @@ class _Plan:
         self.scatter = (scatter + image * len(token)).flatten()
 
 
-@torch.compiler.disable  # built once per size, from shapes that depend on data
 @lru_cache(maxsize=64)
 def _plan(batch, height, width, side, shift, device):
     with torch.inference_mode(False):  # the same plan may serve a training step later
         return _Plan(batch, height, width, side, shift, device)
 
 
-@torch.compiler.disable  # built once per size, from shapes that depend on data
-@lru_cache(maxsize=64)
 def shift_mask(height: int, width: int, side: int, shift: int, device) -> Tensor:
     """-100 between tokens of a shifted window that are no neighbours: (windows, 1, L, L)."""
+    if torch.compiler.is_compiling():
+        return _shift_mask(height, width, side, shift, device)
+    return _kept_shift_mask(height, width, side, shift, device)
+
+
+@lru_cache(maxsize=64)
+def _kept_shift_mask(*args):
     with torch.inference_mode(False):
-        zones = []
-        for length in (height, width):
-            zone = torch.zeros(length + -length % side, device=device)
-            zone[-side:-shift], zone[-shift:] = 1, 2
-            zones.append(zone.view(-1, side))
-        zone = 3 * zones[0][:, None, :, None] + zones[1][None, :, None, :]
-        zone = zone.flatten(2).flatten(0, 1)
-        return (zone[:, None, :, None] != zone[:, None, None, :]) * -100.
+        return _shift_mask(*args)
+
+
+def _shift_mask(height, width, side, shift, device):
+    zones = []
+    for length in (height, width):
+        zone = torch.zeros(length + -length % side, device=device)
+        zone[-side:-shift], zone[-shift:] = 1, 2
+        zones.append(zone.view(-1, side))
+    zone = 3 * zones[0][:, None, :, None] + zones[1][None, :, None, :]
+    zone = zone.flatten(2).flatten(0, 1)
+    return (zone[:, None, :, None] != zone[:, None, None, :]) * -100.
