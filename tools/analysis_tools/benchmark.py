@@ -22,8 +22,9 @@ def parse_args():
                         help='autocast to this type (default: float32, no autocast)')
     parser.add_argument('--channels-last', action='store_true', help='NHWC memory layout')
     parser.add_argument('--compile', action='store_true', help='torch.compile the model')
-    parser.add_argument('--sweep', action='store_true', help='measure eager float32, the half '
-                        'precisions, channels last and compiled in turn')
+    parser.add_argument('--sweep', nargs='?', const='all', choices=['all', 'eager'],
+                        help='measure float32, the half precisions and channels last in turn, and '
+                        '(not with `eager`) compiled, which takes minutes')
     parser.add_argument('--profile', action='store_true',
                         help='on a GPU: where the time of a step goes, by kind of kernel')
     parser.add_argument('--data', action='store_true', help='measure the data pipeline instead: '
@@ -94,8 +95,9 @@ def variants(args, device):
         return [dict(dtype=args.dtype, channels_last=args.channels_last, compile=args.compile)]
     half, last = dict(dtype='bfloat16'), dict(channels_last=True)
     more = [dict(dtype='float16')] if device == 'cuda' else []
-    return [{}, half, *more, last, {**half, **last}, dict(compile=True),
-            {**half, **last, 'compile': True}]
+    eager = [{}, half, *more, last, {**half, **last}]
+    compiled = [dict(compile=True), {**half, **last, 'compile': True}]
+    return eager if args.sweep == 'eager' else eager + compiled
 
 
 def name_of(result):
