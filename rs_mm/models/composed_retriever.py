@@ -47,8 +47,9 @@ class ComposedRetriever(BaseModel):
             Published WeiCom and RemoteCLIP numbers use plain names also for weights that were
             trained with the quick variant; ``ViT-L-14-quickgelu`` is the activation that OpenAI's
             weights were trained with.
-        precision (str): ``fp32``, or ``fp16`` / ``bf16`` for automatic mixed precision. Embeddings
-            are normalised in, and returned as, float32.
+        precision (str): ``fp32``, or ``fp16`` / ``bf16`` for automatic mixed precision on a GPU (on
+            a CPU torch's attention layer then copies its weights for every token, and is over ten
+            times as slow). Embeddings are normalised in, and returned as, float32.
         init_cfg (dict | None): ``dict(type='Pretrained', checkpoint=X)`` where X is a file (a bare
             state dict such as ``CLIP-ViT-L-14.bin`` or ``RemoteCLIP-ViT-L-14.pt``, or OpenAI's
             TorchScript archive) or ``open_clip:TAG``, which open_clip fetches. None leaves
