@@ -211,11 +211,11 @@ def build_runner(cfg):
         if cfg.get(key) and 'runner_type' in cfg:
             raise ConfigError(f'`{key}` is for the plain Runner, and `runner_type` is '
                               f'{cfg.runner_type!r}; leave one of them out.')
-    compiling = cfg.pop('compile', False)  # mmengine would compile more than it should
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     _lay_out(runner.model, cfg)
-    if compiling:
-        compile_parts(runner.model, {} if compiling is True else compiling)
+    if cfg.get('compile'):
+        runner._maybe_compile = lambda step: None  # mmengine's would compile the whole step
+        compile_parts(runner.model, {} if cfg.compile is True else cfg.compile)
         runner.logger.info('the networks are compiled: the first steps take minutes')
     for hook in (ReproducibleHook, ResumeCheckHook, BatchCheckHook):
         runner.register_hook(hook())

@@ -66,6 +66,8 @@ def test_compiled_steps_are_the_same(tmp_path, wrapper):
         for name, how in (('a', False), ('b', dict(backend='aot_eager'))))
     assert compiled.model.net._compiled_call_impl is not None
     assert compiled.model._compiled_call_impl is None
+    assert 'train_step' not in vars(compiled.model)  # as mmengine would compile it
+    assert Config.fromfile(next((tmp_path / 'b').glob('*.py'))).compile == dict(backend='aot_eager')
     for name, value in weights(plain).items():
         torch.testing.assert_close(weights(compiled)[name], value, msg=name)
 
