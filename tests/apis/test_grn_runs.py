@@ -144,7 +144,7 @@ def test_published_configs_hold_the_published_settings(name):
     assert (sndl.temperature, sndl.get('margin', 0)) == (0.05, 0)
     assert (sndl.memory.size, sndl.memory.num_classes, sndl.memory.dim) == (size, labels, 128)
     assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True,
-                                               weight_decay=1e-4)
+                                               weight_decay=1e-4, fused=True)
     assert (cfg.param_scheduler.step_size, cfg.param_scheduler.gamma) == (30, 0.5)
     assert (cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size) == (130, 256)
     assert cfg.val_evaluator.k == 10
