@@ -20,9 +20,9 @@ class Noise(SeededSampleMixin, BaseDataset):
 @pytest.mark.parametrize('wrap', [
     lambda: ConcatDataset([Noise(), Noise(), Noise()]), lambda: RepeatDataset(Noise(), 3)])
 def test_every_part_is_seeded(wrap):
-    dataset = wrap()
+    dataset, alone = wrap(), Noise()
     for index in range(30):
         np.random.seed(index)
         place, drawn = dataset[SeededIndex(index, 5)]
         assert place == index % 10 and type(place) is int
-        assert drawn == Noise()[SeededIndex(0, 5)][1]
+        assert drawn == alone[SeededIndex(0, 5)][1]
