@@ -50,7 +50,7 @@ class _ToWindows(torch.autograd.Function):
     @staticmethod
     def forward(ctx, qkv, pad_value, plan):
         ctx.plan, ctx.shape = plan, qkv.shape
-        rows = _take(qkv.reshape(-1, qkv.shape[-1]), plan.gather)
+        rows = qkv.reshape(-1, qkv.shape[-1]).index_select(0, plan.gather)
         if len(plan.pads):
             value = rows.new_zeros(1) if pad_value is None else pad_value.to(rows.dtype)
             rows.index_copy_(0, plan.pads, value.expand(len(plan.pads), rows.shape[1]))
@@ -61,12 +61,8 @@ class _ToWindows(torch.autograd.Function):
     def backward(ctx, grad):
         plan, grad_value = ctx.plan, None
         if ctx.needs_input_grad[1]:
-            grad_value = _take(grad, plan.pads).sum(0, dtype=torch.float32)
-        return _take(grad, plan.scatter).view(ctx.shape), grad_value, None
-
-
-def _take(rows, index):
-    return rows.index_select(0, index)
+            grad_value = grad.index_select(0, plan.pads).sum(0, dtype=torch.float32)
+        return grad.index_select(0, plan.scatter).view(ctx.shape), grad_value, None
 
 
 class _FromWindows(torch.autograd.Function):
@@ -75,12 +71,12 @@ class _FromWindows(torch.autograd.Function):
     @staticmethod
     def forward(ctx, windows, plan):
         ctx.plan, ctx.shape = plan, windows.shape
-        return _take(windows.reshape(-1, windows.shape[-1]), plan.scatter)
+        return windows.reshape(-1, windows.shape[-1]).index_select(0, plan.scatter)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        rows = _take(grad, ctx.plan.gather)
+        rows = grad.index_select(0, ctx.plan.gather)
         if len(ctx.plan.pads):
             rows.index_fill_(0, ctx.plan.pads, 0)
         return rows.view(ctx.shape), None
