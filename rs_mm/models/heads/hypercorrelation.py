@@ -125,9 +125,8 @@ def self_correlation(query, masks):
 
 def _occupied(mask):
     """Positions that some mask does not clear, as (B, P) indices; None if leaving out the rest
-    does not pay. On a GPU it never does: the count would have to be waited for; and torch.compile
-    would trace anew for every count."""
-    if mask.is_cuda or torch.compiler.is_compiling():
+    does not pay. On a GPU it never does: the count would have to be waited for."""
+    if mask.is_cuda:
         return None
     count = max(1, int((mask > 0).sum(1).max()))
     if count > PRUNE_BELOW * mask.shape[1]:

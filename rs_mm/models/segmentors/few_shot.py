@@ -48,6 +48,10 @@ class FewShotSegmentor(BaseModel):
             in prediction with a frozen backbone; see :class:`FeatureCache`. 0 keeps none.
     """
 
+    # not the head: torch 2.11 fails to compile its gradient for a CPU, and what the masks leave out
+    # of the correlations differs from batch to batch
+    compiled_parts = ('backbone',)
+
     def __init__(self, backbone, head, data_preprocessor=None, vote_threshold=0.4,
                  post_processor=None, feature_cache_gib=0.0, init_cfg=None):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
