@@ -18,7 +18,7 @@ SAMPLES = Path(__file__).parents[2] / 'shared' / 'data'
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if 'PYTEST_XDIST_WORKER' in os.environ else 2)
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 #   bash tools/run_tests.sh                     everything that is not slow
 #   bash tools/run_tests.sh -m slow             the rest
 #   bash tools/run_tests.sh tests/retrieval -k knn
+# Two processes or more share the test files, as many as there are cores up to eight; `-n 0` is one.
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 source "$here/setup_env.sh"
 "$PYTHON" -m ruff check .
-exec "$PYTHON" -m pytest "$@"
+exec "$PYTHON" -m pytest -n auto --maxprocesses 8 --dist loadfile "$@"

@@ -189,7 +189,7 @@ def test_killed_conversion_goes_on(tmp_path):
     assert len(pids) == 2 and not any(map(running, pids)), 'workers outlive a killed conversion'
     manifest = convert(SlowSource(source, tmp_path / 'second'), out, workers=0, batch_size=4)
     again = len(list((tmp_path / 'second').iterdir()))
-    assert 0 < again <= 32 and manifest['patches'] == 40
+    assert 0 < again < 40 and manifest['patches'] == 40
     whole = convert(source, str(tmp_path / 'whole'), workers=0)
     assert whole['records_sha256'] == manifest['records_sha256']
 
