@@ -20,6 +20,7 @@ from .multilabel import MultiLabelDataset
 from .patterncom import PatternCom
 from .patternnet import PatternNet
 from .scene_split import SceneSplit
+from .seeding import ClassBalancedDataset
 from .xview2_cir import XView2CIR
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     'BigEarthNetDataset',
     'CLCD_Dataset',
     'ChangeDetectionDataset',
+    'ClassBalancedDataset',
     'DLRSD5iDataset',
     'DSIFN_Dataset',
     'ISAID5iDataset',

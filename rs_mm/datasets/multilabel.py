@@ -109,6 +109,10 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
         rows = range(len(self)) if rows is None else rows
         return np.stack([self.get_data_info(i)['gt_label'] for i in rows])
 
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Classes of a sample, for ``ClassBalancedDataset``."""
+        return np.flatnonzero(self.labels([idx])[0]).tolist()
+
     def names(self) -> list[str]:
         """Returns the names of all samples in order."""
         return [self.get_data_info(i)['name'] for i in range(len(self))]

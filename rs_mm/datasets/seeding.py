@@ -4,6 +4,9 @@ import random
 
 import numpy as np
 import torch
+from mmengine.dataset import ClassBalancedDataset as MMEngineClassBalancedDataset
+
+from rs_mm.registry import DATASETS
 
 
 class SeededIndex(int):
@@ -45,3 +48,15 @@ class SeededSampleMixin:
             torch.default_generator.manual_seed(idx.seed)
             idx = int(idx)
         return super().__getitem__(idx)
+
+
+@DATASETS.register_module()
+class ClassBalancedDataset(MMEngineClassBalancedDataset):
+    """mmengine's wrapper that repeats samples of rare classes, with each repetition's own seed.
+
+    It asks the wrapped dataset for ``get_cat_ids(idx)``, which those with multi-hot labels have.
+    """
+
+    def _get_ori_dataset_idx(self, idx):
+        found = super()._get_ori_dataset_idx(idx)
+        return SeededIndex(found, idx.seed) if isinstance(idx, SeededIndex) else found

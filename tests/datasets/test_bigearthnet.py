@@ -141,6 +141,7 @@ def test_dataset_splits_exclusion_and_bands(v1):
     sample = dataset[2]['data_samples']
     assert sample.name == dataset.names()[2] and sample.sample_idx == 2
     assert np.array_equal(sample.gt_label, dataset.labels()[2])
+    assert dataset.get_cat_ids(2) == sample.gt_label.nonzero().flatten().tolist()
     rest = BigEarthNetDataset(str(path), exclude=[str(lists / 'train.csv')])
     assert not set(rest.names()) & set(dataset.names()) and len(rest) + len(dataset) == 12
     record = PatchReader(path).read(dataset.names()[0])

@@ -163,6 +163,7 @@ def test_split_by_registered_util_and_by_file(tmp_path):
     make = dict(data_root=str(tmp_path), img_dirs='Images/*', label_table='table.csv')
     by_util = MultiLabelDataset(split=dict(type='_Reversed', drop='c'), **make)
     assert by_util.names() == ['b', 'a'] and by_util.labels().tolist() == [[1, 1], [0, 1]]
+    assert [by_util.get_cat_ids(i) for i in range(2)] == [[0, 1], [1]]
     by_file = MultiLabelDataset(split='names.txt', **make)
     assert by_file.names() == ['b', 'c'] and by_file.metainfo['classes'] == ('one', 'two')
 

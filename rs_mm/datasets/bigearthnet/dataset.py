@@ -99,6 +99,10 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
         return np.stack([read_label(self.reader.read(name), name, self.num_classes)
                          for name in names])
 
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Classes of a sample, for ``ClassBalancedDataset``."""
+        return np.flatnonzero(self.labels([idx])[0]).tolist()
+
 
 def read_true_colour(img_path: str) -> np.ndarray:
     """A patch by its sample's ``img_path``, to be looked at: (120, 120, 3) uint8 RGB, stretched."""
