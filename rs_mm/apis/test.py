@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 
 from rs_mm.apis.config import build_runner, load_config, prepare
 from rs_mm.apis.matching import check_checkpoint
@@ -54,6 +55,8 @@ def test(config, checkpoint=None, options=None, *, work_dir=None, out=None, show
     elif not cfg.get('training_free'):
         runner.logger.warning('no checkpoint was given: the weights are those the model starts '
                               'training from')
+        if isinstance(runner, Runner):  # before a test it leaves the modules' own defaults
+            runner._init_model_weights()
     metrics = runner.test()
     if out and out.endswith('.json') and is_main_process():
         Path(out).parent.mkdir(parents=True, exist_ok=True)

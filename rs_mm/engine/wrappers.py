@@ -62,9 +62,9 @@ class GlooSyncBatchNorm(_BatchNorm):
 
 
 def for_gloo(module):
-    """Replaces each ``nn.SyncBatchNorm``, keeping parameters and names."""
+    """Replaces each ``nn.SyncBatchNorm`` (mmcv's ``SyncBN`` is a subclass), keeping parameters."""
     for name, child in module.named_children():
-        if type(child) is nn.SyncBatchNorm:
+        if isinstance(child, nn.SyncBatchNorm):
             # no subclass of SyncBatchNorm, which torch's wrapper refuses off the GPU
             child.__class__ = GlooSyncBatchNorm
         else:

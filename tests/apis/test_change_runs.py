@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from PIL import Image
 
@@ -10,7 +11,7 @@ from rs_mm.apis.test import test as run_test
 from rs_mm.apis.train import train
 from rs_mm.datasets.fake.change import make_levir_cd
 from rs_mm.errors import DataError
-from tests.toy_change import toy_model_config
+from tests.toy_change import ToyChangeModel, toy_model_config
 
 BASE = 'configs/_base_'
 
@@ -49,6 +50,17 @@ def test_training_beats_the_untrained_model(trained):
     for key in ('F1_changed', 'Precision_changed', 'Recall_changed', 'IoU_changed', 'aAcc',
                 'kappa', 'mFscore', 'mPrecision', 'mRecall', 'mIoU', 'mAcc'):
         assert key in metrics
+
+
+@pytest.mark.parametrize('tta', [False, True])
+def test_without_a_checkpoint_the_weights_are_the_initial_ones(trained, tta, monkeypatch):
+    """Those of ``init_weights``, not what the modules' constructors leave."""
+    def change_everywhere(self):
+        self.conv.bias.data = torch.tensor([0., 1e6])
+
+    monkeypatch.setattr(ToyChangeModel, 'init_weights', change_everywhere)
+    metrics = run_test(trained / 'config.py', tta=tta, work_dir=str(trained / 'test'))
+    assert metrics['Recall_changed'] == 100
 
 
 @pytest.mark.parametrize('tta', [False, True])

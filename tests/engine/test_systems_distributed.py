@@ -29,10 +29,11 @@ def system_options(system, data, batch):
     options |= {f'{split}_dataloader.dataset.data_root': data for split in splits}
     options |= {'train_dataloader.batch_size': batch, 'test_dataloader.batch_size': 2,
                 'default_hooks.checkpoint.interval': 100, 'log_level': 'ERROR',
-                # what is plain batch norm in the config; DSQNet's head asks for it itself
-                'sync_bn': 'torch', 'train_cfg.val_begin': 100,
+                'train_cfg.val_begin': 100,
                 # Adam makes a full step even of a gradient that is rounding noise
                 'optim_wrapper.optimizer': dict(_delete_=True, type='SGD', lr=0.02, momentum=0.9)}
+    if system != 'dsqnet':  # whose head asks for SyncBN itself
+        options['sync_bn'] = 'torch'
     iterations, epochs = {'train_cfg.max_iters': 3}, {'train_cfg.max_epochs': 1}
     if system == 'dsqnet':
         options |= iterations | {
