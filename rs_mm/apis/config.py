@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 
+from rs_mm.apis.config_variables import merge_options
 from rs_mm.errors import ConfigError, MissingFileError, suggest
 
 # what mmengine's Runner reads at the top of a config, whether or not a given config has it
@@ -52,7 +53,7 @@ def load_config(path, options=None) -> Config:
         for key in options:
             _check_option(cfg, key)
         try:
-            cfg.merge_from_dict(options)
+            merge_options(cfg, options, _RUNNER_KEYS)
         except (TypeError, KeyError) as error:
             raise ConfigError(f'--cfg-options {" ".join(options)}: {error}') from error
     return cfg

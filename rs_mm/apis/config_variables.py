@@ -1,0 +1,64 @@
+"""Options that name a variable of a config file, such as ``data_root`` or ``train_pipeline``."""
+
+from __future__ import annotations
+
+import copy
+
+from rs_mm.errors import ConfigError
+
+
+def merge_options(cfg, options, settings):
+    """Merges options into a config; a variable takes what was made from it along.
+
+    By the time options apply, a config file has been evaluated: its variables have been copied to
+    where they are used, and to change the variable alone would change nothing. So what has the
+    variable's name and former value changes with it (``data_root`` of every dataset), and where a
+    variable is a dict or a list of dicts, whatever equals it (``pipeline`` of a dataset).
+
+    Args:
+        cfg (Config): changed in place.
+        options (dict): dotted keys -> values.
+        settings (set[str]): keys at the top of a config that are no variables.
+
+    Raises:
+        ConfigError: nothing uses the variable under its name.
+    """
+    names = dict.fromkeys(key.split('.')[0] for key in options)
+    before = {name: copy.deepcopy(cfg._cfg_dict[name]) for name in names
+              if name not in settings and name in cfg}
+    cfg.merge_from_dict(options)
+    for name, old in before.items():
+        found = list(_places(cfg._cfg_dict, old, settings & set(cfg)))
+        places = [(holder, key) for _, holder, key in found if key == name or _is_part(old)]
+        if not places:
+            where = ', '.join(path for path, *_ in found) or 'see print_config.py'
+            raise ConfigError(f'--cfg-options {name}: this variable of the config file has been '
+                              f'used under other names; set those instead ({where}).')
+        for holder, key in places:
+            holder[key] = copy.deepcopy(cfg._cfg_dict[name])
+
+
+def _places(node, old, keys=None, path=()):
+    """Where ``old`` stands below ``node``: (dotted path, dict or list, its key or index)."""
+    if keys is None:
+        keys = node if isinstance(node, dict) else range(len(node))
+    for key in list(keys):
+        value, inner = node[key], (*path, str(key))
+        if _equal(value, old):
+            yield '.'.join(inner), node, key
+        elif isinstance(value, (dict, list)):
+            yield from _places(value, old, None, inner)
+
+
+def _equal(value, old):
+    if isinstance(value, (list, tuple)) and isinstance(old, (list, tuple)):
+        return list(value) == list(old)
+    return type(value) is type(old) and value == old
+
+
+def _is_part(value):
+    """A dict with a type, or a list of such, is recognised wherever it stands."""
+    if isinstance(value, dict):
+        return 'type' in value
+    return isinstance(value, list) and bool(value) and all(
+        isinstance(entry, dict) for entry in value)

@@ -1,0 +1,50 @@
+"""Options that name a variable of a config file reach what was made from it."""
+
+import pytest
+
+from rs_mm.apis.config import load_config
+from rs_mm.errors import ConfigError
+
+CONFIG = '''
+data_root, crop_size, iterations, base = 'data/here', (64, 64), 60, 3
+steps = [dict(type='Load'), dict(type='Crop', crop_size=crop_size)]
+model = dict(type='Net', test_cfg=dict(crop_size=crop_size, stride=(64, 64)), depth=base)
+train_dataloader = dict(dataset=dict(data_root=data_root, pipeline=steps))
+test_dataloader = dict(dataset=dict(type='Concat', datasets=[
+    dict(data_root=data_root), dict(data_root='data/there')]))
+train_cfg = dict(max_iters=iterations, val_interval=iterations // 2)
+'''
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text(CONFIG)
+    return path
+
+
+def test_what_has_its_name_and_value_changes(config):
+    cfg = load_config(config, ['data_root=elsewhere', 'crop_size=32,48'])
+    assert cfg.train_dataloader.dataset.data_root == 'elsewhere'
+    assert [part.data_root for part in cfg.test_dataloader.dataset.datasets] == [
+        'elsewhere', 'data/there']
+    assert cfg.model.test_cfg.crop_size == [32, 48] and cfg.model.test_cfg.stride == (64, 64)
+    assert cfg.train_dataloader.dataset.pipeline[1].crop_size == [32, 48]
+
+
+def test_a_pipeline_changes_wherever_it_stands(config):
+    cfg = load_config(config, {'steps.1.crop_size': 8})
+    assert cfg.train_dataloader.dataset.pipeline == [
+        dict(type='Load'), dict(type='Crop', crop_size=8)]
+    assert cfg.model.test_cfg.crop_size == (64, 64)
+
+
+def test_a_setting_changes_alone(config):
+    cfg = load_config(config, {'train_dataloader.dataset.data_root': 'elsewhere'})
+    assert cfg.data_root == 'data/here' and cfg.test_dataloader.dataset.datasets[0] == dict(
+        data_root='data/here')
+
+
+def test_a_variable_used_under_another_name_is_an_error(config):
+    with pytest.raises(ConfigError, match=r'iterations: .*\(train_cfg.max_iters\)'):
+        load_config(config, {'iterations': 7})
