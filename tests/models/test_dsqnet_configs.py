@@ -8,8 +8,9 @@ from mmengine import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
+from rs_mm.apis.build_errors import explain_build_error
 from rs_mm.errors import ConfigError, MissingFileError
-from rs_mm.models import backbones  # noqa: F401
+from rs_mm.models import backbones
 from rs_mm.registry import MODELS, PARAM_SCHEDULERS
 from tests.parity import load_case
 
@@ -111,6 +112,19 @@ def test_optimizer_decays_everything_alike():
     ({'neck': None}, ConfigError, 'FeatureFusionNeck'),
     ({'neck.policy': 'product'}, ConfigError, "policy='product'"),
     ({'neck.polcy': 'sum'}, TypeError, 'polcy'),
+    ({'decode_head.num_classes': 1}, ConfigError, 'num_classes=1 of DSQNetHead'),
+    ({'decode_head.out_channels': 3}, TypeError,
+     "DSQNetHead.* unexpected keyword argument 'out_channels'"),
+    ({'backbone.depths': [1, 1, 1]}, ConfigError, 'depths has 3, num_heads has 4'),
+    ({'backbone.num_heads': [3, 6, 12, 25]}, ConfigError, '25 does not divide the 768 .* stage 4'),
+    ({'backbone.out_indices': [1, 2, 3, 4]}, ConfigError, 'out_indices=.* 4 stages'),
+    ({'test_cfg.windw_batch': 3}, ConfigError, "test_cfg.*`windw_batch`; did you mean 'window_b"),
+    ({'test_cfg.mode': 'slidde'}, ConfigError, "mode` must be 'whole' or 'slide', not 'slidde'"),
+    ({'test_cfg.crop_size': 64}, ConfigError, 'crop_size` must be two positive integers'),
+    ({'test_cfg.stride': [0, 0]}, ConfigError, 'stride` must be two positive integers'),
+    ({'test_cfg.stride': [256, 600]}, ConfigError, 'would leave gaps'),
+    ({'test_cfg.window_batch': 0}, ConfigError, 'window_batch` must be a positive integer'),
+    ({'train_cfg.foo': 1}, ConfigError, 'train_cfg` of SiamEncoderDecoder takes no keys.* foo'),
     ({'backbone.init_cfg.type': 'Normal'}, ConfigError, 'Normal'),
     ({'backbone.init_cfg.checkpoint': 'nowhere.pth'}, MissingFileError, 'Swin-Transformer'),
 ])
@@ -120,6 +134,27 @@ def test_mistakes_are_named(options, error, words):
     init_default_scope('rs_mm')
     with pytest.raises(error, match=words):
         MODELS.build(config.model).init_weights()
+
+
+@pytest.mark.parametrize(('options', 'words'), [
+    (dict(nc_depths=(1, 1, 1)), 'nc_depths has 3'),
+    (dict(nc_heads=(1, 2, 4, 7)), 'nc_heads=.* 7 does not divide the 512 channels of stage 4'),
+    (dict(rc_groups=(2, 16, 32, 64)), 'rc_groups=.* 2 does not divide the 3 channels of stage 1'),
+])
+def test_mistakes_in_vitae_are_named(options, words):
+    with pytest.raises(ConfigError, match=words):
+        backbones.ViTAE_Window_NoShift_basic(**options)
+
+
+def test_an_unknown_key_lists_those_of_the_head():
+    config = Config.fromfile(_path(PUBLISHED[0]))
+    config.merge_from_dict({'model.decode_head.chanels': 64})
+    init_default_scope('rs_mm')
+    with pytest.raises(TypeError) as error:
+        MODELS.build(config.model)
+    message = explain_build_error(error.value)
+    assert "type='DSQNetHead' takes no key `chanels`; did you mean 'channels'" in message
+    assert 'out_channels' not in message and 'dropout_ratio' in message
 
 
 def test_channels_of_another_backbone_are_named():

@@ -7,10 +7,12 @@ from mmseg.models.backbones.swin import SwinTransformer as MMSegSwinTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
 
 from ..utils.linear import map_linear
 from ..utils.pretrained import load_pretrained
+from ..utils.stages import check_divides, check_stages
 from ..utils.windows import shift_mask, window_attention
 
 
@@ -28,8 +30,26 @@ class SwinTransformer(MMSegSwinTransformer):
     Checkpoints in mmseg's naming load too.
 
     Args:
+        embed_dims (int): channels of the first stage; each further one has twice as many.
+        depths, num_heads, strides (Sequence[int]): blocks, attention heads and downsampling of
+            each stage.
+        out_indices (Sequence[int]): stages to return.
         **kwargs: see :class:`mmseg.models.backbones.SwinTransformer`.
+
+    Raises:
+        ConfigError: the stages' numbers do not fit together.
     """
+
+    def __init__(self, embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24),
+                 strides=(4, 2, 2, 2), out_indices=(0, 1, 2, 3), **kwargs):
+        check_stages('SwinTransformer', depths=depths, num_heads=num_heads, strides=strides)
+        check_divides('SwinTransformer', 'num_heads', num_heads,
+                      [embed_dims * 2**stage for stage in range(len(depths))])
+        if not all(0 <= index < len(depths) for index in out_indices):
+            raise ConfigError(f'out_indices={tuple(out_indices)} of SwinTransformer must name some '
+                              f'of its {len(depths)} stages, counted from 0.')
+        super().__init__(embed_dims=embed_dims, depths=depths, num_heads=num_heads,
+                         strides=strides, out_indices=out_indices, **kwargs)
 
     def train(self, mode: bool = True):
         super().train(mode)

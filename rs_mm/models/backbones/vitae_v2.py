@@ -20,6 +20,7 @@ from rs_mm.registry import MODELS
 from ..utils.folding import foldable, folded
 from ..utils.linear import map_linear
 from ..utils.pretrained import load_pretrained
+from ..utils.stages import check_divides, check_stages
 from ..utils.windows import window_attention
 
 _SOURCE = 'https://github.com/ViTAE-Transformer/ViTAE-Transformer (ViTAEv2-S, ImageNet-1K)'
@@ -73,6 +74,18 @@ class ViTAE_Window_NoShift_basic(BaseModule):  # noqa: N801  the published name
         if not set(attention) <= {'window', 'full'}:
             raise ConfigError(f"attention={attention} of the ViTAE backbone: every entry must be "
                               "'window' or 'full'.")
+        name = type(self).__name__
+        check_stages(name, embed_dims=embed_dims, token_dims=token_dims,
+                     downsample_ratios=downsample_ratios, kernel_sizes=kernel_sizes,
+                     dilations=dilations, rc_heads=rc_heads, rc_groups=rc_groups,
+                     nc_depths=nc_depths, nc_heads=nc_heads, nc_groups=nc_groups,
+                     attention=attention)
+        for key, divisors, widths in (
+                ('rc_heads', rc_heads, token_dims), ('nc_heads', nc_heads, token_dims),
+                ('rc_groups', rc_groups, (in_channels, *token_dims)),
+                ('rc_groups', rc_groups, embed_dims), ('rc_groups', rc_groups, token_dims),
+                ('nc_groups', nc_groups, token_dims)):
+            check_divides(name, key, divisors, widths)
         rates = torch.linspace(0, drop_path_rate, sum(nc_depths)).tolist()
         self.layers = nn.ModuleList()
         for stage, depth in enumerate(nc_depths):

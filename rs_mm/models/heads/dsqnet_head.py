@@ -29,16 +29,24 @@ class DSQNetHead(BaseDecodeHead):
         loss_decode (dict): ``dict(type='mmseg.CrossEntropyLoss')`` as published.
         num_classes (int): classes; 2 for unchanged and changed.
         in_index (Sequence[int]): which stages to take.
-        **kwargs: see :class:`mmseg.models.decode_heads.BaseDecodeHead`.
+        dropout_ratio, ignore_index, sampler, align_corners, init_cfg: see
+            :class:`mmseg.models.decode_heads.BaseDecodeHead`.
     """
 
     def __init__(self, in_channels, channels, *, dsp, bmq, norm_cfg, loss_decode, num_classes=2,
-                 in_index=(0, 1, 2, 3), **kwargs):
+                 in_index=(0, 1, 2, 3), dropout_ratio=0.1, ignore_index=255, sampler=None,
+                 align_corners=False,
+                 init_cfg=dict(type='Normal', std=0.01, override=dict(name='conv_seg'))):  # noqa: B006
         if channels % 16:
             raise ConfigError(f'channels={channels} of DSQNetHead must be a multiple of 16.')
+        if num_classes < 2:
+            raise ConfigError(f'num_classes={num_classes} of DSQNetHead must be at least 2: '
+                              'unchanged is a class, too.')
         super().__init__(in_channels, channels, num_classes=num_classes, out_channels=num_classes,
                          in_index=in_index, input_transform='multiple_select',
-                         norm_cfg=norm_cfg, loss_decode=loss_decode, **kwargs)
+                         norm_cfg=norm_cfg, loss_decode=loss_decode,
+                         dropout_ratio=dropout_ratio, ignore_index=ignore_index, sampler=sampler,
+                         align_corners=align_corners, init_cfg=init_cfg)
         shared = dict(channels=channels, norm_cfg=norm_cfg)
         self.dsp = MODELS.build(dict(in_channels=in_channels, **shared, **dsp))
         self.bmq = None if bmq is None else MODELS.build(dict(**shared, **bmq))

@@ -6,7 +6,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from rs_mm.errors import ConfigError
+from rs_mm.errors import ConfigError, suggest
 from rs_mm.registry import MODELS
 
 from ..utils.siamese import both_dates
@@ -26,12 +26,18 @@ class SiamEncoderDecoder(EncoderDecoder):
             features of date 2). ``test_cfg`` of ``mode='slide'`` may hold ``window_batch``, the
             largest number of windows in one forward; if not, it follows from their size: as many
             pixels as one window of 512 on a CPU (more only leave its caches), as four elsewhere.
+            ``train_cfg`` holds nothing.
+
+    Raises:
+        ConfigError: there is no neck, or ``test_cfg`` or ``train_cfg`` cannot be followed.
     """
 
     def __init__(self, *, backbone_inchannels=3, join_dates=False, **kwargs):
         if kwargs.get('neck') is None:
             raise ConfigError('SiamEncoderDecoder needs a `neck` that fuses the two dates, e.g. '
                               "neck=dict(type='FeatureFusionNeck', policy='concat').")
+        _check_train_cfg(kwargs.get('train_cfg') or {})
+        _check_test_cfg(kwargs.get('test_cfg') or {})
         super().__init__(**kwargs)
         self.backbone_inchannels, self.join_dates = backbone_inchannels, join_dates
 
@@ -87,6 +93,44 @@ class SiamEncoderDecoder(EncoderDecoder):
             samples.append(SegDataSample(gt_sem_seg=label, metainfo=shape))
         pixels = torch.randint(256, (batch, channels, height, width), dtype=torch.uint8)
         return dict(inputs=list(pixels), data_samples=samples)
+
+
+def _check_train_cfg(cfg):
+    if cfg:
+        raise ConfigError(f'`model.train_cfg` of SiamEncoderDecoder takes no keys, but holds '
+                          f'{", ".join(cfg)}; the training loop has a `train_cfg` of its own.')
+
+
+def _check_test_cfg(cfg):
+    known = ('mode', 'crop_size', 'stride', 'window_batch')
+    for key in cfg:
+        if key not in known:
+            raise ConfigError(f'`model.test_cfg` of SiamEncoderDecoder takes no key `{key}`'
+                              f'{suggest(key, known)}. It takes: {", ".join(known)}.')
+    if cfg.get('mode') not in ('whole', 'slide'):
+        raise ConfigError("`model.test_cfg.mode` must be 'whole' or 'slide', not "
+                          f'{cfg.get("mode")!r}.')
+    if cfg.get('window_batch') is not None and not _is_positive(cfg['window_batch']):
+        raise ConfigError('`model.test_cfg.window_batch` must be a positive integer, not '
+                          f'{cfg["window_batch"]!r}.')
+    if cfg['mode'] == 'slide':
+        crop, stride = (_sides(key, cfg.get(key)) for key in ('crop_size', 'stride'))
+        if stride[0] > crop[0] or stride[1] > crop[1]:
+            raise ConfigError(
+                f'`model.test_cfg.stride` {stride} is larger than `crop_size` {crop}: the windows '
+                'would leave gaps; make it at most as large.')
+
+
+def _sides(key, value):
+    pair = tuple(value) if isinstance(value, (tuple, list)) else ()
+    if len(pair) != 2 or not all(map(_is_positive, pair)):
+        raise ConfigError(f"`model.test_cfg.{key}` must be two positive integers (height, width) "
+                          f"for mode='slide', not {value!r}.")
+    return pair
+
+
+def _is_positive(value):
+    return isinstance(value, int) and value > 0
 
 
 def _window_batch(device, pixels):

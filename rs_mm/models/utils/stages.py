@@ -1,0 +1,29 @@
+"""Checks of what a backbone of several stages is given per stage."""
+
+from rs_mm.errors import ConfigError
+
+
+def check_stages(owner, **settings) -> None:
+    """Every setting must have one entry per stage.
+
+    Args:
+        owner (str): class to name in the error.
+        **settings (Sequence): by their config keys.
+    """
+    lengths = {key: len(values) for key, values in settings.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ', '.join(f'{key} has {length}' for key, length in lengths.items())
+        raise ConfigError(f'the settings of {owner} need one entry per stage, but {listed}.')
+
+
+def check_divides(owner, key, divisors, channels) -> None:
+    """Heads or groups must divide the channels of their stage.
+
+    Args:
+        owner, key (str): class and config key to name in the error.
+        divisors, channels (Sequence[int]): one per stage.
+    """
+    for stage, (divisor, width) in enumerate(zip(divisors, channels), 1):
+        if divisor < 1 or width % divisor:
+            raise ConfigError(f'{key}={list(divisors)} of {owner}: {divisor} does not divide the '
+                              f'{width} channels of stage {stage}.')
