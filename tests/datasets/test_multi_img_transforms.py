@@ -36,13 +36,9 @@ def build(name, **kwargs):
     ('MultiImgResizeToMultiple', dict(size_divisor=16)),
     ('MultiImgResizeShortestEdge', dict(scale=20, max_size=100)),
 ])
-@pytest.mark.parametrize('bands', [1, 3, 4])
+@pytest.mark.parametrize('bands', [1, 3, 4, 6, 12])
 def test_geometry_is_shared(name, kwargs, bands):
     """Equal dates stay equal, and every label map moves with them, whatever the bands."""
-    if bands == 4 and name == 'MultiImgRandomCutOut':
-        kwargs = dict(kwargs, fill_in=(0, 0, 0, 0))
-    if bands == 1 and name == 'MultiImgRandomCutOut':
-        kwargs = dict(kwargs, fill_in=(0,))
     transform = build(name, **kwargs)
     for seed in range(6):
         np.random.seed(seed)
@@ -54,6 +50,43 @@ def test_geometry_is_shared(name, kwargs, bands):
         np.testing.assert_array_equal(out['gt_seg_map'], out['gt_seg_map_from'])
         assert out['seg_fields'] == ['gt_seg_map', 'gt_seg_map_from']
         repr(transform)
+
+
+@pytest.mark.parametrize('name, kwargs, corner', [
+    ('MultiImgRandomRotFlip', dict(rotate_prob=1, degree=(20, 21)), (0, 0)),
+    ('MultiImgRandomRotate', dict(prob=1., degree=(20, 21)), (0, 0)),
+    ('MultiImgPad', dict(size_divisor=64), (-1, -1)),
+])
+def test_every_band_is_filled(name, kwargs, corner):
+    """By one value each; of a single one the rotations give the rest 0, as the original."""
+    for bands in (1, 3, 6):
+        values = list(range(7, 7 + bands))
+        pad_val = dict(img=values, seg=255) if name == 'MultiImgPad' else values
+        out = build(name, pad_val=pad_val, **kwargs)(pair(bands=bands))
+        assert out['img'][1][corner].tolist() == values
+        assert out['gt_seg_map'][corner] == 255
+        out = build(name, pad_val=9, **kwargs)(pair(bands=bands))
+        rest = 9 if name == 'MultiImgPad' else 0
+        assert out['img'][1][corner].tolist() == [9] + [rest] * (bands - 1)
+    pad_val = dict(img=[1, 2]) if name == 'MultiImgPad' else [1, 2]
+    with pytest.raises(DataError, match=r'pad_val=\[1, 2\] has 2 entries, .* 3 band'):
+        build(name, pad_val=pad_val, **kwargs)(pair())
+
+
+def test_padding_to_a_square_and_of_fractions():
+    out = build('MultiImgPad', pad_to_square=True, pad_val=dict(img=0.5))(
+        pair(bands=5, dtype=np.float32))
+    assert out['img'][0].shape == (60, 60, 5) and out['img_shape'] == (60, 60)
+    assert (out['img'][0][40:] == 0.5).all() and (out['gt_seg_map'][40:] == 255).all()
+
+
+@pytest.mark.parametrize('name, kwargs, words', [
+    ('MultiImgRandomCutOut', dict(prob=1., n_holes=1, cutout_shape=(6, 9), fill_in=(0, 0, 0)),
+     r'fill_in=\(0, 0, 0\) has 3 entries, but the image has 6'),
+    ('MultiImgRGB2Gray', dict(), 'weights=.* has 3 entries, but the images have 6')])
+def test_values_per_band_must_fit(name, kwargs, words):
+    with pytest.raises(DataError, match=words):
+        build(name, **kwargs)(pair(bands=6))
 
 
 def test_photometry_is_per_date_and_leaves_labels():
@@ -73,6 +106,18 @@ def test_crop_larger_than_the_image():
     with pytest.raises(DataError, match=r'crop_size \(50, 30\) is larger than the image 40 x 60 '
                                         r'of a.png'):
         build('MultiImgRandomCrop', crop_size=(50, 30), smaller_images='error')(pair())
+
+
+def test_a_small_image_is_named_once(monkeypatch):
+    said = []
+    monkeypatch.setattr('mmengine.logging.MMLogger.warning', lambda _, text: said.append(text))
+    transform = build('MultiImgRandomCrop', crop_size=(50, 30))
+    for _ in range(3):
+        transform(pair())
+    assert len(said) == 1 and 'larger than the image 40 x 60 of a.png' in said[0]
+    build('MultiImgRandomCrop', crop_size=(50, 30), smaller_images='keep')(pair())
+    build('MultiImgRandomCrop', crop_size=(40, 30))(pair())
+    assert len(said) == 1
 
 
 def test_crop_balances_the_classes():
@@ -153,8 +198,24 @@ def test_albu(monkeypatch):
     with pytest.raises(ConfigError, match='albumentations has no \'Flap\''):
         build('MultiImgAlbu', transforms=[dict(type='Flap')])
     monkeypatch.setitem(sys.modules, 'albumentations', None)
-    with pytest.raises(ConfigError, match='pip install albumentations'):
+    with pytest.raises(ConfigError, match='pip install albumentations=='):
         build('MultiImgAlbu', transforms=[])
+
+
+def test_albu_itself():
+    """With the package where it is there: one draw for both dates, and RGB."""
+    pytest.importorskip('albumentations')
+    transform = build('MultiImgAlbu', keymap=dict(img='image', gt_seg_map='mask'), transforms=[
+        dict(type='HorizontalFlip', p=0.5), dict(type='OneOf', p=1, transforms=[
+            dict(type='RandomGamma', p=1), dict(type='VerticalFlip', p=1)])])
+    outs = [transform(pair()) for _ in range(8)]
+    for out in outs:
+        np.testing.assert_array_equal(*out['img'])
+    assert len({out['img'][0].tobytes() for out in outs}) > 1
+    normalise = dict(type='Normalize', mean=(0,) * 6, std=(1, 1, 0.5) * 2, max_pixel_value=100)
+    for date in build('MultiImgAlbu', transforms=[normalise])(dict(
+            img=[np.full((8, 8, 3), 100, np.uint8)] * 2))['img']:
+        np.testing.assert_allclose(date[0, 0], (2, 1, 1), rtol=1e-4)  # blue is the third for it
 
 
 def test_tiff_bands_and_depth(tmp_path):

@@ -1,6 +1,9 @@
 """What every transform of an image pair shares: one draw for both dates and the labels."""
 
+import numpy as np
 from mmcv.transforms.utils import cache_random_params
+
+from rs_mm.errors import DataError
 
 
 class EachDate:
@@ -30,6 +33,21 @@ class EachDate:
                 transformed.append(keep_band_axis(results['img']))
         results['img'], results['seg_fields'] = transformed, fields
         return results
+
+
+def one_per_band(value, bands, key) -> list:
+    """A number, or one number per band, as a list with one per band.
+
+    Args:
+        value (float | Sequence[float]): what the config gives under ``key``.
+        bands (int): of the image.
+        key (str): to name in the error.
+    """
+    values = np.ravel(value).tolist()
+    if len(values) not in (1, bands):
+        raise DataError(f'{key}={value} has {len(values)} entries, but the image has {bands} '
+                        'band(s): give one number, or one per band.')
+    return values if len(values) == bands else values * bands
 
 
 def keep_band_axis(image):

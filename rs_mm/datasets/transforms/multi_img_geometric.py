@@ -9,12 +9,13 @@ import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform, Pad, RandomResize
 from mmcv.transforms.utils import cache_randomness
+from mmengine.logging import MMLogger
 from mmseg.datasets import transforms as single
 
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import TRANSFORMS
 
-from .multi_img_base import EachDate, keep_band_axis
+from .multi_img_base import EachDate, keep_band_axis, one_per_band
 
 
 @TRANSFORMS.register_module()
@@ -94,12 +95,21 @@ class MultiImgRandomFlip(EachDate, single.RandomFlip):
 
 
 @TRANSFORMS.register_module()
-class MultiImgRandomRotate(EachDate, single.RandomRotate):
+class MultiImgRandomRotate(single.RandomRotate):
     """Rotates clockwise by a drawn angle; arguments of mmseg's ``RandomRotate``.
 
-    The coin and the angle are both always drawn. As in the original ``img_shape`` keeps the size
-    before an ``auto_bound`` rotation; the preprocessor writes the true one.
+    The coin and the angle are both always drawn. ``pad_val`` is that of
+    :class:`MultiImgRandomRotFlip`. As in the original ``img_shape`` keeps the size before an
+    ``auto_bound`` rotation; the preprocessor writes the true one.
     """
+
+    def transform(self, results: dict) -> dict:
+        """Rotates every image of ``results['img']`` and every label map."""
+        rotate, angle = self.generate_degree()
+        if rotate:
+            _rotate(results, angle, self.pal_val, self.seg_pad_val, center=self.center,
+                    auto_bound=self.auto_bound)
+        return results
 
 
 @TRANSFORMS.register_module()
@@ -114,7 +124,8 @@ class MultiImgRandomRotFlip(BaseTransform):
         rotate_prob (float): probability of the rotation, in [0, 1].
         flip_prob (float): probability of turning and flipping, if not rotated.
         degree (float | tuple[float, float]): range of the angle; a number means plus or minus.
-        pad_val (float): fills the corners of the images.
+        pad_val (float | Sequence[float]): fills the corners of the images, one value per band. A
+            single number fills the first band alone, and the others get 0, as in the original.
         seg_pad_val (int): fills the corners of the labels.
     """
 
@@ -133,10 +144,7 @@ class MultiImgRandomRotFlip(BaseTransform):
         rotate = np.random.random() < self.rotate_prob
         if rotate:
             angle = np.random.uniform(min(self.degree), max(self.degree))
-            _apply(results,
-                   lambda image: mmcv.imrotate(image, angle, border_value=self.pad_val),
-                   lambda label: mmcv.imrotate(label, angle, border_value=self.seg_pad_val,
-                                               interpolation='nearest'))
+            _rotate(results, angle, self.pad_val, self.seg_pad_val)
         if np.random.random() < self.flip_prob and not rotate:
             turns, axis = np.random.randint(0, 4), np.random.randint(0, 2)
             _apply(results, *[lambda array: _turn(array, turns, axis)] * 2)
@@ -145,6 +153,22 @@ class MultiImgRandomRotFlip(BaseTransform):
     def __repr__(self):
         return (f'{type(self).__name__}(rotate_prob={self.rotate_prob}, '
                 f'flip_prob={self.flip_prob}, degree={self.degree})')
+
+
+def _rotate(results, angle, pad_val, seg_pad_val, **kwargs):
+    def rotate(image):
+        bands = image.shape[2]
+        single_value = isinstance(pad_val, (int, float))
+        fill = [pad_val] + [0] * (bands - 1) if single_value else one_per_band(
+            pad_val, bands, 'pad_val')
+        # OpenCV fills four bands at most
+        parts = [keep_band_axis(mmcv.imrotate(image[..., i:i + 4], angle,
+                                              border_value=tuple(fill[i:i + 4]), **kwargs))
+                 for i in range(0, bands, 4)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, 2)
+
+    _apply(results, rotate, lambda label: mmcv.imrotate(
+        label, angle, border_value=seg_pad_val, interpolation='nearest', **kwargs))
 
 
 def _turn(array, turns, axis):
@@ -172,15 +196,16 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
         cat_max_ratio (float): below 1, up to 10 places are tried until at least two classes are
             present and none has this share or more; the last one drawn is used unchecked.
         ignore_index (int): label that counts for no class.
-        smaller_images (str): what an image smaller than the crop means: ``keep`` leaves the short
-            side as it is (the original; batches are padded later), ``error`` stops.
+        smaller_images (str, optional): what an image smaller than the crop means: ``keep`` leaves
+            the short side as it is (the original; batches are padded later), ``error`` stops.
+            Default: as ``keep``, but a warning says so once.
 
     Raises:
         DataError: the image is smaller than the crop, with ``smaller_images='error'``.
     """
 
-    def __init__(self, crop_size, cat_max_ratio=1., ignore_index=255, smaller_images='keep'):
-        if smaller_images not in ('keep', 'error'):
+    def __init__(self, crop_size, cat_max_ratio=1., ignore_index=255, smaller_images=None):
+        if smaller_images not in (None, 'keep', 'error'):
             raise ConfigError(f'{type(self).__name__}: smaller_images must be \'keep\' or '
                               f'\'error\', got {smaller_images!r}.')
         super().__init__(_as_tuple(crop_size), cat_max_ratio, ignore_index)
@@ -188,14 +213,22 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
 
     def transform(self, results: dict) -> dict:
         h, w = results['img'][0].shape[:2]
-        if self.smaller_images == 'error' and (h < self.crop_size[0] or w < self.crop_size[1]):
-            raise DataError(
-                f'crop_size {self.crop_size} is larger than the image {h} x {w} of '
-                f'{results.get("img_path", ["the pair"])[0]}; set a smaller crop_size, or put '
-                'MultiImgPad or MultiImgResize before the crop.')
+        if self.smaller_images != 'keep' and (h < self.crop_size[0] or w < self.crop_size[1]):
+            self._complain(h, w, results.get('img_path', ['the pair'])[0])
         results = super().transform(results)
         results['img_shape'] = results['img'][0].shape
         return results
+
+    def _complain(self, height, width, name):
+        finding = (f'crop_size {self.crop_size} is larger than the image {height} x {width} of '
+                   f'{name}')
+        if self.smaller_images == 'error':
+            raise DataError(f'{finding}; set a smaller crop_size, or put MultiImgPad or '
+                            'MultiImgResize before the crop.')
+        MMLogger.get_current_instance().warning(
+            f"{finding}, and so for others perhaps: such crops stay smaller (smaller_images='keep' "
+            "of MultiImgRandomCrop silences this, 'error' stops instead).")
+        self.smaller_images = 'keep'
 
     @cache_randomness
     def crop_bbox(self, results):
@@ -229,11 +262,30 @@ def _count(label):
 class MultiImgPad(EachDate, Pad):
     """Pads at the right and bottom; arguments of mmcv's ``Pad`` (``size`` is (w, h)).
 
-    The original fails with ``size_divisor`` alone; here both dates are padded to the multiple.
+    ``pad_val`` fills every band, however many; ``dict(img=..., seg=...)`` may give the images one
+    value per band. The original fails with ``size_divisor`` alone; here both dates are padded to
+    the multiple.
     """
 
     def __init__(self, size=None, **kwargs):
         super().__init__(_as_tuple(size), **kwargs)
+
+    def _pad_img(self, results):
+        image = results['img']
+        size = image.shape[:2]
+        if self.pad_to_square:
+            size = (max(size), max(size))
+        if self.size_divisor is not None:
+            size = tuple(-(-side // self.size_divisor) * self.size_divisor for side in size)
+        elif self.size is not None:
+            size = self.size[::-1]
+        values = one_per_band(self.pad_val.get('img', 0), image.shape[2], 'pad_val')
+        # OpenCV fills four bands at most: one at a time
+        image = np.stack([
+            mmcv.impad(image[..., band], shape=size, pad_val=value, padding_mode=self.padding_mode)
+            for band, value in enumerate(values)], 2)
+        results.update(img=image, img_shape=image.shape[:2], pad_shape=image.shape,
+                       pad_fixed_size=self.size, pad_size_divisor=self.size_divisor)
 
     def _pad_seg(self, results):
         for key in results.get('seg_fields', []):
@@ -244,7 +296,18 @@ class MultiImgPad(EachDate, Pad):
 
 @TRANSFORMS.register_module()
 class MultiImgRandomCutOut(EachDate, single.RandomCutOut):
-    """Fills drawn rectangles, the same in both dates; arguments of mmseg's ``RandomCutOut``."""
+    """Fills drawn rectangles, the same in both dates; arguments of mmseg's ``RandomCutOut``.
+
+    ``fill_in`` is one number for all bands, or one per band.
+    """
+
+    def __init__(self, prob, n_holes, cutout_shape=None, cutout_ratio=None, fill_in=0,
+                 seg_fill_in=None):
+        super().__init__(prob, n_holes, cutout_shape, cutout_ratio, fill_in, seg_fill_in)
+
+    def transform(self, results: dict) -> dict:
+        one_per_band(self.fill_in, results['img'][0].shape[2], 'fill_in')
+        return super().transform(results)
 
 
 @TRANSFORMS.register_module()

@@ -12,6 +12,7 @@ from rs_mm.registry import TRANSFORMS
 from ..png import decode_plain_png
 from ..raster import select_bands, stretch
 from .band_images import read_image
+from .multi_img_base import keep_band_axis
 
 
 def _check_same_size(images, paths):
@@ -22,7 +23,7 @@ def _check_same_size(images, paths):
 
 
 def _set_images(results, images):
-    results['img'] = images
+    results['img'] = [keep_band_axis(image) for image in images]
     results['img_shape'] = results['ori_shape'] = images[0].shape[:2]
     return results
 
@@ -108,7 +109,7 @@ class MultiImgLoadImageFromNDArray(BaseTransform):
         names = [f'date {i + 1}' for i in range(len(images))]
         _check_same_size(images, names)
         results.setdefault('img_path', names)
-        return _set_images(results, list(images))
+        return _set_images(results, images)
 
     def __repr__(self):
         return f'{type(self).__name__}(to_float32={self.to_float32})'

@@ -130,12 +130,21 @@ class MultiImgRGB2Gray(EachDate, single.RGB2Gray):
     def __init__(self, out_channels=None, weights=(0.299, 0.587, 0.114)):
         super().__init__(out_channels, tuple(weights))
 
+    def transform(self, results: dict) -> dict:
+        bands = results['img'][0].shape[2]
+        if len(self.weights) != bands:
+            raise DataError(f'{type(self).__name__}: weights={self.weights} has '
+                            f'{len(self.weights)} entries, but the images have {bands} band(s): '
+                            'give one weight per band.')
+        return super().transform(results)
+
 
 @TRANSFORMS.register_module()
 class MultiImgAlbu(BaseTransform):
     """Augmentations of the optional package albumentations, with one draw for both dates.
 
-    The dates are stacked along the channels, BGR turned to RGB per date.
+    The dates are stacked along the channels, BGR turned to RGB per date. Tested with albumentations
+    2.0.8.
 
     Args:
         transforms (list[dict]): albumentations by class name (``type``) and arguments; may nest.
@@ -151,7 +160,7 @@ class MultiImgAlbu(BaseTransform):
             import albumentations
         except ImportError as error:
             raise ConfigError(f'{type(self).__name__} needs the package albumentations: '
-                              '`pip install albumentations`.') from error
+                              '`pip install albumentations==2.0.8`.') from error
         self.transforms = transforms
         self.keymap = dict(keymap or dict(img='image', gt_semantic_seg='mask'))
         self.update_pad_shape = update_pad_shape
