@@ -37,7 +37,8 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
 
     Raises:
         MissingFileError: a folder or the list file does not exist.
-        DataError: an image of one date lacks its partner or its label, or there is no image.
+        DataError: an image of one date lacks its partner or its label, or there is no image
+            (in the folders, or in the list file).
     """
 
     METAINFO = dict(classes=('unchanged', 'changed'), palette=[[0, 0, 0], [255, 255, 255]])
@@ -107,6 +108,8 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
                                    'exist.')
         lines = mmengine.list_from_file(self.ann_file, backend_args=self.backend_args)
         names = [line.strip() for line in lines if line.strip()]
+        if not names:
+            raise DataError(f'{type(self).__name__}: the list file {self.ann_file} names no image.')
         suffix = self.img_suffix
         return [n[:-len(suffix)] if suffix and n.endswith(suffix) else n for n in names]
 

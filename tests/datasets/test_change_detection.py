@@ -90,6 +90,9 @@ def test_missing_partner_label_folder_and_list(levir):
         build(levir / 'nowhere')
     with pytest.raises(MissingFileError, match=r'list file .*gone.txt'):
         build(levir, ann_file='gone.txt')
+    (levir / 'empty.txt').write_text('\n')
+    with pytest.raises(DataError, match=r'list file .*empty.txt names no image'):
+        build(levir, ann_file='empty.txt')
     with pytest.raises(DataError, match=r'no file \*.bmp in'):
         build(levir, img_suffix='.bmp')
 
@@ -125,6 +128,22 @@ def test_unknown_label_values(levir):
     assert build(levir, label_values=None)[0] is not None
     found = build(levir, format_seg_map=None)[0]['data_samples'].gt_sem_seg.data
     assert found.max() == 1
+
+
+@pytest.mark.parametrize('backend', ['pillow', 'cv2'])
+def test_deep_labels(levir, backend):
+    """A decoder clips 256 to 255, or divides by 256; only the values of 8 bits are taken."""
+    pipeline = [PIPELINE[0], dict(PIPELINE[1], imdecode_backend=backend), PIPELINE[2]]
+    label = levir / 'train/label/train_1.png'
+    plain = np.asarray(Image.open(label))
+    Image.fromarray(plain.astype(np.uint16)).save(label)
+    found = build(levir, pipeline=pipeline)[0]['data_samples'].gt_sem_seg.data[0]
+    np.testing.assert_array_equal(found, plain // 255)
+    Image.fromarray((plain > 0) * np.uint16(256)).save(label)
+    with pytest.raises(DataError, match=r'train_1.png holds the values 256, but only \[0, 255\]'):
+        build(levir, pipeline=pipeline)[0]
+    with pytest.raises(DataError, match=r'train_1.png holds values beyond 0 .. 255'):
+        build(levir, pipeline=pipeline, label_values=None)[0]
 
 
 def test_dsifn_labels(tmp_path):

@@ -1,10 +1,14 @@
 """Loading of bitemporal images and change labels."""
 
+import contextlib
+import io
+
 import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine import fileio
+from PIL import Image
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import TRANSFORMS
@@ -119,6 +123,8 @@ class MultiImgLoadImageFromNDArray(BaseTransform):
 class MultiImgLoadAnnotations(BaseTransform):
     """Reads the change label ``results['seg_map_path']`` as 8-bit grey (luminance).
 
+    A deeper file is accepted where its values are those of an 8-bit one.
+
     Sets ``gt_seg_map``, (H, W) uint8, and adds it to ``seg_fields``. With
     ``results['format_seg_map'] == 'to_binary'`` grey levels below 128 become 0 and the others 1;
     otherwise grey levels are class indices. ``results['label_values']``, where the dataset gives
@@ -146,9 +152,9 @@ class MultiImgLoadAnnotations(BaseTransform):
         if path is None:
             raise DataError('MultiImgLoadAnnotations: this pair has no label; name seg_map_path in '
                             'data_prefix, or predict without labels by tools/predict_change.py.')
-        label = decode(path, 'grayscale', self.imdecode_backend, self.backend_args).squeeze()
-        label = label.astype(np.uint8, copy=False)
+        label = decode_label(path, self.imdecode_backend, self.backend_args).squeeze()
         self._check(label, path, results)
+        label = label.astype(np.uint8, copy=False)
         if results.get('format_seg_map') == 'to_binary':
             label = (label >= 128).view(np.uint8)
         reduce = self.reduce_zero_label
@@ -170,6 +176,8 @@ class MultiImgLoadAnnotations(BaseTransform):
                             f'are {expected[0]} x {expected[1]}.')
         allowed = results.get('label_values')
         if allowed is None:
+            if label.dtype != np.uint8 and (label.astype(np.uint8) != label).any():
+                raise DataError(f'label {path} holds values beyond 0 .. 255; mend the file.')
             return
         # comparing with the few values is faster than counting all
         known = np.zeros(label.shape, bool)
@@ -201,10 +209,31 @@ def decode(path, flag, backend, backend_args=None):
     Returns:
         np.ndarray: (H, W, C) or (H, W).
     """
+    return _decode(_read(path, backend_args), path, flag, backend)
+
+
+def decode_label(path, backend, backend_args=None):
+    """Reads a label as grey levels: (H, W), uint8, or of its own type where the file is deeper.
+
+    For the arguments see :func:`decode`. The decoders of mmcv clip deep levels or divide them.
+    """
+    content = _read(path, backend_args)
+    if backend in ('cv2', 'pillow'):
+        unreadable = (OSError, Image.DecompressionBombError)  # left to the decoder
+        with contextlib.suppress(*unreadable), Image.open(io.BytesIO(content)) as image:
+            if image.mode.startswith(('I', 'F')):
+                return np.asarray(image)
+    return _decode(content, path, 'grayscale', backend)
+
+
+def _read(path, backend_args):
     try:
-        content = fileio.get(path, backend_args=backend_args)
+        return fileio.get(path, backend_args=backend_args)
     except FileNotFoundError as error:
         raise MissingFileError(f'image file {path} does not exist.') from error
+
+
+def _decode(content, path, flag, backend):
     image = _decode_plain(content, flag) if backend in ('cv2', 'pillow') else None
     if image is not None:
         return image
