@@ -5,7 +5,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from prettytable import PrettyTable
 
-from rs_mm.errors import DataError
+from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import METRICS
 
 from .change_scores import change_scores, confusion_matrix, mean_over_classes
@@ -43,6 +43,9 @@ class ChangeMetric(BaseMetric):
                  nan_to_num=None, collect_device='cpu', prefix=None):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.iou_metrics = list(iou_metrics)
+        if not set(self.iou_metrics) <= set(_GROUPS):
+            raise ConfigError(f'iou_metrics={iou_metrics!r} of ChangeMetric must be a list of some '
+                              f'of {", ".join(_GROUPS)}.')
         self.ignore_index = ignore_index
         self.beta = beta
         self.nan_to_num = nan_to_num

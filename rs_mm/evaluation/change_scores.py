@@ -19,17 +19,29 @@ def confusion_matrix(prediction, label, num_classes=2, ignore_index=255) -> torc
 
     Returns:
         Tensor: (num_classes, num_classes) int64; rows are true classes, columns predicted ones.
+
+    Raises:
+        DataError: the shapes differ, or a class is not one of 0 .. num_classes - 1.
     """
     if prediction.shape != label.shape:
         raise DataError(f'prediction {tuple(prediction.shape)} and label {tuple(label.shape)} '
                         'must have the same size.')
     valid = label != ignore_index
     label, prediction = label[valid].long(), prediction[valid].long()
-    if label.numel() and int(label.max()) >= num_classes:
-        raise DataError(f'the label holds the class {int(label.max())}, but there are only '
-                        f'{num_classes} classes and the ignored value {ignore_index}.')
+    _check_range('label', label, num_classes, f' and the ignored value {ignore_index}')
+    _check_range('prediction', prediction, num_classes,
+                 '; model.decode_head.num_classes must be the number of classes of the dataset')
     counts = torch.bincount(label * num_classes + prediction, minlength=num_classes**2)
     return counts.view(num_classes, num_classes).cpu()
+
+
+def _check_range(name, classes, num_classes, rest):
+    if not classes.numel():
+        return
+    low, high = (int(bound) for bound in torch.aminmax(classes))
+    if low < 0 or high >= num_classes:
+        raise DataError(f'the {name} holds the class {low if low < 0 else high}, but there are '
+                        f'only the {num_classes} classes from 0{rest}.')
 
 
 def change_scores(confusion, beta=1.0) -> dict:

@@ -56,7 +56,7 @@ class ChangeVisualizer(Visualizer):
         label, prediction = (_mask(data_sample, key) for key in ('gt_sem_seg', 'pred_sem_seg'))
         panels, legend = [Panel(first, 'date 1'), Panel(second, 'date 2')], None
         if label is not None:
-            panels.append(Panel(_paint(label, self.ignore_index), 'ground truth'))
+            panels.append(Panel(self._paint(label, self.ignore_index), 'ground truth'))
             if (label == self.ignore_index).any():
                 legend = {_IGNORED: LEGEND[_IGNORED]}
         if prediction is not None and label is None:
@@ -64,7 +64,7 @@ class ChangeVisualizer(Visualizer):
             panels.append(Panel(_overlay(second, prediction),
                                 f'prediction over date 2\n{share:.1%} changed'))
         elif prediction is not None:
-            panels.append(Panel(_paint(prediction), 'prediction'))
+            panels.append(Panel(self._paint(prediction), 'prediction'))
             panels.append(Panel(_errors(second, label, prediction, self.ignore_index),
                                 _caption(label, prediction, self.ignore_index)))
             legend = {text: colour for text, colour in LEGEND.items()
@@ -79,10 +79,25 @@ class ChangeVisualizer(Visualizer):
         return meta.get('pair_name') or Path(str((meta.get('img_path') or ['pair'])[0])).stem
 
     def raw_mask(self, data_sample) -> np.ndarray:
-        """The prediction as (H, W) uint8: 0 unchanged, 255 changed; more classes keep their index.
+        """The prediction as (H, W) uint8: 0 unchanged, 255 changed; of a dataset with more than two
+        classes, their indices.
         """
         mask = _mask(data_sample, 'pred_sem_seg').astype(np.uint8)
-        return mask * 255 if mask.max() <= 1 else mask
+        return mask if len(self._meta('classes', ())) > 2 else np.where(mask > 0, 255, 0).astype(
+            np.uint8)
+
+    def _meta(self, key, default):
+        return (self.dataset_meta or {}).get(key) or default
+
+    def _paint(self, mask, ignore_index=None):
+        """Classes in the dataset's colours; those without one are white, class 0 black."""
+        colours = np.full((256, 3), 255, np.uint8)
+        colours[0] = 0
+        palette = np.asarray(self._meta('palette', [[0, 0, 0]]), np.uint8)
+        colours[:len(palette)] = palette
+        if ignore_index is not None:
+            colours[ignore_index] = LEGEND[_IGNORED]
+        return colours[mask]
 
     def _dates(self, inputs):
         planes = inputs.detach().cpu().numpy()
@@ -101,13 +116,6 @@ def _displayable(image):
 
 def _mask(sample, key):
     return sample.get(key).data[0].detach().cpu().numpy() if key in sample else None
-
-
-def _paint(mask, ignore_index=None):
-    image = np.where(mask[..., None] > 0, 255, 0).astype(np.uint8).repeat(3, axis=2)
-    if ignore_index is not None:
-        image[mask == ignore_index] = LEGEND[_IGNORED]
-    return image
 
 
 def _fit(image, shape):
@@ -140,8 +148,10 @@ def _errors(image, label, prediction, ignore_index):
 
 def _caption(label, prediction, ignore_index):
     import torch
-    counts = confusion_matrix(torch.from_numpy(prediction), torch.from_numpy(label),
-                              max(2, int(prediction.max()) + 1), ignore_index)
+    # as the panel: changed or not
+    changed = np.where(label == ignore_index, ignore_index, label > 0)
+    counts = confusion_matrix(torch.from_numpy(prediction > 0), torch.from_numpy(changed),
+                              ignore_index=ignore_index)
     scores = change_scores(counts)
     if not counts[1:].sum():
         alarms = int(counts[0, 1:].sum())

@@ -10,7 +10,7 @@ from rs_mm.apis.change import ChangeDetector
 from rs_mm.apis.test import test as run_test
 from rs_mm.apis.train import train
 from rs_mm.datasets.fake.change import make_levir_cd
-from rs_mm.errors import DataError
+from rs_mm.errors import ConfigError, DataError
 from tests.toy_change import ToyChangeModel, toy_model_config
 
 BASE = 'configs/_base_'
@@ -115,3 +115,16 @@ def test_crop_larger_than_the_image(trained):
     options = {'train_dataloader.dataset.pipeline.3.crop_size': (128, 128)}
     with pytest.raises(DataError, match=r'crop_size \(128, 128\) is larger than the image 96 x 96'):
         train(trained / 'config.py', options, work_dir=str(trained / 'crop'))
+
+
+@pytest.mark.parametrize('run', [train, run_test])
+def test_classes_of_head_and_dataset_differ(trained, tmp_path, run):
+    options = {'model.decode_head.num_classes': 3, 'train_cfg.max_iters': 1}
+    for split in ('train', 'val', 'test'):
+        options[f'{split}_dataloader.dataset.data_root'] = str(trained / 'data')
+    config = 'configs/demo/dsqnet_swin_demo.py'
+    with pytest.raises(ConfigError, match=r'num_classes=3, but .* 2 classes \(unchanged, ch'):
+        if run is train:
+            train(config, options, work_dir=str(tmp_path))
+        else:
+            run_test(config, None, options, work_dir=str(tmp_path))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import cohen_kappa_score
 
-from rs_mm.errors import DataError
+from rs_mm.errors import ConfigError, DataError
 from rs_mm.evaluation import ChangeMetric
 from rs_mm.evaluation.change_scores import change_scores, confusion_matrix
 from tests import fill
@@ -94,6 +94,13 @@ def test_bad_input():
         evaluate(one[:, :3], one)
     with pytest.raises(DataError, match='holds the class 7'):
         evaluate(one, one * 7)
+    with pytest.raises(DataError, match='label holds the class -1'):
+        evaluate(one, -one)
+    # one value above the range would be counted as another pair of classes
+    with pytest.raises(DataError, match='prediction holds the class 2, .*decode_head.num_classes'):
+        evaluate(one * 2, one * 0)
+    with pytest.raises(ConfigError, match=r"iou_metrics=\['mDice'\].* mFscore, mIoU"):
+        ChangeMetric(iou_metrics=['mDice'])
     metric = ChangeMetric()
     metric.dataset_meta = dict(classes=('unchanged', 'changed'))
     with pytest.raises(DataError, match='a score needs labels'):

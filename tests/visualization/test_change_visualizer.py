@@ -71,3 +71,18 @@ def test_name_and_raw_mask():
     assert visualizer.sample_name(found) == 'tile_7'
     mask = visualizer.raw_mask(found)
     assert mask.dtype == np.uint8 and np.array_equal(mask, prediction * 255)
+
+
+def test_the_dataset_says_how_classes_look():
+    """The same class looks the same in every picture and mask, whatever else is in it."""
+    visualizer = ChangeVisualizer(panel_size=60)
+    visualizer.dataset_meta = dict(classes=('unchanged', 'new', 'gone'),
+                                   palette=[[0, 0, 0], [10, 200, 30], [200, 10, 30]])
+    label, prediction = masks()
+    for mask in (prediction, prediction * 2, prediction * 0):
+        np.testing.assert_array_equal(visualizer.raw_mask(sample(pred_sem_seg=mask)), mask)
+    picture = visualizer.draw_sample(sample(gt_sem_seg=label * 2, pred_sem_seg=prediction), INPUTS)
+    assert {(10, 200, 30), (200, 10, 30)} <= colours(picture)
+    visualizer.dataset_meta = dict(classes=('unchanged', 'changed'))
+    assert set(np.unique(visualizer.raw_mask(sample(pred_sem_seg=prediction * 0)))) == {0}
+    assert set(np.unique(visualizer.raw_mask(sample(pred_sem_seg=prediction)))) == {0, 255}

@@ -13,7 +13,9 @@ param_scheduler = [
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=80000, val_interval=4000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-default_hooks = dict(checkpoint=dict(save_best='mIoU', rule='greater'))
+default_hooks = dict(
+    checkpoint=dict(save_best='mIoU', rule='greater'),
+    class_check=dict(type='ClassCheckHook'))
 # attention and heads are products; a mask of pixels does not need their last bits
 torch_cfg = dict(tf32=dict(products=True))
 # for `tools/train.py --auto-scale-lr`

@@ -2,6 +2,7 @@
 
 from .batch_check import BatchCheckHook
 from .checkpoint import CheckpointHook
+from .class_check import ClassCheckHook
 from .composed_visualization import ComposedRetrievalVisualizationHook
 from .embedding_visualization import EmbeddingVisualizationHook
 from .feature_bank import FeatureBankHook, KNNReferenceHook
@@ -13,8 +14,8 @@ from .retrieval_visualization import RetrievalVisualizationHook
 from .throughput import ThroughputHook
 from .visualization import SampleVisualizationHook
 
-__all__ = ['BatchCheckHook', 'CheckpointHook', 'ComposedRetrievalVisualizationHook',
-           'EmbeddingVisualizationHook', 'FeatureBankHook', 'KNNReferenceHook', 'NumericGuardHook',
-           'ProfilerHook',
-           'ReproducibleHook', 'ResumeCheckHook', 'RetrievalVisualizationHook',
-           'SampleVisualizationHook', 'ThroughputHook']
+__all__ = ['BatchCheckHook', 'CheckpointHook', 'ClassCheckHook',
+           'ComposedRetrievalVisualizationHook', 'EmbeddingVisualizationHook', 'FeatureBankHook',
+           'KNNReferenceHook', 'NumericGuardHook', 'ProfilerHook', 'ReproducibleHook',
+           'ResumeCheckHook', 'RetrievalVisualizationHook', 'SampleVisualizationHook',
+           'ThroughputHook']

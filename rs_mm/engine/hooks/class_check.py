@@ -1,0 +1,33 @@
+"""Does the head predict the classes that the labels hold?"""
+
+from mmengine.hooks import Hook
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ClassCheckHook(Hook):
+    """Refuses a ``decode_head.num_classes`` that is not the number of classes of the dataset.
+
+    Raises:
+        ConfigError: before anything is trained or tested.
+    """
+
+    def before_train(self, runner):
+        _check(runner.model, runner.train_dataloader)
+        if runner.val_loop is not None:
+            _check(runner.model, runner.val_loop.dataloader)
+
+    def before_test(self, runner):
+        _check(runner.model, runner.test_dataloader)
+
+
+def _check(model, dataloader):
+    while hasattr(model, 'module'):  # of several processes, or of test-time augmentation
+        model = model.module
+    classes = dataloader.dataset.metainfo['classes']
+    if model.decode_head.num_classes != len(classes):
+        raise ConfigError(
+            f'model.decode_head.num_classes={model.decode_head.num_classes}, but the dataset has '
+            f'{len(classes)} classes ({", ".join(classes)}): set it to {len(classes)}.')
