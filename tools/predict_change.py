@@ -49,7 +49,8 @@ def main():
 def predict(args):
     """Runs one prediction as the command line says."""
     from rs_mm.apis.change import ChangeDetector
-    from rs_mm.apis.predict_files import find_pairs, predict_files
+    from rs_mm.apis.predict_files import check_folder, find_pairs, predict_files
+    check_folder(args.out)  # before anything is loaded
     pairs = find_pairs(args.image1, args.image2)
     detector = ChangeDetector(args.config, args.checkpoint, device=args.device,
                               options=args.cfg_options, resize=args.resize)

@@ -11,8 +11,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 
 from rs_mm.apis.config import load_config, prepare
+from rs_mm.apis.device import pick_device
 from rs_mm.apis.matching import check_checkpoint
-from rs_mm.datasets.raster import select_bands, stretch
+from rs_mm.datasets.raster import check_value_range, select_bands, stretch
 from rs_mm.datasets.transforms.band_images import read_image
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import MODELS
@@ -47,6 +48,7 @@ class ChangeDetector:
 
     Raises:
         MissingFileError, CheckpointError: the config or the checkpoint is absent or does not fit.
+        ConfigError: the machine has no such device.
 
     Example:
         >>> from rs_mm.apis.change import ChangeDetector
@@ -61,7 +63,7 @@ class ChangeDetector:
         cfg = config if hasattr(config, 'merge_from_dict') else load_config(config, options)
         cfg = prepare(cfg.copy())
         init_default_scope(cfg.get('default_scope', 'rs_mm'))
-        self.device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        self.device = pick_device(device)
         self.tile, self.margin = tile, margin
         self.model = MODELS.build(cfg.model)
         if checkpoint is not None:
@@ -123,7 +125,9 @@ def to_rgb(images, bands=None, value_range=None) -> list:
 
     Raises:
         DataError: the images differ in size, or lack a band.
+        ConfigError: ``value_range`` is empty.
     """
+    check_value_range(value_range)
     images = [image[..., None] if image.ndim == 2 else image for image in images]
     (h1, w1), (h2, w2) = (image.shape[:2] for image in images)
     if (h1, w1) != (h2, w2):

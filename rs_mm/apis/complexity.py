@@ -56,7 +56,13 @@ def example_batch(model, batch, height, width, device='cpu') -> dict:
 
     A model says what it takes through ``example_inputs(batch, height, width)``, which returns the
     keyword arguments ``inputs`` and ``data_samples`` of its ``data_preprocessor``.
+
+    Raises:
+        ConfigError: a size is not positive, or the model has no such method.
     """
+    if min(batch, height, width) < 1:
+        raise ConfigError(f'a batch of {batch} input(s) of {height} x {width} is empty: every size '
+                          'must be at least 1.')
     if not hasattr(model, 'example_inputs'):
         raise ConfigError(f'{type(model).__name__} has no method `example_inputs(batch, height, '
                           'width)`, which tells the analysis tools what to run it on.')

@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from rs_mm.apis.change import to_rgb
 from rs_mm.datasets.raster import pixel_grid, read_geo_tags, shift_geo_tags, write_tiff
 from rs_mm.datasets.transforms.band_images import read_image
-from rs_mm.errors import DataError, MissingFileError
+from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.visualization import ChangeVisualizer, save_sheet
 
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
@@ -39,7 +39,9 @@ def predict_files(detector, image1, image2, out, bands=None, value_range=None, a
 
     Raises:
         DataError: the images do not show the same ground at the same size.
+        ConfigError: ``out`` is named as an image.
     """
+    check_folder(out)
     images, geo_tags = _read_aligned((image1, image2), align)
     images = to_rgb(images, bands, value_range)
     found = detector(*images)
@@ -60,6 +62,13 @@ def predict_files(detector, image1, image2, out, bands=None, value_range=None, a
     written.append(folder / f'{stem}_picture.png')
     save_sheet(written[-1], _picture(images, found.mask, stem))
     return written
+
+
+def check_folder(out) -> None:
+    """A folder to write into is not named as an image."""
+    if Path(out).suffix.lower() in _SUFFIXES:
+        raise ConfigError(f'{out} must be a folder to write into, not an image: the files are '
+                          'named after the dates.')
 
 
 def find_pairs(first, second) -> list[tuple[Path, Path]]:

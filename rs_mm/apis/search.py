@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from mmengine.dataset import Compose
 from mmengine.runner import load_checkpoint, set_random_seed
 from torch.utils.data import DataLoader
 
 from rs_mm.apis.config import load_config
+from rs_mm.apis.device import pick_device
 from rs_mm.apis.extract import load_features, tested_pipeline
 from rs_mm.apis.matching import check_checkpoint
 from rs_mm.datasets.bigearthnet.dataset import LoadBigEarthNetPatch, read_true_colour
@@ -95,7 +95,7 @@ class ImageSearch:
         first = self.pipeline.transforms[0]
         self.reader = first if isinstance(first, LoadRGBImage) else LoadRGBImage(bands)
         self.of_patches = isinstance(first, LoadBigEarthNetPatch)
-        self.device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        self.device = pick_device(device)
         self.model = _load_model(cfg, weights).to(self.device).eval()
         if features is not None:
             made_by = identity_of(self.model, self.pipeline)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rs_mm.errors import DataError
+from rs_mm.errors import ConfigError, DataError
 
 # ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams,
 # GeoAsciiParams: what places a raster on the ground (GeoTIFF 1.1, OGC 19-008r4, section 7)
@@ -21,6 +21,13 @@ def select_bands(image, bands, name='image') -> np.ndarray:
         raise DataError(f'{name} has bands 0 to {image.shape[2] - 1}, but band {missing[0]} was '
                         'asked for.')
     return image[..., list(bands)]
+
+
+def check_value_range(value_range) -> None:
+    """A range that is given must be (low, high) with low < high."""
+    if value_range is not None and not value_range[0] < value_range[1]:
+        raise ConfigError('value_range must be (low, high) with low < high, got '
+                          f'{tuple(value_range)}.')
 
 
 def stretch(image, low, high) -> np.ndarray:

@@ -96,11 +96,22 @@ def test_bad_input(tmp_path):
     first, second = images(40, 50)
     with pytest.raises(DataError, match='date 1 has 40 x 50 .* date 2 has 39 x 50.*--align crop'):
         detector()(first, second[1:])
+    for empty in ((5, 5), (200, 100)):
+        with pytest.raises(ConfigError, match='value_range must be .* low < high'):
+            detector()(first, second, value_range=empty)
+    with pytest.raises(ConfigError, match=r'change\.tif must be a folder'):
+        predict_files(None, 'a.tif', 'b.tif', tmp_path / 'change.tif')
     with pytest.raises(DataError, match='date 1 has bands 0 to 2, but band 3'):
         detector()(first, second, bands=(3, 2, 1))
     torch.save(dict(state_dict={'other': torch.zeros(1)}), tmp_path / 'x.pth')
     with pytest.raises(CheckpointError, match='is of another model: 0 of its 1 weights'):
         detector(checkpoint=tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize('device', ['foo', 'cuda:99', 'meta:x'])
+def test_a_device_that_is_not_there(device):
+    with pytest.raises(ConfigError, match=f"device '{device}' is not there; this machine has cpu"):
+        ChangeDetector(config(), device=device)
 
 
 @pytest.mark.parametrize('folder, files', [

@@ -65,6 +65,11 @@ def test_counts_by_part_without_pretrained_weights():
     assert count_parameters(model) == (3 * 4 * 9 + 8, dict(backbone=108, head=8))
 
 
+def test_an_empty_input_is_refused():
+    with pytest.raises(ConfigError, match='0 x 64 is empty'):
+        example_batch(build_model(CONFIG), 1, 0, 64)
+
+
 @torch.no_grad()
 def test_counts_what_cpus_fuse():
     with flop_counter() as counter:

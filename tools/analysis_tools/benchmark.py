@@ -55,9 +55,10 @@ def report(args):
 
     from rs_mm.apis.benchmark import Setting, describe_machine, measure_in_turn
     from rs_mm.apis.config import load_config, prepare
+    from rs_mm.apis.device import pick_device
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    device = pick_device(args.device)
     machine = describe_machine(device)
     print(machine['text'])
     results = []

@@ -10,11 +10,11 @@ from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine import fileio
 from PIL import Image
 
-from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.errors import DataError, MissingFileError
 from rs_mm.registry import TRANSFORMS
 
 from ..png import decode_plain_png
-from ..raster import select_bands, stretch
+from ..raster import check_value_range, select_bands, stretch
 from .band_images import read_image
 from .multi_img_base import keep_band_axis
 
@@ -77,9 +77,7 @@ class MultiImgLoadTiff(BaseTransform):
     """
 
     def __init__(self, bands=None, value_range=None):
-        if value_range is not None and not value_range[0] < value_range[1]:
-            raise ConfigError('value_range must be (low, high) with low < high, got '
-                              f'{value_range}.')
+        check_value_range(value_range)
         self.bands = bands
         self.value_range = value_range
 
