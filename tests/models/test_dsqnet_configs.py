@@ -98,6 +98,22 @@ def _check_rates(config, expected, total):
     assert wrapper.get_lr()['lr'][0] == pytest.approx(expected['after_last'], abs=1e-12)
 
 
+@pytest.mark.parametrize(('stem', 'rate', 'decay', 'warm_up', 'end'), [
+    (PUBLISHED[0], 1e-4, 0.01, 1000, 80000),
+    ('DSQNet_swin_imp_256x256_80k_levircd_lr1e-3_bs8_wd0.05', 1e-3, 0.05, 1000, 80000),
+    ('DSQNet_vitae_imp_512x512_80k_clcd_lr1e-3_bs8_wd0.05', 1e-3, 0.05, 1000, 80000),
+    ('DSQNet_swin_imp_256x256_100e_whucd_lr1e-4_bs8_wd0.01', 1e-4, 0.01, 1500, 74400)])
+def test_settings_of_other_sets(stem, rate, decay, warm_up, end):
+    config = Config.fromfile(_path(stem))
+    optimizer, (first, second) = config.optim_wrapper.optimizer, config.param_scheduler
+    assert (optimizer.lr, optimizer.weight_decay) == (rate, decay)
+    assert first.end == second.begin == warm_up
+    assert second.end == config.train_cfg.max_iters == end
+    assert end % config.train_cfg.val_interval == 0
+    assert config.default_hooks.checkpoint.interval == config.train_cfg.val_interval
+    assert config.default_hooks.checkpoint.save_best == 'mIoU'
+
+
 def test_optimizer_decays_everything_alike():
     config = Config.fromfile(_path(PUBLISHED[0]))
     init_default_scope('rs_mm')
