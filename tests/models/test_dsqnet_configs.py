@@ -134,7 +134,7 @@ def test_optimizer_decays_everything_alike():
     ({'backbone.depths': [1, 1, 1]}, ConfigError, 'depths has 3, num_heads has 4'),
     ({'backbone.num_heads': [3, 6, 12, 25]}, ConfigError, '25 does not divide the 768 .* stage 4'),
     ({'backbone.out_indices': [1, 2, 3, 4]}, ConfigError, 'out_indices=.* 4 stages'),
-    ({'test_cfg.windw_batch': 3}, ConfigError, "test_cfg.*`windw_batch`; did you mean 'window_b"),
+    ({'test_cfg.windw_batch': 3}, ConfigError, "test_cfg.*`windw_batch`.*did you mean 'window_b"),
     ({'test_cfg.mode': 'slidde'}, ConfigError, "mode` must be 'whole' or 'slide', not 'slidde'"),
     ({'test_cfg.crop_size': 64}, ConfigError, 'crop_size` must be two positive integers'),
     ({'test_cfg.stride': [0, 0]}, ConfigError, 'stride` must be two positive integers'),

@@ -105,8 +105,8 @@ def _check_test_cfg(cfg):
     known = ('mode', 'crop_size', 'stride', 'window_batch')
     for key in cfg:
         if key not in known:
-            raise ConfigError(f'`model.test_cfg` of SiamEncoderDecoder takes no key `{key}`'
-                              f'{suggest(key, known)}. It takes: {", ".join(known)}.')
+            raise ConfigError(f'`model.test_cfg` of SiamEncoderDecoder takes no key `{key}` '
+                              f'(it takes {", ".join(known)}){suggest(key, known)}')
     if cfg.get('mode') not in ('whole', 'slide'):
         raise ConfigError("`model.test_cfg.mode` must be 'whole' or 'slide', not "
                           f'{cfg.get("mode")!r}.')
