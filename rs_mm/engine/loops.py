@@ -1,5 +1,8 @@
 """The iteration-based training loop, with a resume that skips instead of replaying."""
 
+import math
+
+from mmengine.dist import get_world_size
 from mmengine.runner.loops import IterBasedTrainLoop as _IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 
@@ -13,7 +16,20 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
     mmengine loads and throws away every batch that was already trained, hours of work late in a
     long run. With :class:`rs_mm.engine.samplers.InfiniteSampler` the position is all there is to
     know. Other samplers are replayed as before.
+
+    Args:
+        val_interval (int | str): iterations from one validation to the next; ``'epoch'`` is as many
+            as see every training sample once, whatever the batch and the number of processes.
+        *args, **kwargs: see :class:`mmengine.runner.IterBasedTrainLoop`.
     """
+
+    def __init__(self, *args, val_interval=1000, **kwargs):
+        each_epoch = val_interval == 'epoch'
+        super().__init__(*args, val_interval=1 if each_epoch else val_interval, **kwargs)
+        if each_epoch:
+            self.val_interval = math.ceil(
+                len(self.dataloader.dataset) / batch_of_all_processes(self.dataloader))
+            self.dynamic_intervals = [self.val_interval]
 
     def run(self):
         """Trains from the current iteration to ``max_iters``; returns the model."""
@@ -48,3 +64,8 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
     def _validation_is_due(self):
         return (self.runner.val_loop is not None and self._iter >= self.val_begin
                 and (self._iter % self.val_interval == 0 or self._iter == self._max_iters))
+
+
+def batch_of_all_processes(loader) -> int:
+    """Samples that one iteration takes, all processes together."""
+    return loader.batch_sampler.batch_size * get_world_size()

@@ -3,14 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from rs_mm.engine.counted_poly import CountedPolyLR, CountValidationHook
+from rs_mm.apis.config import build_runner, prepare
+from rs_mm.engine.counted_poly import CountedPolyLR
 from rs_mm.engine.weight_bias_groups import WeightBiasOptimWrapperConstructor
 from rs_mm.errors import ConfigError
+from rs_mm.registry import HOOKS
 from rs_mm.structures import EpisodeDataSample
 from tests.fss_parity import build_model, case_input, case_state, close, load_case
+from tests.toy import toy_config
 from tools.model_converters.sccnet import convert_name
 
 
@@ -80,26 +85,36 @@ def test_schedule_goes_on_after_a_resume():
     assert rates == pytest.approx([0.7 ** 0.9] * 2)
 
 
-def test_validation_counts():
-    class Runner:
-        pass
+@pytest.mark.parametrize('val_batch', [1, 5])
+def test_validation_counts(tmp_path, val_batch):
+    """12 samples in batches of 4: epochs of 3 steps, and 10 validated samples count as 3 more."""
+    config = toy_config(tmp_path, iters=30, batch_size=4)
+    data = config['train_dataloader']['dataset']
+    config['train_dataloader']['dataset'] = dict(data, size=12)
+    config['val_dataloader'] = dict(batch_size=val_batch, num_workers=0, dataset=data,
+                                    sampler=dict(type='DefaultSampler', shuffle=False))
+    config.update(
+        val_cfg=dict(type='ValLoop'), val_evaluator=dict(type='ToyMetric'),
+        param_scheduler=[dict(type='CountedPolyLR', power=0.9, end=30)],
+        custom_hooks=[dict(type='CountValidationHook'), dict(type='RateLog')])
+    config['train_cfg']['val_interval'] = 'epoch'
+    runner = build_runner(prepare(Config(config)))
+    runner.train()
+    trained = [t for t in range(1, 31) if (t - 1) % 6 < 3]  # t of the original's training batches
+    assert runner.iter == len(trained) == 15
+    rates = next(h for h in runner.hooks if isinstance(h, RateLog)).rates
+    assert rates == pytest.approx([0.05 * (1 - t / 30) ** 0.9 for t in trained])
 
-    wrapper = OptimWrapper(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1))
-    runner = Runner()
-    runner.param_schedulers = [CountedPolyLR(wrapper, end=5)]
-    runner.train_loop, runner.logger = Runner(), Runner()
-    runner.logger.info = print
-    wrapper.optimizer._global_step = 0
-    hook = CountValidationHook()
-    for _ in range(2):
-        hook.after_val_iter(runner, 0)
-    hook.after_val_epoch(runner)
-    assert wrapper.optimizer.param_groups[0]['lr'] == pytest.approx(0.4 ** 0.9)
-    assert not hasattr(runner.train_loop, 'stop_training')
-    for _ in range(2):
-        hook.after_val_iter(runner, 0)
-    hook.after_val_epoch(runner)
-    assert runner.train_loop.stop_training
+
+@HOOKS.register_module()
+class RateLog(Hook):
+    """Keeps the rate of every training iteration."""
+
+    def __init__(self):
+        self.rates = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.rates.append(runner.optim_wrapper.param_groups[0]['lr'])
 
 
 @pytest.mark.parametrize('extra, guided, key', [

@@ -8,8 +8,8 @@ optim_wrapper = dict(
     paramwise_cfg=dict(multipliers=(1, 2, 10, 20)))
 param_scheduler = [dict(type='CountedPolyLR', power=0.9, end=200000)]
 
-# the original validates after each epoch: 570 to 630 batches on iSAID-5i
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=200000, val_interval=600)
+# the original validates after each epoch: some 600 iterations on iSAID-5i, 100 on DLRSD-5i
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=200000, val_interval='epoch')
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 # and counts validation batches as steps; without this hook all 200,000 steps train
