@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from rs_mm.apis.config import build_runner, load_config, prepare
 from rs_mm.apis.extract import split_loader
 from rs_mm.apis.matching import check_checkpoint
-from rs_mm.retrieval import PCA
+from rs_mm.retrieval import PCA, check_finite
 
 
 def fit_pca(config, checkpoint, out, dims=128, whiten=True, split='train', options=None,
@@ -47,5 +47,9 @@ def fit_pca(config, checkpoint, out, dims=128, whiten=True, split='train', optio
 def embed(model, dataloader) -> torch.Tensor:
     """L2-normalised embeddings (N, D) of all images of a loader, on the CPU."""
     model.eval()
-    return torch.cat([torch.stack([sample.embedding for sample in model.test_step(batch)]).cpu()
-                      for batch in dataloader])
+    parts = []
+    for batch in dataloader:
+        samples = model.test_step(batch)
+        parts.append(torch.stack([sample.embedding for sample in samples]).cpu())
+        check_finite(parts[-1], [sample.get('name', '?') for sample in samples])
+    return torch.cat(parts)

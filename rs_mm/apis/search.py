@@ -25,7 +25,7 @@ from rs_mm.engine.feature_extraction import (
     extract_archive,
     identity_of,
 )
-from rs_mm.errors import ConfigError, MissingFileError
+from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import MODELS
 from rs_mm.retrieval.fusion import Fusion, ImageOnly, TextOnly, WeiCom
 from rs_mm.visualization.composed import Hit, draw_composed_query
@@ -118,7 +118,7 @@ class ImageSearch:
         Raises:
             ConfigError, MissingFileError: see :func:`check_query`; also for a text where the model
                 takes none.
-            DataError: if the query image cannot be read.
+            DataError: if the query image cannot be read, or the similarities are NaN.
         """
         fusion = check_query(image, text, lam, k, self.archive.names)
         if text and not hasattr(self.model, 'encode_text'):
@@ -128,6 +128,10 @@ class ImageSearch:
         image_similarity = none if image is None else self.features @ self._embed(image)
         text_similarity = none if not text else self.features @ self.model.encode_text([text])[0]
         scores, rows = fusion(image_similarity, text_similarity).topk(min(k, len(none)))
+        if not scores.isfinite().all():  # NaN comes first
+            raise DataError(f'the similarity to {self.archive.paths[int(rows[0])]} is '
+                            f'{float(scores[0])}; are the weights damaged, or did their training '
+                            'diverge?')
         return [Found(self.archive.paths[row], score)
                 for row, score in zip(rows.tolist(), scores.tolist())]
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from rs_mm.datasets.describe import describe
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import DATA_SAMPLERS
+from rs_mm.retrieval import check_finite
 from rs_mm.retrieval.cache import MISSING, FeatureCache
 from rs_mm.retrieval.shards import File, drop_shards, read_shards, write_shard
 
@@ -111,7 +112,7 @@ def extract_features(model, loader, folder, *, shard_size: int = 4096, refuse_fo
 
     Raises:
         ConfigError: if ``refuse_foreign`` and they do.
-        DataError: if no image can be read.
+        DataError: if no image can be read, or the features of one are NaN or infinite.
     """
     rank, world_size = get_dist_info()
     logger, dataset, model = MMLogger.get_current_instance(), loader.dataset, _bare(model)
@@ -134,7 +135,7 @@ def extract_features(model, loader, folder, *, shard_size: int = 4096, refuse_fo
     barrier()  # from now on shards appear
     share, per_shard = _share(batches, max(1, shard_size // loader.batch_size), rank, world_size)
     if share:
-        _encode(model, loader, share, per_shard, rank == 0, logger,
+        _encode(model, loader, files, share, per_shard, rank == 0, logger,
                 lambda places, features, reasons: write_shard(
                     folder, cache.identity, [files[i] for i in places], features,
                     {files[i]: reason for i, reason in reasons.items()}))
@@ -190,14 +191,14 @@ def _share(batches, per_shard, rank, world_size):
     return [batch for run in runs[rank::world_size] for batch in run], per_shard
 
 
-def _encode(model, loader, share: Sequence[np.ndarray], per_shard, progress, logger, store):
+def _encode(model, loader, files, share: Sequence[np.ndarray], per_shard, progress, logger, store):
     """Encodes the batches of ``share``; ``store(places, features, unreadable)`` takes shards."""
     total = sum(map(len, share))
     loader.sampler.indices = np.concatenate(share)
     waited, start = 0.0, time.perf_counter()
     loaded = iter(loader)
     model.eval()
-    shard, pending = _Filling(store), None
+    shard, pending = _Filling(files, store), None
     with tqdm(total=total, unit='img', disable=not progress, desc='features') as bar:
         for number, places in enumerate(share):
             before = time.perf_counter()
@@ -226,16 +227,19 @@ def _encode(model, loader, share: Sequence[np.ndarray], per_shard, progress, log
 class _Filling:
     """The shard that is being filled."""
 
-    def __init__(self, store):
-        self.store = store
+    def __init__(self, files, store):
+        self.files, self.store = files, store
         self.places, self.features, self.unreadable = [], [], {}
 
     def add(self, places, reasons, features):
-        self.places += [place for place, reason in zip(places, reasons) if reason is None]
+        readable = [place for place, reason in zip(places, reasons) if reason is None]
+        self.places += readable
         self.unreadable.update({place: reason for place, reason in zip(places, reasons)
                                 if reason is not None})
         if features is not None:
-            self.features.append(features.cpu().numpy())
+            features = features.cpu()
+            check_finite(features, [self.files[place].name for place in readable])
+            self.features.append(features.numpy())
 
     def finish(self):
         features = np.concatenate(self.features) if self.features else np.zeros((0, 0), np.float32)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rs_mm.errors import ConfigError
 from rs_mm.registry import DATASETS, METRICS, TASK_UTILS
+from rs_mm.retrieval import check_finite
 from rs_mm.retrieval.composed import QuerySet, average, evaluate_queries, metric_names
 from rs_mm.retrieval.fusion import Fusion, WeightedFusion
 
@@ -157,9 +158,15 @@ class ComposedRetrievalMetric:
             names (Sequence[str]): N names of the archive's images; folders are ignored.
             features (Tensor): ``(N, D)`` float32 of length 1.
             encode_text (Callable): texts -> ``(T, D)`` float32 of length 1, on the same device.
+
+        Raises:
+            DataError: a feature is NaN or infinite.
         """
+        check_finite(features, names)
         sets = self.dataset.query_sets([Path(name).name for name in names])
         text = [encode_text(queries.prompts) for queries in sets]
+        for queries, prompts in zip(sets, text):
+            check_finite(prompts, queries.prompts, 'text')
         means = [
             average(evaluate_queries(queries, features, prompts, self.fusions, self.ks,
                                      self.chunk_size), self.original_rounding)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import METRICS
+from rs_mm.retrieval import check_finite
 from rs_mm.retrieval.knn import knn_classify
 
 from .multilabel_scores import average_precision, class_scores, f1_scores, hamming_loss
@@ -68,32 +69,38 @@ class KNNMultiLabel(BaseMetric):
         Args:
             embeddings (Tensor): (N, D).
             labels (Tensor): (N, L) of 0 and 1.
+
+        Raises:
+            DataError: an embedding is NaN or infinite.
         """
+        check_finite(embeddings, range(len(embeddings)), 'reference image')
         self._reference = embeddings.detach().float().clone(), labels.detach().clone()
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keeps embedding, labels and class scores of a batch."""
+        """Keeps name, embedding, labels and class scores of a batch."""
         for sample in data_samples:
             if 'gt_label' not in sample:
                 raise DataError(f'image {sample.get("name", "?")!r} has no label, so its '
                                 'prediction cannot be scored.')
             score = sample.get('score')
             # copies: a row of a tensor would be sent to other processes with the whole of it
-            self.results.append(tuple(None if value is None else value.cpu().clone() for value in
-                                      (sample['embedding'], sample['gt_label'], score)))
+            self.results.append((sample.get('name', '?'), *(
+                None if value is None else value.cpu().clone()
+                for value in (sample['embedding'], sample['gt_label'], score))))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Returns the scores, each in [0, 1]."""
         if self._reference is None:
             raise ConfigError("KNNMultiLabel has nothing to search: add `dict(type='"
                               "KNNReferenceHook')` to `custom_hooks`.")
-        embeddings, labels, scores = zip(*results)
+        images, embeddings, labels, scores = zip(*results)
         reference, reference_labels = self._reference
         true = torch.stack(labels).to(reference.device)
         if true.shape[1] != reference_labels.shape[1]:
             raise DataError(f'the test images have {true.shape[1]} labels, the reference '
                             f'{reference_labels.shape[1]}; both must use one label table.')
         embeddings = torch.stack(embeddings)
+        check_finite(embeddings, images)
         names = (self.dataset_meta or {}).get('classes')
         names = list(names or (f'class_{i}' for i in range(true.shape[1])))
         self.embedded = Embedded(embeddings, true.cpu(), names)

@@ -22,6 +22,7 @@ from rs_mm.retrieval import (
     AverageQE,
     CosineScores,
     LabelAffinity,
+    check_finite,
     evaluate,
     normalized,
     split_queries,
@@ -150,9 +151,7 @@ class MultiLabelRetrieval(BaseMetric):
                             'check its label file.')
         labels = torch.from_numpy(np.stack([label for _, label, _ in results]))
         vectors = torch.from_numpy(np.stack([vector for vector, _, _ in results]))
-        for row in (~vectors.isfinite().all(1)).nonzero().flatten()[:1]:
-            raise DataError(f'the embedding of image {names[int(row)]!r} is NaN or infinite; did '
-                            'the training diverge, or is the image empty?')
+        check_finite(vectors, names)
         queries, database = self.split(names)
         return self.measure(vectors, labels, names, queries, database)
 

@@ -5,10 +5,10 @@ from .label_similarity import MatchLevels, jaccard_distance, shared_labels
 from .pca import PCA
 from .ranking import Ranking, rank
 from .rerank import AlphaQE, AverageQE, LabelAffinity
-from .similarity import CosineScores, normalized
+from .similarity import CosineScores, check_finite, normalized
 
 __all__ = [
     'AlphaQE', 'AverageQE', 'CUTOFFS', 'CosineScores', 'LabelAffinity', 'MatchLevels', 'PCA',
-    'QueryMeasures', 'Ranking', 'THRESHOLDS', 'evaluate', 'jaccard_distance', 'normalized',
-    'rank', 'shared_labels', 'split_queries',
+    'QueryMeasures', 'Ranking', 'THRESHOLDS', 'check_finite', 'evaluate', 'jaccard_distance',
+    'normalized', 'rank', 'shared_labels', 'split_queries',
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,24 @@ def normalized(vectors: Tensor, what: str = 'embeddings') -> Tensor:
                         f'number {int(broken[0])}; did the training diverge, or is an image '
                         'empty?')
     return vectors.float() / lengths.clamp(min=1e-12)[:, None]
+
+
+def check_finite(vectors: Tensor, names: Sequence[str], what: str = 'image') -> None:
+    """Refuses (N, D) embeddings that are NaN or infinite.
+
+    Args:
+        vectors: (N, D).
+        names: N names of what they are embeddings of, for the message.
+        what: what these are.
+
+    Raises:
+        DataError: with the name of the first such.
+    """
+    broken = (~vectors.isfinite().all(1)).nonzero().flatten()
+    if len(broken):
+        raise DataError(f'the embedding of {what} {names[int(broken[0])]!r} is NaN or infinite, '
+                        f'as {len(broken)} of {len(vectors)} are; are the weights damaged, did '
+                        f'their training diverge, or is the {what} empty?')
 
 
 class CosineScores:

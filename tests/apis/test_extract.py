@@ -210,6 +210,22 @@ def test_a_failure_on_the_way_keeps_the_shards(data, checkpoint, extracted, tmp_
     assert content(out) == content(extracted)
 
 
+def test_features_that_are_not_finite_are_refused(data, checkpoint, tmp_path, monkeypatch):
+    from rs_mm.models.embedder import ImageEmbedder
+    encode = ImageEmbedder.encode_image
+    monkeypatch.setattr(ImageEmbedder, 'encode_image', lambda *args: encode(*args) * torch.nan)
+    first = (data / 'test.csv').read_text().split(',')[0]
+    with pytest.raises(DataError, match=f"image '{first}' is NaN or infinite, as 4 of 4 are"):
+        run(data, checkpoint, tmp_path / 'features')
+    monkeypatch.undo()
+    monkeypatch.setattr(ImageSearch, '_embed', lambda *args: torch.full((128,), torch.nan))
+    run(data, checkpoint, tmp_path / 'features')
+    search = ImageSearch(None, CONFIG, checkpoint, features=tmp_path / 'features',
+                         options=options(data))
+    with pytest.raises(DataError, match='similarity to .* is nan'):
+        search(search.archive.names[0])
+
+
 def test_the_train_split_is_seen_by_the_test_pipeline(data, checkpoint, tmp_path):
     found = run(data, checkpoint, tmp_path / 'a', split='train')
     again = run(data, checkpoint, tmp_path / 'b', split='train')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rs_mm.errors import ConfigError
+from rs_mm.errors import ConfigError, DataError
 from rs_mm.evaluation.composed import ComposedRetrievalMetric, build_fusions
 from rs_mm.registry import TASK_UTILS
 from rs_mm.retrieval.fusion import Fusion
@@ -100,6 +100,16 @@ def test_an_own_fusion_is_one_class():
         assert report.values.shape == (2, 2, 9)
     finally:
         TASK_UTILS.module_dict.pop('MaximumFusion')
+
+
+def test_features_that_are_not_finite_are_refused():
+    names, features = cases.archive_names(), cases.features(CASE).clone()
+    features[3] = torch.nan
+    with pytest.raises(DataError, match=f"embedding of image '{names[3]}' is NaN"):
+        metric().evaluate_archive(names, features, cases.prompt_features)
+    with pytest.raises(DataError, match='embedding of text .* is NaN'):
+        metric().evaluate_archive(names, cases.features(CASE),
+                                  lambda texts: cases.prompt_features(texts) * torch.nan)
 
 
 def test_bad_values_are_told():

@@ -44,6 +44,15 @@ def test_without_classifier_there_is_no_map(metric):
     assert 'knn/mAP' not in metric.evaluate(3)
 
 
+def test_embeddings_that_are_not_finite_are_refused(metric):
+    found = samples(torch.tensor([[0.0, 1.0], [torch.nan, 0.0]]), torch.ones(2, 3))
+    metric.process({}, [dict(sample, name=name) for sample, name in zip(found, 'ab')])
+    with pytest.raises(DataError, match="image 'b' is NaN or infinite, as 1 of 2 are"):
+        metric.evaluate(2)
+    with pytest.raises(DataError, match='reference image 1 is NaN'):
+        metric.set_reference(torch.tensor([[0.0], [torch.inf]]), torch.ones(2, 3))
+
+
 def test_what_is_missing_is_named(metric):
     with pytest.raises(DataError, match="image 'a' has no label"):
         metric.process({}, [dict(embedding=torch.zeros(2), name='a')])

@@ -178,6 +178,13 @@ def test_empty_support_mask_warns(monkeypatch):
     assert len(said) == 1 and 's1' in said[0] and 's0' not in said[0]
 
 
+def test_a_prediction_that_is_not_finite_is_refused():
+    model = _model().eval()
+    torch.nn.init.constant_(next(model.head.parameters()), torch.nan)
+    with pytest.raises(DataError, match='prediction for query q0 is NaN'):
+        model.test_step(_batch(_episode()))
+
+
 def test_feature_cache_computes_each_image_once():
     plain, cached = _model().eval(), _model(feature_cache_gib=1.0).eval()
     episodes = [_episode(shots=2, seed=i, gt=False) for i in range(2)]

@@ -116,9 +116,13 @@ class FewShotSegmentor(BaseModel):
 
         A support whose mask is empty says nothing about the class: its correlations are zero,
         it takes part in the vote with what the head makes of that, and a warning names it.
+
+        Raises:
+            DataError: the logits of a query are NaN or infinite.
         """
         _warn_of_empty_masks(data_samples)
         logits = self._logits(inputs, data_samples).logits
+        _check_finite(logits, data_samples)
         masks, votes = vote(logits.argmax(2), self.vote_threshold)
         for sample, mask, vote_map in zip(data_samples, masks, votes):
             sample.pred_mask, sample.votes = mask, vote_map
@@ -165,6 +169,14 @@ def _stack_masks(data_samples, support):
                 f'{tuple(sample.support_mask.shape)}, but its support images need {wanted}.')
     masks = torch.stack([sample.support_mask for sample in data_samples])
     return masks.to(support.device, non_blocking=True)
+
+
+def _check_finite(logits, data_samples):
+    finite = logits.isfinite().flatten(1).all(1).tolist()
+    if not all(finite):
+        raise DataError(
+            f'the prediction for query {_name(data_samples[finite.index(False)])} is NaN or '
+            'infinite; did the training diverge, or is the checkpoint damaged?')
 
 
 def _warn_of_empty_masks(data_samples):
