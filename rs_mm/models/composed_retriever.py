@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import warnings
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from rs_mm.structures import EmbeddingDataSample
 
 from .clip_weights import load_tag, load_weights
 from .data_preprocessors import EmbeddingDataPreProcessor
+from .utils.identity import model_identity
 
 PRECISIONS = dict(fp32=None, fp16=torch.float16, bf16=torch.bfloat16)
 
@@ -92,13 +92,11 @@ class ComposedRetriever(BaseModel):
         self._is_init = True
 
     def identity(self) -> dict[str, str]:
-        """What decides the features: architecture, precision, and a hash of all weights."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.clip.state_dict().items()):
-            digest.update(name.encode())
-            flat = value.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy())
-        return dict(arch=str(self.arch), precision=self.precision, weights=digest.hexdigest())
+        """What decides the features: architecture, precision, normalisation, all weights."""
+        normalisation = model_identity([self.data_preprocessor])
+        return dict(arch=str(self.arch), precision=self.precision,
+                    normalisation=normalisation['arch'] + normalisation['weights'],
+                    weights=model_identity([self.clip])['weights'])
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:

@@ -159,6 +159,13 @@ def test_a_batch_below_what_a_loss_compares(tmp_path):
         runner.train()
 
 
+def test_an_epoch_without_a_batch(tmp_path):
+    config = toy_config(tmp_path, batch_size=11, train_cfg=dict(by_epoch=True, max_epochs=1))
+    config['train_dataloader'].update(sampler=dict(type='DefaultSampler'), drop_last=True)
+    with pytest.raises(ConfigError, match='batch_size=11: the 10 training samples do not fill one'):
+        build_runner(prepare(Config(config))).train()
+
+
 def test_a_batch_norm_of_one_sample(tmp_path):
     runner = build_runner(prepare(Config(toy_config(tmp_path, batch_size=1))))
     assert 'raise train_dataloader.batch_size' in message_of(runner.train)

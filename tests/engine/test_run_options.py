@@ -143,8 +143,11 @@ def test_profiler_writes_a_trace_of_the_window(tmp_path):
 
 @pytest.mark.parametrize('over, words', [
     (dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=0.1))),
+     r'the optimizer of the checkpoint \(SGD\) is not that of this config \(Adam\)'),
+    (dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.),
+                             paramwise_cfg=dict(norm_decay_mult=0.))),
      r'the optimizer of the checkpoint \(\[6\] parameters with .*momentum.* is not that of this '
-     r'config \(\[6\] parameters with .*betas'),
+     r'config \(\[1, 1, 1, 1, 1, 1\] parameters with'),
     (dict(param_scheduler=[dict(type='ConstantLR', factor=1), dict(type='ConstantLR', factor=1)]),
      r'learning-rate schedule of the checkpoint \(1\) is not that of this config \(2\)'),
 ])
@@ -154,6 +157,28 @@ def test_resume_from_another_training(tmp_path, over, words):
     with pytest.raises(CheckpointError, match=words) as caught:
         train(tmp_path / 'other.py', resume='auto', work_dir=str(tmp_path / 'run'))
     assert 'load_from=' in str(caught.value)
+
+
+def test_resume_from_another_class_with_the_same_settings(tmp_path):
+    run(toy_config(tmp_path, iters=3, optim_wrapper=dict(optimizer=dict(type='Adam', lr=0.1))))
+    with pytest.raises(CheckpointError, match=r'optimizer of the checkpoint \(Adam\) .* \(NAdam\)'):
+        run(toy_config(tmp_path, iters=6, resume=True, optim_wrapper=dict(
+            optimizer=dict(type='NAdam', lr=0.1))))
+
+
+def test_resume_names_settings_that_differ(tmp_path):
+    def schedule(gamma):
+        return [dict(type='ExponentialLR', gamma=gamma, by_epoch=False)]
+
+    def optimizer(decay):
+        return dict(optimizer=dict(type='SGD', lr=0.05, weight_decay=decay))
+
+    run(toy_config(tmp_path, iters=3, param_scheduler=schedule(.9), optim_wrapper=optimizer(.1)))
+    run(toy_config(tmp_path, iters=6, resume=True, log_level='INFO', param_scheduler=schedule(.5),
+                   optim_wrapper=optimizer(.2)))
+    log = ' '.join(path.read_text() for path in tmp_path.glob('*/*.log'))
+    assert 'keeps the settings of the checkpoint: weight_decay 0.1 (config: 0.2). To' in log
+    assert 'keeps the settings of the checkpoint: gamma 0.9 (config: 0.5), end 3 (config: 6)' in log
 
 
 def test_resume_with_another_batch_says_so(tmp_path):

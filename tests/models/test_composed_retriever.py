@@ -111,6 +111,14 @@ def test_bad_use_is_told():
         ComposedRetriever(ARCH, precision='half')
 
 
+def test_identity_follows_the_normalisation():
+    other = ComposedRetriever(ARCH, data_preprocessor=dict(
+        type='ComposedDataPreProcessor', mean=(.5, .5, .5)))
+    other.clip.load_state_dict(tiny().clip.state_dict())
+    assert other.identity()['weights'] == tiny().identity()['weights']
+    assert other.identity() != tiny().identity()
+
+
 def test_identity_follows_the_weights():
     first, second = tiny(), tiny()
     assert first.identity() == second.identity()

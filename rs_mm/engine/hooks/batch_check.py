@@ -12,7 +12,7 @@ class BatchCheckHook(Hook):
     """Refuses a global batch below the ``min_batch`` of a loss.
 
     A metric loss of one sample is zero: the run would go on and learn nothing. The last batch of an
-    epoch may be smaller, as published.
+    epoch may be smaller, as published. An epoch of no batch at all is refused too.
 
     ``tools/train.py`` adds this hook to every run.
 
@@ -22,6 +22,10 @@ class BatchCheckHook(Hook):
 
     def before_train(self, runner):
         size, processes = runner.train_dataloader.batch_sampler.batch_size, get_world_size()
+        if runner.train_loop.max_iters == 0:
+            raise ConfigError(
+                f'train_dataloader.batch_size={size}: the {len(runner.train_dataloader.dataset)} '
+                f'training samples do not fill one batch on {processes} process(es); lower it.')
         for module in runner.model.modules():
             needed = getattr(module, 'min_batch', 1)
             if size * processes < needed:

@@ -6,11 +6,18 @@ from mmengine.hooks import Hook
 from rs_mm.errors import CheckpointError
 from rs_mm.registry import HOOKS
 
+# of a parameter group: what is no setting, moves with the schedule, or is up to the machine
+_NO_SETTINGS = {'params', 'lr', 'fused', 'foreach', 'capturable', 'differentiable'}
+_PROGRESS = {'base_values', 'last_step', 'verbose', '_global_step', '_last_value'}
+
 
 @HOOKS.register_module()
 class ResumeCheckHook(Hook):
-    """Refuses to resume from a training with another optimizer or other schedules, and says what
+    """Refuses to resume from a training with another kind of optimizer or schedule, and says what
     else is different.
+
+    Settings of optimizer and schedules stay those of the checkpoint; where the config's differ the
+    log names them.
 
     Checkpoints note the number of processes and the batch of each. A run may resume on another
     number of processes; if the global batch changes with it, the log says so, because the learning
@@ -24,23 +31,33 @@ class ResumeCheckHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint):
         checkpoint['meta'].update(_batch(runner))
+        if hasattr(runner.optim_wrapper, 'optimizer'):
+            checkpoint['meta']['optimizer'] = type(runner.optim_wrapper.optimizer).__name__
 
     def after_load_checkpoint(self, runner, checkpoint):
         if not runner._resume or 'optimizer' not in checkpoint:
             return
         wrapper = runner.optim_wrapper
-        if hasattr(wrapper, 'optimizer'):
-            there, here = checkpoint['optimizer'], wrapper.optimizer.state_dict()
-            if 'param_groups' in there:
-                _must_agree('optimizer', _layout(there['param_groups']),
-                            _layout(here['param_groups']))
-        _must_agree('learning-rate schedule', len(checkpoint.get('param_schedulers') or []),
-                    len(runner.param_schedulers or []))
+        if hasattr(wrapper, 'optimizer') and 'param_groups' in checkpoint['optimizer']:
+            self._compare_optimizers(runner, checkpoint)
+        there, here = checkpoint.get('param_schedulers') or [], runner.param_schedulers or []
+        _must_agree('learning-rate schedule', len(there), len(here))
+        if isinstance(there, list):
+            _compare_schedules(runner, there, [scheduler.state_dict() for scheduler in here])
         self._compare_batches(runner, checkpoint['meta'])
         done, limit = checkpoint['meta']['iter'], runner.train_loop.max_iters
         if done >= limit:
             runner.logger.warning(f'the checkpoint is of iteration {done} and the config trains '
                                   f'{limit}: nothing is left to train')
+
+    def _compare_optimizers(self, runner, checkpoint):
+        optimizer = runner.optim_wrapper.optimizer
+        name = type(optimizer).__name__
+        _must_agree('optimizer', checkpoint['meta'].get('optimizer', name), name)
+        there = checkpoint['optimizer']['param_groups']
+        here = optimizer.state_dict()['param_groups']
+        _must_agree('optimizer', _layout(there), _layout(here))
+        _say_what_stays(runner, there, here, _NO_SETTINGS)
 
     def _compare_batches(self, runner, meta):
         now = _batch(runner)
@@ -59,6 +76,23 @@ class ResumeCheckHook(Hook):
 def _batch(runner):
     return dict(world_size=get_world_size(),
                 batch_size=runner.train_dataloader.batch_sampler.batch_size)
+
+
+def _compare_schedules(runner, there, here):
+    for before, after in zip(there, here):
+        _must_agree('learning-rate schedule', sorted(before), sorted(after))
+        if 'best' not in before:  # ReduceOnPlateauLR: what it saw looks like settings
+            _say_what_stays(runner, [before], [after], _PROGRESS)
+
+
+def _say_what_stays(runner, there, here, progress):
+    changed = {f'{key} {before[key]} (config: {after[key]})': None
+               for before, after in zip(there, here)
+               for key in after if key not in progress and before[key] != after[key]}
+    if changed:
+        runner.logger.warning(
+            f'--resume keeps the settings of the checkpoint: {", ".join(changed)}. To change them, '
+            'start a new training from its weights: `--cfg-options load_from=CHECKPOINT`.')
 
 
 def _layout(groups):
