@@ -38,13 +38,14 @@ def load_file(path):
                               f'{str(error).splitlines()[0]}') from error
 
 
-def read_state_dict(path, strip=('module.',)) -> dict[str, torch.Tensor]:
+def read_state_dict(path, strip=('module.',), containers=_CONTAINERS) -> dict[str, torch.Tensor]:
     """The weights in a checkpoint file, whatever they lie under.
 
     Args:
-        path (str | Path): a file with a bare state dict, or one under ``state_dict_ema``,
-            ``state_dict``, ``model_state_dict`` or ``model``.
+        path (str | Path): a file with a bare state dict, or one in a container.
         strip (tuple[str, ...]): prefixes taken off a name, each at most once, in this order.
+        containers (tuple[str, ...]): keys under which weights may lie, the first one wins. Default:
+            ``state_dict_ema``, ``state_dict``, ``model_state_dict``, ``model``.
 
     Returns:
         dict[str, torch.Tensor]: name -> tensor, on the CPU.
@@ -54,10 +55,11 @@ def read_state_dict(path, strip=('module.',)) -> dict[str, torch.Tensor]:
     """
     state = load_file(path)
     if isinstance(state, dict):
-        state = next((state[key] for key in _CONTAINERS if isinstance(state.get(key), dict)), state)
+        state = next((state[key] for key in containers if isinstance(state.get(key), dict)), state)
         state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
-    if not state or not isinstance(state, dict):
-        raise CheckpointError(f'{path} holds no weights (a dictionary of names and tensors).')
+    if not isinstance(state, dict) or not state:
+        raise CheckpointError(f'{path} holds no weights (a dictionary of names and tensors, as '
+                              f'it is or under {" or ".join(containers)}).')
     for prefix in strip:
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from pathlib import Path
 
 from mmengine.logging import print_log
@@ -27,27 +28,69 @@ def check_checkpoint(model, path, resume=False) -> None:
         CheckpointError: if a weight of the model is missing or has another shape. Weights the model
             has no place for (an auxiliary head, say) are only reported.
     """
-    if '://' in str(path) or (resume and Path(path).is_dir()):  # DeepSpeed reads its own shards
+    if _reads_itself(path, resume):
         return
-    if isinstance(model, dict):
-        model = MODELS.build(copy.deepcopy(model))
-    own = (model.module if is_model_wrapper(model) else model).state_dict()
-    given = read_state_dict(path)
-    fitting = [name for name in own if name in given and given[name].shape == own[name].shape]
-    missing = [name for name in own if name not in given]
-    wrong = [name for name in own if name in given and given[name].shape != own[name].shape]
+    own, given = _state_of(model), _read(path)
+    missing, wrong = _compare(own, given)
     if missing or wrong:
-        example = f'`{missing[0]}` is missing' if missing else (
-            f'`{wrong[0]}` is {tuple(given[wrong[0]].shape)} there and '
-            f'{tuple(own[wrong[0]].shape)} here')
-        raise CheckpointError(
-            f'{path} is of another model: {len(fitting)} of its {len(given)} weights fit this '
-            f"config's {len(own)} ({len(missing)} missing, {len(wrong)} of another shape; e.g. "
-            f'{example}). Is it the right config, or does the file need a converter from '
-            'tools/model_converters?')
+        raise CheckpointError(_of_another_model(path, own, given, missing, wrong))
     if len(given) > len(own):
         print_log(f'{path}: {len(given) - len(own)} weights have no place in this model and are '
                   'not used', 'current')
     if resume and not {'optimizer', 'meta', 'message_hub'} <= set(load_file(path)):
         raise CheckpointError(f'{path} holds weights but no state of a training; start from it '
                               f'with `--cfg-options load_from={path}` instead of --resume.')
+
+
+def check_start(model, path) -> None:
+    """Says how much of a checkpoint a training starts from, which may be a part.
+
+    Args:
+        model (nn.Module | dict), path (str | Path): see :func:`check_checkpoint`.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        CheckpointError: if it is unreadable, or none of its weights fits the model.
+    """
+    if _reads_itself(path, True):
+        return
+    own, given = _state_of(model), _read(path)
+    missing, wrong = _compare(own, given)
+    fitting = len(own) - len(missing) - len(wrong)
+    if not fitting:
+        raise CheckpointError(_of_another_model(path, own, given, missing, wrong))
+    print_log(f"{path}: {fitting} of this model's {len(own)} weights start from it ({len(missing)} "
+              f'are missing there, {len(wrong)} have another shape)', 'current',
+              logging.WARNING if missing or wrong else logging.INFO)
+
+
+def _reads_itself(path, training):
+    """A URL; or a folder of shards, which DeepSpeed reads in a training."""
+    return '://' in str(path) or (training and Path(path).is_dir())
+
+
+def _state_of(model):
+    if isinstance(model, dict):
+        model = MODELS.build(copy.deepcopy(model))
+    return (model.module if is_model_wrapper(model) else model).state_dict()
+
+
+def _read(path):
+    """The weights that mmengine's ``load_checkpoint`` would find."""
+    return read_state_dict(path, containers=('state_dict',))
+
+
+def _compare(own, given):
+    """Names of the model's weights that are missing, and of those that have another shape."""
+    return ([name for name in own if name not in given],
+            [name for name in own if name in given and given[name].shape != own[name].shape])
+
+
+def _of_another_model(path, own, given, missing, wrong):
+    example = f'`{missing[0]}` is missing' if missing else (
+        f'`{wrong[0]}` is {tuple(given[wrong[0]].shape)} there and {tuple(own[wrong[0]].shape)} '
+        'here')
+    return (f'{path} is of another model: {len(own) - len(missing) - len(wrong)} of its '
+            f"{len(given)} weights fit this config's {len(own)} ({len(missing)} missing, "
+            f'{len(wrong)} of another shape; e.g. {example}). Is it the right config, or does the '
+            'file need a converter from tools/model_converters?')
