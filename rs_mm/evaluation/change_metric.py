@@ -13,6 +13,9 @@ from .change_scores import change_scores, confusion_matrix, mean_over_classes
 # class columns by the name mmseg gives the group
 _GROUPS = dict(mFscore=('Fscore', 'Precision', 'Recall'), mIoU=('IoU', 'Acc'))
 
+# what is reported of each class but the first
+_OF_CLASS = dict(F1='Fscore', Precision='Precision', Recall='Recall', IoU='IoU')
+
 
 @METRICS.register_module()
 class ChangeMetric(BaseMetric):
@@ -62,6 +65,12 @@ class ChangeMetric(BaseMetric):
             self.results.append(
                 confusion_matrix(prediction, label, num_classes, self.ignore_index).numpy())
 
+    def result_keys(self) -> list:
+        """Names of what is reported, once the classes are known."""
+        means = [f'm{column}' for group in self.iou_metrics for column in _GROUPS[group]]
+        return ['aAcc', 'kappa', *means, *(f'{short}_{name}' for name in
+                                           self.dataset_meta['classes'][1:] for short in _OF_CLASS)]
+
     def compute_metrics(self, results) -> dict:
         """Adds up the counts of all samples, scores them and logs a table per class."""
         scores = change_scores(sum(results), self.beta)
@@ -72,9 +81,8 @@ class ChangeMetric(BaseMetric):
         summary = {key: scores[key] for key in ('aAcc', 'kappa')}
         summary.update({f'm{c}': mean_over_classes(scores[c]) for c in columns})
         for i, name in enumerate(self.dataset_meta['classes'][1:], start=1):
-            summary.update({f'{short}_{name}': scores[column][i] for short, column in (
-                ('F1', 'Fscore'), ('Precision', 'Precision'), ('Recall', 'Recall'),
-                ('IoU', 'IoU'))})
+            summary.update({f'{short}_{name}': scores[column][i]
+                            for short, column in _OF_CLASS.items()})
         return {key: round(float(value) * 100, 2) for key, value in summary.items()}
 
     def _log_table(self, scores, columns):

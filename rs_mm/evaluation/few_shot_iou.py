@@ -82,6 +82,10 @@ class FewShotIoU(BaseMetric):
                 raise DataError(f'query {sample["query_name"]}: {error}') from error
             self.results.append((sample['class_id'], *(a[:, 0].tolist() for a in areas)))
 
+    def result_keys(self):
+        """Names of what is reported."""
+        return ['mIoU', 'FB-IoU']
+
     def compute_metrics(self, results):
         classes, class_ids = self.dataset_meta['classes'], self.dataset_meta['class_ids']
         intersection = np.zeros((2, len(classes)))

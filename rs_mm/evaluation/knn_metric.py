@@ -88,6 +88,10 @@ class KNNMultiLabel(BaseMetric):
                 None if value is None else value.cpu().clone()
                 for value in (sample['embedding'], sample['gt_label'], score))))
 
+    def result_keys(self) -> list[str]:
+        """Names of what is reported; ``mAP`` only of a model with a classifier."""
+        return ['f1_sample', 'f1_macro', 'f1_micro', 'hamming_loss', 'mAP']
+
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Returns the scores, each in [0, 1]."""
         if self._reference is None:

@@ -7,9 +7,9 @@ from mmengine.fileio import put_text
 from mmengine.hooks import Hook
 
 from rs_mm.apis.config import build_runner
-from rs_mm.errors import DataError
-from rs_mm.registry import HOOKS
-from tests.toy import toy_config
+from rs_mm.errors import ConfigError, DataError
+from rs_mm.registry import HOOKS, METRICS
+from tests.toy import ToyMetric, toy_config
 
 
 @HOOKS.register_module()
@@ -78,3 +78,33 @@ def test_throughput_is_logged(tmp_path):
     seconds = hub.get_scalar('train/time').current()
     assert hub.get_scalar('train/samples_per_second').current() == pytest.approx(3 / seconds)
     assert 0 <= hub.get_scalar('train/data_wait').current() <= 1
+
+
+@METRICS.register_module()
+class NamedToyMetric(ToyMetric):
+
+    def result_keys(self):
+        return ['mean', 'count']
+
+
+@pytest.mark.parametrize('best, prefix, refused', [
+    ('means', None, "reports no `means`; did you mean 'mean'.* It reports mean, count"),
+    ('mean', 'toy', "reports no `mean`; did you mean 'toy/mean'.* It reports toy/mean, toy/count"),
+    ('toy/mean', 'toy', None),
+    ('auto', None, None),
+])
+def test_save_best_of_what_is_reported(tmp_path, best, prefix, refused):
+    config = toy_config(tmp_path, iters=2, val_cfg=dict(type='ValLoop'),
+                        val_evaluator=dict(type='NamedToyMetric', prefix=prefix))
+    config['val_dataloader'] = dict(config['train_dataloader'],
+                                    sampler=dict(type='DefaultSampler', shuffle=False))
+    config['train_cfg']['val_interval'] = 2
+    config['default_hooks']['checkpoint'].update(save_best=best, rule='greater')
+    runner = build_runner(Config(config))
+    if refused:
+        with pytest.raises(ConfigError, match=refused):
+            runner.train()
+        assert runner.iter == 0
+    else:
+        runner.train()
+        assert list(tmp_path.glob('best_*mean_iter_2.pth'))

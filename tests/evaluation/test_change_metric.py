@@ -65,6 +65,13 @@ def test_recorded_scores(name):
         assert summary[key] == round(value, 2), key
 
 
+@pytest.mark.parametrize('groups', [('mFscore', 'mIoU'), ('mIoU',), ()])
+def test_the_names_it_reports(groups):
+    metric = ChangeMetric(iou_metrics=groups)
+    metric.dataset_meta = dict(classes=('unchanged', 'built', 'gone'))
+    assert metric.result_keys() == list(metric.compute_metrics([np.eye(3)]))
+
+
 def test_batches_do_not_matter():
     assert evaluate(*blobs(), batch=4) == evaluate(*blobs(), batch=1)
 

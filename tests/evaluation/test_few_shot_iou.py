@@ -42,6 +42,7 @@ def test_metric(case, name):
             dict(pred_mask=p, gt_mask=t, ignore=i, class_id=c, query_name='q')
             for p, t, i, c in zip(pred[part], target[part], ignore[part], labels[part])])
     scores = metric.evaluate(6)
+    assert metric.result_keys() == list(scores)
     assert scores['mIoU'] == pytest.approx(expected['miou'], abs=1e-4)
     assert scores['FB-IoU'] == pytest.approx(expected['fb_iou'], abs=1e-4)
 

@@ -34,6 +34,7 @@ def test_scores_and_keeps_what_pictures_need(metric, caplog):
     assert result['knn/f1_micro'] == pytest.approx(2 * 2 / (2 + 3))
     assert result['knn/f1_macro'] == pytest.approx(2 / 3)
     assert result['knn/hamming_loss'] == pytest.approx(1 / 6)
+    assert list(result) == [f'knn/{key}' for key in metric.result_keys()]
     assert result['knn/mAP'] == pytest.approx((1 + 1 + 1 / 2) / 3)
     assert torch.equal(metric.embedded.labels, labels)
     assert metric.embedded.classes == ['tree', 'ship', 'sea']

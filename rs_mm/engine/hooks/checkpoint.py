@@ -1,5 +1,6 @@
 """Checkpoints that survive a kill or a full disk."""
 
+import inspect
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 
+from rs_mm.errors import ConfigError, suggest
 from rs_mm.registry import HOOKS
 
 
@@ -34,7 +36,27 @@ register_backend('local', AtomicLocalBackend, prefixes='', force=True)
 @HOOKS.register_module()
 class CheckpointHook(_CheckpointHook):
     """mmengine's hook; an outdated checkpoint is removed after the new one is written, not before.
+
+    Raises:
+        ConfigError: of a key it does not take, at once (mmengine: at the first checkpoint); of a
+            ``save_best`` that the validation does not report, before the training, if all metrics
+            have a ``result_keys()``.
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        known = inspect.signature(_CheckpointHook.__init__).parameters
+        for key in self.args:  # for `Runner.save_checkpoint`, all of whose options are set already
+            raise ConfigError(f"type='CheckpointHook' takes no key `{key}`{suggest(key, known)}.")
+
+    def before_train(self, runner):
+        reported = _reported(runner.val_loop)
+        for key in self.save_best or ():
+            if reported and key not in (*reported, 'auto'):
+                raise ConfigError('`default_hooks.checkpoint.save_best`: the validation reports no '
+                                  f'`{key}`{suggest(key, reported)}. It reports '
+                                  f'{", ".join(reported)}.')
+        super().before_train(runner)
 
     def _save_checkpoint_with_step(self, runner, step, meta):
         limit = self.max_keep_ckpts
@@ -64,3 +86,12 @@ class CheckpointHook(_CheckpointHook):
             self.file_backend.remove(path)
         elif self.file_backend.isdir(path):  # DeepSpeed writes folders
             self.file_backend.rmtree(path)
+
+
+def _reported(loop):
+    """Names of all metrics of a validation; empty where they are not known beforehand."""
+    metrics = loop.evaluator.metrics if hasattr(loop, 'evaluator') else ()
+    if not all(hasattr(metric, 'result_keys') for metric in metrics):
+        return []
+    return [f'{metric.prefix}/{key}' if metric.prefix else key
+            for metric in metrics for key in metric.result_keys()]
