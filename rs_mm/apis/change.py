@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 
-from rs_mm.apis.config import load_config, prepare
+from rs_mm.apis.config import apply_options, load_config, prepare
 from rs_mm.apis.device import pick_device
 from rs_mm.apis.matching import check_checkpoint
 from rs_mm.datasets.raster import check_value_range, select_bands, stretch
@@ -48,7 +49,7 @@ class ChangeDetector:
 
     Raises:
         MissingFileError, CheckpointError: the config or the checkpoint is absent or does not fit.
-        ConfigError: the machine has no such device.
+        ConfigError: an option names no key, or the machine has no such device.
 
     Example:
         >>> from rs_mm.apis.change import ChangeDetector
@@ -60,8 +61,9 @@ class ChangeDetector:
                  margin=128):
         if not 0 <= 2 * margin < tile:
             raise ConfigError(f'tile ({tile}) must be larger than twice the margin ({margin}).')
-        cfg = config if hasattr(config, 'merge_from_dict') else load_config(config, options)
-        cfg = prepare(cfg.copy())
+        given = isinstance(config, Config)
+        cfg = apply_options(config.copy(), options) if given else load_config(config, options)
+        prepare(cfg)
         init_default_scope(cfg.get('default_scope', 'rs_mm'))
         self.device = pick_device(device)
         self.tile, self.margin = tile, margin

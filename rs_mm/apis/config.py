@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.fileio import load
 from mmengine.logging import print_log
 
-from rs_mm.apis.config_variables import merge_options
+from rs_mm.apis.config_variables import check_names, merge_options
 from rs_mm.errors import ConfigError, MissingFileError, suggest
 
 # what mmengine's Runner reads at the top of a config, whether or not a given config has it
@@ -35,27 +36,41 @@ def load_config(path, options=None) -> Config:
         options (dict | list[str] | None): dotted keys -> values, or ``KEY=VALUE`` strings.
 
     Raises:
-        MissingFileError: if there is no such file, or a base it names.
-        ConfigError: if it is not valid Python, or an option names a key that it does not have.
+        MissingFileError: if there is no such file.
+        ConfigError: if reading it fails, a name in it is nearly that of a setting, or an option
+            names a key that it does not have.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ConfigError(f'{path} is a folder; give the path of a config file in it.')
     if not path.is_file():
         near = [p.name for p in path.parent.glob('*.py')] if path.parent.is_dir() else []
         raise MissingFileError(f'there is no config {path}{suggest(path.name, near)}.')
+    if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
+        raise ConfigError(f'{path} is no config: those are files .py, .yaml and .json.')
     try:
+        if path.suffix != '.py' and not isinstance(load(path), dict):
+            raise ConfigError(f'{path} holds no settings, `KEY: VALUE` each.')
         cfg = Config.fromfile(path)
+    except ConfigError:
+        raise
     except SyntaxError as error:
         raise ConfigError(f'{path}, line {error.lineno}: {error.msg}.') from error
-    except (FileNotFoundError, KeyError, NameError, AttributeError, TypeError) as error:
-        raise ConfigError(f'{path} cannot be read: {error}') from error
-    if options:
-        options = options if isinstance(options, dict) else parse_options(options)
-        for key in options:
-            _check_option(cfg, key)
-        try:
-            merge_options(cfg, options, _RUNNER_KEYS)
-        except (TypeError, KeyError) as error:
-            raise ConfigError(f'--cfg-options {" ".join(options)}: {error}') from error
+    except Exception as error:  # a config is a program of the user's
+        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+    check_names(cfg, path, _RUNNER_KEYS)
+    return apply_options(cfg, options)
+
+
+def apply_options(cfg, options) -> Config:
+    """Applies ``--cfg-options`` to a config, in place; see :func:`load_config`."""
+    options = options if isinstance(options, dict) else parse_options(options or [])
+    for key in options:
+        _check_option(cfg, key)
+    try:
+        merge_options(cfg, options, _RUNNER_KEYS)
+    except (TypeError, KeyError) as error:
+        raise ConfigError(f'--cfg-options {" ".join(options)}: {error}') from error
     return cfg
 
 
@@ -66,7 +81,12 @@ def parse_options(pairs) -> dict:
         key, equals, value = pair.partition('=')
         if not equals or not key:
             raise ConfigError(f'--cfg-options {pair}: write KEY=VALUE, without spaces around =.')
-        options[key] = DictAction._parse_iterable(value)
+        try:
+            options[key] = DictAction._parse_iterable(value)
+        except (AssertionError, RecursionError) as error:
+            raise ConfigError(f'--cfg-options {pair}: the value must be a number, a word or a '
+                              '[list,of,them]; set the keys of a dict one by one, as '
+                              f'{key}.NAME=VALUE.') from error
     return options
 
 
@@ -208,6 +228,9 @@ def build_runner(cfg):
     if run:
         name = cfg.get('experiment_name') or Path(cfg.filename or 'run').stem
         cfg.experiment_name = f'{name}_run{run}'
+    if 'model' not in cfg:
+        raise ConfigError(f'{cfg.filename or "the config"} has no `model`, so there is nothing to '
+                          'run.')
     for key in ('channels_last', 'activation_checkpointing', 'compile'):
         if cfg.get(key) and 'runner_type' in cfg:
             raise ConfigError(f'`{key}` is for the plain Runner, and `runner_type` is '

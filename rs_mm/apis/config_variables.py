@@ -4,7 +4,30 @@ from __future__ import annotations
 
 import copy
 
-from rs_mm.errors import ConfigError
+from rs_mm.errors import ConfigError, suggest
+
+
+def check_names(cfg, path, settings):
+    """Refuses a misspelt setting at the top of a config file: it would be a variable for nothing.
+
+    A pipeline is a variable by custom, and what stands in a setting is one that was used.
+
+    Args:
+        cfg (Config): the config.
+        path (str | Path): its file.
+        settings (set[str]): keys at the top of a config that are no variables.
+
+    Raises:
+        ConfigError: a name is nearly that of a setting.
+    """
+    for name, value in cfg.items():
+        near = suggest(name, settings, cutoff=0.85)
+        if name in settings or name.endswith('pipeline') or not near:
+            continue
+        if not isinstance(value, (dict, list)) or not any(
+                _places(cfg._cfg_dict, value, settings & set(cfg))):
+            raise ConfigError(f'{path}: nothing reads `{name}`{near} A variable of your own '
+                              'needs a name that differs more.')
 
 
 def merge_options(cfg, options, settings):

@@ -92,6 +92,16 @@ def test_bands_and_depth():
     assert grey[0].shape == (40, 50, 3)
 
 
+def test_options_of_a_loaded_config():
+    given = config()
+    options = ['model.data_preprocessor.size_divisor=64']
+    found = ChangeDetector(given, device='cpu', options=options)
+    assert found.model.data_preprocessor.size_divisor == 64
+    assert given.model.data_preprocessor.size_divisor == 32
+    with pytest.raises(ConfigError, match='no key `nonsense`'):
+        ChangeDetector(given, device='cpu', options=['nonsense.key=3'])
+
+
 def test_bad_input(tmp_path):
     first, second = images(40, 50)
     with pytest.raises(DataError, match='date 1 has 40 x 50 .* date 2 has 39 x 50.*--align crop'):

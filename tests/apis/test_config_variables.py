@@ -48,3 +48,20 @@ def test_a_setting_changes_alone(config):
 def test_a_variable_used_under_another_name_is_an_error(config):
     with pytest.raises(ConfigError, match=r'iterations: .*\(train_cfg.max_iters\)'):
         load_config(config, {'iterations': 7})
+
+
+@pytest.mark.parametrize('name, value, near', [
+    ('optim_wraper', dict(type='OptimWrapper'), 'optim_wrapper'),
+    ('custom_hook', [dict(type='EMAHook')], 'custom_hooks'),
+    ('channel_last', True, 'channels_last'),
+])
+def test_a_variable_with_nearly_the_name_of_a_setting(config, name, value, near):
+    config.write_text(f'{CONFIG}\n{name} = {value!r}')
+    with pytest.raises(ConfigError, match=f"nothing reads `{name}`; did you mean '{near}'"):
+        load_config(config)
+
+
+@pytest.mark.parametrize('name', ['text_cfg', 'test_pipeline', 'norm_cfg', 'models'])
+def test_variables_of_usual_names(config, name):
+    config.write_text(f'{name} = dict(depth=3)\n{CONFIG}\nmodel["part"] = {name}')
+    assert load_config(config).model.part == dict(depth=3)
