@@ -2,35 +2,65 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import textwrap
 
 from rs_mm.errors import suggest
 
 _UNKNOWN_TYPE = re.compile(r"^['\"]?(?P<type>[\w.]+) is not in the (?P<scope>\w+)::(?P<name>[^.]+?)"
                            r' registry')
-_UNKNOWN_KEY = re.compile(r"^(?P<class>\w+)\.__init__\(\) got an unexpected keyword argument "
+_UNKNOWN_LAYER = re.compile(r'^Cannot find None in registry under scope name (?P<scope>\w+)')
+_UNKNOWN_KEY = re.compile(r"^(?P<path>[\w.]+)\.__init__\(\) got an unexpected keyword argument "
                           r"'(?P<key>\w+)'")
-_MISSING_KEY = re.compile(r'^(?P<class>\w+)\.__init__\(\) missing \d+ required '
+_FIXED_KEY = re.compile(r"^(?P<path>[\w.]+)\(\) got multiple values for (?:keyword )?argument "
+                        r"'(?P<key>\w+)'")
+_MISSING_KEY = re.compile(r'^(?P<path>[\w.]+)\.__init__\(\) missing \d+ required '
                           r'(?:positional|keyword-only) arguments?: (?P<keys>.+)')
+_NO_SUCH_KEY = re.compile(r"^'Config(?:Dict)?' object has no attribute '(?P<key>\w+)'")
+# what a wrong value raises; a NameError, say, is a defect of the program
+_OF_VALUES = (TypeError, ValueError, LookupError, AssertionError, RuntimeError, ArithmeticError)
+# mmengine's functions that build a section of the config, and the section; an empty {} is the
+# loop that is being built
+_BUILDERS = dict(
+    build_train_loop='train_cfg', build_val_loop='val_cfg', build_test_loop='test_cfg',
+    build_dataloader='{}_dataloader', build_evaluator='{}_evaluator', build_model='model',
+    wrap_model='model_wrapper_cfg', build_optim_wrapper='optim_wrapper',
+    build_param_scheduler='param_scheduler', build_visualizer='visualizer',
+    build_log_processor='log_processor', register_default_hooks='default_hooks',
+    register_custom_hooks='custom_hooks', setup_env='env_cfg', build_strategy='strategy')
 
 
 def explain_build_error(error) -> str | None:
-    """A sentence for an unknown ``type``, an unknown key or a missing key; None for the rest."""
+    """A sentence for an unknown ``type``, an unknown, missing or fixed key, or a value that its
+    section of the config cannot be built with; None for the rest, which are defects."""
     text = str(error.args[0]) if error.args else ''
+    if isinstance(error, AttributeError) and (found := _NO_SUCH_KEY.match(text)):
+        return f"the config has no key `{found['key']}` where one is needed."
     if isinstance(error, KeyError) and (found := _UNKNOWN_TYPE.match(text)):
-        return _explain_unknown_type(**found.groupdict())
-    if not isinstance(error, TypeError):
+        return explain_unknown_type(**found.groupdict())
+    if isinstance(error, KeyError) and (found := _UNKNOWN_LAYER.match(text)):
+        config = _frames(error)[-1].f_locals['cfg']  # mmcv's message names its own None instead
+        return explain_unknown_type(config['type'], found['scope'])
+    if isinstance(error, TypeError) and (found := _UNKNOWN_KEY.match(text)):
+        return _explain_unknown_key(error, **found.groupdict())
+    if isinstance(error, TypeError) and (found := _FIXED_KEY.match(text)):
+        name = _class_of(error, found['path'].removesuffix('.__init__'))[0]
+        return f"type='{name}' sets `{found['key']}` itself: leave it out."
+    if isinstance(error, TypeError) and (found := _MISSING_KEY.match(text)):
+        return (f"the config of type='{_class_of(error, found['path'])[0]}' lacks the required "
+                f"key(s) {found['keys']}.")
+    place = _place(error) if isinstance(error, _OF_VALUES) else ''
+    if not place:
         return None
-    if found := _UNKNOWN_KEY.match(text):
-        return _explain_unknown_key(found['class'], found['key'], _class_of(error, found['class']))
-    if found := _MISSING_KEY.match(text):
-        return (f"the config of type='{found['class']}' lacks the required key(s) "
-                f"{found['keys']}.")
-    return None
+    text = ' '.join(str(error).split())[:400]
+    return (f'{place} cannot be built with the values it has: {type(error).__name__}: {text} '
+            '(RS_MM_TRACEBACK=1 shows where).')
 
 
-def _explain_unknown_type(type, scope, name):
+def explain_unknown_type(type, scope='rs_mm', name='model') -> str:
+    """The sentence for a ``type`` that the registries ``name`` do not hold, with close ones."""
     from mmengine import registry as roots
     known = set()
     for root in vars(roots).values():
@@ -39,37 +69,83 @@ def _explain_unknown_type(type, scope, name):
             for child_scope, child in root.children.items():
                 prefix = '' if child_scope == scope else f'{child_scope}.'
                 known.update(prefix + key for key in child.module_dict)
-    return (f"type='{type}' is not a known {name}{suggest(type, known)}. Is its file imported "
-            "(custom_imports) and its class decorated with `register_module()`?")
+    return (f"type='{type}' is not a known {name.replace('_', ' ')}{suggest(type, known)}. Is its "
+            'file imported (custom_imports) and its class decorated with `register_module()`?')
 
 
-def _explain_unknown_key(class_name, key, found_class):
+def _explain_unknown_key(error, path, key):
+    name, found_class = _class_of(error, path)
     accepted = _accepted_keys(found_class) if found_class else []
     listed = f' It takes: {", ".join(accepted)}.' if accepted else ''
-    return (f"type='{class_name}' takes no key `{key}`{suggest(key, accepted)}.{listed}")
+    return f"type='{name}' takes no key `{key}`{suggest(key, accepted)}.{listed}"
 
 
-def _class_of(error, name):
-    """The class named in a TypeError, found through the frames it passed."""
-    frame = error.__traceback__
-    while frame:
-        for value in (*frame.tb_frame.f_locals.values(), *frame.tb_frame.f_globals.values()):
-            if inspect.isclass(value):
-                for base in value.__mro__:
-                    if base.__name__ == name:
-                        return value
-        frame = frame.tb_next
-    return None
+def _frames(error) -> list:
+    """The frames that an exception passed, the innermost last."""
+    frames, step = [], error.__traceback__
+    while step:
+        frames.append(step.tb_frame)
+        step = step.tb_next
+    return frames
+
+
+def _built(frame):
+    """The class that mmengine builds in a frame; None in any other frame."""
+    found = frame.f_locals.get('obj_cls') if frame.f_code.co_name == 'build_from_cfg' else None
+    return found if inspect.isclass(found) else None
+
+
+def _place(error):
+    """``\\`train_dataloader\\`, type='X'``: what was being built; empty if nothing was."""
+    section = loop = part = ''
+    for frame in _frames(error):
+        if not frame.f_globals.get('__name__', '').startswith('mmengine.'):
+            continue
+        function = frame.f_code.co_name
+        if function in _BUILDERS:
+            section, part = _BUILDERS[function].format(loop), ''
+            loop = section.removesuffix('_cfg')
+        elif built := _built(frame):
+            part = built.__name__
+    return ', '.join([f'`{section}`'] * bool(section) + [f"type='{part}'"] * bool(part))
+
+
+def _class_of(error, path):
+    """Name and class of the config's ``type`` whose ``__init__`` a TypeError names by its path.
+
+    That may be the one of a base class: the config knows the class that was built.
+    """
+    name = path.split('.')[-1]
+    frames = _frames(error)[::-1]
+    others = (value for frame in frames
+              for value in (*frame.f_locals.values(), *frame.f_globals.values()))
+    for found in (*filter(None, map(_built, frames)), *filter(inspect.isclass, others)):
+        if any(base.__name__ == name for base in found.__mro__):
+            return found.__name__, found
+    return name, None
 
 
 def _accepted_keys(cls):
-    keys = []
+    """What ``cls(...)`` takes by name, including what it hands on to its bases."""
+    keys, fixed = [], set()
     for base in cls.__mro__:
         if '__init__' not in vars(base) or base is object:
             continue
         parameters = inspect.signature(base.__init__).parameters.values()
-        keys += [p.name for p in parameters if p.name != 'self' and p.name not in keys
+        keys += [p.name for p in parameters if p.name not in {'self', *keys, *fixed}
                  and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         if not any(p.kind == p.VAR_KEYWORD for p in parameters):
             break
+        fixed |= _given_to_base(base)
     return keys
+
+
+def _given_to_base(cls):
+    """The names that the ``__init__`` of a class passes to that of its base itself."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls.__init__)))
+    except (OSError, TypeError, SyntaxError):
+        return set()
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)
+             and isinstance(node.func, ast.Attribute) and node.func.attr == '__init__']
+    return {keyword.arg for call in calls for keyword in call.keywords if keyword.arg}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import matplotlib
 from mmengine.config import ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
@@ -13,6 +14,8 @@ from mmengine.runner import Runner
 from rs_mm.apis.config import build_runner, load_config, prepare
 from rs_mm.apis.matching import check_checkpoint
 from rs_mm.errors import ConfigError
+
+_WITHOUT_WINDOWS = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
 
 
 def test(config, checkpoint=None, options=None, *, work_dir=None, out=None, show=False,
@@ -72,6 +75,10 @@ def _switch_drawing_on(cfg, show, show_dir):
     if hook is None:
         raise ConfigError('--show-dir: this config has no `default_hooks.visualization`, the hook '
                           'that draws.')
+    if show and matplotlib.get_backend().lower() in _WITHOUT_WINDOWS:
+        raise ConfigError('--show opens windows, and there is no display for them (matplotlib '
+                          f'draws with {matplotlib.get_backend()}); save the pictures with '
+                          '--show-dir DIR instead.')
     hook.update(draw=True, show=show)
     if _is_own_hook(hook):
         hook.out_dir = show_dir

@@ -5,8 +5,9 @@ import torch
 from mmengine.config import Config
 
 from rs_mm.apis.cli import user_message
-from rs_mm.apis.config import build_runner, load_config, prepare
-from rs_mm.apis.matching import check_checkpoint
+from rs_mm.apis.config import build_runner, load_config, parse_options, prepare
+from rs_mm.apis.matching import check_checkpoint, check_start
+from rs_mm.apis.test import test as run_test
 from rs_mm.apis.train import latest_checkpoint, train
 from rs_mm.errors import CheckpointError, ConfigError, DataError, MissingFileError
 from tests.toy import ToyModel, toy_config
@@ -37,6 +38,36 @@ def test_syntax_error_names_the_line(tmp_path):
     path.write_text('a = 1\nb = (\n')
     with pytest.raises(ConfigError, match='bad.py, line 2'):
         load_config(path)
+
+
+@pytest.mark.parametrize('name, text, words', [
+    ('a.py', b'a = 1 / 0', 'a.py cannot be read: ZeroDivisionError: division by zero'),
+    ('a.py', b'\xe2\x28', 'a.py cannot be read: UnicodeDecodeError'),
+    ('a.py', b'_base_ = "gone.py"', 'a.py cannot be read: FileNotFoundError.*gone.py'),
+    ('a.yaml', b'# nothing', 'a.yaml holds no settings'),
+    ('a.txt', b'model: 1', 'a.txt is no config: those are files .py'),
+])
+def test_files_that_are_no_config(tmp_path, name, text, words):
+    (tmp_path / name).write_bytes(text)
+    with pytest.raises(ConfigError, match=words):
+        load_config(tmp_path / name)
+
+
+def test_a_folder_is_no_config(tmp_path):
+    (tmp_path / 'dir.py').mkdir()
+    with pytest.raises(ConfigError, match='dir.py is a folder'):
+        load_config(tmp_path / 'dir.py')
+
+
+def test_a_config_without_a_model(tmp_path):
+    with pytest.raises(ConfigError, match='the config has no `model`'):
+        build_runner(prepare(Config(dict(work_dir=str(tmp_path)))))
+
+
+@pytest.mark.parametrize('value', ["[dict(type='EMAHook',momentum=1)]", '[1,2'])
+def test_options_cannot_write_dicts(value):
+    with pytest.raises(ConfigError, match=r'custom_hooks=\[.*key.* as custom_hooks.NAME=VALUE'):
+        parse_options([f'custom_hooks={value}'])
 
 
 @pytest.mark.parametrize('option, words', [
@@ -108,6 +139,37 @@ def test_checkpoint_of_another_model(tmp_path):
         check_checkpoint(model, tmp_path / 'a.pth', resume=True)
     with pytest.raises(MissingFileError, match='there is no checkpoint .*b.pth'):
         check_checkpoint(model, tmp_path / 'b.pth')
+
+
+def test_what_a_training_starts_from(tmp_path, config_file, capsys):
+    state = ToyModel().state_dict()
+    state['net.0.weight'] = torch.zeros(9, 3)
+    state.pop('net.0.bias')
+    torch.save(dict(state_dict=state), tmp_path / 'part.pth')
+    options = {'load_from': str(tmp_path / 'part.pth'), 'log_level': 'WARNING'}
+    train(config_file, options)
+    assert "part.pth: 7 of this model's 9 weights start from it (1 are missing there, 1 have " \
+           'another shape)' in capsys.readouterr().out
+    torch.save(dict(state_dict=dict(other=torch.zeros(1))), tmp_path / 'part.pth')
+    with pytest.raises(CheckpointError, match='is of another model: 0 of its 1 weights fit'):
+        train(config_file, options)
+
+
+def test_files_without_weights(tmp_path):
+    """Also those whose weights mmengine does not find."""
+    for what in (torch.zeros(3), torch.zeros(1), dict(model=ToyModel().state_dict()), [1]):
+        torch.save(what, tmp_path / 'a.pth')
+        for check in (check_checkpoint, check_start):
+            with pytest.raises(CheckpointError, match='a.pth holds no weights .* under state_dict'):
+                check(ToyModel(), tmp_path / 'a.pth')
+
+
+def test_no_windows_without_a_display(config_file, monkeypatch):
+    monkeypatch.setattr('matplotlib.get_backend', lambda: 'agg')
+    options = dict(default_hooks=dict(visualization=dict(type='SampleVisualizationHook')))
+    with pytest.raises(ConfigError, match='--show opens windows, and there is no display .*'
+                                          '--show-dir'):
+        run_test(config_file, options=options, show=True)
 
 
 def test_damaged_and_unsafe_checkpoints(tmp_path):
