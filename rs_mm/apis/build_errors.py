@@ -9,8 +9,8 @@ import textwrap
 
 from rs_mm.errors import suggest
 
-_UNKNOWN_TYPE = re.compile(r"^['\"]?(?P<type>[\w.]+) is not in the (?P<scope>\w+)::(?P<name>[^.]+?)"
-                           r' registry')
+_UNKNOWN_TYPE = re.compile(r"^['\"]?(?P<type>[\w.]+) is not in the (?:(?P<scope>\w+)::)?"
+                           r'(?P<name>[^.:]+?) registry')
 _UNKNOWN_LAYER = re.compile(r'^Cannot find None in registry under scope name (?P<scope>\w+)')
 _UNKNOWN_KEY = re.compile(r"^(?P<path>[\w.]+)\.__init__\(\) got an unexpected keyword argument "
                           r"'(?P<key>\w+)'")
@@ -39,7 +39,7 @@ def explain_build_error(error) -> str | None:
     if isinstance(error, AttributeError) and (found := _NO_SUCH_KEY.match(text)):
         return f"the config has no key `{found['key']}` where one is needed."
     if isinstance(error, KeyError) and (found := _UNKNOWN_TYPE.match(text)):
-        return explain_unknown_type(**found.groupdict())
+        return explain_unknown_type(**found.groupdict('rs_mm'))
     if isinstance(error, KeyError) and (found := _UNKNOWN_LAYER.match(text)):
         config = _frames(error)[-1].f_locals['cfg']  # mmcv's message names its own None instead
         return explain_unknown_type(config['type'], found['scope'])
