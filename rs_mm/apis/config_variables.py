@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 
 from rs_mm.errors import ConfigError, suggest
 
@@ -35,8 +36,9 @@ def merge_options(cfg, options, settings):
 
     By the time options apply, a config file has been evaluated: its variables have been copied to
     where they are used, and to change the variable alone would change nothing. So what has the
-    variable's name and former value changes with it (``data_root`` of every dataset), and where a
-    variable is a dict or a list of dicts, whatever equals it (``pipeline`` of a dataset).
+    variable's name and former value changes with it (``data_root`` of every dataset). So does,
+    where a variable is a dict or a list of dicts, whatever equals it (``pipeline`` of a dataset),
+    and where it is a folder, every path below it (``data_root + '/lists'``).
 
     Args:
         cfg (Config): changed in place.
@@ -51,14 +53,23 @@ def merge_options(cfg, options, settings):
               if name not in settings and name in cfg}
     cfg.merge_from_dict(options)
     for name, old in before.items():
-        found = list(_places(cfg._cfg_dict, old, settings & set(cfg)))
-        places = [(holder, key) for _, holder, key in found if key == name or _is_part(old)]
-        if not places:
-            where = ', '.join(path for path, *_ in found) or 'see print_config.py'
+        new, used = cfg._cfg_dict[name], False
+        for _, holder, key in list(_places(cfg._cfg_dict, old, settings & set(cfg))):
+            if key == name or _is_part(old):
+                holder[key], used = copy.deepcopy(new), True
+        for holder, key, rest in list(_paths_below(cfg._cfg_dict, old, settings & set(cfg))):
+            holder[key], used = os.path.join(str(new), rest), True
+        if not used:
             raise ConfigError(f'--cfg-options {name}: this variable of the config file has been '
-                              f'used under other names; set those instead ({where}).')
-        for holder, key in places:
-            holder[key] = copy.deepcopy(cfg._cfg_dict[name])
+                              'used under other names or inside other values; set those instead '
+                              f'({_candidates(cfg._cfg_dict, old, settings & set(cfg))}).')
+
+
+def _candidates(node, old, keys):
+    """Where a variable may have been used; pairs of it come first, being rarely so by chance."""
+    pairs = [path for path, *_ in (*_places(node, [old, old], keys), *_places(node, old, keys))]
+    return ', '.join(pairs[:4]) + f' or {len(pairs) - 4} more' * (len(pairs) > 4) or (
+        'print_config.py shows them')
 
 
 def _places(node, old, keys=None, path=()):
@@ -71,6 +82,19 @@ def _places(node, old, keys=None, path=()):
             yield '.'.join(inner), node, key
         elif isinstance(value, (dict, list)):
             yield from _places(value, old, None, inner)
+
+
+def _paths_below(node, folder, keys=None):
+    """Every path below ``folder``, if that is a string: its holder, key and the part below."""
+    if not isinstance(folder, str) or not folder.strip('/'):
+        return
+    start = folder.rstrip('/') + '/'
+    for key in list(keys or (node if isinstance(node, dict) else range(len(node)))):
+        value = node[key]
+        if isinstance(value, str) and value.startswith(start) and value != folder:
+            yield node, key, value[len(start):]
+        elif isinstance(value, (dict, list)):
+            yield from _paths_below(value, folder)
 
 
 def _equal(value, old):

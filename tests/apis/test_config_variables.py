@@ -45,6 +45,23 @@ def test_a_setting_changes_alone(config):
         data_root='data/here')
 
 
+def test_paths_below_a_folder_move_with_it(config):
+    config.write_text(f'{CONFIG}\nlists, near = data_root + "/lists", data_root + "_2/lists"\n'
+                      'train_dataloader["dataset"].update(list_dir=lists, files=[near, lists])')
+    dataset = load_config(config, {'data_root': '/new'}).train_dataloader.dataset
+    assert dataset.data_root == '/new' and dataset.list_dir == '/new/lists'
+    assert dataset.files == ['data/here_2/lists', '/new/lists']
+
+
+def test_a_pair_of_a_variable_is_named_first(config):
+    config.write_text(f'{CONFIG}\nside = 256\nmodel.update(depth=side, width=side)\n'
+                      'for i in range(4): model[f"batch{i}"] = side\n'
+                      'train_dataloader["dataset"].update(scale=(side, side))')
+    with pytest.raises(ConfigError, match=r'\(train_dataloader.dataset.scale, model.depth, '
+                       r'model.width, model.batch0 or 3 more\)'):
+        load_config(config, {'side': 7})
+
+
 def test_a_variable_used_under_another_name_is_an_error(config):
     with pytest.raises(ConfigError, match=r'iterations: .*\(train_cfg.max_iters\)'):
         load_config(config, {'iterations': 7})
