@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor
 
@@ -79,7 +80,11 @@ class ComposedRetriever(BaseModel):
 
     def init_weights(self):
         """Loads what ``init_cfg`` names; see :func:`rs_mm.models.clip_weights.load_weights`."""
-        if self.init_cfg is None or self.is_init:
+        if self.is_init:
+            return
+        if self.init_cfg is None:
+            print_log('model.init_cfg names no weights: they are random', 'current',
+                      logging.WARNING)
             return
         source = self.init_cfg.get('checkpoint')
         if self.init_cfg.get('type') != 'Pretrained' or not source:

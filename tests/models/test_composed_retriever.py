@@ -1,4 +1,5 @@
 import warnings
+from unittest.mock import patch
 
 import numpy as np
 import open_clip
@@ -117,6 +118,12 @@ def test_identity_follows_the_normalisation():
     other.clip.load_state_dict(tiny().clip.state_dict())
     assert other.identity()['weights'] == tiny().identity()['weights']
     assert other.identity() != tiny().identity()
+
+
+def test_random_weights_are_told():
+    with patch('rs_mm.models.composed_retriever.print_log') as log:
+        tiny().init_weights()
+    assert log.call_args.args[0] == 'model.init_cfg names no weights: they are random'
 
 
 def test_identity_follows_the_weights():
