@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import DATASETS
-from rs_mm.retrieval.composed import QuerySet
+from rs_mm.retrieval.composed import QuerySet, places_by_name
 
 ATTRIBUTES = ('color', 'context', 'density', 'existence', 'quantity', 'shape')
 
@@ -143,11 +143,7 @@ class PatternCom(Dataset):
             DataError: if the archive has none of a table's images, or a base name twice; if a table
             asks nothing because each class takes one value.
         """
-        place = {name: i for i, name in enumerate(names)}
-        if len(place) != len(names):
-            twice = next(name for i, name in enumerate(names) if place[name] != i)
-            raise DataError(f'the archive has several images named {twice}; PatternCom tells '
-                            'images apart by their base names.')
+        place = places_by_name(names)
         return [self._query_set(name, place) for name in self.tables]
 
     def _query_set(self, attribute, place):

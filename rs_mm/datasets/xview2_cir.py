@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import DATASETS
-from rs_mm.retrieval.composed import QuerySet
+from rs_mm.retrieval.composed import QuerySet, places_by_name
 
 PACKED = Path(__file__).parent / 'labels' / 'xview2_cir.csv.gz'
 TEXTS = ('default', 'alt1', 'alt2')
@@ -103,9 +103,9 @@ class XView2CIR(Dataset):
             names (Sequence[str]): base names of the archive's images, in its order.
 
         Raises:
-            DataError: if the archive has none of the pairs.
+            DataError: if the archive has none of the pairs, or a base name twice.
         """
-        place = {name: i for i, name in enumerate(names)}
+        place = places_by_name(names)
         known, lost = [], []
         for row in self.rows:
             both = [Path(path).name in place for path in (row.image, row.target)]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rs_mm.errors import DataError
+
 from .fusion import Fusion, normal_cdf
 
 
@@ -39,6 +41,20 @@ class QuerySet:
 
     def __len__(self):
         return len(self.images)
+
+
+def places_by_name(names: Sequence[str]) -> dict[str, int]:
+    """Base name of an image -> its row in the archive.
+
+    Raises:
+        DataError: if the archive has a base name twice.
+    """
+    places = {name: i for i, name in enumerate(names)}
+    if len(places) != len(names):
+        twice = next(name for i, name in enumerate(names) if places[name] != i)
+        raise DataError(f'the archive has several images named {twice}; the lists of queries tell '
+                        'images apart by their base names.')
+    return places
 
 
 def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None) -> Tensor:

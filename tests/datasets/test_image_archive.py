@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,6 +166,13 @@ def test_xview2_queries():
     assert asked == {2 * i: (data.rows[i].texts[1], [2 * i + 1]) for i in range(7)}
     with pytest.raises(DataError, match='none of its 291 pairs'):
         data.query_sets(['x.tif'])
+
+
+def test_xview2_refuses_an_archive_with_a_name_twice():
+    row = XView2CIR().rows[0]
+    names = [Path(row.image).name, Path(row.target).name]
+    with pytest.raises(DataError, match=f'several images named {names[1]}'):
+        XView2CIR().query_sets([*names, names[1]])
 
 
 def test_xview2_reports_the_line(tmp_path):
