@@ -25,6 +25,12 @@ def load_file(path):
                               'the zero_to_fp32.py beside it, and give the file that this writes.')
     if not path.is_file():
         raise MissingFileError(f'there is no checkpoint {path}.')
+    with open(path, 'rb') as file:
+        start = file.read(20)
+    if not start.startswith((b'PK', b'\x80')):  # a zip archive, or the pickle of torch before 1.6
+        what = f'begins with {start!r}' if start else 'is empty'
+        raise CheckpointError(f'{path} is no checkpoint: it {what}. Was a web page or a git-lfs '
+                              'pointer saved in its place? Download it again.')
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
@@ -33,9 +39,10 @@ def load_file(path):
                        if 'GLOBAL' in line or 'Unsupported' in line), 'it is not plain data')
         raise CheckpointError(f'{path} was not loaded, because reading it could run code: '
                               f'{reason}') from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # broken bytes lead the unpickler to any
+        reason = str(error).partition('\n')[0]
         raise CheckpointError(f'{path} is not a readable checkpoint (cut short in a download?): '
-                              f'{str(error).splitlines()[0]}') from error
+                              f'{type(error).__name__}: {reason}') from error
 
 
 def read_state_dict(path, strip=('module.',), containers=_CONTAINERS) -> dict[str, torch.Tensor]:
