@@ -1,10 +1,12 @@
 """Wrong configs, options and checkpoints end in one sentence with the key or file."""
 
+import sys
+
 import pytest
 import torch
 from mmengine.config import Config
 
-from rs_mm.apis.cli import user_message
+from rs_mm.apis.cli import run_cli, user_message
 from rs_mm.apis.config import build_runner, load_config, parse_options, prepare
 from rs_mm.apis.matching import check_checkpoint, check_start
 from rs_mm.apis.test import test as run_test
@@ -126,6 +128,25 @@ def test_error_in_a_data_worker_is_one_line():
 
 def test_a_defect_keeps_its_traceback():
     assert user_message(IndexError('list index out of range')) is None
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_a_lost_process_is_told_once(monkeypatch, capsys, rank):
+    def fail():
+        raise RuntimeError('[gloo/pair.cc:534] Connection closed by peer [127.0.0.1]:5')
+
+    monkeypatch.setenv('RANK', str(rank))
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    monkeypatch.setattr('os._exit', sys.exit)
+    with pytest.raises(SystemExit) as ended:
+        run_cli(fail)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert not said if rank else said.startswith('error: another process of this job has ended')
+    monkeypatch.delenv('WORLD_SIZE')
+    with pytest.raises(RuntimeError) as caught:
+        fail()
+    assert user_message(caught.value) is None
     assert user_message(TypeError("unsupported operand type(s) for +: 'int' and 'str'")) is None
 
 
@@ -172,7 +193,20 @@ def test_no_windows_without_a_display(config_file, monkeypatch):
         run_test(config_file, options=options, show=True)
 
 
+@pytest.mark.parametrize('content, words', [
+    (b'', 'is empty'), (b'hello', "begins with b'hello'"),
+    (b'<!DOCTYPE html>', "begins with b'<!DOCTYPE html>'.*web page"),
+    (b'version https://git-lfs.github.com/spec/v1', 'git-lfs pointer')])
+def test_what_is_no_checkpoint(tmp_path, content, words):
+    (tmp_path / 'a.pth').write_bytes(content)
+    with pytest.raises(CheckpointError, match=f'a.pth is no checkpoint: it .*{words}'):
+        check_checkpoint(ToyModel(), tmp_path / 'a.pth')
+
+
 def test_damaged_and_unsafe_checkpoints(tmp_path):
+    (tmp_path / 'old.pth').write_bytes(b'\x80\x02hello')
+    with pytest.raises(CheckpointError, match='old.pth (is not a readable|was not loaded)'):
+        check_checkpoint(ToyModel(), tmp_path / 'old.pth')
     (tmp_path / 'cut.pth').write_bytes(b'PK\x03\x04 not all of it')
     with pytest.raises(CheckpointError, match='cut.pth is not a readable checkpoint'):
         check_checkpoint(ToyModel(), tmp_path / 'cut.pth')
