@@ -117,6 +117,11 @@ def test_pretrained_file_for_ten_bands(tmp_path):
         other.init_weights()
 
 
+def test_images_of_other_bands():
+    with pytest.raises(ConfigError, match='images have 10 bands, but .*in_channels is 3'):
+        TimmEncoder('resnet18')(torch.zeros(1, 10, 32, 32))
+
+
 @pytest.mark.parametrize('mode', ['eval', 'train'])
 @pytest.mark.parametrize('kind', ['cbam', 'da'])
 @torch.no_grad()

@@ -61,7 +61,7 @@ class TimmEncoder(BaseModule):
         super().__init__(init_cfg)
         if dilate not in ('all', 'first', 'none'):
             raise ConfigError(f'encoder.dilate is {dilate!r}; use "all", "first" or "none".')
-        self.name = model
+        self.name, self.in_channels = model, in_channels
         args = dict(timm_args or {}, in_chans=in_channels)
         if dilate == 'all' and output_stride != 32:
             args['output_stride'] = output_stride
@@ -86,7 +86,15 @@ class TimmEncoder(BaseModule):
             raise ConfigError(f'encoder.{option} is for {family}; {self.name} is none.')
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) -> (N, out_channels, H', W')."""
+        """(N, in_channels, H, W) -> (N, out_channels, H', W').
+
+        Raises:
+            ConfigError: the images have another number of bands.
+        """
+        if x.shape[1] != self.in_channels:
+            raise ConfigError(f'the images have {x.shape[1]} bands, but model.encoder.in_channels '
+                              f'is {self.in_channels}; set it, or the bands that the pipelines of '
+                              'the datasets load.')
         return self.model.forward_features(x.contiguous(memory_format=torch.channels_last))
 
     def init_weights(self):
