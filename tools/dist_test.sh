@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Tests on several processes of one or more machines: dist_test.sh CONFIG CHECKPOINT PROCESSES [options of test.py]
+# Tests on several processes of one or more machines: dist_test.sh CONFIG [CHECKPOINT] PROCESSES [options of test.py]
+# A training-free config has no checkpoint: leave it out.
 # Several machines: run it on each with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
 set -euo pipefail
+if [[ ${2:-} =~ ^[0-9]+$ && ! -e $2 ]]; then
+  set -- "$1" "" "${@:2}"
+fi
 if [ $# -lt 3 ]; then
-  echo "usage: dist_test.sh CONFIG CHECKPOINT PROCESSES [options of test.py]" >&2
+  echo "usage: dist_test.sh CONFIG [CHECKPOINT] PROCESSES [options of test.py]" >&2
   exit 2
 fi
 CONFIG=$1 CHECKPOINT=$2 PROCESSES=$3
 shift 3
-# a training-free config has no checkpoint: give "" for it
 TARGETS=("$CONFIG" ${CHECKPOINT:+"$CHECKPOINT"})
 PYTHONPATH="$(dirname "$0")/..:${PYTHONPATH:-}" \
 exec "${PYTHON:-python}" -m torch.distributed.run \

@@ -181,7 +181,7 @@ def test_wrong_command_lines_end_in_one_line(config_file, arguments, words):
 
 @pytest.mark.parametrize('script, arguments, words', [
     ('dist_train.sh', ['a.py'], 'usage: dist_train.sh CONFIG PROCESSES'),
-    ('dist_test.sh', ['a.py', 'b.pth'], 'usage: dist_test.sh CONFIG CHECKPOINT PROCESSES'),
+    ('dist_test.sh', ['a.py', 'b.pth'], 'usage: dist_test.sh CONFIG [CHECKPOINT] PROCESSES'),
     ('slurm_test.sh', ['part'], 'usage: slurm_test.sh PARTITION JOB_NAME CONFIG'),
     ('slurm_train.sh', ['part', 'job', 'a.py'], 'GPUS=12 does not fill machines of '
                                                 'GPUS_PER_NODE=8'),
@@ -190,6 +190,15 @@ def test_scripts_say_what_is_wrong(script, arguments, words):
     done = subprocess.run(['bash', f'tools/{script}', *arguments], cwd=ROOT, capture_output=True,
                           text=True, env={**os.environ, 'GPUS': '12'})
     assert done.returncode == 2 and words in done.stderr
+
+
+@pytest.mark.parametrize('checkpoint', [[], [''], ['7.pth']])
+def test_processes_with_and_without_a_checkpoint(checkpoint):
+    done = subprocess.run(['bash', 'tools/dist_test.sh', 'a.py', *checkpoint, '3', '--tta'],
+                          cwd=ROOT, capture_output=True, text=True, check=True,
+                          env={**os.environ, 'PYTHON': 'echo'})
+    end = ' '.join(['test.py a.py', *filter(None, checkpoint), '--launcher pytorch --tta'])
+    assert '--nproc_per_node=3 ' in done.stdout and done.stdout.rstrip().endswith(end)
 
 
 def test_slurm_starts_a_process_per_gpu(tmp_path):
