@@ -29,7 +29,12 @@ def train(config, options=None, *, work_dir=None, resume=None, amp=False, auto_s
     Returns:
         mmengine.runner.Runner: the runner after training.
     """
-    cfg = prepare(load_config(config, options), launcher, work_dir, config)
+    cfg = load_config(config, options)
+    if cfg.get('training_free') or not cfg.get('train_cfg'):
+        why = 'is of a training-free model' if cfg.get('training_free') else 'has no `train_cfg`'
+        raise ConfigError(f'{config} {why}: there is nothing to train; evaluate it with '
+                          'tools/test.py.')
+    cfg = prepare(cfg, launcher, work_dir, config)
     if amp:
         _use_amp(cfg)
     if auto_scale_lr:

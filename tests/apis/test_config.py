@@ -162,6 +162,15 @@ def test_checkpoint_of_another_model(tmp_path):
         check_checkpoint(model, tmp_path / 'b.pth')
 
 
+@pytest.mark.parametrize('change, why', [
+    (dict(training_free=True), 'is of a training-free model'),
+    (dict(train_cfg=None), 'has no `train_cfg`')])
+def test_nothing_to_train(tmp_path, change, why):
+    Config({**toy_config(tmp_path / 'run'), **change}).dump(tmp_path / 'toy.py')
+    with pytest.raises(ConfigError, match=f'toy.py {why}: .*evaluate it with tools/test.py'):
+        train(tmp_path / 'toy.py')
+
+
 def test_what_a_training_starts_from(tmp_path, config_file, capsys):
     state = ToyModel().state_dict()
     state['net.0.weight'] = torch.zeros(9, 3)
