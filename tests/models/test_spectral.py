@@ -197,6 +197,10 @@ def test_wrong_input(tmp_path):
         SpectralFusion(str(tmp_path), mode='best')
     with pytest.raises(ConfigError, match='num_vectors'):
         SpectralDecomposition('resnet18', checkpoint=None, num_vectors=1)
+    (tmp_path / 'bad').mkdir()
+    (tmp_path / 'bad/spectral.json').write_text('{"arch": "res')
+    with pytest.raises(DataError, match='bad/spectral.json cannot be read'):
+        EigenvectorStore(tmp_path / 'bad', settings={})
     sample, fusion = _sample(tmp_path), SpectralFusion(str(tmp_path))
     with pytest.raises(MissingFileError, match='q.npy.*spectral_eigenvectors.py'):
         fusion(sample)

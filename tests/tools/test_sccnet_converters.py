@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from rs_mm.datasets.episodes import PACKED, read_entries
-from rs_mm.errors import CheckpointError, DataError, MissingFileError
+from rs_mm.errors import CheckpointError, ConfigError, DataError, MissingFileError
 from tests.fss_parity import case_state
 from tools.dataset_converters import isaid_patches, spectral_eigenvectors
 from tools.model_converters import sccnet
@@ -114,6 +114,17 @@ def test_wrong_images(tmp_path):
         Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / folder / 'a.png')
     with pytest.raises(DataError, match='share the name a'):
         spectral_eigenvectors.find_images(str(tmp_path))
+
+
+@pytest.mark.parametrize('text', ['model = dict()', '''
+test_dataloader = dict(dataset=dict(type='MultiLabelDataset', data_root={root!r}, img_dirs='x'))
+'''])
+def test_a_config_without_episodes(tmp_path, text):
+    (tmp_path / 'x').mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / 'x' / 'a.png')
+    (tmp_path / 'a.py').write_text(text.format(root=str(tmp_path)))
+    with pytest.raises(ConfigError, match='a.py tests no episodes'):
+        spectral_eigenvectors.find_images(str(tmp_path / 'a.py'))
 
 
 def test_checkpoint(tmp_path, capsys):

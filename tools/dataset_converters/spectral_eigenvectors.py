@@ -46,13 +46,7 @@ def find_images(source):
         pairs = [(p.stem, str(p)) for p in sorted(path.rglob('*'))
                  if p.suffix.lower() in SUFFIXES]
     elif path.suffix == '.py' and path.is_file():
-        from mmengine.config import Config
-
-        import rs_mm.datasets  # noqa: F401
-        from rs_mm.registry import DATASETS
-        dataset = DATASETS.build(Config.fromfile(source).test_dataloader.dataset)
-        pairs = [(info['query'], info['query_files'][0])
-                 for info in map(dataset.get_data_info, range(len(dataset)))]
+        pairs = _queries(source)
     else:
         raise MissingFileError(f'{source} is neither a folder nor a config file.')
     images = {}
@@ -62,6 +56,20 @@ def find_images(source):
     if not images:
         raise DataError(f'there is no image ({", ".join(SUFFIXES)}) in {source}.')
     return images
+
+
+def _queries(config):
+    import rs_mm.datasets  # noqa: F401
+    from rs_mm.apis.config import load_config
+    from rs_mm.errors import ConfigError
+    from rs_mm.registry import DATASETS
+    loader = load_config(config).get('test_dataloader') or {}
+    dataset = DATASETS.build(loader['dataset']) if 'dataset' in loader else ()
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    if not infos or 'query_files' not in infos[0]:
+        raise ConfigError(f'{config} tests no episodes: the dataset of its test_dataloader must be '
+                          'one of few-shot segmentation; or give a folder of images.')
+    return [(info['query'], info['query_files'][0]) for info in infos]
 
 
 def compute(args):

@@ -22,7 +22,7 @@ class EigenvectorStore:
             refused. None: only reading.
 
     Raises:
-        DataError: if the folder's settings differ.
+        DataError: if the folder's settings differ or cannot be read.
     """
 
     def __init__(self, folder, settings=None):
@@ -31,7 +31,11 @@ class EigenvectorStore:
             return
         path = self.folder / SETTINGS
         if path.is_file():
-            found = json.loads(path.read_text())
+            try:
+                found = dict(json.loads(path.read_text()))
+            except (ValueError, TypeError) as error:
+                raise DataError(f'{path} cannot be read: {error}; remove the folder or name '
+                                'another.') from error
             if found != settings:
                 different = sorted(k for k in {*found, *settings}
                                    if found.get(k) != settings.get(k))
