@@ -41,8 +41,8 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
     Raises:
         ConfigError: for a fold, a split or a number of shots that cannot be.
         MissingFileError: if ``data_root`` or a list is missing.
-        DataError: if a class has fewer than ``shots`` + 1 images, or a list a class of another
-            fold.
+        DataError: if the lists have no entry, a class has fewer than ``shots`` + 1 images, or a
+            list has a class of another fold.
     """
 
     folds = 3
@@ -76,6 +76,9 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
                                    'prepare the data.')
         entries = [entry for path in self._list_files()
                    for entry in read_entries(path, self.keep_unterminated)]
+        if not entries:
+            raise DataError(f'{type(self).__name__}: there is no entry in '
+                            f'{", ".join(map(str, self._list_files()))}.')
         strange = {label for _, label in entries} - set(self.class_ids)
         if strange:
             raise DataError(f'{type(self).__name__}: the lists of fold {self.fold}, {self.split}, '

@@ -216,6 +216,8 @@ def test_wrong_lists(tmp_path):
     _raises(DataError, 'fold0.txt, line 21.*P1234', _small_again, tmp_path)
     path.write_text(good + 'P1234__09\n')
     _raises(DataError, 'class 9', _small_again, tmp_path)
+    path.write_text('')
+    _raises(DataError, 'no entry in .*fold0.txt', _small_again, tmp_path)
     path.unlink()
     _raises(MissingFileError, 'fold0.txt', _small_again, tmp_path)
 
