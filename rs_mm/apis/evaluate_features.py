@@ -15,6 +15,7 @@ from rs_mm.datasets.parts import dataset_parts
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.evaluation import KNNMultiLabel, MultiLabelRetrieval
 from rs_mm.registry import DATASETS, METRICS
+from rs_mm.retrieval.cache import FeatureCache
 
 
 def evaluate_features(config, features, split='test', reference=None, options=None,
@@ -34,7 +35,8 @@ def evaluate_features(config, features, split='test', reference=None, options=No
         dict[str, float]: the metrics.
 
     Raises:
-        ConfigError: if no metric of the config works on features.
+        ConfigError: if no metric of the config works on features, or none needs ``reference``;
+            if another model made the reference, or the PCA that a metric takes.
         DataError: if the split lacks images of the features.
     """
     cfg = load_config(config, options)
@@ -47,11 +49,19 @@ def evaluate_features(config, features, split='test', reference=None, options=No
     if not metrics:
         raise ConfigError(f'{config}: no metric of `test_evaluator` works on features alone; '
                           'MultiLabelRetrieval does, and with --reference KNNMultiLabel.')
+    made_by = FeatureCache(features).made_by
+    if reference:
+        if not any(isinstance(metric, KNNMultiLabel) for metric in metrics):
+            raise ConfigError(f'--reference {reference}: {config} has no KNNMultiLabel, which '
+                              'alone searches it; leave it out.')
+        _check_same_model(made_by, FeatureCache(reference).made_by, features, reference)
     vectors, labels, names, classes = labelled(cfg, features, split)
     result = {}
     for metric in metrics:
         metric.dataset_meta = dict(classes=classes)
-        if isinstance(metric, KNNMultiLabel):
+        if isinstance(metric, MultiLabelRetrieval):
+            metric.made_by = made_by
+        else:
             metric.set_reference(*labelled(cfg, reference, 'train')[:2])
         metric.process({}, [dict(embedding=vector, gt_label=label, name=name)
                             for vector, label, name in zip(vectors, labels, names)])
@@ -61,6 +71,13 @@ def evaluate_features(config, features, split='test', reference=None, options=No
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(json.dumps(result, indent=1, default=float) + '\n')
     return result
+
+
+def _check_same_model(made_by, other, features, reference):
+    differing = [key for key in made_by if other.get(key, made_by[key]) != made_by[key]]
+    if differing:
+        raise ConfigError(f'--reference {reference}: another {" and ".join(differing)} made it '
+                          f'than {features}; extract both with one config and one checkpoint.')
 
 
 def labelled(cfg, features, split):

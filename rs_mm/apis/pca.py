@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import torch
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.runner import Runner
 
 from rs_mm.apis.config import build_runner, load_config, prepare
-from rs_mm.apis.extract import split_loader
+from rs_mm.apis.extract import split_loader, tested_pipeline
 from rs_mm.apis.matching import check_checkpoint
+from rs_mm.datasets.multilabel import build_pipeline
+from rs_mm.engine.feature_extraction import identity_of
+from rs_mm.evaluation import MultiLabelRetrieval
 from rs_mm.retrieval import PCA, check_finite
 
 
@@ -18,7 +23,7 @@ def fit_pca(config, checkpoint, out, dims=128, whiten=True, split='train', optio
     Args:
         config (str | Path): config file.
         checkpoint (str | None): weights; None keeps those that the config starts from.
-        out (str | Path): ``.npz`` to write.
+        out (str | Path): ``.npz`` to write; the suffix is added where it lacks.
         dims (int): dimensions to keep.
         whiten (bool): whether every direction gets unit variance.
         split (str): ``train`` (by the test pipeline), ``val`` or ``test``.
@@ -37,10 +42,28 @@ def fit_pca(config, checkpoint, out, dims=128, whiten=True, split='train', optio
     runner.load_or_resume()
     vectors = embed(runner.model, runner.build_dataloader(cfg.test_dataloader))
     pca = PCA.fit(vectors, dims, whiten)
-    pca.save(out)
-    print_log(f'{out}: {dims} of {vectors.shape[1]} dimensions, fitted to {len(vectors)} '
+    pca.made_by = _identity(runner.model, cfg)
+    path = pca.save(out)
+    print_log(f'{path}: {dims} of {vectors.shape[1]} dimensions, fitted to {len(vectors)} '
               f'embeddings of the {split} split', 'current')
     return pca
+
+
+class PCAIdentityHook(Hook):
+    """Tells the metrics what makes the embeddings, so that they refuse a PCA of another model."""
+
+    def before_test(self, runner) -> None:
+        """By now the weights are loaded."""
+        metrics = [metric for metric in runner.test_evaluator.metrics
+                   if isinstance(metric, MultiLabelRetrieval) and 'path' in (metric.pca or {})]
+        if metrics and isinstance(runner, Runner):  # others may hold a share of the weights only
+            made_by = _identity(runner.model, runner.cfg)
+            for metric in metrics:
+                metric.made_by = made_by
+
+
+def _identity(model, cfg):
+    return identity_of(model, build_pipeline(tested_pipeline(cfg)))
 
 
 @torch.no_grad()

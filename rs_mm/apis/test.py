@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from rs_mm.apis.config import build_runner, load_config, prepare
 from rs_mm.apis.matching import check_checkpoint
+from rs_mm.apis.pca import PCAIdentityHook
 from rs_mm.errors import ConfigError
 
 _WITHOUT_WINDOWS = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
@@ -60,6 +61,7 @@ def test(config, checkpoint=None, options=None, *, work_dir=None, out=None, show
                               'training from')
         if isinstance(runner, Runner):  # before a test it leaves the modules' own defaults
             runner._init_model_weights()
+    runner.register_hook(PCAIdentityHook())
     metrics = runner.test()
     if out and out.endswith('.json') and is_main_process():
         Path(out).parent.mkdir(parents=True, exist_ok=True)

@@ -85,6 +85,10 @@ class MultiLabelRetrieval(BaseMetric):
         chunk_size: queries ranked at a time; memory is about 24 bytes x this x the database.
         device: where to rank; None: on the GPU if there is one.
 
+    Attributes:
+        retrieved: what the pictures show.
+        made_by: what makes the embeddings, which a PCA must have been fitted to; None: not known.
+
     Examples:
         >>> test_evaluator = dict(
         ...     type='MultiLabelRetrieval',
@@ -131,6 +135,7 @@ class MultiLabelRetrieval(BaseMetric):
         self.chunk_size = chunk_size
         self.device = device
         self.retrieved: Retrieved | None = None
+        self.made_by: dict[str, str] | None = None
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keeps embedding, labels and name of every sample."""
@@ -180,7 +185,10 @@ class MultiLabelRetrieval(BaseMetric):
         base = normalized(vectors[database].to(device), 'database')
         query_labels, base_labels = labels[queries].to(device), labels[database].to(device)
         if self.pca is not None:
-            pca = PCA.load(self.pca['path']) if 'path' in self.pca else PCA.fit(base, **self.pca)
+            if 'path' in self.pca:
+                pca = PCA.load(self.pca['path'], self.made_by)
+            else:
+                pca = PCA.fit(base, **self.pca)
             query_vectors, base = pca.to(device)(query_vectors), pca.to(device)(base)
         args = dict(thresholds=self.thresholds, at=self.at, shared_at=self.shared_at,
                     chunk_size=self.chunk_size)

@@ -63,6 +63,11 @@ class FeatureCache:
             return None, f'it is damaged ({type(error).__name__})'
         return stored, None
 
+    @property
+    def made_by(self) -> dict[str, str]:
+        """The identity of what made the stored features; empty where there are none."""
+        return self.stored['identity'] if self.stored else {}
+
     def plan(self, files: Sequence[File]) -> np.ndarray:
         """Where the features of each file are.
 

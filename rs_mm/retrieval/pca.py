@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,13 @@ class PCA:
         mean: (D,) float32.
         projection: (D, dims) float32, principal directions, divided by their standard deviation
             where whitening was asked for.
+        made_by: what made the vectors that it was fitted to, see
+            :func:`~rs_mm.engine.feature_extraction.identity_of`; empty: not known.
     """
 
     mean: Tensor
     projection: Tensor
+    made_by: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, vectors: Tensor, dims: int, whiten: bool = True, chunk: int = 8192) -> PCA:
@@ -63,22 +68,46 @@ class PCA:
 
     def to(self, device) -> PCA:
         """The same on another device."""
-        return PCA(self.mean.to(device), self.projection.to(device))
+        return replace(self, mean=self.mean.to(device), projection=self.projection.to(device))
 
-    def save(self, path: str | Path) -> None:
-        """Writes a ``.npz`` with ``mean`` and ``projection``."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, mean=self.mean.cpu().numpy(), projection=self.projection.cpu().numpy())
+    def save(self, path: str | Path) -> Path:
+        """Writes a ``.npz`` and returns its path, which ends so even where ``path`` does not."""
+        path = Path(path)
+        if path.suffix != '.npz':
+            path = path.with_name(f'{path.name}.npz')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, mean=self.mean.cpu().numpy(), projection=self.projection.cpu().numpy(),
+                 made_by=json.dumps(self.made_by))
+        return path
 
     @classmethod
-    def load(cls, path: str | Path) -> PCA:
-        """Reads what :meth:`save` wrote."""
+    def load(cls, path: str | Path, made_by: Mapping[str, str] | None = None) -> PCA:
+        """Reads what :meth:`save` wrote.
+
+        Args:
+            path: the file.
+            made_by: what makes the vectors it is to be used on. A file that does not say what it
+                was fitted to is taken as it is.
+
+        Raises:
+            ConfigError: it was fitted to vectors that something else made.
+            MissingFileError: there is no such file.
+            DataError: the file is no PCA.
+        """
         if not Path(path).is_file():
             raise MissingFileError(f'there is no PCA file {path}; make it with '
                                    'tools/retrieval/fit_pca.py.')
         try:
             data = np.load(path)
-            return cls(torch.from_numpy(data['mean']), torch.from_numpy(data['projection']))
+            pca = cls(torch.from_numpy(data['mean']), torch.from_numpy(data['projection']),
+                      json.loads(str(data['made_by'])) if 'made_by' in data else {})
         except (KeyError, ValueError, OSError) as error:
             raise DataError(f'{path} is not a PCA file with mean and projection; make it with '
                             'tools/retrieval/fit_pca.py.') from error
+        other = [key for key, value in (made_by or {}).items()
+                 if pca.made_by.get(key, value) != value]
+        if other:
+            raise ConfigError(f'{path}: this PCA was fitted to embeddings that another '
+                              f'{" and ".join(other)} made; fit it again with this config and '
+                              'checkpoint by tools/retrieval/fit_pca.py.')
+        return pca

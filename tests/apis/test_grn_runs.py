@@ -1,6 +1,7 @@
 """GRN from configs on generated data: trains, scores above the untrained model, draws, resumes."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from rs_mm.apis.config import load_config
 from rs_mm.apis.test import test as run_test
 from rs_mm.apis.train import train
 from rs_mm.datasets.fake.multilabel import make_multilabel
-from rs_mm.engine.hooks.feature_bank import FeatureBankHook, training_labels
+from rs_mm.engine.hooks.feature_bank import FeatureBankHook, KNNReferenceHook, training_labels
 from rs_mm.errors import CheckpointError, ConfigError, DataError
 from rs_mm.models.memories import FeatureBank
+from rs_mm.structures import EmbeddingDataSample
 
 ROOT = Path(__file__).parents[2]
 IMAGES, TRAINED = 120, 84
@@ -121,6 +123,28 @@ def test_training_labels_name_what_is_wrong():
         training_labels(_Samples([*good, dict(sample_idx=1, name='m', gt_label=[0, 0])]))
     with pytest.raises(DataError, match='are not 0 to 1'):
         training_labels(_Samples([good[0], dict(good[1], sample_idx=7)]))
+
+
+class _Echo(torch.nn.Module):
+    """A model that gives back its samples."""
+
+    def test_step(self, batch):
+        return batch
+
+
+@pytest.mark.parametrize('keys', [('img_path', 'name'), ('name',)])
+def test_images_of_a_concatenated_reference_are_all_searched(keys):
+    def sample(part, index, value):
+        meta = dict(img_path=f'{part}/{index}.png', name=f'{part}{index}')
+        found = EmbeddingDataSample(metainfo=dict(
+            sample_idx=index, **{key: meta[key] for key in keys}))
+        found.embedding = torch.tensor([float(value)])
+        return found.set_gt_label(torch.tensor([1.0]))
+
+    hook = KNNReferenceHook([[sample('a', 0, 1), sample('a', 1, 2)],
+                             [sample('b', 0, 3), sample('a', 0, 1)]])  # one of them twice
+    embeddings, labels = hook._embed(SimpleNamespace(model=_Echo()))
+    assert embeddings.flatten().tolist() == [1, 3, 2] and len(labels) == 3
 
 
 def test_momentum_follows_the_epochs():

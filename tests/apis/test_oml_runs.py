@@ -13,6 +13,7 @@ from rs_mm.datasets.bigearthnet.folders import open_source
 from rs_mm.datasets.fake.bigearthnet import make_bigearthnet_v1, make_bigearthnet_v2
 from rs_mm.datasets.fake.multilabel import make_multilabel
 from rs_mm.datasets.label_tables import read_names
+from rs_mm.errors import ConfigError
 
 UCM = 'configs/demo/oml_r18_64_12e_fake_ucm.py'
 BEN = 'configs/demo/oml_r18_120_8e_fake_bigearthnet.py'
@@ -60,7 +61,7 @@ def test_training_lowers_the_loss_and_raises_the_ranking(ucm, trained, tmp_path)
 
 
 def test_fitted_pca_is_used_in_a_test(ucm, trained, tmp_path):
-    pca = fit_pca(UCM, str(trained / 'epoch_4.pth'), tmp_path / 'pca.npz', dims=16,
+    pca = fit_pca(UCM, str(trained / 'epoch_4.pth'), tmp_path / 'pca', dims=16,
                   options=options(ucm), work_dir=str(tmp_path))
     assert pca.projection.shape == (128, 16)
     config = tmp_path / 'pca.py'
@@ -69,6 +70,9 @@ def test_fitted_pca_is_used_in_a_test(ucm, trained, tmp_path):
     result = run_test(str(config), str(trained / 'epoch_4.pth'), options(ucm, **small()),
                       work_dir=str(tmp_path / 'run'))
     assert result['retrieval/mAP_easy'] > 0.2
+    with pytest.raises(ConfigError, match='embeddings that another weights made; fit it again'):
+        run_test(str(config), str(trained / 'epoch_3.pth'), options(ucm, **small()),
+                 work_dir=str(tmp_path / 'run'))
 
 
 @pytest.mark.parametrize('version', [1, 2])

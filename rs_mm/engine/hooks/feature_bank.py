@@ -101,12 +101,14 @@ class KNNReferenceHook(Hook):
                 if 'gt_label' not in sample:
                     raise DataError(f'the reference image {sample.get("name", "?")!r} has no '
                                     'label, which KNN needs.')
-                found[sample.sample_idx] = (sample.embedding.cpu(), sample.gt_label.cpu())
+                # the index alone starts anew in each part of a concatenation
+                place = sample.sample_idx, sample.get('img_path', sample.get('name', ''))
+                found[place] = sample.embedding.cpu(), sample.gt_label.cpu()
         runner.model.train(training)
         # each process embeds a part; samplers may hand an image to two of them
         parts = dist.all_gather_object(found)
-        found = {index: pair for part in parts for index, pair in part.items()}
-        pairs = [found[index] for index in sorted(found)]
+        found = {place: pair for part in parts for place, pair in part.items()}
+        pairs = [found[place] for place in sorted(found)]
         return (torch.stack([embedding for embedding, _ in pairs]),
                 torch.stack([label for _, label in pairs]))
 
