@@ -48,10 +48,11 @@ def merge_options(cfg, options, settings):
     Raises:
         ConfigError: nothing uses the variable under its name.
     """
-    names = dict.fromkeys(key.split('.')[0] for key in options)
-    before = {name: copy.deepcopy(cfg._cfg_dict[name]) for name in names
-              if name not in settings and name in cfg}
-    cfg.merge_from_dict(options)
+    own = {key: value for key, value in options.items()
+           if (name := key.split('.')[0]) not in settings and name in cfg}
+    before = {name: copy.deepcopy(cfg._cfg_dict[name])
+              for name in dict.fromkeys(key.split('.')[0] for key in own)}
+    cfg.merge_from_dict(own)
     for name, old in before.items():
         new, used = cfg._cfg_dict[name], False
         for _, holder, key in list(_places(cfg._cfg_dict, old, settings & set(cfg))):
@@ -63,6 +64,8 @@ def merge_options(cfg, options, settings):
             raise ConfigError(f'--cfg-options {name}: this variable of the config file has been '
                               'used under other names or inside other values; set those instead '
                               f'({_candidates(cfg._cfg_dict, old, settings & set(cfg))}).')
+    # last, so that a setting may differ from the variable
+    cfg.merge_from_dict({key: value for key, value in options.items() if key not in own})
 
 
 def _candidates(node, old, keys):

@@ -62,6 +62,14 @@ def test_a_pair_of_a_variable_is_named_first(config):
         load_config(config, {'side': 7})
 
 
+def test_a_setting_may_differ_from_the_variable(config):
+    name = 'train_dataloader.dataset.data_root'
+    for options in ({'data_root': 'a', name: 'b'}, {name: 'b', 'data_root': 'a'}):
+        cfg = load_config(config, options)
+        assert cfg.train_dataloader.dataset.data_root == 'b'
+        assert cfg.test_dataloader.dataset.datasets[0].data_root == 'a'
+
+
 def test_a_variable_used_under_another_name_is_an_error(config):
     with pytest.raises(ConfigError, match=r'iterations: .*\(train_cfg.max_iters\)'):
         load_config(config, {'iterations': 7})
