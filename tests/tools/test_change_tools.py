@@ -143,6 +143,9 @@ def test_make_fake(tmp_path, run):
         assert (tmp_path / file).read_bytes() == (tmp_path / 'same' / file).read_bytes()
     status, _, err = run(tool, 'dsifn', tmp_path, '--set', 'n=1')
     assert status == 2 and 'n_train, n_val, n_test, size, seed' in err
+    for option in ('images=-3', 'images=0', 'dataset=1', 'seed=-1'):
+        status, _, err = run(tool, 'ucm', tmp_path / 'new', '--set', option)
+        assert status == 2 and f'--set {option}: ' in err and not (tmp_path / 'new').exists()
 
 
 def write_geotiffs(folder, origins, shapes):

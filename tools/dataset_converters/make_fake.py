@@ -49,7 +49,8 @@ def make(name, out, options):
     from rs_mm.errors import ConfigError
     module, function = GENERATORS[name]
     generator = getattr(importlib.import_module(f'rs_mm.datasets.fake.{module}'), function)
-    known = [key for key in inspect.signature(generator).parameters if key != 'root']
+    known = [key for key, parameter in inspect.signature(generator).parameters.items()
+             if isinstance(parameter.default, int)]
     arguments = {}
     for option in options:
         key, _, value = option.partition('=')
@@ -57,6 +58,9 @@ def make(name, out, options):
             raise ConfigError(f'--set {option}: expected KEY=INT with KEY one of '
                               f'{", ".join(known)}.')
         arguments[key] = int(value)
+        least = 0 if key in ('seed', 'by_scene') else 1
+        if arguments[key] < least:
+            raise ConfigError(f'--set {option}: {key} must be at least {least}.')
     generator(out, **arguments)
     print(f'wrote {name} to {out}')
 
