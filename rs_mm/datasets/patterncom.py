@@ -107,8 +107,8 @@ class PatternCom(Dataset):
                  data_root: str,
                  attributes: Sequence[str] = ATTRIBUTES,
                  published_row_shift: bool = False):
-        unknown = [name for name in attributes if name not in ATTRIBUTES]
-        if unknown or isinstance(attributes, str):
+        if not isinstance(attributes, (list, tuple)) or not attributes or (
+                set(attributes) - set(ATTRIBUTES)):
             raise ConfigError(f'attributes={attributes!r}: choose a list out of '
                               f'{", ".join(ATTRIBUTES)}.')
         self.published_row_shift = published_row_shift

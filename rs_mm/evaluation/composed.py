@@ -129,7 +129,7 @@ class ComposedRetrievalMetric:
         chunk_size (int): similarities handled at once; bounds the memory.
 
     Raises:
-        ConfigError: for a lambda outside [0, 1].
+        ConfigError: for a lambda outside [0, 1], or what should be a list and is none.
     """
 
     def __init__(self,
@@ -182,6 +182,10 @@ class ComposedRetrievalMetric:
 
 def build_fusions(methods: Sequence[dict | str], lambdas: Sequence[float]) -> list[Fusion]:
     """Builds fusions; each that takes ``lam`` and leaves it open, once per lambda."""
+    for key, values, example in (('methods', methods, "['WeiCom']"), ('lambdas', lambdas, [0.5])):
+        if not isinstance(values, (list, tuple)) or not values:
+            raise ConfigError(f'ComposedRetrievalMetric: {key}={values!r}; give a list, such as '
+                              f'{example}.')
     fusions = []
     for method in methods:
         cfg = dict(type=method) if isinstance(method, str) else dict(method)
@@ -190,6 +194,4 @@ def build_fusions(methods: Sequence[dict | str], lambdas: Sequence[float]) -> li
             fusions += [TASK_UTILS.build(dict(cfg, lam=lam)) for lam in lambdas]
         else:
             fusions.append(TASK_UTILS.build(cfg))
-    if not fusions:
-        raise ConfigError('ComposedRetrievalMetric: methods is empty; name at least one fusion.')
     return fusions

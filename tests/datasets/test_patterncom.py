@@ -57,8 +57,9 @@ def test_a_malformed_row_is_reported_with_its_line(tmp_path, text, line):
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(MissingFileError, match='no table .*color.csv'):
         PatternCom(tmp_path, ['color'])
-    with pytest.raises(ConfigError, match='choose a list out of color, context'):
-        PatternCom(tmp_path, ['colour'])
+    for attributes in (['colour'], 'color', [], 5):
+        with pytest.raises(ConfigError, match='choose a list out of color, context'):
+            PatternCom(tmp_path, attributes)
     with pytest.raises(DataError, match='color.csv has no rows'):
         read_table(write(tmp_path, 'color', ''))
     write(tmp_path, 'color', 'a1.jpg,color,red\na2.jpg,color,red\n')

@@ -1,4 +1,5 @@
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -115,8 +116,9 @@ def test_features_that_are_not_finite_are_refused():
 def test_bad_values_are_told():
     with pytest.raises(ConfigError, match=r'lies in \[0, 1\]; got 1.5'):
         metric(lambdas=[0.5, 1.5])
-    with pytest.raises(ConfigError, match='methods is empty'):
-        metric(methods=[])
+    for key, values in (('methods', []), ('methods', 'WeiCom'), ('lambdas', 0.5), ('lambdas', [])):
+        with pytest.raises(ConfigError, match=rf'{key}={re.escape(repr(values))}; give a list'):
+            metric(**{key: values})
     with pytest.raises(ConfigError, match='choose a list out of color'):
         evaluate(metric(attributes=['colour']))
     with pytest.raises(ConfigError, match="test_cfg=dict.type='ComposedRetrievalLoop'"):
