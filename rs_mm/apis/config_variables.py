@@ -54,13 +54,15 @@ def merge_options(cfg, options, settings):
               for name in dict.fromkeys(key.split('.')[0] for key in own)}
     cfg.merge_from_dict(own)
     for name, old in before.items():
-        new, used = cfg._cfg_dict[name], False
-        for _, holder, key in list(_places(cfg._cfg_dict, old, settings & set(cfg))):
-            if key == name or _is_part(old):
-                holder[key], used = copy.deepcopy(new), True
-        for holder, key, rest in list(_paths_below(cfg._cfg_dict, old, settings & set(cfg))):
-            holder[key], used = os.path.join(str(new), rest), True
-        if not used:
+        new = cfg._cfg_dict[name]
+        places = [(holder, key) for _, holder, key in _places(
+            cfg._cfg_dict, old, settings & set(cfg)) if key == name or _is_part(old)]
+        below = list(_paths_below(cfg._cfg_dict, old, settings & set(cfg)))
+        for holder, key in places:
+            holder[key] = copy.deepcopy(new)
+        for holder, key, rest in below:
+            holder[key] = os.path.join(str(new), rest)
+        if not places and not below:
             raise ConfigError(f'--cfg-options {name}: this variable of the config file has been '
                               'used under other names or inside other values; set those instead '
                               f'({_candidates(cfg._cfg_dict, old, settings & set(cfg))}).')

@@ -48,9 +48,10 @@ def test_a_setting_changes_alone(config):
 def test_paths_below_a_folder_move_with_it(config):
     config.write_text(f'{CONFIG}\nlists, near = data_root + "/lists", data_root + "_2/lists"\n'
                       'train_dataloader["dataset"].update(list_dir=lists, files=[near, lists])')
-    dataset = load_config(config, {'data_root': '/new'}).train_dataloader.dataset
-    assert dataset.data_root == '/new' and dataset.list_dir == '/new/lists'
-    assert dataset.files == ['data/here_2/lists', '/new/lists']
+    for new in ('/new', 'data/here/v2'):
+        dataset = load_config(config, {'data_root': new}).train_dataloader.dataset
+        assert dataset.data_root == new and dataset.list_dir == f'{new}/lists'
+        assert dataset.files == ['data/here_2/lists', f'{new}/lists']
 
 
 def test_a_pair_of_a_variable_is_named_first(config):
