@@ -56,7 +56,12 @@ class LabelTable(NamedTuple):
     classes: tuple[str, ...] = ()
 
     def select(self, names: Sequence[str]) -> LabelTable:
-        """Returns the rows of ``names``, in their order; an unknown name is a DataError."""
+        """Returns the rows of ``names``, in their order.
+
+        Raises:
+            DataError: a name is unknown or listed twice.
+        """
+        check_unique(names, f'the split of {self.path}')
         rows = {name: row for row, name in enumerate(self.names)}
         unknown = [name for name in names if name not in rows]
         if unknown:
@@ -116,6 +121,19 @@ def write_split_file(path: str | Path, names: Sequence[str], labels: np.ndarray)
 def read_names(path: str) -> list[str]:
     """First column of a text file without header: one image or patch name per row."""
     return [re.split(r'[,\s]', line.strip(), maxsplit=1)[0] for _, line in _lines(path)]
+
+
+def check_unique(names: Sequence[str], where: str) -> None:
+    """Refuses a list that names an image twice, which would count it twice.
+
+    Raises:
+        DataError: it does; ``where`` says which list.
+    """
+    if len(set(names)) < len(names):
+        seen = set()
+        twice = next(name for name in names if name in seen or seen.add(name))
+        raise DataError(f'{where}: {twice!r} is listed twice ({len(names) - len(set(names))} of '
+                        f'{len(names)} names are repetitions); list every image once.')
 
 
 def _lines(path: str) -> list[tuple[int, str]]:

@@ -55,8 +55,8 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
         data_root (str): root of the set. Other arguments as in mmengine's ``BaseDataset``.
 
     Raises:
-        DataError: rows of another length, labels other than 0 and 1, a name without an image or
-            with several; the message names file and line, or the image.
+        DataError: rows of another length, labels other than 0 and 1, a name that is listed twice,
+            without an image or with several; the message names file and line, or the image.
 
     Example:
         >>> MultiLabelDataset(data_root='data/ucm', ann_file='train.csv', classes='ucm')

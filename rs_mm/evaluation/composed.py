@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rs_mm.errors import ConfigError
 from rs_mm.registry import DATASETS, METRICS, TASK_UTILS
-from rs_mm.retrieval import check_finite
+from rs_mm.retrieval import check_cutoffs, check_finite
 from rs_mm.retrieval.composed import QuerySet, average, evaluate_queries, metric_names
 from rs_mm.retrieval.fusion import Fusion, WeightedFusion
 
@@ -129,7 +129,8 @@ class ComposedRetrievalMetric:
         chunk_size (int): similarities handled at once; bounds the memory.
 
     Raises:
-        ConfigError: for a lambda outside [0, 1], or what should be a list and is none.
+        ConfigError: for a lambda outside [0, 1], a depth below 1, or what should be a list and is
+            none.
     """
 
     def __init__(self,
@@ -141,7 +142,7 @@ class ComposedRetrievalMetric:
                  chunk_size: int = 2**22):
         self.queries = queries
         self.fusions = build_fusions(methods, lambdas)
-        self.ks = tuple(ks)
+        self.ks = tuple(check_cutoffs('ks', ks))
         self.original_rounding, self.chunk_size = original_rounding, chunk_size
         self.dataset_meta = None  # set by mmengine's Evaluator
 
@@ -160,8 +161,12 @@ class ComposedRetrievalMetric:
             encode_text (Callable): texts -> ``(T, D)`` float32 of length 1, on the same device.
 
         Raises:
+            ConfigError: a depth is larger than the archive.
             DataError: a feature is NaN or infinite.
         """
+        if max(self.ks) > len(names):
+            raise ConfigError(f'ks asks for the best {max(self.ks)}, but the archive holds '
+                              f'{len(names)} images; use smaller ones.')
         check_finite(features, names)
         sets = self.dataset.query_sets([Path(name).name for name in names])
         text = [encode_text(queries.prompts) for queries in sets]

@@ -12,6 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
 
+from rs_mm.datasets.label_tables import check_unique
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import METRICS, TASK_UTILS
 from rs_mm.retrieval import (
@@ -22,6 +23,7 @@ from rs_mm.retrieval import (
     AverageQE,
     CosineScores,
     LabelAffinity,
+    check_cutoffs,
     check_finite,
     evaluate,
     normalized,
@@ -127,10 +129,17 @@ class MultiLabelRetrieval(BaseMetric):
         self.database = database
         self.thresholds = dict(thresholds)
         self.kept_level = kept_level
-        self.at = list(at)
-        self.shared_at = list(shared_at)
+        self.at = check_cutoffs('at', at)
+        self.shared_at = check_cutoffs('shared_at', shared_at)
+        if mean_chunk is not None and mean_chunk < 1:
+            raise ConfigError(f'mean_chunk is {mean_chunk}; give the number of queries of a run, '
+                              'or None for one mean over all queries.')
         self.mean_chunk = mean_chunk
         self.rerankers = [TASK_UTILS.build(config) for config in rerank]
+        names = [reranker.name for reranker in self.rerankers]
+        if len(set(names)) < len(names):
+            raise ConfigError(f'rerank has two re-rankers of one name: {names}; give them '
+                              'different ones by `name`.')
         self.pca = dict(pca) if pca else None
         self.chunk_size = chunk_size
         self.device = device
@@ -221,6 +230,7 @@ def _rows_of(names, rows, what):
             raise MissingFileError(f'{what}: there is no file {names}.')
         lines = Path(names).read_text().splitlines()
         names = [line.split(',')[0].strip() for line in lines if line.strip()]
+    check_unique(names, what)
     lost = [name for name in names if name not in rows]
     if lost:
         raise DataError(f'{what}: {lost[0]!r} is no image of the test set ({len(lost)} of '

@@ -1,6 +1,13 @@
 """Similarity, ranking, measures and re-ranking on plain tensors."""
 
-from .evaluate import CUTOFFS, THRESHOLDS, QueryMeasures, evaluate, split_queries
+from .evaluate import (
+    CUTOFFS,
+    THRESHOLDS,
+    QueryMeasures,
+    check_cutoffs,
+    evaluate,
+    split_queries,
+)
 from .label_similarity import MatchLevels, jaccard_distance, shared_labels
 from .pca import PCA
 from .ranking import Ranking, rank
@@ -9,6 +16,6 @@ from .similarity import CosineScores, check_finite, normalized
 
 __all__ = [
     'AlphaQE', 'AverageQE', 'CUTOFFS', 'CosineScores', 'LabelAffinity', 'MatchLevels', 'PCA',
-    'QueryMeasures', 'Ranking', 'THRESHOLDS', 'check_finite', 'evaluate', 'jaccard_distance',
-    'normalized', 'rank', 'shared_labels', 'split_queries',
+    'QueryMeasures', 'Ranking', 'THRESHOLDS', 'check_cutoffs', 'check_finite', 'evaluate',
+    'jaccard_distance', 'normalized', 'rank', 'shared_labels', 'split_queries',
 ]

@@ -21,6 +21,23 @@ CUTOFFS = (20, 40, 60, 80, 100)
 _RANKED_AT_ONCE = 2**20  # scores a CPU thread ranks at a time: few enough to stay in its cache
 
 
+def check_cutoffs(key: str, values: Sequence[int]) -> list[int]:
+    """The cut-offs of a measure as a list.
+
+    Args:
+        key: what the config calls them.
+        values: whole numbers from 1.
+
+    Raises:
+        ConfigError: they are something else, or there is none.
+    """
+    if not isinstance(values, (list, tuple)) or not values or not all(
+            isinstance(value, int) and value > 0 for value in values):
+        raise ConfigError(f'{key} is {values!r}; give a list of whole numbers from 1, such as '
+                          '[5, 10].')
+    return list(values)
+
+
 def split_queries(count: int, fraction: float = 0.2, seed: int = 24):
     """The published split: a seeded draw of queries, the rest is the database.
 

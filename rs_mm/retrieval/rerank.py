@@ -25,6 +25,9 @@ class AverageQE:
     """
 
     def __init__(self, k: int = 10, name: str | None = None):
+        if k < 1:
+            raise ConfigError(f'{type(self).__name__}: k is {k}; it is the number of images to '
+                              'add, 1 or more.')
         self.k = k
         self.name = name or f'qe{k}'
 
@@ -64,12 +67,15 @@ class AlphaQE(AverageQE):
 
     Args:
         k: number of images to add.
-        alpha: the power.
+        alpha: the power, 0 or more.
         name: prefix of its results.
     """
 
     def __init__(self, k: int = 10, alpha: float = 1.0, name: str | None = None):
         super().__init__(k, name or f'aqe{k}_a{alpha:g}')
+        if not alpha >= 0:
+            raise ConfigError(f'AlphaQE: alpha is {alpha}; a negative power would give the least '
+                              'similar image the largest weight: use 0 or more.')
         self.alpha = alpha
 
     def weights(self, scores: Tensor) -> Tensor:

@@ -215,6 +215,10 @@ def test_bad_databases(v1, tmp_path):
     (tmp_path / 'names.csv').write_text('here\nS2A_MSIL2A_20170717T113321_0_0\n')
     with pytest.raises(DataError, match="1 of 2 patches are not in .* the first is 'here'"):
         BigEarthNetDataset(str(path), ann_file=str(tmp_path / 'names.csv'))
+    name = PatchReader(path).names()[0]
+    (tmp_path / 'names.csv').write_text(f'{name}\n{name}\n')
+    with pytest.raises(DataError, match=f"names.csv: '{name}' is listed twice"):
+        BigEarthNetDataset(str(path), ann_file=str(tmp_path / 'names.csv'))
     with pytest.raises(ConfigError, match='num_classes=20; there are 19 and 43'):
         BigEarthNetDataset(str(path), num_classes=20)
     with pytest.raises(ConfigError, match=r"unknown bands \['B10'\]"):

@@ -206,6 +206,8 @@ def test_bad_sets(tmp_path):
         MultiLabelDataset(classes='ucx', **make)
     with pytest.raises(DataError, match="has no labels for 1 of 1 names .* 'a'"):
         MultiLabelDataset(label_table='ucm', split=['a'], **make)
+    with pytest.raises(DataError, match="the split of .*: 'a' is listed twice"):
+        MultiLabelDataset(label_table='ucm', split=['a', 'b', 'a'], **make)
     with pytest.raises(DataError, match='header names 17 classes, but `classes` has 8'):
         MultiLabelDataset(label_table='ucm', classes='dfc15', **make)
     write_images(tmp_path / 'Images', ['a'], '.tif')

@@ -119,6 +119,10 @@ def test_bad_values_are_told():
     for key, values in (('methods', []), ('methods', 'WeiCom'), ('lambdas', 0.5), ('lambdas', [])):
         with pytest.raises(ConfigError, match=rf'{key}={re.escape(repr(values))}; give a list'):
             metric(**{key: values})
+    with pytest.raises(ConfigError, match=r'ks is \[0\]; give a list'):
+        metric(ks=[0])
+    with pytest.raises(ConfigError, match='best 5000, but the archive holds'):
+        evaluate(metric(ks=[5, 5000]))
     with pytest.raises(ConfigError, match='choose a list out of color'):
         evaluate(metric(attributes=['colour']))
     with pytest.raises(ConfigError, match="test_cfg=dict.type='ComposedRetrievalLoop'"):

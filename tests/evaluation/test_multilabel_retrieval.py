@@ -65,6 +65,8 @@ def test_lists_of_queries_and_database(tmp_path):
     assert metric.retrieved.results.max() < 300
     with pytest.raises(DataError, match="queries: 'i999' is no image"):
         run(samples(), queries=['i999'])
+    with pytest.raises(DataError, match=r"queries: 'i1' is listed twice \(2 of 4 names"):
+        run(samples(), queries=['i1', 'i2', 'i1', 'i1'])
     with pytest.raises(MissingFileError, match='none.csv'):
         run(samples(), queries='none.csv')
     with pytest.raises(DataError, match='the query set is empty'):
@@ -107,6 +109,19 @@ def test_bad_inputs():
         MultiLabelRetrieval(kept_level='strict')
     with pytest.raises(ConfigError, match='query_fraction is 1.5'):
         MultiLabelRetrieval(query_fraction=1.5)
+    for key, value in [('at', 5), ('at', []), ('at', [0]), ('shared_at', [0]), ('at', [2.5]),
+                       ('at', '55')]:
+        with pytest.raises(ConfigError, match=f'^{key} is .* a list of whole numbers from 1'):
+            MultiLabelRetrieval(**{key: value})
+    with pytest.raises(ConfigError, match='mean_chunk is 0; give the number of queries'):
+        MultiLabelRetrieval(mean_chunk=0)
+    for k in (0, -2):
+        with pytest.raises(ConfigError, match=f'AverageQE: k is {k}; it is the number'):
+            MultiLabelRetrieval(rerank=[dict(type='AverageQE', k=k)])
+    with pytest.raises(ConfigError, match='AlphaQE: alpha is -1'):
+        MultiLabelRetrieval(rerank=[dict(type='AlphaQE', alpha=-1)])
+    with pytest.raises(ConfigError, match=r"two re-rankers of one name: \['qe5', 'qe5'\]"):
+        MultiLabelRetrieval(rerank=[dict(type='AverageQE', k=5)] * 2)
     with pytest.raises(DataError, match='the query set is empty: 3 images'):
         run(samples(3), at=[1])
 

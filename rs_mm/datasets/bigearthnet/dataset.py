@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import DATASETS, TRANSFORMS
 
-from ..label_tables import read_names
+from ..label_tables import check_unique, read_names
 from ..multilabel import build_pipeline
 from ..seeding import SeededSampleMixin
 from ..transforms.clip_images import to_uint8
@@ -44,7 +44,8 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
 
     Raises:
         MissingFileError: no LMDB, or no such list.
-        DataError: a damaged, truncated or foreign LMDB; names that it does not hold.
+        DataError: a damaged, truncated or foreign LMDB; names that it does not hold, or that
+            are listed twice.
     """
 
     METAINFO = dict(task_name='multi_label_retrieval')
@@ -64,6 +65,7 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
     def load_data_list(self) -> list[dict]:
         """Returns one dict per patch, with ``name`` and ``img_path``."""
         names = read_names(self.ann_file) if self.ann_file else self.reader.names()
+        check_unique(names, self.ann_file)
         if self.ann_file and (missing := self.reader.missing(names)):
             raise DataError(f'{self.ann_file}: {len(missing)} of {len(names)} patches are not in '
                             f'{self.reader.path}, the first is {missing[0]!r}; convert them, or '
