@@ -99,6 +99,17 @@ def test_real_v2_patch(samples, tmp_path):
     check_pixels(PatchReader(tmp_path / 'lmdb'), folder.name, folder)
 
 
+def test_patches_excluded_later_are_deleted(tmp_path):
+    names = make_bigearthnet_v1(tmp_path / 'tree', 6)
+    source, out = open_source(tmp_path / 'tree'), str(tmp_path / 'lmdb')
+    convert(source, out, workers=0)
+    later = convert(source, out, exclude=[*names[:2], 'other'], workers=0)
+    assert (later['patches'], later['excluded']) == (4, 2)
+    assert BigEarthNetDataset(out).names() == sorted(names[2:])
+    once = convert(source, str(tmp_path / 'once'), exclude=names[:2], workers=0)
+    assert later == once
+
+
 def check_pixels(reader, name, folder):
     record = reader.read(name, check=True)
     for group, bands in GROUPS.items():

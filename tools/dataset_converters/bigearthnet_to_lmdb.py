@@ -15,7 +15,8 @@ def parse_args():
                         help='lists of patch names, one per row; the file name (train.csv, val.csv,'
                         ' …) names the split. Default: those of v2, else every patch, no split')
     parser.add_argument('--exclude', nargs='+', default=[], metavar='CSV',
-                        help='lists of patches to leave out (seasonal snow, cloud and shadow)')
+                        help='lists of patches to leave out (seasonal snow, cloud and shadow), '
+                        'and to delete where an earlier run has written them')
     parser.add_argument('--metadata', nargs='+', metavar='PARQUET',
                         help='v2: label tables (default: SOURCE/metadata.parquet, which has '
                         'no patch with snow, cloud or shadow)')

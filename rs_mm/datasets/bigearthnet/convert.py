@@ -46,7 +46,8 @@ def convert(source, out: str, splits: Mapping[str, Sequence[str]] | None = None,
         out (str): folder to write: ``data.mdb``, ``manifest.json`` and ``splits/*.csv``.
         splits (Mapping, optional): patch names by split. Default: the source's own, and without
             those all of its patches.
-        exclude (Iterable[str]): names to leave out (seasonal snow, cloud, shadow).
+        exclude (Iterable[str]): names to leave out (seasonal snow, cloud, shadow); those that an
+            earlier run has written are deleted.
         workers (int): processes that read; 0 reads in this process.
         batch_size (int): patches per transaction, the most that a kill can lose.
         verify (bool): afterwards compare every record with its source, byte for byte.
@@ -63,6 +64,7 @@ def convert(source, out: str, splits: Mapping[str, Sequence[str]] | None = None,
     splits = {split: [name for name in listed[split] if name not in excluded] for split in listed}
     with PatchWriter(out) as writer:
         present = writer.present()
+        writer.drop(present & excluded)
         todo = [name for name in wanted if name not in present]
         problems = _write(writer, source, todo, workers, batch_size)
         writer.set_complete(True)

@@ -163,7 +163,7 @@ def _check_meta(path, transaction):
 
 
 class PatchWriter:
-    """Adds records to an LMDB whose map grows by itself; what is committed survives a kill.
+    """Changes the records of an LMDB whose map grows by itself; what is committed survives a kill.
 
     Use as a context manager. An existing LMDB is continued.
 
@@ -215,6 +215,10 @@ class PatchWriter:
         """Writes (name, record) pairs in one transaction: all of them or, if killed, none."""
         self._commit([(name.encode(), record) for name, record in items])
 
+    def drop(self, names: Iterable[str]) -> None:
+        """Deletes patches; a name that is not there is passed over."""
+        self._commit([(name.encode(), None) for name in names])
+
     def set_complete(self, complete: bool) -> None:
         """Marks the conversion as finished, or as under way."""
         meta = dict(format=FORMAT, version=VERSION, complete=complete)
@@ -225,7 +229,10 @@ class PatchWriter:
             try:
                 with self.env.begin(write=True) as transaction:
                     for key, value in items:
-                        transaction.put(key, value)
+                        if value is None:
+                            transaction.delete(key)
+                        else:
+                            transaction.put(key, value)
                 return
             except lmdb.MapFullError:
                 self.env.set_mapsize(2 * self.env.info()['map_size'])
