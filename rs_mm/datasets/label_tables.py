@@ -80,8 +80,8 @@ def read_label_table(source: str) -> LabelTable:
             a file with the header ``image,<class>,...``.
 
     Raises:
-        DataError: a row has another length than the header, a label that is not 0 or 1, or a name
-            that occurred before; the message names file and line.
+        DataError: there is no header, or a row has another length than it, a label that is not 0
+            or 1, or a name that occurred before; the message names file and line.
     """
     if source in PACKED:
         source = str(Path(__file__).parent / 'labels' / f'{source}_multilabel.csv.gz')
@@ -89,6 +89,10 @@ def read_label_table(source: str) -> LabelTable:
     if len(lines) < 2:
         raise DataError(f'{source}: a label table needs a header `image,<class>,...` and rows.')
     classes = tuple(cell.strip() for cell in lines[0][1].split(',')[1:])
+    if classes and all(name in _HOT for name in classes):
+        raise DataError(f'{source}, line {lines[0][0]}: a label table begins with a header '
+                        f'`image,<class>,...`, not with the labels of {_cells(lines[0][1])[0]!r}; '
+                        'add one.')
     return _rows(source, lines[1:], len(classes), 'the header')._replace(classes=classes)
 
 

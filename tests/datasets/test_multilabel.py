@@ -98,6 +98,15 @@ def test_split_tool_random(tmp_path):
         assert np.array_equal(written.labels, table.labels[rows])
 
 
+def test_split_tool_refuses_what_is_not_there(tmp_path, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        run_split_tool('ucm', tmp_path / 'none')
+    assert 'there is no folder' in capsys.readouterr().err and not (tmp_path / 'none').exists()
+    (tmp_path / 'table.csv').write_text('a,1,0\nb,0,1\n')
+    with pytest.raises(DataError, match="table.csv, line 1: .* not with the labels of 'a'"):
+        read_label_table(str(tmp_path / 'table.csv'))
+
+
 def test_split_tool_by_folder(tmp_path, capsys):
     (tmp_path / 'table.csv').write_text('image,x\na,1\nb,0\nc,1\n')
     write_images(tmp_path / 'images_tr/s', ['c', 'a'])

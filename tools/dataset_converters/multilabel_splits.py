@@ -25,12 +25,15 @@ def parse_args():
 def run(args):
     from rs_mm.datasets.label_tables import read_label_table, write_split_file
     from rs_mm.datasets.splits import folder_split, random_split
+    from rs_mm.errors import MissingFileError
+    if not Path(args.root).is_dir():
+        raise MissingFileError(f'there is no folder {args.root}; give the one that holds the '
+                               'images of the set.')
     table = read_label_table(args.table)
     if args.by_folder:
         splits = folder_split(args.root, table.names)
     else:
         splits = random_split(len(table.names), args.seed)
-    Path(args.root).mkdir(parents=True, exist_ok=True)
     for split, rows in splits.items():
         path = Path(args.root) / f'{split}.csv'
         write_split_file(path, [table.names[row] for row in rows], table.labels[rows])
