@@ -31,14 +31,23 @@ def check_config(config, splits=('train', 'val', 'test'), num_workers=4, options
 
     Returns:
         dict: per split a dict of ``samples`` (number), ``problems`` (list of sentences, each with
-        its file), ``sizes`` (``HxW`` -> number of samples) and ``classes`` (class -> ``count`` of
-        pixels, or of images where labels are of images, and ``samples`` that have it); plain
-        numbers and strings throughout.
+        its file; training images in another split are one), ``notes`` (list of sentences),
+        ``sizes`` (``HxW`` -> number of samples) and ``classes`` (class -> ``count`` of pixels, or
+        of images where labels are of images, and ``samples`` that have it); plain numbers and
+        strings throughout.
     """
     cfg = load_config(config, options)
     init_default_scope(cfg.get('default_scope', 'rs_mm'))
-    return {split: _check_split(cfg[f'{split}_dataloader'].dataset, split, num_workers)
-            for split in splits if cfg.get(f'{split}_dataloader') is not None}
+    report, images = {}, {}
+    for split in splits:
+        if cfg.get(f'{split}_dataloader') is not None:
+            report[split] = dict(samples=0, problems=[], notes=[], sizes={}, classes={})
+            dataset = _check_split(cfg[f'{split}_dataloader'].dataset, split, num_workers,
+                                   report[split])
+            images[split] = _images(dataset)
+    for split in images.keys() - {'train'}:
+        _compare_with_training(report[split], images[split], images.get('train', {}), split)
+    return report
 
 
 def format_report(report) -> str:
@@ -53,6 +62,7 @@ def format_report(report) -> str:
             for name, c in found['classes'].items():
                 table.add_row([name, c['count'], f'{c["count"] / total:.2%}', c['samples']])
             lines.append(table.get_string())
+        lines += [f'  NOTE: {note}' for note in found['notes']]
         problems = found['problems']
         lines += [f'  PROBLEM: {problem}' for problem in problems[:_SHOWN]]
         if len(problems) > _SHOWN:
@@ -61,13 +71,37 @@ def format_report(report) -> str:
     return '\n'.join(lines)
 
 
-def _check_split(dataset_cfg, split, num_workers):
-    report = dict(samples=0, problems=[], sizes={}, classes={})
+def _images(dataset):
+    """Files of every image -> whether it was chosen for one of its classes, as episodes are."""
+    if not hasattr(dataset, 'get_data_info'):
+        return {}
+    found = {}
+    for info in map(dataset.get_data_info, range(len(dataset))):
+        files = info.get('img_path', info.get('query_files'))
+        if files is not None:
+            found[files if isinstance(files, str) else tuple(map(str, files))] = 'class_id' in info
+    return found
+
+
+def _compare_with_training(report, images, trained, split):
+    both = [files for files in images if files in trained]
+    if both:
+        first = both[0] if isinstance(both[0], str) else both[0][0]
+        said = f'{len(both)} of the {len(images)} {split} images are training images'
+        if images[both[0]]:
+            report['notes'].append(f'{said}, e.g. {first}; they are asked for other classes.')
+        else:
+            report['problems'].append(f'{said}, e.g. {first}: the figures of this split would not '
+                                      'tell how the model does on new images.')
+
+
+def _check_split(dataset_cfg, split, num_workers, report):
+    """Fills in the report; returns the dataset, or None where it cannot be built."""
     try:
         dataset = DATASETS.build(dataset_cfg)
     except RSMMError as error:
         report['problems'].append(str(error))
-        return report
+        return None
     classes = list(getattr(dataset, 'metainfo', {}).get('classes') or [])
     counts = np.zeros((2, 256), np.int64)  # pixels of the class, samples with it
     report['samples'] = len(dataset)
@@ -88,7 +122,7 @@ def _check_split(dataset_cfg, split, num_workers):
         report['problems'] += [
             f'no label of the {split} split holds the class {name!r}: a model cannot learn it, or '
             'its score is NaN.' for i, name in enumerate(classes) if not counts[0, i]]
-    return report
+    return dataset
 
 
 def _read_all(dataset, split, num_workers):

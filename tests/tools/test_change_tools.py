@@ -102,6 +102,33 @@ def test_check_of_another_family(tmp_path):
     assert sum(c['count'] for c in found['classes'].values()) >= found['samples']
 
 
+def test_check_finds_training_images_among_the_others(tmp_path):
+    from rs_mm.datasets.fake.multilabel import make_multilabel
+    make_multilabel(tmp_path, 'ucm', images=20, size=32)
+    options = {f'{split}_dataloader.dataset.data_root': str(tmp_path)
+               for split in ('train', 'val', 'test')}
+
+    def problems(split):
+        return check_config(BASE / 'ucm_ml.py', ['train', split], 1, options)[split]['problems']
+
+    assert problems('test') == []
+    shutil.copy(tmp_path / 'train.csv', tmp_path / 'test.csv')
+    found, = problems('test')
+    assert found.startswith('14 of the 14 test images are training images, e.g. ')
+
+
+def test_check_notes_episodes_of_one_image_in_two_splits(tmp_path):
+    from rs_mm.datasets.fake.few_shot import make_dlrsd_5i
+    make_dlrsd_5i(tmp_path, n_per_class=2, size=32)
+    places = dict(data_root=str(tmp_path), list_dir=f'{tmp_path}/lists')
+    options = {f'{split}_dataloader.dataset.{key}': value for split in ('train', 'test')
+               for key, value in places.items()}
+    report = check_config(BASE / 'fss_dlrsd_5i_fold0.py', ['train', 'test'], 1, options)['test']
+    assert 'training images, e.g.' in report['notes'][0] and 'other classes' in report['notes'][0]
+    assert 'NOTE: ' in format_report(dict(test=report))
+    assert not any('training images' in problem for problem in report['problems'])
+
+
 def test_check_tool_exits_with_1_on_problems(levir, tmp_path, run):
     root, config = levir
     (root / 'test/label/test_2.png').write_bytes(b'')

@@ -3,7 +3,8 @@
     python tools/analysis_tools/check_dataset.py CONFIG
 
 Reports unreadable files, pairs and labels of unequal size, unexpected label values, splits without
-any changed pixel, and how often each class occurs. Exit status 1 where there are problems.
+any changed pixel, training images in another split, and how often each class occurs. Exit status 1
+where there are problems.
 """
 
 import argparse
