@@ -281,6 +281,8 @@ def test_bad_sources(tmp_path):
         open_source(tmp_path / 'none')
     with pytest.raises(DataError, match='no patch there to convert'):
         convert(open_source(tmp_path), str(tmp_path / 'lmdb'))
+    with pytest.raises(DataError, match="the list val: 'a' is listed twice"):
+        convert(open_source(tmp_path), str(tmp_path / 'lmdb'), dict(train=['c'], val=['a', 'a']))
     (tmp_path / 'BigEarthNet-S2').mkdir()
     with pytest.raises(MissingFileError, match='metadata.parquet: no such table'):
         open_source(tmp_path)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from rs_mm.errors import DataError, RSMMError
 
+from ..label_tables import check_unique
 from .bands import GROUPS, SIZES
 from .labels import NOMENCLATURES
 from .records import VERSION, pack_record
@@ -54,8 +55,13 @@ def convert(source, out: str, splits: Mapping[str, Sequence[str]] | None = None,
 
     Returns:
         dict: the manifest. Its ``problems`` are pairs of patch name and what is wrong.
+
+    Raises:
+        DataError: there is no patch, or a split lists one twice.
     """
     listed, excluded = splits or source.splits(), set(exclude)
+    for split, names in listed.items():
+        check_unique(names, f'the list {split}')
     names = sorted({name for split in listed.values() for name in split} or source.names())
     if not names:
         raise DataError(f'{source.root}: no patch there to convert; give the folder that holds the '
