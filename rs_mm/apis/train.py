@@ -75,7 +75,8 @@ def latest_checkpoint(work_dir) -> str | None:
 def _check_optimizer(cfg):
     """mmengine looks the optimizer up and then says that None cannot be called."""
     kind = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('type')
-    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+    scope = cfg.get('default_scope', 'rs_mm')
+    if isinstance(kind, str) and not (OPTIMIZERS.get(kind) or OPTIMIZERS.get(f'{scope}.{kind}')):
         raise ConfigError(explain_unknown_type(kind, name=OPTIMIZERS.name))
 
 

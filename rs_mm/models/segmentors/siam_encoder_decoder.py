@@ -37,7 +37,8 @@ class SiamEncoderDecoder(EncoderDecoder):
             raise ConfigError('SiamEncoderDecoder needs a `neck` that fuses the two dates, e.g. '
                               "neck=dict(type='FeatureFusionNeck', policy='concat').")
         _check_train_cfg(kwargs.get('train_cfg') or {})
-        _check_test_cfg(kwargs.get('test_cfg') or {})
+        kwargs['test_cfg'] = kwargs.get('test_cfg') or dict(mode='whole')
+        _check_test_cfg(kwargs['test_cfg'])
         super().__init__(**kwargs)
         self.backbone_inchannels, self.join_dates = backbone_inchannels, join_dates
 
@@ -107,13 +108,13 @@ def _check_test_cfg(cfg):
         if key not in known:
             raise ConfigError(f'`model.test_cfg` of SiamEncoderDecoder takes no key `{key}` '
                               f'(it takes {", ".join(known)}){suggest(key, known)}')
-    if cfg.get('mode') not in ('whole', 'slide'):
-        raise ConfigError("`model.test_cfg.mode` must be 'whole' or 'slide', not "
-                          f'{cfg.get("mode")!r}.')
+    mode = cfg.get('mode', 'whole')
+    if mode not in ('whole', 'slide'):
+        raise ConfigError(f"`model.test_cfg.mode` must be 'whole' or 'slide', not {mode!r}.")
     if cfg.get('window_batch') is not None and not _is_positive(cfg['window_batch']):
         raise ConfigError('`model.test_cfg.window_batch` must be a positive integer, not '
                           f'{cfg["window_batch"]!r}.')
-    if cfg['mode'] == 'slide':
+    if mode == 'slide':
         crop, stride = (_sides(key, cfg.get(key)) for key in ('crop_size', 'stride'))
         if stride[0] > crop[0] or stride[1] > crop[1]:
             raise ConfigError(
