@@ -18,6 +18,7 @@ _FIXED_KEY = re.compile(r"^(?P<path>[\w.]+)\(\) got multiple values for (?:keywo
                         r"'(?P<key>\w+)'")
 _MISSING_KEY = re.compile(r'^(?P<path>[\w.]+)\.__init__\(\) missing \d+ required '
                           r'(?:positional|keyword-only) arguments?: (?P<keys>.+)')
+_NO_OPTIMIZER = 'None is not a callable object'  # what mmengine found of a type it does not know
 _NO_SUCH_KEY = re.compile(r"^'Config(?:Dict)?' object has no attribute '(?P<key>\w+)'")
 # what a wrong value raises; a NameError, say, is a defect of the program
 _OF_VALUES = (TypeError, ValueError, LookupError, AssertionError, RuntimeError, ArithmeticError)
@@ -39,10 +40,10 @@ def explain_build_error(error) -> str | None:
     if isinstance(error, AttributeError) and (found := _NO_SUCH_KEY.match(text)):
         return f"the config has no key `{found['key']}` where one is needed."
     if isinstance(error, KeyError) and (found := _UNKNOWN_TYPE.match(text)):
-        return explain_unknown_type(**found.groupdict('rs_mm'))
+        return _explain_unknown_type(**found.groupdict('rs_mm'))
     if isinstance(error, KeyError) and (found := _UNKNOWN_LAYER.match(text)):
         config = _frames(error)[-1].f_locals['cfg']  # mmcv's message names its own None instead
-        return explain_unknown_type(config['type'], found['scope'])
+        return _explain_unknown_type(config['type'], found['scope'])
     if isinstance(error, TypeError) and (found := _UNKNOWN_KEY.match(text)):
         return _explain_unknown_key(error, **found.groupdict())
     if isinstance(error, TypeError) and (found := _FIXED_KEY.match(text)):
@@ -51,6 +52,10 @@ def explain_build_error(error) -> str | None:
     if isinstance(error, TypeError) and (found := _MISSING_KEY.match(text)):
         return (f"the config of type='{_class_of(error, found['path'])[0]}' lacks the required "
                 f"key(s) {found['keys']}.")
+    if isinstance(error, TypeError) and text == _NO_OPTIMIZER:
+        for owner in (frame.f_locals.get('self') for frame in _frames(error)):
+            if isinstance(kind := getattr(owner, 'optimizer_cfg', {}).get('type'), str):
+                return _explain_unknown_type(kind, name='optimizer')
     place = _place(error) if isinstance(error, _OF_VALUES) else ''
     if not place:
         return None
@@ -59,7 +64,7 @@ def explain_build_error(error) -> str | None:
             '(RS_MM_TRACEBACK=1 shows where).')
 
 
-def explain_unknown_type(type, scope='rs_mm', name='model') -> str:
+def _explain_unknown_type(type, scope='rs_mm', name='model'):
     """The sentence for a ``type`` that the registries ``name`` do not hold, with close ones."""
     from mmengine import registry as roots
     known = set()

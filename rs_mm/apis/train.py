@@ -6,11 +6,9 @@ import os
 import re
 from pathlib import Path
 
-from rs_mm.apis.build_errors import explain_unknown_type
 from rs_mm.apis.config import build_runner, load_config, prepare
 from rs_mm.apis.matching import check_checkpoint, check_start
 from rs_mm.errors import ConfigError
-from rs_mm.registry import OPTIMIZERS
 
 
 def train(config, options=None, *, work_dir=None, resume=None, amp=False, auto_scale_lr=False,
@@ -48,7 +46,6 @@ def train(config, options=None, *, work_dir=None, resume=None, amp=False, auto_s
         # runs without a checkpoint yet start from the beginning
         cfg.load_from = latest_checkpoint(cfg.work_dir)
         cfg.resume = cfg.load_from is not None
-    _check_optimizer(cfg)
     runner = build_runner(cfg)
     if cfg.get('resume'):
         check_checkpoint(runner.model, cfg.load_from, resume=True)
@@ -70,14 +67,6 @@ def latest_checkpoint(work_dir) -> str | None:
     numbered = [(int(found[1]), str(path)) for path in Path(work_dir).glob('*.pth')
                 if (found := re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name))]
     return max(numbered)[1] if numbered else None
-
-
-def _check_optimizer(cfg):
-    """mmengine looks the optimizer up and then says that None cannot be called."""
-    kind = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('type')
-    scope = cfg.get('default_scope', 'rs_mm')
-    if isinstance(kind, str) and not (OPTIMIZERS.get(kind) or OPTIMIZERS.get(f'{scope}.{kind}')):
-        raise ConfigError(explain_unknown_type(kind, name=OPTIMIZERS.name))
 
 
 def _use_amp(cfg):

@@ -56,8 +56,7 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
             for _ in range(self._iter):
                 next(self.dataloader_iterator)
             return
-        position = self._iter * loader.batch_sampler.batch_size * loader.sampler.world_size
-        loader.sampler.skip_to(position, self.runner.seed)
+        loader.sampler.skip_to(self._iter * batch_of_all_processes(loader), self.runner.seed)
         # a new iterator ends the workers that already began with the first batches
         self.dataloader_iterator = _InfiniteDataloaderIterator(loader)
 

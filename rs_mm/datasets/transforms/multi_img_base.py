@@ -53,3 +53,16 @@ def one_per_band(value, bands, key) -> list:
 def keep_band_axis(image):
     """OpenCV drops the last axis of one-band images; this gives it back."""
     return image[..., None] if image.ndim == 2 else image
+
+
+def fill_bands(function, image, fill):
+    """``function(image, fill)`` for any number of bands: OpenCV fills four at most in one call.
+
+    Args:
+        function (Callable): from (H, W, up to 4) and as many values to an image.
+        image (np.ndarray): (H, W, bands).
+        fill (Sequence[float]): one value per band.
+    """
+    parts = [keep_band_axis(function(image[..., i:i + 4], tuple(fill[i:i + 4])))
+             for i in range(0, image.shape[2], 4)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, 2)

@@ -15,7 +15,7 @@ from mmseg.datasets import transforms as single
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import TRANSFORMS
 
-from .multi_img_base import EachDate, keep_band_axis, one_per_band
+from .multi_img_base import EachDate, fill_bands, keep_band_axis, one_per_band
 
 
 @TRANSFORMS.register_module()
@@ -161,11 +161,8 @@ def _rotate(results, angle, pad_val, seg_pad_val, **kwargs):
         single_value = isinstance(pad_val, (int, float))
         fill = [pad_val] + [0] * (bands - 1) if single_value else one_per_band(
             pad_val, bands, 'pad_val')
-        # OpenCV fills four bands at most
-        parts = [keep_band_axis(mmcv.imrotate(image[..., i:i + 4], angle,
-                                              border_value=tuple(fill[i:i + 4]), **kwargs))
-                 for i in range(0, bands, 4)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, 2)
+        return fill_bands(lambda part, value: mmcv.imrotate(
+            part, angle, border_value=value, **kwargs), image, fill)
 
     _apply(results, rotate, lambda label: mmcv.imrotate(
         label, angle, border_value=seg_pad_val, interpolation='nearest', **kwargs))
@@ -280,10 +277,8 @@ class MultiImgPad(EachDate, Pad):
         elif self.size is not None:
             size = self.size[::-1]
         values = one_per_band(self.pad_val.get('img', 0), image.shape[2], 'pad_val')
-        # OpenCV fills four bands at most: one at a time
-        image = np.stack([
-            mmcv.impad(image[..., band], shape=size, pad_val=value, padding_mode=self.padding_mode)
-            for band, value in enumerate(values)], 2)
+        image = fill_bands(lambda part, value: mmcv.impad(
+            part, shape=size, pad_val=value, padding_mode=self.padding_mode), image, values)
         results.update(img=image, img_shape=image.shape[:2], pad_shape=image.shape,
                        pad_fixed_size=self.size, pad_size_divisor=self.size_divisor)
 
