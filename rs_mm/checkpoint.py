@@ -21,28 +21,41 @@ def load_file(path):
     """
     path = Path(path)
     if path.is_dir():
-        raise CheckpointError(f'{path} is a folder, such as DeepSpeed writes; join its shards with '
-                              'the zero_to_fp32.py beside it, and give the file that this writes.')
+        raise CheckpointError(
+            f'{path} is a folder, such as DeepSpeed writes; join its shards with '
+            'the zero_to_fp32.py beside it, and give the file that this writes.'
+        )
     if not path.is_file():
         raise MissingFileError(f'there is no checkpoint {path}.')
     with open(path, 'rb') as file:
         start = file.read(20)
     if not start.startswith((b'PK', b'\x80')):  # a zip archive, or the pickle of torch before 1.6
         what = f'begins with {start!r}' if start else 'is empty'
-        raise CheckpointError(f'{path} is no checkpoint: it {what}. Was a web page or a git-lfs '
-                              'pointer saved in its place? Download it again.')
+        raise CheckpointError(
+            f'{path} is no checkpoint: it {what}. Was a web page or a git-lfs '
+            'pointer saved in its place? Download it again.'
+        )
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's message is a page of advice; its reason stands in one of the lines
-        reason = next((line.strip() for line in str(error).splitlines()
-                       if 'GLOBAL' in line or 'Unsupported' in line), 'it is not plain data')
-        raise CheckpointError(f'{path} was not loaded, because reading it could run code: '
-                              f'{reason}') from error
+        reason = next(
+            (
+                line.strip()
+                for line in str(error).splitlines()
+                if 'GLOBAL' in line or 'Unsupported' in line
+            ),
+            'it is not plain data',
+        )
+        raise CheckpointError(
+            f'{path} was not loaded, because reading it could run code: {reason}'
+        ) from error
     except Exception as error:  # broken bytes lead the unpickler to any
         reason = str(error).partition('\n')[0]
-        raise CheckpointError(f'{path} is not a readable checkpoint (cut short in a download?): '
-                              f'{type(error).__name__}: {reason}') from error
+        raise CheckpointError(
+            f'{path} is not a readable checkpoint (cut short in a download?): '
+            f'{type(error).__name__}: {reason}'
+        ) from error
 
 
 def read_state_dict(path, strip=('module.',), containers=_CONTAINERS) -> dict[str, torch.Tensor]:
@@ -65,8 +78,10 @@ def read_state_dict(path, strip=('module.',), containers=_CONTAINERS) -> dict[st
         state = next((state[key] for key in containers if isinstance(state.get(key), dict)), state)
         state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
     if not isinstance(state, dict) or not state:
-        raise CheckpointError(f'{path} holds no weights (a dictionary of names and tensors, as '
-                              f'it is or under {" or ".join(containers)}).')
+        raise CheckpointError(
+            f'{path} holds no weights (a dictionary of names and tensors, as '
+            f'it is or under {" or ".join(containers)}).'
+        )
     for prefix in strip:
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state

@@ -24,7 +24,8 @@ import warnings
 
 _INSTALL_FULL_MMCV = (
     'this needs a compiled op of mmcv, and mmcv-lite is installed. Install the full package '
-    '(`pip uninstall -y mmcv-lite && pip install "mmcv>=2.1.0,<2.2"`) to use it.')
+    '(`pip uninstall -y mmcv-lite && pip install "mmcv>=2.1.0,<2.2"`) to use it.'
+)
 
 
 def apply() -> None:
@@ -60,7 +61,6 @@ def _provide_pkg_resources() -> None:
         pass
 
     class _Distribution:
-
         def __init__(self, name):
             try:
                 found = metadata.distribution(name)
@@ -115,7 +115,8 @@ def _provide_mmcv_ext() -> None:
     if importlib.util.find_spec('mmcv') is None:
         raise ImportError(
             'rs_mm needs mmcv: `pip install -r requirements/mminstall.txt` installs mmcv-lite '
-            '(no compiler needed) together with mmengine and mmsegmentation.')
+            '(no compiler needed) together with mmengine and mmsegmentation.'
+        )
     if importlib.util.find_spec('mmcv._ext') is None:
         module = _MissingOps('mmcv._ext')
         # loader=None: mmengine asks pkgutil whether mmcv is full, and must hear no
@@ -126,9 +127,12 @@ def _provide_mmcv_ext() -> None:
 def _history_buffer_statistic(owner, name):
     """What ``getattr`` may do while a checkpoint loads: name one of HistoryBuffer's statistics."""
     from mmengine.logging.history_buffer import HistoryBuffer
+
     if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
-        raise ValueError(f'the checkpoint asks for the attribute {name!r} of {owner!r}, which a '
-                         'file of weights has no use for; it was not loaded.')
+        raise ValueError(
+            f'the checkpoint asks for the attribute {name!r} of {owner!r}, which a '
+            'file of weights has no use for; it was not loaded.'
+        )
     return getattr(owner, name)
 
 
@@ -139,18 +143,26 @@ def _register_safe_globals() -> None:
 
     # numpy < 2 pickled under another module name than numpy >= 2 does; accept both
     from numpy import dtypes
+
     core = np._core if hasattr(np, '_core') else np.core
-    torch.serialization.add_safe_globals([
-        HistoryBuffer,
-        (_history_buffer_statistic, 'builtins.getattr'),
-        np.ndarray,
-        np.dtype,
-        *[getattr(dtypes, name) for name in dtypes.__all__ if name.endswith('DType')],
-        *[(function, f'{module}.multiarray.{name}') for module in ('numpy._core', 'numpy.core')
-          for name, function in (('_reconstruct', core.multiarray._reconstruct),
-                                 ('scalar', core.multiarray.scalar))],
-        argparse.Namespace,  # plain data: timm's training script stores its arguments
-    ])
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            (_history_buffer_statistic, 'builtins.getattr'),
+            np.ndarray,
+            np.dtype,
+            *[getattr(dtypes, name) for name in dtypes.__all__ if name.endswith('DType')],
+            *[
+                (function, f'{module}.multiarray.{name}')
+                for module in ('numpy._core', 'numpy.core')
+                for name, function in (
+                    ('_reconstruct', core.multiarray._reconstruct),
+                    ('scalar', core.multiarray.scalar),
+                )
+            ],
+            argparse.Namespace,  # plain data: timm's training script stores its arguments
+        ]
+    )
 
 
 def _download_safely() -> None:
@@ -158,6 +170,7 @@ def _download_safely() -> None:
     import functools
 
     from mmengine.runner import checkpoint
+
     if not isinstance(checkpoint.load_url, functools.partial):
         checkpoint.load_url = functools.partial(checkpoint.load_url, weights_only=True)
 
@@ -172,4 +185,5 @@ def _checkpoint_activations_of_images() -> None:
 
     from mmengine.runner import activation_checkpointing
     from torch.utils.checkpoint import checkpoint
+
     activation_checkpointing.checkpoint = functools.partial(checkpoint, use_reentrant=False)

@@ -32,4 +32,4 @@ def suggest(name, known, cutoff=0.6) -> str:
     """``; did you mean 'X' or 'Y'?`` for the closest of ``known``, or nothing."""
     lower = {key.lower(): key for key in sorted(known, key=len, reverse=True)}
     close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=cutoff)
-    return f"; did you mean {' or '.join(repr(lower[key]) for key in close)}?" if close else ''
+    return f'; did you mean {" or ".join(repr(lower[key]) for key in close)}?' if close else ''

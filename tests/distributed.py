@@ -17,10 +17,16 @@ def free_port():
 
 
 def _process(rank, world, port, function, arguments, folder):
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank),
-                      MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    os.environ.update(
+        RANK=str(rank),
+        WORLD_SIZE=str(world),
+        LOCAL_RANK=str(rank),
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(port),
+    )
     torch.set_num_threads(1)
     import rs_mm  # noqa: F401
+
     dist.init_process_group('gloo', rank=rank, world_size=world)
     try:
         torch.save(function(rank, *arguments), folder / f'{rank}.pt')

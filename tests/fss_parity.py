@@ -22,11 +22,15 @@ def case_state(arch):
 def build_model(arch='resnet50', frozen=True, **head):
     """Our model with the weights of the cases, in evaluation mode."""
     from rs_mm.registry import MODELS
-    model = MODELS.build(dict(
-        type='rs_mm.FewShotSegmentor',
-        backbone=dict(type='rs_mm.PreActivationBackbone', arch=arch, frozen=frozen),
-        head=dict(type='rs_mm.SelfCrossCorrelationHead', in_channels=MAP_COUNTS[arch], **head),
-        data_preprocessor=dict(type='rs_mm.FewShotDataPreprocessor')))
+
+    model = MODELS.build(
+        dict(
+            type='rs_mm.FewShotSegmentor',
+            backbone=dict(type='rs_mm.PreActivationBackbone', arch=arch, frozen=frozen),
+            head=dict(type='rs_mm.SelfCrossCorrelationHead', in_channels=MAP_COUNTS[arch], **head),
+            data_preprocessor=dict(type='rs_mm.FewShotDataPreprocessor'),
+        )
+    )
     state, _ = convert_state(case_state(arch))
     missing = model.load_state_dict(state, strict=False)
     assert not missing.unexpected_keys

@@ -21,5 +21,8 @@ def load_case(system, name):
 
 def fill_state(shapes, strip=''):
     """Deterministic weights for ``{original name: shape}``, as float32 tensors."""
-    return {name[len(strip):]: torch.from_numpy(fill.weight(name, shape))
-            for name, shape in shapes.items() if name.startswith(strip)}
+    return {
+        name[len(strip) :]: torch.from_numpy(fill.weight(name, shape))
+        for name, shape in shapes.items()
+        if name.startswith(strip)
+    }

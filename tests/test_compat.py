@@ -11,9 +11,11 @@ def test_compiled_ops_import_and_say_what_to_install():
     mmcv = pytest.importorskip('mmcv')
     from mmcv.ops import SigmoidFocalLoss  # noqa: F401  the import must pass
     from mmengine.utils.dl_utils.misc import mmcv_full_available
+
     if mmcv_full_available():
         pytest.skip(f'mmcv {mmcv.__version__} has its compiled ops')
     from mmcv.ops import nms
+
     with pytest.raises(RuntimeError, match='mmcv op `nms`: .*pip install "mmcv>=2.1.0'):
         nms(torch.rand(2, 4), torch.rand(2), 0.5)
 
@@ -45,12 +47,14 @@ def test_getattr_in_a_checkpoint_reaches_the_statistics_alone(tmp_path, owner, n
 
 def test_downloads_load_as_data():
     from mmengine.runner import checkpoint
+
     assert isinstance(checkpoint.load_url, functools.partial)
     assert checkpoint.load_url.keywords == dict(weights_only=True)
 
 
 def test_is_installed_without_pkg_resources():
     from mmengine.utils import get_installed_path, is_installed
+
     assert is_installed('mmcv') and not is_installed('surely_not_there')
     assert get_installed_path('mmseg').endswith('mmseg')
 
@@ -59,4 +63,5 @@ def test_freed_memory_is_kept_where_glibc_is():
     import platform
 
     from rs_mm.engine.host_memory import keep_freed_memory
+
     assert keep_freed_memory() == (platform.libc_ver()[0] == 'glibc')

@@ -18,10 +18,19 @@ from rs_mm.apis.build_errors import _accepted_keys
 from rs_mm.apis.config import load_config
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').rglob('*.py')
-                 if '_base_' not in path.parts)
-REQUIRED = {'default_scope', 'default_hooks', 'model', 'test_dataloader',
-            'test_evaluator', 'test_cfg'}
+CONFIGS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / 'configs').rglob('*.py')
+    if '_base_' not in path.parts
+)
+REQUIRED = {
+    'default_scope',
+    'default_hooks',
+    'model',
+    'test_dataloader',
+    'test_evaluator',
+    'test_cfg',
+}
 _built = set()
 
 
@@ -65,8 +74,14 @@ def test_config_builds(path):
     if 'optim_wrapper' in cfg:
         check_keys(cfg.optim_wrapper.optimizer, 'OPTIMIZERS')
     for scheduler in as_list(cfg.get('param_scheduler') or []):
-        check_keys({k: v for k, v in scheduler.items() if k not in
-                    ('convert_to_iter_based', 'epoch_length')}, 'PARAM_SCHEDULERS')
+        check_keys(
+            {
+                k: v
+                for k, v in scheduler.items()
+                if k not in ('convert_to_iter_based', 'epoch_length')
+            },
+            'PARAM_SCHEDULERS',
+        )
     if 'visualizer' in cfg:
         check_keys(cfg.visualizer, 'VISUALIZERS')
     if 'tta_pipeline' in cfg:

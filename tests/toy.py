@@ -15,11 +15,11 @@ from rs_mm.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 
 @MODELS.register_module()
 class ToyModel(BaseModel):
-
     def __init__(self, width=4, dropout=0.5, data_preprocessor=None, init_cfg=None):
         super().__init__(data_preprocessor, init_cfg)
-        self.net = nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width), nn.Dropout(dropout),
-                                 nn.Linear(width, 1))
+        self.net = nn.Sequential(
+            nn.Linear(3, width), nn.BatchNorm1d(width), nn.Dropout(dropout), nn.Linear(width, 1)
+        )
 
     def forward(self, inputs, data_samples, mode='tensor'):
         inputs = torch.stack(list(inputs)) if isinstance(inputs, list) else inputs
@@ -41,7 +41,6 @@ class ToyNoise:
 
 @DATASETS.register_module()
 class ToyDataset(SeededSampleMixin, BaseDataset):
-
     def __init__(self, size=10, **kwargs):
         self.size = size
         super().__init__(**kwargs)
@@ -53,7 +52,6 @@ class ToyDataset(SeededSampleMixin, BaseDataset):
 
 @METRICS.register_module()
 class ToyMetric(BaseMetric):
-
     def process(self, data_batch, data_samples):
         self.results += [float(value) for value in data_samples]
 
@@ -65,18 +63,24 @@ def toy_config(work_dir, iters=8, workers=0, batch_size=3, **over):
     """A complete training config around the toy parts."""
     data = dict(type='ToyDataset', pipeline=[dict(type='ToyNoise')])
     config = dict(
-        default_scope='rs_mm', work_dir=str(work_dir), log_level='ERROR',
+        default_scope='rs_mm',
+        work_dir=str(work_dir),
+        log_level='ERROR',
         custom_imports=dict(imports=['tests.toy']),
         experiment_name=f'toy{abs(hash((str(work_dir), iters)))}',
         model=dict(type='ToyModel'),
         train_dataloader=dict(
-            batch_size=batch_size, num_workers=workers, dataset=data,
-            sampler=dict(type='InfiniteSampler')),
-        optim_wrapper=dict(type='OptimWrapper',
-                           optimizer=dict(type='SGD', lr=0.05, momentum=0.9)),
+            batch_size=batch_size,
+            num_workers=workers,
+            dataset=data,
+            sampler=dict(type='InfiniteSampler'),
+        ),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05, momentum=0.9)),
         param_scheduler=[dict(type='PolyLR', power=0.9, end=100, by_epoch=False)],
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=iters, val_interval=100), val_cfg=None,
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=iters, val_interval=100),
+        val_cfg=None,
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=3)),
-        randomness=dict(seed=5))
+        randomness=dict(seed=5),
+    )
     config.update(over)
     return config

@@ -40,6 +40,11 @@ def toy_model_config():
     return dict(
         type='rs_mm.ToyChangeModel',
         data_preprocessor=dict(
-            type='rs_mm.DualInputSegDataPreProcessor', mean=[123.675, 116.28, 103.53] * 2,
-            std=[58.395, 57.12, 57.375] * 2, bgr_to_rgb=True, size_divisor=32,
-            test_cfg=dict(size_divisor=32)))
+            type='rs_mm.DualInputSegDataPreProcessor',
+            mean=[123.675, 116.28, 103.53] * 2,
+            std=[58.395, 57.12, 57.375] * 2,
+            bgr_to_rgb=True,
+            size_divisor=32,
+            test_cfg=dict(size_divisor=32),
+        ),
+    )

@@ -18,24 +18,44 @@ def parse_args():
     parser.add_argument('config', help='config of the model')
     parser.add_argument('checkpoint', help='weights of the model')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder to write into')
-    parser.add_argument('--bands', nargs=3, type=int, metavar=('R', 'G', 'B'),
-                        help='bands that serve as red, green, blue, counted from 0 (default: the '
-                        'first three)')
-    parser.add_argument('--value-range', nargs=2, type=float, metavar=('LOW', 'HIGH'),
-                        help='values that become black and white (default: 8-bit images as they '
-                        'are, others from the 2nd to the 98th percentile)')
-    parser.add_argument('--align', choices=['none', 'crop', 'ground'], default='none',
-                        help='ground: cut both to the ground they share, by their georeference; '
-                        'crop: cut both to the smaller height and width from the upper left '
-                        'corner (default: pairs of different size or ground are refused)')
-    parser.add_argument('--resize', action='store_true',
-                        help="resize as the config's test pipeline does (default: predict at the "
-                        'images\' own resolution)')
-    parser.add_argument('--probability', action='store_true',
-                        help='also write the probability of change, 0 to 1, as a float32 TIFF')
+    parser.add_argument(
+        '--bands',
+        nargs=3,
+        type=int,
+        metavar=('R', 'G', 'B'),
+        help='bands that serve as red, green, blue, counted from 0 (default: the first three)',
+    )
+    parser.add_argument(
+        '--value-range',
+        nargs=2,
+        type=float,
+        metavar=('LOW', 'HIGH'),
+        help='values that become black and white (default: 8-bit images as they '
+        'are, others from the 2nd to the 98th percentile)',
+    )
+    parser.add_argument(
+        '--align',
+        choices=['none', 'crop', 'ground'],
+        default='none',
+        help='ground: cut both to the ground they share, by their georeference; '
+        'crop: cut both to the smaller height and width from the upper left '
+        'corner (default: pairs of different size or ground are refused)',
+    )
+    parser.add_argument(
+        '--resize',
+        action='store_true',
+        help="resize as the config's test pipeline does (default: predict at the "
+        "images' own resolution)",
+    )
+    parser.add_argument(
+        '--probability',
+        action='store_true',
+        help='also write the probability of change, 0 to 1, as a float32 TIFF',
+    )
     parser.add_argument('--device', help='cpu, cuda, ... (default: CUDA where it is there)')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='override keys of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
+    )
     return parser.parse_args()
 
 
@@ -43,6 +63,7 @@ def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
     from rs_mm.apis.cli import run_cli
+
     run_cli(lambda: predict(args))
 
 
@@ -50,14 +71,27 @@ def predict(args):
     """Runs one prediction as the command line says."""
     from rs_mm.apis.change import ChangeDetector
     from rs_mm.apis.predict_files import check_folder, find_pairs, predict_files
+
     check_folder(args.out)  # before anything is loaded
     pairs = find_pairs(args.image1, args.image2)
-    detector = ChangeDetector(args.config, args.checkpoint, device=args.device,
-                              options=args.cfg_options, resize=args.resize)
+    detector = ChangeDetector(
+        args.config,
+        args.checkpoint,
+        device=args.device,
+        options=args.cfg_options,
+        resize=args.resize,
+    )
     for image1, image2 in pairs:
-        written = predict_files(detector, image1, image2, args.out, bands=args.bands,
-                                value_range=args.value_range, align=args.align,
-                                probability=args.probability)
+        written = predict_files(
+            detector,
+            image1,
+            image2,
+            args.out,
+            bands=args.bands,
+            value_range=args.value_range,
+            align=args.align,
+            probability=args.probability,
+        )
         print('\n'.join(f'wrote {path}' for path in written), flush=True)
 
 

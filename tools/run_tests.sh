@@ -8,4 +8,5 @@ set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 source "$here/setup_env.sh"
 "$PYTHON" -m ruff check .
+"$PYTHON" -m ruff format --check .
 exec "$PYTHON" -m pytest -n auto --maxprocesses 8 --dist loadfile "$@"

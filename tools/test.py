@@ -6,19 +6,35 @@ import argparse
 def parse_args():
     parser = argparse.ArgumentParser(description='Test a model by the metrics of its config')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', nargs='?', help='checkpoint; without one the weights are '
-                        'those the config starts from (training-free systems need none)')
-    parser.add_argument('--work-dir', metavar='DIR', help='folder of the logs '
-                        '(default: work_dirs/CONFIG_NAME)')
-    parser.add_argument('--out', metavar='FILE', help='FILE.json: the metrics; FILE.pkl: every '
-                        "sample's prediction, as mmengine dumps it")
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint; without one the weights are '
+        'those the config starts from (training-free systems need none)',
+    )
+    parser.add_argument(
+        '--work-dir', metavar='DIR', help='folder of the logs (default: work_dirs/CONFIG_NAME)'
+    )
+    parser.add_argument(
+        '--out',
+        metavar='FILE',
+        help="FILE.json: the metrics; FILE.pkl: every sample's prediction, as mmengine dumps it",
+    )
     parser.add_argument('--show', action='store_true', help='open each picture in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='save a picture per result there')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='override keys of the config, e.g. test_dataloader.batch_size=4')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how the processes were started')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='override keys of the config, e.g. test_dataloader.batch_size=4',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes were started',
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -28,9 +44,20 @@ def main():
     # heavy imports wait, so that --help answers at once
     from rs_mm.apis.cli import run_cli
     from rs_mm.apis.test import test
-    run_cli(lambda: test(
-        args.config, args.checkpoint, args.cfg_options, work_dir=args.work_dir, out=args.out,
-        show=args.show, show_dir=args.show_dir, tta=args.tta, launcher=args.launcher))
+
+    run_cli(
+        lambda: test(
+            args.config,
+            args.checkpoint,
+            args.cfg_options,
+            work_dir=args.work_dir,
+            out=args.out,
+            show=args.show,
+            show_dir=args.show_dir,
+            tta=args.tta,
+            launcher=args.launcher,
+        )
+    )
 
 
 if __name__ == '__main__':

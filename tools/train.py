@@ -6,19 +6,38 @@ import argparse
 def parse_args():
     parser = argparse.ArgumentParser(description='Train the model of a config')
     parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', metavar='DIR', help='folder of logs and checkpoints '
-                        '(default: work_dirs/CONFIG_NAME)')
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='CKPT',
-                        help='go on from CKPT, or from the latest checkpoint of the work dir')
-    parser.add_argument('--amp', action='store_true',
-                        help='automatic mixed precision: float16, on a CPU bfloat16')
-    parser.add_argument('--auto-scale-lr', action='store_true',
-                        help='scale the learning rate by batch size over '
-                        'auto_scale_lr.base_batch_size')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='override keys of the config, e.g. train_dataloader.batch_size=4')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how the processes were started')
+    parser.add_argument(
+        '--work-dir',
+        metavar='DIR',
+        help='folder of logs and checkpoints (default: work_dirs/CONFIG_NAME)',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CKPT',
+        help='go on from CKPT, or from the latest checkpoint of the work dir',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='automatic mixed precision: float16, on a CPU bfloat16'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by batch size over auto_scale_lr.base_batch_size',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='override keys of the config, e.g. train_dataloader.batch_size=4',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes were started',
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -28,9 +47,18 @@ def main():
     # heavy imports wait, so that --help answers at once
     from rs_mm.apis.cli import run_cli
     from rs_mm.apis.train import train
-    run_cli(lambda: train(
-        args.config, args.cfg_options, work_dir=args.work_dir, resume=args.resume, amp=args.amp,
-        auto_scale_lr=args.auto_scale_lr, launcher=args.launcher))
+
+    run_cli(
+        lambda: train(
+            args.config,
+            args.cfg_options,
+            work_dir=args.work_dir,
+            resume=args.resume,
+            amp=args.amp,
+            auto_scale_lr=args.auto_scale_lr,
+            launcher=args.launcher,
+        )
+    )
 
 
 if __name__ == '__main__':

@@ -27,7 +27,8 @@ torch_cfg = dict(
     # 10 bits of mantissa on the tensor cores of newer GPUs; rankings by similarity need all 23
     tf32=dict(convolutions=True, products=False),
     # 10 to 25 % faster on a CPU; see rs_mm/engine/host_memory.py
-    keep_freed_memory=True)
+    keep_freed_memory=True,
+)
 # convolutions in the layout that tensor cores prefer; tools/analysis_tools/benchmark.py measures it
 channels_last = False
 

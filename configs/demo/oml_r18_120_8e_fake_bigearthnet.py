@@ -13,7 +13,8 @@ model = dict(
     type='ImageEmbedder',
     encoder=dict(type='TimmEncoder', model='resnet18', in_channels=_base_.in_channels),
     head=dict(type='EmbeddingHead', num_classes=_base_.num_classes, embed_dims=128),
-    losses=[dict(type='MultiLabelBCELoss'), dict(type='OMLLoss')])
+    losses=[dict(type='MultiLabelBCELoss'), dict(type='OMLLoss')],
+)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 train_cfg = dict(max_epochs=8, val_interval=4)
 val_evaluator = dict(at=[10, 20], shared_at=[1, 5])

@@ -17,7 +17,8 @@ test_pipeline = [
 ]
 loader = dict(num_workers=0, persistent_workers=False)
 train_dataloader = dict(
-    batch_size=32, dataset=dict(data_root='data/fake_ucm', pipeline=train_pipeline), **loader)
+    batch_size=32, dataset=dict(data_root='data/fake_ucm', pipeline=train_pipeline), **loader
+)
 val_dataloader = dict(dataset=dict(data_root='data/fake_ucm', pipeline=test_pipeline), **loader)
 test_dataloader = dict(dataset=dict(data_root='data/fake_ucm', pipeline=test_pipeline), **loader)
 
@@ -25,11 +26,14 @@ model = dict(
     type='ImageEmbedder',
     encoder=dict(type='TimmEncoder', model='resnet18'),
     head=dict(type='EmbeddingHead', num_classes=_base_.num_classes, embed_dims=128),
-    losses=[dict(type='MultiLabelBCELoss'), dict(type='OMLLoss')])
+    losses=[dict(type='MultiLabelBCELoss'), dict(type='OMLLoss')],
+)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 train_cfg = dict(max_epochs=12, val_interval=4)
 val_evaluator = dict(at=[10, 20], shared_at=[1, 5])
 test_evaluator = dict(
-    at=[10, 20], shared_at=[1, 5],
-    rerank=[dict(type='AverageQE', k=5), dict(type='AlphaQE', k=5, alpha=3)])
+    at=[10, 20],
+    shared_at=[1, 5],
+    rerank=[dict(type='AverageQE', k=5), dict(type='AlphaQE', k=5, alpha=3)],
+)
 default_hooks = dict(checkpoint=dict(interval=4))

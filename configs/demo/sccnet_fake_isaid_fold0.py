@@ -13,12 +13,11 @@ dataset = dict(data_root=data_root, list_dir=data_root + '/lists', pipeline=pipe
 train_dataloader = dict(batch_size=4, num_workers=0, persistent_workers=False, dataset=dataset)
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dataset)
 test_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dataset)
-model = dict(
-    backbone=dict(arch='resnet18', init_cfg=None),
-    head=dict(in_channels=(2, 2, 2)))
+model = dict(backbone=dict(arch='resnet18', init_cfg=None), head=dict(in_channels=(2, 2, 2)))
 # Adam, because a few minutes are too short for the published rate
 optim_wrapper = dict(
-    _delete_=True, type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3, fused=True))
+    _delete_=True, type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3, fused=True)
+)
 param_scheduler = [dict(type='CountedPolyLR', power=0.9, end=240)]
 train_cfg = dict(max_iters=240, val_interval=60)
 custom_hooks = None

@@ -9,8 +9,10 @@ model = dict(
         _delete_=True,
         embed_dim=128,
         vision_cfg=dict(image_size=64, layers=2, width=128, head_width=32, patch_size=16),
-        text_cfg=dict(context_length=77, vocab_size=49408, width=64, heads=2, layers=2)),
-    init_cfg=None)
+        text_cfg=dict(context_length=77, vocab_size=49408, width=64, heads=2, layers=2),
+    ),
+    init_cfg=None,
+)
 test_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
@@ -20,5 +22,7 @@ test_dataloader = dict(
             dict(type='LoadRGBImage'),
             dict(type='OpenCLIPPreprocess', size=64),
             dict(type='PackEmbeddingInputs'),
-        ]))
+        ],
+    ),
+)
 test_evaluator = dict(queries=dict(data_root='data/demo/PatternNet/PatternCom'))

@@ -1,4 +1,5 @@
 _base_ = './sndl-bce_resnet18_256_130e_aid.py'
 
-model = dict(encoder=dict(
-    model='inception_v3', init_cfg=dict(checkpoint='timm/inception_v3.tv_in1k')))
+model = dict(
+    encoder=dict(model='inception_v3', init_cfg=dict(checkpoint='timm/inception_v3.tv_in1k'))
+)

@@ -2,4 +2,5 @@ _base_ = './sndl_resnet18_256_130e_aid.py'
 
 model = dict(
     head=dict(num_classes=_base_.num_classes),
-    losses=[*_base_.model.losses, dict(type='MultiLabelBCELoss')])
+    losses=[*_base_.model.losses, dict(type='MultiLabelBCELoss')],
+)

@@ -3,8 +3,10 @@ _base_ = './sndl-bce_resnet18_256_130e_aid.py'
 
 resize = dict(type='TorchvisionTransforms', ops=[dict(type='Resize', size=(64, 64))])
 train_dataloader = dict(
-    batch_size=64, num_workers=1,
-    dataset=dict(pipeline=[_base_.train_pipeline[0], resize, *_base_.train_pipeline[2:]]))
+    batch_size=64,
+    num_workers=1,
+    dataset=dict(pipeline=[_base_.train_pipeline[0], resize, *_base_.train_pipeline[2:]]),
+)
 test_pipeline = [_base_.test_pipeline[0], resize, *_base_.test_pipeline[2:]]
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))

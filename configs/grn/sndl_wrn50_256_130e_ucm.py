@@ -1,4 +1,5 @@
 _base_ = './sndl_resnet18_256_130e_ucm.py'
 
-model = dict(encoder=dict(
-    model='wide_resnet50_2', init_cfg=dict(checkpoint='timm/wide_resnet50_2.tv_in1k')))
+model = dict(
+    encoder=dict(model='wide_resnet50_2', init_cfg=dict(checkpoint='timm/wide_resnet50_2.tv_in1k'))
+)

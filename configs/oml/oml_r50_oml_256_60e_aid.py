@@ -1,8 +1,9 @@
 # AID as published; its config names a loss that does not exist (proxy_ap), so OML.
 _base_ = [
-    '../_base_/datasets/aid_ml.py', '../_base_/models/oml_resnet50.py',
-    '../_base_/schedules/oml_adam.py']
+    '../_base_/datasets/aid_ml.py',
+    '../_base_/models/oml_resnet50.py',
+    '../_base_/schedules/oml_adam.py',
+]
 
-model = dict(
-    head=dict(num_classes={{_base_.num_classes}}), losses=[dict(type='OMLLoss')])
+model = dict(head=dict(num_classes={{_base_.num_classes}}), losses=[dict(type='OMLLoss')])
 train_cfg = dict(max_epochs=60)

@@ -1,7 +1,13 @@
 # With spectral fusion, as in the paper's table; eigenvectors that are missing are made on the way
 _base_ = './sccnet_resnet50_256_200k_isaid_fold0.py'
 
-model = dict(post_processor=dict(
-    type='SpectralFusion', mode='fuse', eig_dir='data/iSAID/eigenvectors/resnet50',
-    decomposition=dict(type='SpectralDecomposition', arch='resnet50',
-                       checkpoint='torchvision://resnet50')))
+model = dict(
+    post_processor=dict(
+        type='SpectralFusion',
+        mode='fuse',
+        eig_dir='data/iSAID/eigenvectors/resnet50',
+        decomposition=dict(
+            type='SpectralDecomposition', arch='resnet50', checkpoint='torchvision://resnet50'
+        ),
+    )
+)

@@ -78,8 +78,10 @@ class _Run:
         others = _forget_peak(setting.device)
         model = build_model(cfg)
         if setting.train and cfg.get('training_free'):
-            raise ConfigError(f'{type(model).__name__} is training-free and has no training step '
-                              'to measure; leave --train out.')
+            raise ConfigError(
+                f'{type(model).__name__} is training-free and has no training step '
+                'to measure; leave --train out.'
+            )
         _fill_memories(model)
         layout = torch.channels_last if setting.channels_last else torch.contiguous_format
         model = model.to(setting.device, memory_format=layout)
@@ -111,11 +113,24 @@ class _Run:
         rate = matrix_rate(setting.device, setting.dtype)
         kernels = kernel_times(self.step) if setting.profile else None
         return dict(
-            asdict(setting), ms=1e3 * median, ms_low=1e3 * low, ms_high=1e3 * high,
-            per_second=setting.batch / median, gflop=self.flops / 1e9,
-            share_of_rate=self.flops / median / rate, peak_mib=self.peak / 2**20,
-            **({} if kernels is None else dict(kernels=dict(
-                kernels, rate_of_products=self.flops / 1e9 / max(kernels['products'], 1e-9)))))
+            asdict(setting),
+            ms=1e3 * median,
+            ms_low=1e3 * low,
+            ms_high=1e3 * high,
+            per_second=setting.batch / median,
+            gflop=self.flops / 1e9,
+            share_of_rate=self.flops / median / rate,
+            peak_mib=self.peak / 2**20,
+            **(
+                {}
+                if kernels is None
+                else dict(
+                    kernels=dict(
+                        kernels, rate_of_products=self.flops / 1e9 / max(kernels['products'], 1e-9)
+                    )
+                )
+            ),
+        )
 
 
 def _fill_memories(model):
@@ -161,10 +176,14 @@ def _pinned(inputs):
 
 
 _KERNELS = dict(  # the first whose words are in a kernel's name
-    layout='nchwtonhwc nhwctonchw', copies='memcpy memset', collectives='nccl',
+    layout='nchwtonhwc nhwctonchw',
+    copies='memcpy memset',
+    collectives='nccl',
     products='gemm conv xmma cutlass fmha flash wgrad dgrad fprop splitk gemv',
-    norms='norm bn_fw bn_bw batch_norm layer_norm', optimizer='multi_tensor fused_adam fused_sgd',
-    other='')
+    norms='norm bn_fw bn_bw batch_norm layer_norm',
+    optimizer='multi_tensor fused_adam fused_sgd',
+    other='',
+)
 
 
 def kernel_times(step, steps=3) -> dict[str, float]:
@@ -183,14 +202,18 @@ def kernel_times(step, steps=3) -> dict[str, float]:
     times = dict.fromkeys(_KERNELS, 0.0)
     for event in found.key_averages():
         name = event.key.lower()
-        kind = next(kind for kind, words in _KERNELS.items()
-                    if not words or any(word in name for word in words.split()))
+        kind = next(
+            kind
+            for kind, words in _KERNELS.items()
+            if not words or any(word in name for word in words.split())
+        )
         times[kind] += event.self_device_time_total / 1e3 / steps
     return dict(times, busy=sum(times.values()))
 
 
 def time_repeatedly(action, seconds, device='cpu', warmup=2) -> list[float]:
     """Seconds of each run of ``action``, repeated for about ``seconds``, at least three times."""
+
     def once():
         _synchronize(device)
         start = time.perf_counter()
@@ -261,11 +284,18 @@ def _peak_bytes(device):
 def describe_machine(device) -> dict:
     """What a table of figures must say about where they were measured."""
     name = torch.cuda.get_device_name() if device == 'cuda' else _cpu_name()
-    info = dict(device=name, threads=torch.get_num_threads(), torch=torch.__version__,
-                python=platform.python_version(), gflops=matrix_rate(device) / 1e9)
-    info['text'] = (f'{name}, {info["threads"]} CPU threads, torch {torch.__version__}, Python '
-                    f'{info["python"]}; a large float32 matrix product reaches '
-                    f'{info["gflops"]:.0f} GFLOP/s')
+    info = dict(
+        device=name,
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+        python=platform.python_version(),
+        gflops=matrix_rate(device) / 1e9,
+    )
+    info['text'] = (
+        f'{name}, {info["threads"]} CPU threads, torch {torch.__version__}, Python '
+        f'{info["python"]}; a large float32 matrix product reaches '
+        f'{info["gflops"]:.0f} GFLOP/s'
+    )
     return info
 
 

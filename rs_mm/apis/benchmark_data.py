@@ -35,8 +35,9 @@ def measure_data(cfg, split='train', seconds=5.0, workers=()) -> dict:
     """
     loader = cfg.get(f'{split}_dataloader')
     if loader is None:
-        raise ConfigError(f'--data: the config has no `{split}_dataloader`; choose another by '
-                          '--split.')
+        raise ConfigError(
+            f'--data: the config has no `{split}_dataloader`; choose another by --split.'
+        )
     init_default_scope(cfg.get('default_scope', 'rs_mm'))
     set_up_torch(cfg.get('torch_cfg') or {})  # workers have what the training process has set
     threads = torch.get_num_threads(), cv2.getNumThreads()
@@ -51,8 +52,13 @@ def measure_data(cfg, split='train', seconds=5.0, workers=()) -> dict:
     finally:
         torch.set_num_threads(threads[0])
         cv2.setNumThreads(threads[1])
-    return dict(type=type(dataset).__name__, samples=len(dataset), per_second=rate, steps=steps,
-                loader=through)
+    return dict(
+        type=type(dataset).__name__,
+        samples=len(dataset),
+        per_second=rate,
+        steps=steps,
+        loader=through,
+    )
 
 
 def _order(dataset):
@@ -73,8 +79,9 @@ def _measure_worker(dataset, seconds):
         count += 1
     total = time.perf_counter() - start
     spent['(dataset)'] = total - sum(spent.values())
-    steps = sorted(((name, 1e3 * value / count) for name, value in spent.items()),
-                   key=lambda step: -step[1])
+    steps = sorted(
+        ((name, 1e3 * value / count) for name, value in spent.items()), key=lambda step: -step[1]
+    )
     return count / total, steps
 
 
@@ -84,11 +91,11 @@ def _time_steps(dataset, spent):
     if isinstance(getattr(dataset, 'pipeline', None), Compose):
         dataset.pipeline.transforms = [
             _Timed(f'{number}. {type(step).__name__}', step, spent)
-            for number, step in enumerate(dataset.pipeline.transforms, 1)]
+            for number, step in enumerate(dataset.pipeline.transforms, 1)
+        ]
 
 
 class _Timed:
-
     def __init__(self, name, step, spent):
         self.name, self.step, self.spent = name, step, spent
 
@@ -106,8 +113,10 @@ def _measure_loader(config, dataset, workers, seconds):
             config.pop(key, None)
     loader = Runner.build_dataloader(config, seed=0)
     if len(loader) == 0:
-        raise ConfigError(f'--data: the dataset has {len(dataset)} samples, fewer than a batch of '
-                          f'{config["batch_size"]}.')
+        raise ConfigError(
+            f'--data: the dataset has {len(dataset)} samples, fewer than a batch of '
+            f'{config["batch_size"]}.'
+        )
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
     for _ in range(1 + 2 * workers):  # workers start, and have made some batches ahead
         next(batches)

@@ -39,11 +39,13 @@ def browse_dataset(config, out, num=16, split='train', seed=0, options=None) -> 
         raise ConfigError(f'{config} has no {split}_dataloader.')
     init_default_scope(cfg.get('default_scope', 'rs_mm'))
     dataset = DATASETS.build(loader.dataset)
-    visualizer = VISUALIZERS.build(dict(cfg.get('visualizer') or {}, vis_backends=None,
-                                        name=f'browse {out}'))
+    visualizer = VISUALIZERS.build(
+        dict(cfg.get('visualizer') or {}, vis_backends=None, name=f'browse {out}')
+    )
     if not hasattr(visualizer, 'draw_sample'):
-        raise ConfigError(f'{config}: the visualizer {type(visualizer).__name__} draws no single '
-                          'samples.')
+        raise ConfigError(
+            f'{config}: the visualizer {type(visualizer).__name__} draws no single samples.'
+        )
     visualizer.dataset_meta = getattr(dataset, 'metainfo', None)
     order = InfiniteSampler(dataset, shuffle=split == 'train', seed=seed)
     for number, index in enumerate(tqdm(itertools.islice(order, num), total=num)):

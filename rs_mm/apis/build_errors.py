@@ -9,15 +9,23 @@ import textwrap
 
 from rs_mm.errors import suggest
 
-_UNKNOWN_TYPE = re.compile(r"^['\"]?(?P<type>[\w.]+) is not in the (?:(?P<scope>\w+)::)?"
-                           r'(?P<name>[^.:]+?) registry')
+_UNKNOWN_TYPE = re.compile(
+    r"^['\"]?(?P<type>[\w.]+) is not in the (?:(?P<scope>\w+)::)?"
+    r'(?P<name>[^.:]+?) registry'
+)
 _UNKNOWN_LAYER = re.compile(r'^Cannot find None in registry under scope name (?P<scope>\w+)')
-_UNKNOWN_KEY = re.compile(r"^(?P<path>[\w.]+)\.__init__\(\) got an unexpected keyword argument "
-                          r"'(?P<key>\w+)'")
-_FIXED_KEY = re.compile(r"^(?P<path>[\w.]+)\(\) got multiple values for (?:keyword )?argument "
-                        r"'(?P<key>\w+)'")
-_MISSING_KEY = re.compile(r'^(?P<path>[\w.]+)\.__init__\(\) missing \d+ required '
-                          r'(?:positional|keyword-only) arguments?: (?P<keys>.+)')
+_UNKNOWN_KEY = re.compile(
+    r'^(?P<path>[\w.]+)\.__init__\(\) got an unexpected keyword argument '
+    r"'(?P<key>\w+)'"
+)
+_FIXED_KEY = re.compile(
+    r'^(?P<path>[\w.]+)\(\) got multiple values for (?:keyword )?argument '
+    r"'(?P<key>\w+)'"
+)
+_MISSING_KEY = re.compile(
+    r'^(?P<path>[\w.]+)\.__init__\(\) missing \d+ required '
+    r'(?:positional|keyword-only) arguments?: (?P<keys>.+)'
+)
 _NO_OPTIMIZER = 'None is not a callable object'  # what mmengine found of a type it does not know
 _NO_SUCH_KEY = re.compile(r"^'Config(?:Dict)?' object has no attribute '(?P<key>\w+)'")
 # what a wrong value raises; a NameError, say, is a defect of the program
@@ -25,12 +33,22 @@ _OF_VALUES = (TypeError, ValueError, LookupError, AssertionError, RuntimeError, 
 # mmengine's functions that build a section of the config, and the section; an empty {} is the
 # loop that is being built
 _BUILDERS = dict(
-    build_train_loop='train_cfg', build_val_loop='val_cfg', build_test_loop='test_cfg',
-    build_dataloader='{}_dataloader', build_evaluator='{}_evaluator', build_model='model',
-    wrap_model='model_wrapper_cfg', build_optim_wrapper='optim_wrapper',
-    build_param_scheduler='param_scheduler', build_visualizer='visualizer',
-    build_log_processor='log_processor', register_default_hooks='default_hooks',
-    register_custom_hooks='custom_hooks', setup_env='env_cfg', build_strategy='strategy')
+    build_train_loop='train_cfg',
+    build_val_loop='val_cfg',
+    build_test_loop='test_cfg',
+    build_dataloader='{}_dataloader',
+    build_evaluator='{}_evaluator',
+    build_model='model',
+    wrap_model='model_wrapper_cfg',
+    build_optim_wrapper='optim_wrapper',
+    build_param_scheduler='param_scheduler',
+    build_visualizer='visualizer',
+    build_log_processor='log_processor',
+    register_default_hooks='default_hooks',
+    register_custom_hooks='custom_hooks',
+    setup_env='env_cfg',
+    build_strategy='strategy',
+)
 
 
 def explain_build_error(error) -> str | None:
@@ -38,7 +56,7 @@ def explain_build_error(error) -> str | None:
     section of the config cannot be built with; None for the rest, which are defects."""
     text = str(error.args[0]) if error.args else ''
     if isinstance(error, AttributeError) and (found := _NO_SUCH_KEY.match(text)):
-        return f"the config has no key `{found['key']}` where one is needed."
+        return f'the config has no key `{found["key"]}` where one is needed.'
     if isinstance(error, KeyError) and (found := _UNKNOWN_TYPE.match(text)):
         return _explain_unknown_type(**found.groupdict('rs_mm'))
     if isinstance(error, KeyError) and (found := _UNKNOWN_LAYER.match(text)):
@@ -50,8 +68,10 @@ def explain_build_error(error) -> str | None:
         name = _class_of(error, found['path'].removesuffix('.__init__'))[0]
         return f"type='{name}' sets `{found['key']}` itself: leave it out."
     if isinstance(error, TypeError) and (found := _MISSING_KEY.match(text)):
-        return (f"the config of type='{_class_of(error, found['path'])[0]}' lacks the required "
-                f"key(s) {found['keys']}.")
+        return (
+            f"the config of type='{_class_of(error, found['path'])[0]}' lacks the required "
+            f'key(s) {found["keys"]}.'
+        )
     if isinstance(error, TypeError) and text == _NO_OPTIMIZER:
         for owner in (frame.f_locals.get('self') for frame in _frames(error)):
             if isinstance(kind := getattr(owner, 'optimizer_cfg', {}).get('type'), str):
@@ -60,13 +80,16 @@ def explain_build_error(error) -> str | None:
     if not place:
         return None
     text = ' '.join(str(error).split())[:400]
-    return (f'{place} cannot be built with the values it has: {type(error).__name__}: {text} '
-            '(RS_MM_TRACEBACK=1 shows where).')
+    return (
+        f'{place} cannot be built with the values it has: {type(error).__name__}: {text} '
+        '(RS_MM_TRACEBACK=1 shows where).'
+    )
 
 
 def _explain_unknown_type(type, scope='rs_mm', name='model'):
     """The sentence for a ``type`` that the registries ``name`` do not hold, with close ones."""
     from mmengine import registry as roots
+
     known = set()
     for root in vars(roots).values():
         if isinstance(root, roots.Registry) and root.name == name and root.parent is None:
@@ -74,8 +97,10 @@ def _explain_unknown_type(type, scope='rs_mm', name='model'):
             for child_scope, child in root.children.items():
                 prefix = '' if child_scope == scope else f'{child_scope}.'
                 known.update(prefix + key for key in child.module_dict)
-    return (f"type='{type}' is not a known {name.replace('_', ' ')}{suggest(type, known)}. Is its "
-            'file imported (custom_imports) and its class decorated with `register_module()`?')
+    return (
+        f"type='{type}' is not a known {name.replace('_', ' ')}{suggest(type, known)}. Is its "
+        'file imported (custom_imports) and its class decorated with `register_module()`?'
+    )
 
 
 def _explain_unknown_key(error, path, key):
@@ -122,8 +147,9 @@ def _class_of(error, path):
     """
     name = path.split('.')[-1]
     frames = _frames(error)[::-1]
-    others = (value for frame in frames
-              for value in (*frame.f_locals.values(), *frame.f_globals.values()))
+    others = (
+        value for frame in frames for value in (*frame.f_locals.values(), *frame.f_globals.values())
+    )
     for found in (*filter(None, map(_built, frames)), *filter(inspect.isclass, others)):
         if any(base.__name__ == name for base in found.__mro__):
             return found.__name__, found
@@ -137,8 +163,12 @@ def _accepted_keys(cls):
         if '__init__' not in vars(base) or base is object:
             continue
         parameters = inspect.signature(base.__init__).parameters.values()
-        keys += [p.name for p in parameters if p.name not in {'self', *keys, *fixed}
-                 and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        keys += [
+            p.name
+            for p in parameters
+            if p.name not in {'self', *keys, *fixed}
+            and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        ]
         if not any(p.kind == p.VAR_KEYWORD for p in parameters):
             break
         fixed |= _given_to_base(base)
@@ -151,6 +181,11 @@ def _given_to_base(cls):
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls.__init__)))
     except (OSError, TypeError, SyntaxError):
         return set()
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)
-             and isinstance(node.func, ast.Attribute) and node.func.attr == '__init__']
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == '__init__'
+    ]
     return {keyword.arg for call in calls for keyword in call.keywords if keyword.arg}

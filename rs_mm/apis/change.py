@@ -57,8 +57,16 @@ class ChangeDetector:
         >>> mask = detector('2012.png', '2016.png').mask
     """
 
-    def __init__(self, config, checkpoint=None, device=None, options=None, resize=False, tile=2048,
-                 margin=128):
+    def __init__(
+        self,
+        config,
+        checkpoint=None,
+        device=None,
+        options=None,
+        resize=False,
+        tile=2048,
+        margin=128,
+    ):
         if not 0 <= 2 * margin < tile:
             raise ConfigError(f'tile ({tile}) must be larger than twice the margin ({margin}).')
         given = isinstance(config, Config)
@@ -91,8 +99,10 @@ class ChangeDetector:
         Raises:
             DataError: the images differ in size, or have no such band.
         """
-        images = [image if isinstance(image, np.ndarray) else read_image(str(image))
-                  for image in (date1, date2)]
+        images = [
+            image if isinstance(image, np.ndarray) else read_image(str(image))
+            for image in (date1, date2)
+        ]
         images = to_rgb(images, bands, value_range)
         return self._predict([image[..., ::-1] for image in images])
 
@@ -114,8 +124,10 @@ class ChangeDetector:
         batch = dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
         sample = self.model.test_step(batch)[0]
         probability = 1 - sample.seg_logits.data.softmax(0)[0]
-        return ChangeMap(sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8),
-                         probability.float().cpu().numpy())
+        return ChangeMap(
+            sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8),
+            probability.float().cpu().numpy(),
+        )
 
 
 def to_rgb(images, bands=None, value_range=None) -> list:
@@ -136,7 +148,8 @@ def to_rgb(images, bands=None, value_range=None) -> list:
         raise DataError(
             f'date 1 has {h1} x {w1} pixels and date 2 has {h2} x {w2}: both must show the same '
             'ground at the same size (cut both to what they share with --align ground, or with '
-            '--align crop if they start at the same corner).')
+            '--align crop if they start at the same corner).'
+        )
     if bands is None:
         bands = (0, 1, 2) if min(image.shape[2] for image in images) >= 3 else (0, 0, 0)
     images = [select_bands(image, bands, f'date {i + 1}') for i, image in enumerate(images)]

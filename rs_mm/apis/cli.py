@@ -10,8 +10,13 @@ import traceback
 
 from rs_mm.errors import RSMMError
 
-_USER_ERRORS = (RSMMError, FileNotFoundError, IsADirectoryError, NotADirectoryError,
-                PermissionError)
+_USER_ERRORS = (
+    RSMMError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
 _ONE_VALUE = 'Expected more than 1 value per channel when training'  # torch's batch norm
 _LOST_PEER = re.compile('Connection (was likely )?(closed|reset)|Broken pipe|ncclRemoteError')
 _FROM_WORKER = re.compile(r'^Caught \w+ in DataLoader worker process')
@@ -62,22 +67,30 @@ def _leave(status):
 
 def _lost_peer(error):
     """Whether a collective failed because another process is gone."""
-    return isinstance(error, RuntimeError) and bool(_LOST_PEER.search(str(error))) and (
-        int(os.environ.get('WORLD_SIZE', 1)) > 1)
+    return (
+        isinstance(error, RuntimeError)
+        and bool(_LOST_PEER.search(str(error)))
+        and (int(os.environ.get('WORLD_SIZE', 1)) > 1)
+    )
 
 
 def user_message(error) -> str | None:
     """The sentence to print for a user's error; None if the exception is a defect instead."""
     from rs_mm.apis.build_errors import explain_build_error
+
     if isinstance(error, _USER_ERRORS):
         text = str(error)
         if _FROM_WORKER.match(text):  # torch puts the worker's whole traceback in front
             text = text.rstrip().splitlines()[-1].split(': ', 1)[-1]
         return ' '.join(text.split())
     if _lost_peer(error):
-        return ('another process of this job has ended, or the connection to it was lost; if it '
-                'says nothing above, it was killed, for example for want of memory.')
+        return (
+            'another process of this job has ended, or the connection to it was lost; if it '
+            'says nothing above, it was killed, for example for want of memory.'
+        )
     if isinstance(error, ValueError) and str(error).startswith(_ONE_VALUE):
-        return ('a batch norm saw a single value per channel, of which it has no variance: raise '
-                'train_dataloader.batch_size, or with several processes set sync_bn=torch.')
+        return (
+            'a batch norm saw a single value per channel, of which it has no variance: raise '
+            'train_dataloader.batch_size, or with several processes set sync_bn=torch.'
+        )
     return explain_build_error(error)

@@ -61,11 +61,15 @@ def example_batch(model, batch, height, width, device='cpu') -> dict:
         ConfigError: a size is not positive, or the model has no such method.
     """
     if min(batch, height, width) < 1:
-        raise ConfigError(f'a batch of {batch} input(s) of {height} x {width} is empty: every size '
-                          'must be at least 1.')
+        raise ConfigError(
+            f'a batch of {batch} input(s) of {height} x {width} is empty: every size '
+            'must be at least 1.'
+        )
     if not hasattr(model, 'example_inputs'):
-        raise ConfigError(f'{type(model).__name__} has no method `example_inputs(batch, height, '
-                          'width)`, which tells the analysis tools what to run it on.')
+        raise ConfigError(
+            f'{type(model).__name__} has no method `example_inputs(batch, height, '
+            'width)`, which tells the analysis tools what to run it on.'
+        )
     return model.example_inputs(batch, height, width)
 
 
@@ -95,6 +99,7 @@ def count_flops(model, batch) -> tuple[int, dict[str, int]]:
 
 def count_parameters(model) -> tuple[int, dict[str, int]]:
     """Trainable and frozen parameters, in all and by top-level part."""
-    parts = {name: sum(p.numel() for p in part.parameters())
-             for name, part in model.named_children()}
+    parts = {
+        name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()
+    }
     return sum(p.numel() for p in model.parameters()), {k: v for k, v in parts.items() if v}

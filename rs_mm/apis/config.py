@@ -15,13 +15,45 @@ from rs_mm.errors import ConfigError, MissingFileError, suggest
 
 # what mmengine's Runner reads at the top of a config, whether or not a given config has it
 _RUNNER_KEYS = {
-    'model', 'work_dir', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg',
-    'val_cfg', 'test_cfg', 'auto_scale_lr', 'optim_wrapper', 'param_scheduler', 'val_evaluator',
-    'test_evaluator', 'default_hooks', 'custom_hooks', 'data_preprocessor', 'load_from', 'resume',
-    'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer', 'default_scope',
-    'randomness', 'experiment_name', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg',
-    'compile', 'tta_model', 'tta_pipeline', 'runner_type', 'strategy', 'training_free',
-    'custom_imports', 'vis_backends', 'channels_last', 'torch_cfg',
+    'model',
+    'work_dir',
+    'train_dataloader',
+    'val_dataloader',
+    'test_dataloader',
+    'train_cfg',
+    'val_cfg',
+    'test_cfg',
+    'auto_scale_lr',
+    'optim_wrapper',
+    'param_scheduler',
+    'val_evaluator',
+    'test_evaluator',
+    'default_hooks',
+    'custom_hooks',
+    'data_preprocessor',
+    'load_from',
+    'resume',
+    'launcher',
+    'env_cfg',
+    'log_processor',
+    'log_level',
+    'visualizer',
+    'default_scope',
+    'randomness',
+    'experiment_name',
+    'sync_bn',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'compile',
+    'tta_model',
+    'tta_pipeline',
+    'runner_type',
+    'strategy',
+    'training_free',
+    'custom_imports',
+    'vis_backends',
+    'channels_last',
+    'torch_cfg',
     'activation_checkpointing',
 }
 
@@ -84,9 +116,11 @@ def parse_options(pairs) -> dict:
         try:
             options[key] = DictAction._parse_iterable(value)
         except (AssertionError, RecursionError) as error:
-            raise ConfigError(f'--cfg-options {pair}: the value must be a number, a word or a '
-                              '[list,of,them]; set the keys of a dict one by one, as '
-                              f'{key}.NAME=VALUE.') from error
+            raise ConfigError(
+                f'--cfg-options {pair}: the value must be a number, a word or a '
+                '[list,of,them]; set the keys of a dict one by one, as '
+                f'{key}.NAME=VALUE.'
+            ) from error
     return options
 
 
@@ -97,24 +131,29 @@ def _check_option(cfg, dotted):
     for depth, key in enumerate(keys):
         if isinstance(node, (list, tuple)):
             if not key.isdigit() or int(key) >= len(node):
-                raise ConfigError(f"--cfg-options {dotted}: `{'.'.join(walked)}` is a list of "
-                                  f'{len(node)}; name an entry by its number from 0.')
+                raise ConfigError(
+                    f'--cfg-options {dotted}: `{".".join(walked)}` is a list of '
+                    f'{len(node)}; name an entry by its number from 0.'
+                )
             node = node[int(key)]
         elif isinstance(node, dict):
             new = key not in node
             known = _RUNNER_KEYS if depth == 0 else ()
             if new and key not in known and not (node.get('type') and depth == len(keys) - 1):
-                place = f"`{'.'.join(walked)}`" if walked else 'the config'
-                raise ConfigError(f'--cfg-options {dotted}: {place} has no key `{key}`'
-                                  f"{suggest(key, [*node, *known])}.")
+                place = f'`{".".join(walked)}`' if walked else 'the config'
+                raise ConfigError(
+                    f'--cfg-options {dotted}: {place} has no key `{key}`'
+                    f'{suggest(key, [*node, *known])}.'
+                )
             if new:
                 return
             node = node[key]
         elif node is None:
             return
         else:
-            raise ConfigError(f"--cfg-options {dotted}: `{'.'.join(walked)}` is {node!r}, "
-                              'it has no keys.')
+            raise ConfigError(
+                f'--cfg-options {dotted}: `{".".join(walked)}` is {node!r}, it has no keys.'
+            )
         walked.append(key)
 
 
@@ -128,6 +167,7 @@ def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
         config_path (str | None): the config file, for that default.
     """
     import torch
+
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
@@ -160,6 +200,7 @@ def set_up_torch(settings):
     import torch
 
     from rs_mm.engine.host_memory import keep_freed_memory
+
     known = ('tf32', 'keep_freed_memory')
     for key in set(settings) - set(known):
         raise ConfigError(f'`torch_cfg` has no key `{key}`{suggest(key, known)}.')
@@ -173,38 +214,50 @@ def set_up_torch(settings):
 def _prepare_distributed(cfg, launcher, cuda):
     import torch
     import torch.distributed as dist
+
     settings = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
     if not cuda and settings.get('backend', 'nccl') == 'nccl':
         settings['backend'] = 'gloo'
     backend = settings.setdefault('backend', 'nccl')
     if not dist.is_backend_available(backend):
         there = [name for name in dist.Backend.backend_list if dist.is_backend_available(name)]
-        raise ConfigError(f'env_cfg.dist_cfg.backend={backend!r} is not in this build of torch, '
-                          f'which has {", ".join(there)}.')
+        raise ConfigError(
+            f'env_cfg.dist_cfg.backend={backend!r} is not in this build of torch, '
+            f'which has {", ".join(there)}.'
+        )
     if cuda:
         local = int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0)))
         if local >= torch.cuda.device_count():
-            raise ConfigError(f'process {local} of this machine has no GPU: there are '
-                              f'{torch.cuda.device_count()}; start no more processes than GPUs.')
+            raise ConfigError(
+                f'process {local} of this machine has no GPU: there are '
+                f'{torch.cuda.device_count()}; start no more processes than GPUs.'
+            )
         return
     cfg.model_wrapper_cfg = {
-        'type': 'rs_mm.DistributedDataParallel', 'broadcast_buffers': False,
+        'type': 'rs_mm.DistributedDataParallel',
+        'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
-        **(cfg.get('model_wrapper_cfg') or {})}
+        **(cfg.get('model_wrapper_cfg') or {}),
+    }
     _init_on_cpu(launcher, backend)
 
 
 def _init_on_cpu(launcher, backend):
     """mmengine's own set-up asks for a CUDA device; on a CPU the process group is made here."""
     import torch.distributed as dist
-    names = {'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
-             'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
-             'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK')}
+
+    names = {
+        'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+        'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+        'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+    }
     for ours, theirs in zip(names['pytorch'], names[launcher]):
         if theirs not in os.environ:
-            raise ConfigError(f'--launcher {launcher} needs the environment variable {theirs}; '
-                              'start the tool through tools/dist_train.sh, torchrun, srun or '
-                              'mpirun, or leave the option out.')
+            raise ConfigError(
+                f'--launcher {launcher} needs the environment variable {theirs}; '
+                'start the tool through tools/dist_train.sh, torchrun, srun or '
+                'mpirun, or leave the option out.'
+            )
         os.environ[ours] = os.environ[theirs]
     os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
     os.environ.setdefault('MASTER_PORT', '29500')
@@ -220,6 +273,7 @@ def build_runner(cfg):
 
     from rs_mm.engine.compiling import compile_parts
     from rs_mm.engine.hooks import BatchCheckHook, ReproducibleHook, ResumeCheckHook
+
     # mmengine keeps visualizers by name for the life of the process, loggers by name and second:
     # under one name, a second run would draw and log into the first one's folder
     run = next(_runs)
@@ -229,12 +283,15 @@ def build_runner(cfg):
         name = cfg.get('experiment_name') or Path(cfg.filename or 'run').stem
         cfg.experiment_name = f'{name}_run{run}'
     if 'model' not in cfg:
-        raise ConfigError(f'{cfg.filename or "the config"} has no `model`, so there is nothing to '
-                          'run.')
+        raise ConfigError(
+            f'{cfg.filename or "the config"} has no `model`, so there is nothing to run.'
+        )
     for key in ('channels_last', 'activation_checkpointing', 'compile'):
         if cfg.get(key) and 'runner_type' in cfg:
-            raise ConfigError(f'`{key}` is for the plain Runner, and `runner_type` is '
-                              f'{cfg.runner_type!r}; leave one of them out.')
+            raise ConfigError(
+                f'`{key}` is for the plain Runner, and `runner_type` is '
+                f'{cfg.runner_type!r}; leave one of them out.'
+            )
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     _lay_out(runner.model, cfg)
     if cfg.get('compile'):
@@ -251,9 +308,11 @@ def _lay_out(model, cfg):
     from mmengine.model import is_model_wrapper
 
     from rs_mm.engine.strategies import submodule
+
     for name in cfg.get('activation_checkpointing') or ():  # mmengine turns it on
-        submodule(model.module if is_model_wrapper(model) else model, name,
-                  'activation_checkpointing')
+        submodule(
+            model.module if is_model_wrapper(model) else model, name, 'activation_checkpointing'
+        )
     if cfg.get('channels_last'):
         # a convolution returns the layout of its weights, so the inputs need no change
         model.to(memory_format=torch.channels_last)

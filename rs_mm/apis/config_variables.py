@@ -26,9 +26,12 @@ def check_names(cfg, path, settings):
         if name in settings or name.endswith('pipeline') or not near:
             continue
         if not isinstance(value, (dict, list)) or not any(
-                _places(cfg._cfg_dict, value, settings & set(cfg))):
-            raise ConfigError(f'{path}: nothing reads `{name}`{near} A variable of your own '
-                              'needs a name that differs more.')
+            _places(cfg._cfg_dict, value, settings & set(cfg))
+        ):
+            raise ConfigError(
+                f'{path}: nothing reads `{name}`{near} A variable of your own '
+                'needs a name that differs more.'
+            )
 
 
 def merge_options(cfg, options, settings):
@@ -48,24 +51,34 @@ def merge_options(cfg, options, settings):
     Raises:
         ConfigError: nothing uses the variable under its name.
     """
-    own = {key: value for key, value in options.items()
-           if (name := key.split('.')[0]) not in settings and name in cfg}
-    before = {name: copy.deepcopy(cfg._cfg_dict[name])
-              for name in dict.fromkeys(key.split('.')[0] for key in own)}
+    own = {
+        key: value
+        for key, value in options.items()
+        if (name := key.split('.')[0]) not in settings and name in cfg
+    }
+    before = {
+        name: copy.deepcopy(cfg._cfg_dict[name])
+        for name in dict.fromkeys(key.split('.')[0] for key in own)
+    }
     cfg.merge_from_dict(own)
     for name, old in before.items():
         new = cfg._cfg_dict[name]
-        places = [(holder, key) for _, holder, key in _places(
-            cfg._cfg_dict, old, settings & set(cfg)) if key == name or _is_part(old)]
+        places = [
+            (holder, key)
+            for _, holder, key in _places(cfg._cfg_dict, old, settings & set(cfg))
+            if key == name or _is_part(old)
+        ]
         below = list(_paths_below(cfg._cfg_dict, old, settings & set(cfg)))
         for holder, key in places:
             holder[key] = copy.deepcopy(new)
         for holder, key, rest in below:
             holder[key] = os.path.join(str(new), rest)
         if not places and not below:
-            raise ConfigError(f'--cfg-options {name}: this variable of the config file has been '
-                              'used under other names or inside other values; set those instead '
-                              f'({_candidates(cfg._cfg_dict, old, settings & set(cfg))}).')
+            raise ConfigError(
+                f'--cfg-options {name}: this variable of the config file has been '
+                'used under other names or inside other values; set those instead '
+                f'({_candidates(cfg._cfg_dict, old, settings & set(cfg))}).'
+            )
     # last, so that a setting may differ from the variable
     cfg.merge_from_dict({key: value for key, value in options.items() if key not in own})
 
@@ -74,7 +87,8 @@ def _candidates(node, old, keys):
     """Where a variable may have been used; pairs of it come first, being rarely so by chance."""
     pairs = [path for path, *_ in (*_places(node, [old, old], keys), *_places(node, old, keys))]
     return ', '.join(pairs[:4]) + f' or {len(pairs) - 4} more' * (len(pairs) > 4) or (
-        'print_config.py shows them')
+        'print_config.py shows them'
+    )
 
 
 def _places(node, old, keys=None, path=()):
@@ -97,7 +111,7 @@ def _paths_below(node, folder, keys=None):
     for key in list(keys or (node if isinstance(node, dict) else range(len(node)))):
         value = node[key]
         if isinstance(value, str) and value.startswith(start) and value != folder:
-            yield node, key, value[len(start):]
+            yield node, key, value[len(start) :]
         elif isinstance(value, (dict, list)):
             yield from _paths_below(value, folder)
 
@@ -112,5 +126,6 @@ def _is_part(value):
     """A dict with a type, or a list of such, is recognised wherever it stands."""
     if isinstance(value, dict):
         return 'type' in value
-    return isinstance(value, list) and bool(value) and all(
-        isinstance(entry, dict) for entry in value)
+    return (
+        isinstance(value, list) and bool(value) and all(isinstance(entry, dict) for entry in value)
+    )

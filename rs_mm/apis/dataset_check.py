@@ -42,8 +42,9 @@ def check_config(config, splits=('train', 'val', 'test'), num_workers=4, options
     for split in splits:
         if cfg.get(f'{split}_dataloader') is not None:
             report[split] = dict(samples=0, problems=[], notes=[], sizes={}, classes={})
-            dataset = _check_split(cfg[f'{split}_dataloader'].dataset, split, num_workers,
-                                   report[split])
+            dataset = _check_split(
+                cfg[f'{split}_dataloader'].dataset, split, num_workers, report[split]
+            )
             images[split] = _images(dataset)
     for split in images.keys() - {'train'}:
         _compare_with_training(report[split], images[split], images.get('train', {}), split)
@@ -91,8 +92,10 @@ def _compare_with_training(report, images, trained, split):
         if images[both[0]]:
             report['notes'].append(f'{said}, e.g. {first}; they are asked for other classes.')
         else:
-            report['problems'].append(f'{said}, e.g. {first}: the figures of this split would not '
-                                      'tell how the model does on new images.')
+            report['problems'].append(
+                f'{said}, e.g. {first}: the figures of this split would not '
+                'tell how the model does on new images.'
+            )
 
 
 def _check_split(dataset_cfg, split, num_workers, report):
@@ -116,12 +119,19 @@ def _check_split(dataset_cfg, split, num_workers, report):
     if counts.any():
         names = dict(enumerate(classes)) | {255: 'ignored'}
         shown = [i for i in range(256) if i < len(classes) or counts[0, i]]
-        report['classes'] = {names.get(i, f'unknown class {i}'): dict(
-            count=int(counts[0, i]), samples=int(counts[1, i])) for i in shown}
+        report['classes'] = {
+            names.get(i, f'unknown class {i}'): dict(
+                count=int(counts[0, i]), samples=int(counts[1, i])
+            )
+            for i in shown
+        }
     if counts.any() and _loading_steps(dataset):
         report['problems'] += [
             f'no label of the {split} split holds the class {name!r}: a model cannot learn it, or '
-            'its score is NaN.' for i, name in enumerate(classes) if not counts[0, i]]
+            'its score is NaN.'
+            for i, name in enumerate(classes)
+            if not counts[0, i]
+        ]
     return dataset
 
 
@@ -139,8 +149,11 @@ def _read_all(dataset, split, num_workers):
 
 def _loading_steps(dataset):
     """The loading transforms of a change-detection pipeline; None for other datasets."""
-    steps = [step for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
-             if type(step).__name__ in _LOADING]
+    steps = [
+        step
+        for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
+        if type(step).__name__ in _LOADING
+    ]
     # labels last, so that their size is compared with the images as they are on disk
     steps.sort(key=lambda step: type(step).__name__ == 'MultiImgLoadAnnotations')
     if steps and type(steps[0]).__name__ == 'MultiImgLoadAnnotations':

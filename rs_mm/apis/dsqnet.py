@@ -28,13 +28,18 @@ def convert_dsqnet(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     missing = sorted(wanted - renamed.keys())
     unknown = sorted(renamed.keys() - wanted)
     if len(missing) > len(wanted) // 2:
-        raise CheckpointError(f'the checkpoint has {len(wanted) - len(missing)} of the '
-                              f'{len(wanted)} tensors of DSQNet: it is of another model.')
+        raise CheckpointError(
+            f'the checkpoint has {len(wanted) - len(missing)} of the '
+            f'{len(wanted)} tensors of DSQNet: it is of another model.'
+        )
     for name in unknown:
         del renamed[name]
     parts = [f'{len(renamed)} of {len(wanted)} tensors mapped', f'{len(dropped)} unused dropped']
-    parts += [f'{len(names)} {word} ({", ".join(names[:5])}{", …" if names[5:] else ""})'
-              for word, names in (('unknown left out', unknown), ('missing', missing)) if names]
+    parts += [
+        f'{len(names)} {word} ({", ".join(names[:5])}{", …" if names[5:] else ""})'
+        for word, names in (('unknown left out', unknown), ('missing', missing))
+        if names
+    ]
     return renamed, ', '.join(parts)
 
 
@@ -48,8 +53,17 @@ def _parameter_names(state):
     else:
         backbone, in_channels = SwinTransformer(), (96, 192, 384, 768)
     with DefaultScope.overwrite_default_scope('rs_mm'):
-        head = DSQNetHead(in_channels, classifier.shape[1], dsp=dict(type='DSP'),
-                          bmq=dict(type='BMQ'), norm_cfg=dict(type='BN'),
-                          loss_decode=dict(type='mmseg.CrossEntropyLoss'))
-    return {f'{part}.{name}' for part, module in (('backbone', backbone), ('decode_head', head))
-            for name in module.state_dict() if not name.endswith('relative_position_index')}
+        head = DSQNetHead(
+            in_channels,
+            classifier.shape[1],
+            dsp=dict(type='DSP'),
+            bmq=dict(type='BMQ'),
+            norm_cfg=dict(type='BN'),
+            loss_decode=dict(type='mmseg.CrossEntropyLoss'),
+        )
+    return {
+        f'{part}.{name}'
+        for part, module in (('backbone', backbone), ('decode_head', head))
+        for name in module.state_dict()
+        if not name.endswith('relative_position_index')
+    }

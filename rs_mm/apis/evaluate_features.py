@@ -18,8 +18,9 @@ from rs_mm.registry import DATASETS, METRICS
 from rs_mm.retrieval.cache import FeatureCache
 
 
-def evaluate_features(config, features, split='test', reference=None, options=None,
-                      out=None) -> dict[str, float]:
+def evaluate_features(
+    config, features, split='test', reference=None, options=None, out=None
+) -> dict[str, float]:
     """Evaluates what tools/retrieval/extract.py wrote; needs neither the model nor the images.
 
     Args:
@@ -41,19 +42,27 @@ def evaluate_features(config, features, split='test', reference=None, options=No
     """
     cfg = load_config(config, options)
     init_default_scope(cfg.get('default_scope', 'rs_mm'))
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [
-        cfg.test_evaluator]
+    evaluators = (
+        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    )
     known = [METRICS.get(entry.type) for entry in evaluators]
-    metrics = [METRICS.build(entry) for entry, kind in zip(evaluators, known) if kind and
-               issubclass(kind, (MultiLabelRetrieval, *([KNNMultiLabel] if reference else [])))]
+    metrics = [
+        METRICS.build(entry)
+        for entry, kind in zip(evaluators, known)
+        if kind and issubclass(kind, (MultiLabelRetrieval, *([KNNMultiLabel] if reference else [])))
+    ]
     if not metrics:
-        raise ConfigError(f'{config}: no metric of `test_evaluator` works on features alone; '
-                          'MultiLabelRetrieval does, and with --reference KNNMultiLabel.')
+        raise ConfigError(
+            f'{config}: no metric of `test_evaluator` works on features alone; '
+            'MultiLabelRetrieval does, and with --reference KNNMultiLabel.'
+        )
     made_by = FeatureCache(features).made_by
     if reference:
         if not any(isinstance(metric, KNNMultiLabel) for metric in metrics):
-            raise ConfigError(f'--reference {reference}: {config} has no KNNMultiLabel, which '
-                              'alone searches it; leave it out.')
+            raise ConfigError(
+                f'--reference {reference}: {config} has no KNNMultiLabel, which '
+                'alone searches it; leave it out.'
+            )
         _check_same_model(made_by, FeatureCache(reference).made_by, features, reference)
     vectors, labels, names, classes = labelled(cfg, features, split)
     result = {}
@@ -63,10 +72,17 @@ def evaluate_features(config, features, split='test', reference=None, options=No
             metric.made_by = made_by
         else:
             metric.set_reference(*labelled(cfg, reference, 'train')[:2])
-        metric.process({}, [dict(embedding=vector, gt_label=label, name=name)
-                            for vector, label, name in zip(vectors, labels, names)])
-        result |= {f'{metric.prefix}/{key}': value
-                   for key, value in metric.compute_metrics(metric.results).items()}
+        metric.process(
+            {},
+            [
+                dict(embedding=vector, gt_label=label, name=name)
+                for vector, label, name in zip(vectors, labels, names)
+            ],
+        )
+        result |= {
+            f'{metric.prefix}/{key}': value
+            for key, value in metric.compute_metrics(metric.results).items()
+        }
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(json.dumps(result, indent=1, default=float) + '\n')
@@ -76,8 +92,10 @@ def evaluate_features(config, features, split='test', reference=None, options=No
 def _check_same_model(made_by, other, features, reference):
     differing = [key for key in made_by if other.get(key, made_by[key]) != made_by[key]]
     if differing:
-        raise ConfigError(f'--reference {reference}: another {" and ".join(differing)} made it '
-                          f'than {features}; extract both with one config and one checkpoint.')
+        raise ConfigError(
+            f'--reference {reference}: another {" and ".join(differing)} made it '
+            f'than {features}; extract both with one config and one checkpoint.'
+        )
 
 
 def labelled(cfg, features, split):
@@ -88,20 +106,30 @@ def labelled(cfg, features, split):
     """
     archive = load_features(features)
     parts = [DATASETS.build(part) for part in dataset_parts(split_loader(cfg, split)['dataset'])]
-    where = {name: (number, row) for number, part in enumerate(parts)
-             for row, name in enumerate(part.names())}
+    where = {
+        name: (number, row)
+        for number, part in enumerate(parts)
+        for row, name in enumerate(part.names())
+    }
     lost = [name for name in archive.names if name not in where]
     if lost:
-        raise DataError(f'{features}: {len(lost)} of {len(archive.names)} images are not in the '
-                        f'{split} split, the first is {lost[0]!r}; name the split they were '
-                        'extracted from.')
+        raise DataError(
+            f'{features}: {len(lost)} of {len(archive.names)} images are not in the '
+            f'{split} split, the first is {lost[0]!r}; name the split they were '
+            'extracted from.'
+        )
     if len(archive.names) < len(where):
-        print_log(f'{features} holds {len(archive.names)} of the {len(where)} images of the '
-                  f'{split} split; the others are left out.', 'current')
+        print_log(
+            f'{features} holds {len(archive.names)} of the {len(where)} images of the '
+            f'{split} split; the others are left out.',
+            'current',
+        )
     classes = parts[0].metainfo.get('classes')
     if any(part.metainfo.get('classes') != classes for part in parts):
-        raise ConfigError(f'--split {split}: its datasets have different classes; evaluate the '
-                          'features of each by itself.')
+        raise ConfigError(
+            f'--split {split}: its datasets have different classes; evaluate the '
+            'features of each by itself.'
+        )
     labels = _labels(parts, [where[name] for name in archive.names])
     return archive.features, labels, archive.names, classes
 

@@ -18,8 +18,18 @@ from rs_mm.retrieval.cache import FeatureCache
 SPLITS = ('train', 'val', 'test')
 
 
-def extract(config, checkpoint, out, split='test', archive=None, options=None, *, shard_size=4096,
-            work_dir=None, launcher='none') -> Archive | None:
+def extract(
+    config,
+    checkpoint,
+    out,
+    split='test',
+    archive=None,
+    options=None,
+    *,
+    shard_size=4096,
+    work_dir=None,
+    launcher='none',
+) -> Archive | None:
     """Embeds the images of a split, or of a folder, into a feature cache.
 
     Call it again to go on after an interruption, with any number of processes, or after images were
@@ -53,19 +63,28 @@ def extract(config, checkpoint, out, split='test', archive=None, options=None, *
     runner = build_runner(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if not hasattr(model, 'encode_image'):
-        raise ConfigError(f'{type(model).__name__} makes no embeddings: features are extracted by '
-                          'an ImageEmbedder (OML, GRN) or a ComposedRetriever (WeiCom).')
+        raise ConfigError(
+            f'{type(model).__name__} makes no embeddings: features are extracted by '
+            'an ImageEmbedder (OML, GRN) or a ComposedRetriever (WeiCom).'
+        )
     if cfg.load_from:
         check_checkpoint(model, cfg.load_from)
         runner.load_or_resume()
     else:
         model.init_weights()
         if not cfg.get('training_free'):
-            runner.logger.warning('no checkpoint was given: the weights are those the model starts '
-                                  'training from')
+            runner.logger.warning(
+                'no checkpoint was given: the weights are those the model starts training from'
+            )
     about = dict(config=str(config), checkpoint=str(cfg.load_from), archive=archive or split)
-    found = extract_features(model, runner.build_dataloader(loader), out,
-                             shard_size=shard_size, refuse_foreign=True, about=about)
+    found = extract_features(
+        model,
+        runner.build_dataloader(loader),
+        out,
+        shard_size=shard_size,
+        refuse_foreign=True,
+        about=about,
+    )
     if found is not None:
         count, dims = found.features.shape
         runner.logger.info(f'{out}: features of {count} images, {dims} float32 each')
@@ -90,16 +109,23 @@ def load_features(folder, made_by=None) -> Archive:
     """
     cache = FeatureCache(folder, made_by)
     if cache.foreign:
-        raise ConfigError(f'{folder}: {cache.why_rebuilt} than this config and these weights; use '
-                          'those it was extracted with, or extract again.')
+        raise ConfigError(
+            f'{folder}: {cache.why_rebuilt} than this config and these weights; use '
+            'those it was extracted with, or extract again.'
+        )
     if cache.why_rebuilt:
-        raise ConfigError(f'{folder}: the features cannot be used, because {cache.why_rebuilt}; '
-                          'extract them again.')
+        raise ConfigError(
+            f'{folder}: the features cannot be used, because {cache.why_rebuilt}; '
+            'extract them again.'
+        )
     if cache.stored is None:
-        raise MissingFileError(f'{folder} holds no finished features; run '
-                               'tools/retrieval/extract.py with --out of that folder.')
-    return Archive(cache.names(), cache.stored['paths'], torch.from_numpy(cache.features()),
-                   cache.unreadable())
+        raise MissingFileError(
+            f'{folder} holds no finished features; run '
+            'tools/retrieval/extract.py with --out of that folder.'
+        )
+    return Archive(
+        cache.names(), cache.stored['paths'], torch.from_numpy(cache.features()), cache.unreadable()
+    )
 
 
 def split_loader(cfg, split) -> Config:
@@ -138,9 +164,11 @@ def tested_pipeline(cfg) -> list | None:
     parts = dataset_parts(cfg.test_dataloader.dataset)
     pipelines = [part.get('pipeline') for part in parts]
     if any(pipeline != pipelines[0] for pipeline in pipelines):
-        raise ConfigError('the datasets in `test_dataloader` have different pipelines, so that it '
-                          'is not known which prepares other images; give them one, or set '
-                          '`test_dataloader.dataset` to one of them.')
+        raise ConfigError(
+            'the datasets in `test_dataloader` have different pipelines, so that it '
+            'is not known which prepares other images; give them one, or set '
+            '`test_dataloader.dataset` to one of them.'
+        )
     return pipelines[0]
 
 
@@ -150,8 +178,15 @@ def _loader(cfg, split, archive):
         dataset = dict(type='AnyArchive', dataset=loader['dataset'])
     else:
         loader = split_loader(cfg, 'test')
-        dataset = dict(type='ImageArchive', data_root=str(Path(archive)),
-                       pipeline=tested_pipeline(cfg))
-    return dict(loader, dataset=dataset, drop_last=False, batch_sampler=None,
-                sampler=dict(type='ChosenSampler'), collate_fn=dict(type=archive_collate),
-                pin_memory=torch.cuda.is_available())
+        dataset = dict(
+            type='ImageArchive', data_root=str(Path(archive)), pipeline=tested_pipeline(cfg)
+        )
+    return dict(
+        loader,
+        dataset=dataset,
+        drop_last=False,
+        batch_sampler=None,
+        sampler=dict(type='ChosenSampler'),
+        collate_fn=dict(type=archive_collate),
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -12,16 +12,33 @@ from rs_mm.errors import CheckpointError, ConfigError
 
 #: torchvision's Inception-v3 by position in the original's two sequences (3 and 6 are pools).
 _INCEPTION = (
-    {0: 'Conv2d_1a_3x3', 1: 'Conv2d_2a_3x3', 2: 'Conv2d_2b_3x3', 4: 'Conv2d_3b_1x1',
-     5: 'Conv2d_4a_3x3', 7: 'Mixed_5b', 8: 'Mixed_5c', 9: 'Mixed_5d', 10: 'Mixed_6a',
-     11: 'Mixed_6b', 12: 'Mixed_6c', 13: 'Mixed_6d', 14: 'Mixed_6e'},
-    {0: 'Mixed_7a', 1: 'Mixed_7b', 2: 'Mixed_7c'})
+    {
+        0: 'Conv2d_1a_3x3',
+        1: 'Conv2d_2a_3x3',
+        2: 'Conv2d_2b_3x3',
+        4: 'Conv2d_3b_1x1',
+        5: 'Conv2d_4a_3x3',
+        7: 'Mixed_5b',
+        8: 'Mixed_5c',
+        9: 'Mixed_5d',
+        10: 'Mixed_6a',
+        11: 'Mixed_6b',
+        12: 'Mixed_6c',
+        13: 'Mixed_6d',
+        14: 'Mixed_6e',
+    },
+    {0: 'Mixed_7a', 1: 'Mixed_7b', 2: 'Mixed_7c'},
+)
 _RESNET = {0: 'conv1', 1: 'bn1', 4: 'layer1', 5: 'layer2', 6: 'layer3', 7: 'layer4'}
 _LINEAR = {'FC': 'head.fc', 'FC1': 'head.fc', 'FC2': 'head.classifier'}
 
 #: The original's encoders as models of timm.
-ENCODERS = {'ResNet18': 'resnet18', 'ResNet50': 'resnet50', 'WideResNet50': 'wide_resnet50_2',
-            'InceptionV3': 'inception_v3'}
+ENCODERS = {
+    'ResNet18': 'resnet18',
+    'ResNet50': 'resnet50',
+    'WideResNet50': 'wide_resnet50_2',
+    'InceptionV3': 'inception_v3',
+}
 
 
 def published_model(encoder: str, embed_dims: int = 128, num_classes: int | None = None) -> dict:
@@ -35,12 +52,14 @@ def published_model(encoder: str, embed_dims: int = 128, num_classes: int | None
     """
     names = {name.lower(): model for name, model in ENCODERS.items()}
     if encoder.lower() not in names:
-        raise ConfigError(f'the original GRN has no encoder {encoder!r}; it has '
-                          f'{", ".join(ENCODERS)}.')
+        raise ConfigError(
+            f'the original GRN has no encoder {encoder!r}; it has {", ".join(ENCODERS)}.'
+        )
     return dict(
         type='ImageEmbedder',
         encoder=dict(type='TimmEncoder', model=names[encoder.lower()]),
-        head=dict(type='GRNHead', embed_dims=embed_dims, num_classes=num_classes))
+        head=dict(type='GRNHead', embed_dims=embed_dims, num_classes=num_classes),
+    )
 
 
 def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -60,8 +79,10 @@ def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str
         else:
             converted[new] = value
     if not any(key.startswith('encoder.') for key in converted):
-        raise CheckpointError('the checkpoint has no weights under "encoder." or "encoder1."; it '
-                              'is not one of the original GRN code.')
+        raise CheckpointError(
+            'the checkpoint has no weights under "encoder." or "encoder1."; it '
+            'is not one of the original GRN code.'
+        )
     return converted, dropped
 
 
@@ -86,15 +107,21 @@ def convert_checkpoint(path, dataset: str | None = None) -> tuple[dict[str, Tens
         return state, f'{report}; the file holds no memory.'
     rows = f'{len(memory)} x {memory.shape[1]}'
     if dataset is None:
-        return state, (f'{report}; the memory of {rows} is left out: name its data set to keep '
-                       'it.')
+        return state, (f'{report}; the memory of {rows} is left out: name its data set to keep it.')
     labels = published_labels(dataset)
     if len(labels) != len(memory):
-        raise CheckpointError(f'{path} holds a memory of {len(memory)} images, but the published '
-                              f'training split of {dataset!r} has {len(labels)}.')
+        raise CheckpointError(
+            f'{path} holds a memory of {len(memory)} images, but the published '
+            f'training split of {dataset!r} has {len(labels)}.'
+        )
     prefix = 'losses.0.memory.'
-    state.update({f'{prefix}features': memory, f'{prefix}labels': labels,
-                  f'{prefix}labelled': torch.tensor(True)})
+    state.update(
+        {
+            f'{prefix}features': memory,
+            f'{prefix}labels': labels,
+            f'{prefix}labelled': torch.tensor(True),
+        }
+    )
     return state, f'{report}; with the memory of {rows} and its labels.'
 
 
@@ -102,9 +129,11 @@ def published_labels(dataset: str) -> Tensor:
     """Labels (N, L) uint8 of the published training split of ``'ucm'``, ``'aid'``, ``'dfc15'``."""
     from rs_mm.datasets.label_tables import PACKED, read_label_table
     from rs_mm.datasets.scene_split import SceneSplit
+
     if dataset not in PACKED:
-        raise ConfigError(f'no published split is known for {dataset!r}; known: '
-                          f'{", ".join(PACKED)}.')
+        raise ConfigError(
+            f'no published split is known for {dataset!r}; known: {", ".join(PACKED)}.'
+        )
     table = read_label_table(dataset)
     # a name begins with its scene; the files' suffix is the same for all of a set
     paths = {name: re.sub(r'_?\d+$', '', name) + f'/{name}.x' for name in table.names}
@@ -127,21 +156,30 @@ def read_checkpoint(path) -> tuple[dict[str, Tensor], Tensor | None]:
             the file holds no weights.
     """
     from rs_mm.checkpoint import load_file
+
     unknown = []
     with contextlib.suppress(Exception):  # a missing or damaged file gets its message below
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     stand_ins = [(type(name.rsplit('.', 1)[-1], (_StandIn,), {}), name) for name in unknown]
     with torch.serialization.safe_globals(stand_ins):
         content = load_file(path)
-    state = next((content[key] for key in ('state_dict', 'net', 'model')
-                  if isinstance(content, dict) and isinstance(content.get(key), dict)), content)
+    state = next(
+        (
+            content[key]
+            for key in ('state_dict', 'net', 'model')
+            if isinstance(content, dict) and isinstance(content.get(key), dict)
+        ),
+        content,
+    )
     if not isinstance(state, dict) or not any(torch.is_tensor(v) for v in state.values()):
         raise CheckpointError(f'{path} holds no weights (a dictionary of names and tensors).')
     memories = list(_memories(content))
     if len(memories) > 1:
         raise CheckpointError(f'{path} holds {len(memories)} memories; one was expected.')
-    return ({key: value for key, value in state.items() if torch.is_tensor(value)},
-            memories[0] if memories else None)
+    return (
+        {key: value for key, value in state.items() if torch.is_tensor(value)},
+        memories[0] if memories else None,
+    )
 
 
 class _StandIn:

@@ -35,11 +35,15 @@ def check_checkpoint(model, path, resume=False) -> None:
     if missing or wrong:
         raise CheckpointError(_of_another_model(path, own, given, missing, wrong))
     if len(given) > len(own):
-        print_log(f'{path}: {len(given) - len(own)} weights have no place in this model and are '
-                  'not used', 'current')
+        print_log(
+            f'{path}: {len(given) - len(own)} weights have no place in this model and are not used',
+            'current',
+        )
     if resume and not {'optimizer', 'meta', 'message_hub'} <= set(load_file(path)):
-        raise CheckpointError(f'{path} holds weights but no state of a training; start from it '
-                              f'with `--cfg-options load_from={path}` instead of --resume.')
+        raise CheckpointError(
+            f'{path} holds weights but no state of a training; start from it '
+            f'with `--cfg-options load_from={path}` instead of --resume.'
+        )
 
 
 def check_start(model, path) -> None:
@@ -59,9 +63,12 @@ def check_start(model, path) -> None:
     fitting = len(own) - len(missing) - len(wrong)
     if not fitting:
         raise CheckpointError(_of_another_model(path, own, given, missing, wrong))
-    print_log(f"{path}: {fitting} of this model's {len(own)} weights start from it ({len(missing)} "
-              f'are missing there, {len(wrong)} have another shape)', 'current',
-              logging.WARNING if missing or wrong else logging.INFO)
+    print_log(
+        f"{path}: {fitting} of this model's {len(own)} weights start from it ({len(missing)} "
+        f'are missing there, {len(wrong)} have another shape)',
+        'current',
+        logging.WARNING if missing or wrong else logging.INFO,
+    )
 
 
 def _reads_itself(path, training):
@@ -82,15 +89,24 @@ def _read(path):
 
 def _compare(own, given):
     """Names of the model's weights that are missing, and of those that have another shape."""
-    return ([name for name in own if name not in given],
-            [name for name in own if name in given and given[name].shape != own[name].shape])
+    return (
+        [name for name in own if name not in given],
+        [name for name in own if name in given and given[name].shape != own[name].shape],
+    )
 
 
 def _of_another_model(path, own, given, missing, wrong):
-    example = f'`{missing[0]}` is missing' if missing else (
-        f'`{wrong[0]}` is {tuple(given[wrong[0]].shape)} there and {tuple(own[wrong[0]].shape)} '
-        'here')
-    return (f'{path} is of another model: {len(own) - len(missing) - len(wrong)} of its '
-            f"{len(given)} weights fit this config's {len(own)} ({len(missing)} missing, "
-            f'{len(wrong)} of another shape; e.g. {example}). Is it the right config, or does the '
-            'file need a converter from tools/model_converters?')
+    example = (
+        f'`{missing[0]}` is missing'
+        if missing
+        else (
+            f'`{wrong[0]}` is {tuple(given[wrong[0]].shape)} there and '
+            f'{tuple(own[wrong[0]].shape)} here'
+        )
+    )
+    return (
+        f'{path} is of another model: {len(own) - len(missing) - len(wrong)} of its '
+        f"{len(given)} weights fit this config's {len(own)} ({len(missing)} missing, "
+        f'{len(wrong)} of another shape; e.g. {example}). Is it the right config, or does the '
+        'file need a converter from tools/model_converters?'
+    )

@@ -9,9 +9,14 @@ from torch import Tensor
 
 from rs_mm.errors import CheckpointError, ConfigError
 
-_SE = {'se_resnet50': 'legacy_seresnet50', 'se_resnet101': 'legacy_seresnet101',
-       'se_resnet152': 'legacy_seresnet152', 'se_resnext50_32x4d': 'legacy_seresnext50_32x4d',
-       'se_resnext101_32x4d': 'legacy_seresnext101_32x4d', 'senet154': 'legacy_senet154'}
+_SE = {
+    'se_resnet50': 'legacy_seresnet50',
+    'se_resnet101': 'legacy_seresnet101',
+    'se_resnet152': 'legacy_seresnet152',
+    'se_resnext50_32x4d': 'legacy_seresnext50_32x4d',
+    'se_resnext101_32x4d': 'legacy_seresnext101_32x4d',
+    'senet154': 'legacy_senet154',
+}
 _RESNET = ('resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152')
 _IBN = ('resnet50_ibn_a', 'resnet101_ibn_a', 'resnet152_ibn_a')
 _VGG = ('vgg16', 'vgg19')
@@ -40,10 +45,18 @@ def published_encoder(backbone: str, channels: int = 3, output_stride: int = 32)
     if match:
         if stride:
             stride['dilate'] = 'none'
-        return dict(config, model=f'tf_efficientnet_b{match[1]}', linear_ends=True,
-                    fixed_padding=True, timm_args=dict(bn_momentum=0.01), **stride)
-    raise ConfigError(f'model.backbone {backbone!r} is none of the original\'s: {_RESNET}, {_IBN}, '
-                      f'{tuple(_SE)}, {_VGG}, efficientnet-b0 to b7.')
+        return dict(
+            config,
+            model=f'tf_efficientnet_b{match[1]}',
+            linear_ends=True,
+            fixed_padding=True,
+            timm_args=dict(bn_momentum=0.01),
+            **stride,
+        )
+    raise ConfigError(
+        f"model.backbone {backbone!r} is none of the original's: {_RESNET}, {_IBN}, "
+        f'{tuple(_SE)}, {_VGG}, efficientnet-b0 to b7.'
+    )
 
 
 def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -64,8 +77,10 @@ def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str
         elif new not in converted:  # the GeM power is stored twice
             converted[new] = value
     if not any(key.startswith('encoder.') for key in converted):
-        raise CheckpointError('the checkpoint has no weights under "encoder.encoder_block0" or '
-                              '"encoder.encoder"; it is not one of the original OML code.')
+        raise CheckpointError(
+            'the checkpoint has no weights under "encoder.encoder_block0" or '
+            '"encoder.encoder"; it is not one of the original OML code.'
+        )
     return converted, dropped
 
 
@@ -89,14 +104,19 @@ def _neck_name(key):
     if not key.startswith('module.module.'):
         return None
     key = key.removeprefix('module.module.')
-    for old, new in (('ChannelGate.mlp.1', 'channel_gate.mlp.0'),
-                     ('ChannelGate.mlp.3', 'channel_gate.mlp.2'),
-                     ('SpatialGate.spatial', 'spatial_gate'),
-                     ('conv_pam1', 'position_in'), ('conv_pam2', 'position_out'),
-                     ('conv_cam1', 'channel_in'), ('conv_cam2', 'channel_out'),
-                     ('pam.', 'position.'), ('cam.', 'channel.')):
+    for old, new in (
+        ('ChannelGate.mlp.1', 'channel_gate.mlp.0'),
+        ('ChannelGate.mlp.3', 'channel_gate.mlp.2'),
+        ('SpatialGate.spatial', 'spatial_gate'),
+        ('conv_pam1', 'position_in'),
+        ('conv_pam2', 'position_out'),
+        ('conv_cam1', 'channel_in'),
+        ('conv_cam2', 'channel_out'),
+        ('pam.', 'position.'),
+        ('cam.', 'channel.'),
+    ):
         if key.startswith(old):
-            key = new + key[len(old):]
+            key = new + key[len(old) :]
             break
     else:
         key = 'fuse' + key.removeprefix('conv')
@@ -107,19 +127,34 @@ def _neck_name(key):
 def _head_name(key):
     if key in ('head.pool.pool.p', 'head.head.pool.pool.p'):
         return 'head.pool.power'
-    for old, new in (('head.head.fc.', 'head.fc.'),
-                     ('head.head.bnneck_pack.', 'head.local_branches.'),
-                     ('head.head.bnn_triplet_pack.', 'head.global_branches.')):
+    for old, new in (
+        ('head.head.fc.', 'head.fc.'),
+        ('head.head.bnneck_pack.', 'head.local_branches.'),
+        ('head.head.bnn_triplet_pack.', 'head.global_branches.'),
+    ):
         if key.startswith(old):
-            return new + key[len(old):]
+            return new + key[len(old) :]
     return None
 
 
-_FIRST_STAGE = {'_depthwise_conv': 'conv_dw', '_bn1': 'bn1', '_se_reduce': 'se.conv_reduce',
-                '_se_expand': 'se.conv_expand', '_project_conv': 'conv_pw', '_bn2': 'bn2'}
-_STAGE = {'_expand_conv': 'conv_pw', '_bn0': 'bn1', '_depthwise_conv': 'conv_dw', '_bn1': 'bn2',
-          '_se_reduce': 'se.conv_reduce', '_se_expand': 'se.conv_expand',
-          '_project_conv': 'conv_pwl', '_bn2': 'bn3'}
+_FIRST_STAGE = {
+    '_depthwise_conv': 'conv_dw',
+    '_bn1': 'bn1',
+    '_se_reduce': 'se.conv_reduce',
+    '_se_expand': 'se.conv_expand',
+    '_project_conv': 'conv_pw',
+    '_bn2': 'bn2',
+}
+_STAGE = {
+    '_expand_conv': 'conv_pw',
+    '_bn0': 'bn1',
+    '_depthwise_conv': 'conv_dw',
+    '_bn1': 'bn2',
+    '_se_reduce': 'se.conv_reduce',
+    '_se_expand': 'se.conv_expand',
+    '_project_conv': 'conv_pwl',
+    '_bn2': 'bn3',
+}
 
 
 def _efficientnet_names(state):
@@ -155,5 +190,6 @@ def _depths(count):
         depths = [math.ceil(factor * depth) for depth in (1, 2, 2, 3, 3, 4, 1)]
         if sum(depths) == count:
             return depths
-    raise CheckpointError(f'no EfficientNet from B0 to B7 has {count} blocks; '
-                          'is the checkpoint cut short?')
+    raise CheckpointError(
+        f'no EfficientNet from B0 to B7 has {count} blocks; is the checkpoint cut short?'
+    )

@@ -33,8 +33,14 @@ _NAMES = {
     'weight_decay': ('weight_decay', 'wd'),
     'epochs': ('epochs', 'num_epochs', 'max_epochs', 'n_epochs', 'epoch'),
     'batch': ('batch_size', 'train_batch', 'train_batch_size', 'batch'),
-    'interval': ('checkpoint_every', 'save_every', 'save_interval', 'checkpoint_interval',
-                 'save_epoch', 'checkpoint'),
+    'interval': (
+        'checkpoint_every',
+        'save_every',
+        'save_interval',
+        'checkpoint_interval',
+        'save_epoch',
+        'checkpoint',
+    ),
     'chunk': ('chunk', 'chunk_size'),
     'seed': ('seed',),
     'use_transform': ('use_transform',),
@@ -44,13 +50,37 @@ _NAMES = {
 }
 # read by the original and without effect there, or of its own folders
 _WITHOUT_EFFECT = {
-    'update_iter', 'multi_scale', 'image_size', 'mode', 'experiment', 'ks', 'kc', 'graph', 'gpu',
-    'workers', 'num_workers', 'test_batch', 'test_batch_size', 'momentum', 'ckpt_dir', 'log_dir',
-    'save_dir', 'data_dir', 'root', 'path', 'mean', 'std'}
+    'update_iter',
+    'multi_scale',
+    'image_size',
+    'mode',
+    'experiment',
+    'ks',
+    'kc',
+    'graph',
+    'gpu',
+    'workers',
+    'num_workers',
+    'test_batch',
+    'test_batch_size',
+    'momentum',
+    'ckpt_dir',
+    'log_dir',
+    'save_dir',
+    'data_dir',
+    'root',
+    'path',
+    'mean',
+    'std',
+}
 _DATASETS = {'ucm': 'ucm_ml', 'ucmerced': 'ucm_ml', 'aid': 'aid_ml', 'whdld': 'whdld_ml'}
 _BIGEARTHNET = {3: 'bigearthnet_rgb_ml', 10: 'bigearthnet_10band_ml', 12: 'bigearthnet_12band_ml'}
-_METRIC = {'oml': 'OMLLoss', 'contrastive_avg': 'ContrastiveAverageLoss',
-           'triplet_avg': 'TripletAverageLoss', 'triplet_hard': 'TripletHardLoss'}
+_METRIC = {
+    'oml': 'OMLLoss',
+    'contrastive_avg': 'ContrastiveAverageLoss',
+    'triplet_avg': 'TripletAverageLoss',
+    'triplet_hard': 'TripletHardLoss',
+}
 _NO_SUCH_LOSS = ('proxy_ap', 'smoothap')
 _CLASSIFY = {'ml_xent': 'MultiLabelBCELoss', 'xent': 'LabelCrossEntropyLoss'}
 _NECKS = {'cbam': 'CBAM', 'da': 'DualAttention'}
@@ -119,16 +149,18 @@ def convert_settings(settings: dict) -> tuple[list[str], dict, list[str]]:
     """Bases, config and remarks of settings by our names."""
     notes = []
     if 'dataset' not in settings or 'backbone' not in settings:
-        raise ConfigError('the YAML names no dataset or no backbone; is it a config of the '
-                          'original OML code?')
+        raise ConfigError(
+            'the YAML names no dataset or no backbone; is it a config of the original OML code?'
+        )
     name = str(settings['dataset']).lower().replace('-', '')
     channels = int(settings.get('channels', 3))
     big = name in ('bigearthnet', 'ben')
     if big and channels not in _BIGEARTHNET:
         raise ConfigError(f'channels is {channels}; BigEarthNet has 3, 10 or 12 here.')
     if not big and name not in _DATASETS:
-        raise ConfigError(f'dataset {settings["dataset"]!r} is unknown; use UCM, AID, WHDLD or '
-                          'BigEarthNet.')
+        raise ConfigError(
+            f'dataset {settings["dataset"]!r} is unknown; use UCM, AID, WHDLD or BigEarthNet.'
+        )
     data = _BIGEARTHNET[channels] if big else _DATASETS[name]
     config = dict(model=_model(settings, channels, notes))
     optimizer = _optimizer(settings)
@@ -152,12 +184,15 @@ def convert_settings(settings: dict) -> tuple[list[str], dict, list[str]]:
 
 
 def _model(settings, channels, notes):
-    encoder = published_encoder(str(settings['backbone']), channels,
-                                int(settings.get('output_stride', 32)))
+    encoder = published_encoder(
+        str(settings['backbone']), channels, int(settings.get('output_stride', 32))
+    )
     if settings.get('pretrained'):
         encoder['init_cfg'] = dict(type='Pretrained', checkpoint='timm')
-        notes.append('pretrained: weights of timm are taken; set encoder.init_cfg.checkpoint to '
-                     'a file for others')
+        notes.append(
+            'pretrained: weights of timm are taken; set encoder.init_cfg.checkpoint to '
+            'a file for others'
+        )
     parts = settings.get('parts') or [[1, 1, 1]]
     pool = dict(type='GlobalPool', mode=str(settings.get('pooling', 'max')).lower())
     head = dict(type='EmbeddingHead', num_classes=int(settings['num_classes']), pool=pool)
@@ -203,8 +238,11 @@ def _optimizer(settings):
     if name not in ('adam', 'sgd'):
         raise ConfigError(f'optimizer is {name!r}; the original has adam and sgd.')
     # YAML reads 1e-4 as text
-    optimizer = dict(type='Adam' if name == 'adam' else 'SGD', lr=float(settings.get('lr', 1e-4)),
-                     weight_decay=float(settings.get('weight_decay') or 0))
+    optimizer = dict(
+        type='Adam' if name == 'adam' else 'SGD',
+        lr=float(settings.get('lr', 1e-4)),
+        weight_decay=float(settings.get('weight_decay') or 0),
+    )
     if name == 'sgd':
         optimizer['momentum'] = 0.9
     return dict(_delete_=True, **optimizer)

@@ -16,8 +16,9 @@ from rs_mm.evaluation import MultiLabelRetrieval
 from rs_mm.retrieval import PCA, check_finite
 
 
-def fit_pca(config, checkpoint, out, dims=128, whiten=True, split='train', options=None,
-            work_dir=None) -> PCA:
+def fit_pca(
+    config, checkpoint, out, dims=128, whiten=True, split='train', options=None, work_dir=None
+) -> PCA:
     """Embeds a split of a config and fits a PCA to the embeddings.
 
     Args:
@@ -44,8 +45,11 @@ def fit_pca(config, checkpoint, out, dims=128, whiten=True, split='train', optio
     pca = PCA.fit(vectors, dims, whiten)
     pca.made_by = _identity(runner.model, cfg)
     path = pca.save(out)
-    print_log(f'{path}: {dims} of {vectors.shape[1]} dimensions, fitted to {len(vectors)} '
-              f'embeddings of the {split} split', 'current')
+    print_log(
+        f'{path}: {dims} of {vectors.shape[1]} dimensions, fitted to {len(vectors)} '
+        f'embeddings of the {split} split',
+        'current',
+    )
     return pca
 
 
@@ -54,8 +58,11 @@ class PCAIdentityHook(Hook):
 
     def before_test(self, runner) -> None:
         """By now the weights are loaded."""
-        metrics = [metric for metric in runner.test_evaluator.metrics
-                   if isinstance(metric, MultiLabelRetrieval) and 'path' in (metric.pca or {})]
+        metrics = [
+            metric
+            for metric in runner.test_evaluator.metrics
+            if isinstance(metric, MultiLabelRetrieval) and 'path' in (metric.pca or {})
+        ]
         if metrics and isinstance(runner, Runner):  # others may hold a share of the weights only
             made_by = _identity(runner.model, runner.cfg)
             for metric in metrics:

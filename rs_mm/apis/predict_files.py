@@ -18,8 +18,9 @@ from rs_mm.visualization import ChangeVisualizer, save_sheet
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 
 
-def predict_files(detector, image1, image2, out, bands=None, value_range=None, align='none',
-                  probability=False) -> list[Path]:
+def predict_files(
+    detector, image1, image2, out, bands=None, value_range=None, align='none', probability=False
+) -> list[Path]:
     """Predicts a pair of files and writes the mask and a picture.
 
     Args:
@@ -67,8 +68,10 @@ def predict_files(detector, image1, image2, out, bands=None, value_range=None, a
 def check_folder(out) -> None:
     """A folder to write into is not named as an image."""
     if Path(out).suffix.lower() in _SUFFIXES:
-        raise ConfigError(f'{out} must be a folder to write into, not an image: the files are '
-                          'named after the dates.')
+        raise ConfigError(
+            f'{out} must be a folder to write into, not an image: the files are '
+            'named after the dates.'
+        )
 
 
 def find_pairs(first, second) -> list[tuple[Path, Path]]:
@@ -86,8 +89,14 @@ def find_pairs(first, second) -> list[tuple[Path, Path]]:
         raise DataError(f'{first} and {second} must be two files or two folders.')
     if not first.is_dir():
         return [(first, second)]
-    names = [{path.name for path in folder.iterdir() if path.is_file()
-              and path.suffix.lower() in _SUFFIXES} for folder in (first, second)]
+    names = [
+        {
+            path.name
+            for path in folder.iterdir()
+            if path.is_file() and path.suffix.lower() in _SUFFIXES
+        }
+        for folder in (first, second)
+    ]
     for name in sorted(names[0] ^ names[1]):
         lacking = second if name in names[0] else first
         raise DataError(f'{name} is not in {lacking}: both folders must hold the same names.')
@@ -108,11 +117,12 @@ def _read_aligned(paths, align):
                 f'{paths[0]} and {paths[1]} do not show the same ground: the upper left corner of '
                 f'date 2 lies {columns} columns right and {rows} rows below that of date 1; cut '
                 'both to what they share with --align ground, or go by the pixels with --align '
-                'crop.')
+                'crop.'
+            )
     if align != 'none':
         left, top = max(columns, 0), max(rows, 0)
         images[0] = images[0][top:, left:]
-        images[1] = images[1][max(-rows, 0):, max(-columns, 0):]
+        images[1] = images[1][max(-rows, 0) :, max(-columns, 0) :]
         height, width = (min(image.shape[i] for image in images) for i in (0, 1))
         if not height or not width:
             raise DataError(f'{paths[0]} and {paths[1]} have no ground in common.')
@@ -128,9 +138,11 @@ def _offset(paths, tags):
         return 0, 0
     ((x1, y1), pixel1), ((x2, y2), pixel2) = grids
     if not np.allclose(pixel1, pixel2, rtol=1e-3):
-        raise DataError(f'the pixels of {paths[0]} measure {pixel1[0]:g} x {pixel1[1]:g} and those '
-                        f'of {paths[1]} {pixel2[0]:g} x {pixel2[1]:g}: resample one to the grid of '
-                        'the other first, or go by the pixels with --align crop.')
+        raise DataError(
+            f'the pixels of {paths[0]} measure {pixel1[0]:g} x {pixel1[1]:g} and those '
+            f'of {paths[1]} {pixel2[0]:g} x {pixel2[1]:g}: resample one to the grid of '
+            'the other first, or go by the pixels with --align crop.'
+        )
     return round((x2 - x1) / pixel1[0]), round((y1 - y2) / pixel1[1])
 
 

@@ -82,11 +82,21 @@ class ImageSearch:
         >>> search('pool.jpg', 'oval', lam=0.5, k=10)
     """
 
-    def __init__(self, archive, config, weights=None, index_dir='work_dirs/features', bands=None,
-                 device=None, options=None, features=None):
+    def __init__(
+        self,
+        archive,
+        config,
+        weights=None,
+        index_dir='work_dirs/features',
+        bands=None,
+        device=None,
+        options=None,
+        features=None,
+    ):
         if (archive is None) == (features is None):
-            raise ConfigError('search either a folder of images (--archive) or extracted features '
-                              '(--features).')
+            raise ConfigError(
+                'search either a folder of images (--archive) or extracted features (--features).'
+            )
         cfg = load_config(config, options)
         pipeline = tested_pipeline(cfg)
         if bands is not None:
@@ -102,7 +112,8 @@ class ImageSearch:
             self.archive = load_features(features, made_by)
         else:
             self.archive = extract_archive(
-                self.model, _loader(cfg, archive, pipeline, self.device), index_dir)
+                self.model, _loader(cfg, archive, pipeline, self.device), index_dir
+            )
         self.features = self.archive.features.to(self.device)
 
     def __call__(self, image=None, text=None, lam: float = 0.5, k: int = 10) -> list[Found]:
@@ -122,18 +133,24 @@ class ImageSearch:
         """
         fusion = check_query(image, text, lam, k, self.archive.names)
         if text and not hasattr(self.model, 'encode_text'):
-            raise ConfigError(f'{type(self.model).__name__} takes no text; search by an image, or '
-                              'by a config of configs/weicom.')
+            raise ConfigError(
+                f'{type(self.model).__name__} takes no text; search by an image, or '
+                'by a config of configs/weicom.'
+            )
         none = self.features.new_zeros(len(self.features))
         image_similarity = none if image is None else self.features @ self._embed(image)
         text_similarity = none if not text else self.features @ self.model.encode_text([text])[0]
         scores, rows = fusion(image_similarity, text_similarity).topk(min(k, len(none)))
         if not scores.isfinite().all():  # NaN comes first
-            raise DataError(f'the similarity to {self.archive.paths[int(rows[0])]} is '
-                            f'{float(scores[0])}; are the weights damaged, or did their training '
-                            'diverge?')
-        return [Found(self.archive.paths[row], score)
-                for row, score in zip(rows.tolist(), scores.tolist())]
+            raise DataError(
+                f'the similarity to {self.archive.paths[int(rows[0])]} is '
+                f'{float(scores[0])}; are the weights damaged, or did their training '
+                'diverge?'
+            )
+        return [
+            Found(self.archive.paths[row], score)
+            for row, score in zip(rows.tolist(), scores.tolist())
+        ]
 
     def draw(self, found, image=None, text=None, lam: float = 0.5) -> np.ndarray:
         """A sheet of the query and what was found: (H, W, 3) uint8 RGB."""
@@ -141,11 +158,17 @@ class ImageSearch:
         name = check_query(image, text, lam, names=names).name
         if image is not None and not Path(image).is_file():
             image = self.archive.paths[names.index(str(image))]
-        hits = [Hit(self._picture(hit.path), f'{i}. {Path(hit.path).name}\n{hit.score:.4f}')
-                for i, hit in enumerate(found, 1)]
-        rows = [('' if i else name, hits[i:i + 5]) for i in range(0, len(hits), 5)]
-        return draw_composed_query(None if image is None else self._picture(image), text, rows,
-                                   f'{len(found)} best of {len(self.archive.names)} images')
+        hits = [
+            Hit(self._picture(hit.path), f'{i}. {Path(hit.path).name}\n{hit.score:.4f}')
+            for i, hit in enumerate(found, 1)
+        ]
+        rows = [('' if i else name, hits[i : i + 5]) for i in range(0, len(hits), 5)]
+        return draw_composed_query(
+            None if image is None else self._picture(image),
+            text,
+            rows,
+            f'{len(found)} best of {len(self.archive.names)} images',
+        )
 
     def _embed(self, image):
         if not Path(image).is_file():
@@ -180,6 +203,10 @@ def _load_model(cfg, weights):
 def _loader(cfg, archive, pipeline, device):
     dataset = ImageArchive(str(archive), pipeline)
     return DataLoader(
-        dataset, cfg.test_dataloader.batch_size, sampler=ChosenSampler(dataset),
+        dataset,
+        cfg.test_dataloader.batch_size,
+        sampler=ChosenSampler(dataset),
         num_workers=min(cfg.test_dataloader.num_workers, os.cpu_count() or 1),
-        collate_fn=archive_collate, pin_memory=device.startswith('cuda'))
+        collate_fn=archive_collate,
+        pin_memory=device.startswith('cuda'),
+    )

@@ -19,8 +19,18 @@ from rs_mm.errors import ConfigError
 _WITHOUT_WINDOWS = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
 
 
-def test(config, checkpoint=None, options=None, *, work_dir=None, out=None, show=False,
-         show_dir=None, tta=False, launcher='none') -> dict:
+def test(
+    config,
+    checkpoint=None,
+    options=None,
+    *,
+    work_dir=None,
+    out=None,
+    show=False,
+    show_dir=None,
+    tta=False,
+    launcher='none',
+) -> dict:
     """Tests a model by the metrics of its config.
 
     Args:
@@ -38,8 +48,9 @@ def test(config, checkpoint=None, options=None, *, work_dir=None, out=None, show
         dict[str, float]: the metrics.
     """
     if out and Path(out).suffix not in ('.json', '.pkl'):
-        raise ConfigError(f'--out {out}: the name must end in .json (metrics) or .pkl '
-                          '(predictions).')
+        raise ConfigError(
+            f'--out {out}: the name must end in .json (metrics) or .pkl (predictions).'
+        )
     cfg = prepare(load_config(config, options), launcher, work_dir, config)
     cfg.resume, cfg.load_from = False, checkpoint or cfg.get('load_from')
     if show or show_dir:
@@ -57,8 +68,9 @@ def test(config, checkpoint=None, options=None, *, work_dir=None, out=None, show
             model = model['module'] if isinstance(model, dict) else model.module
         check_checkpoint(model, cfg.load_from)
     elif not cfg.get('training_free'):
-        runner.logger.warning('no checkpoint was given: the weights are those the model starts '
-                              'training from')
+        runner.logger.warning(
+            'no checkpoint was given: the weights are those the model starts training from'
+        )
         if isinstance(runner, Runner):  # before a test it leaves the modules' own defaults
             runner._init_model_weights()
     runner.register_hook(PCAIdentityHook())
@@ -75,12 +87,15 @@ test.__test__ = False  # pytest: this is no test
 def _switch_drawing_on(cfg, show, show_dir):
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
-        raise ConfigError('--show-dir: this config has no `default_hooks.visualization`, the hook '
-                          'that draws.')
+        raise ConfigError(
+            '--show-dir: this config has no `default_hooks.visualization`, the hook that draws.'
+        )
     if show and matplotlib.get_backend().lower() in _WITHOUT_WINDOWS:
-        raise ConfigError('--show opens windows, and there is no display for them (matplotlib '
-                          f'draws with {matplotlib.get_backend()}); save the pictures with '
-                          '--show-dir DIR instead.')
+        raise ConfigError(
+            '--show opens windows, and there is no display for them (matplotlib '
+            f'draws with {matplotlib.get_backend()}); save the pictures with '
+            '--show-dir DIR instead.'
+        )
     hook.update(draw=True, show=show)
     if _is_own_hook(hook):
         hook.out_dir = show_dir
@@ -96,6 +111,7 @@ def _switch_drawing_on(cfg, show, show_dir):
 
 def _is_own_hook(hook):
     from rs_mm.registry import HOOKS
+
     HOOKS.import_from_location()
     return hook.type.split('.')[-1] in HOOKS.module_dict
 

@@ -11,8 +11,16 @@ from rs_mm.apis.matching import check_checkpoint, check_start
 from rs_mm.errors import ConfigError
 
 
-def train(config, options=None, *, work_dir=None, resume=None, amp=False, auto_scale_lr=False,
-          launcher='none'):
+def train(
+    config,
+    options=None,
+    *,
+    work_dir=None,
+    resume=None,
+    amp=False,
+    auto_scale_lr=False,
+    launcher='none',
+):
     """Trains the model of a config.
 
     Args:
@@ -30,15 +38,18 @@ def train(config, options=None, *, work_dir=None, resume=None, amp=False, auto_s
     cfg = load_config(config, options)
     if cfg.get('training_free') or not cfg.get('train_cfg'):
         why = 'is of a training-free model' if cfg.get('training_free') else 'has no `train_cfg`'
-        raise ConfigError(f'{config} {why}: there is nothing to train; evaluate it with '
-                          'tools/test.py.')
+        raise ConfigError(
+            f'{config} {why}: there is nothing to train; evaluate it with tools/test.py.'
+        )
     cfg = prepare(cfg, launcher, work_dir, config)
     if amp:
         _use_amp(cfg)
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise ConfigError('--auto-scale-lr needs `auto_scale_lr.base_batch_size` in the '
-                              'config: the batch size its learning rate was chosen for.')
+            raise ConfigError(
+                '--auto-scale-lr needs `auto_scale_lr.base_batch_size` in the '
+                'config: the batch size its learning rate was chosen for.'
+            )
         cfg.auto_scale_lr.enable = True
     if resume:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
@@ -64,15 +75,19 @@ def latest_checkpoint(work_dir) -> str | None:
     named = note.read_text().strip() if note.is_file() else ''
     if named and os.path.exists(named):
         return named
-    numbered = [(int(found[1]), str(path)) for path in Path(work_dir).glob('*.pth')
-                if (found := re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name))]
+    numbered = [
+        (int(found[1]), str(path))
+        for path in Path(work_dir).glob('*.pth')
+        if (found := re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name))
+    ]
     return max(numbered)[1] if numbered else None
 
 
 def _use_amp(cfg):
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise ConfigError(f'--amp replaces the plain `OptimWrapper`, and optim_wrapper.type is '
-                          f'{kind!r}.')
+        raise ConfigError(
+            f'--amp replaces the plain `OptimWrapper`, and optim_wrapper.type is {kind!r}.'
+        )
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')

@@ -42,23 +42,36 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
     """
 
     METAINFO = dict(classes=('unchanged', 'changed'), palette=[[0, 0, 0], [255, 255, 255]])
-    layout = ('{split}/A/*.png, {split}/B/*.png (dates 1 and 2) and {split}/label/*.png, with '
-              'split = train, val, test')
+    layout = (
+        '{split}/A/*.png, {split}/B/*.png (dates 1 and 2) and {split}/label/*.png, with '
+        'split = train, val, test'
+    )
 
-    def __init__(self, img_suffix='.png', seg_map_suffix='.png', format_seg_map='to_binary',
-                 label_values='auto', data_prefix=None, **kwargs):
+    def __init__(
+        self,
+        img_suffix='.png',
+        seg_map_suffix='.png',
+        format_seg_map='to_binary',
+        label_values='auto',
+        data_prefix=None,
+        **kwargs,
+    ):
         if format_seg_map not in (None, 'to_binary'):
-            raise ConfigError(f'format_seg_map must be None or \'to_binary\', got '
-                              f'{format_seg_map!r}.')
+            raise ConfigError(
+                f"format_seg_map must be None or 'to_binary', got {format_seg_map!r}."
+            )
         data_prefix = dict(data_prefix or {})
         unknown = set(data_prefix) - {'img_path_from', 'img_path_to', 'seg_map_path'}
         if unknown or not {'img_path_from', 'img_path_to'} <= set(data_prefix):
-            raise ConfigError('data_prefix must name img_path_from, img_path_to and, where there '
-                              f'are labels, seg_map_path; got {sorted(data_prefix)}.')
+            raise ConfigError(
+                'data_prefix must name img_path_from, img_path_to and, where there '
+                f'are labels, seg_map_path; got {sorted(data_prefix)}.'
+            )
         self.format_seg_map = format_seg_map
         self.label_values = label_values
-        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix,
-                         data_prefix=data_prefix, **kwargs)
+        super().__init__(
+            img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, data_prefix=data_prefix, **kwargs
+        )
 
     def load_data_list(self) -> list:
         """One dict per pair: ``img_path`` (list of two), ``seg_map_path``, ``pair_name`` (relative
@@ -80,12 +93,14 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
             label_map=self.label_map,
             reduce_zero_label=self.reduce_zero_label,
             format_seg_map=self.format_seg_map,
-            seg_fields=[])
+            seg_fields=[],
+        )
         if labels:
             label = name + self.seg_map_suffix
             if present is not None and label not in present:
-                raise DataError(f'{info["img_path"][0]} has no label: {osp.join(labels, label)} '
-                                'does not exist.')
+                raise DataError(
+                    f'{info["img_path"][0]} has no label: {osp.join(labels, label)} does not exist.'
+                )
             info.update(seg_map_path=osp.join(labels, label), label_values=self._known_values())
         return info
 
@@ -100,23 +115,30 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
         if not fileio.isdir(folder, backend_args=self.backend_args):
             raise MissingFileError(
                 f'{type(self).__name__}: the folder {folder} does not exist; put the data there or '
-                f'set data_root (now {self.data_root!r}), which should hold {self.layout}.')
+                f'set data_root (now {self.data_root!r}), which should hold {self.layout}.'
+            )
 
     def _listed_names(self):
         if not fileio.isfile(self.ann_file, backend_args=self.backend_args):
-            raise MissingFileError(f'{type(self).__name__}: the list file {self.ann_file} does not '
-                                   'exist.')
+            raise MissingFileError(
+                f'{type(self).__name__}: the list file {self.ann_file} does not exist.'
+            )
         lines = mmengine.list_from_file(self.ann_file, backend_args=self.backend_args)
         names = [line.strip() for line in lines if line.strip()]
         if not names:
             raise DataError(f'{type(self).__name__}: the list file {self.ann_file} names no image.')
         suffix = self.img_suffix
-        return [n[:-len(suffix)] if suffix and n.endswith(suffix) else n for n in names]
+        return [n[: -len(suffix)] if suffix and n.endswith(suffix) else n for n in names]
 
     def _names(self, folder, suffix):
-        files = fileio.list_dir_or_file(folder, list_dir=False, suffix=suffix or None,
-                                        recursive=True, backend_args=self.backend_args)
-        return {file[:len(file) - len(suffix)] for file in files}
+        files = fileio.list_dir_or_file(
+            folder,
+            list_dir=False,
+            suffix=suffix or None,
+            recursive=True,
+            backend_args=self.backend_args,
+        )
+        return {file[: len(file) - len(suffix)] for file in files}
 
     def _label_names(self, folder):
         suffix = self.seg_map_suffix
@@ -127,9 +149,11 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
         for has, lacks, names in ((0, 1, first - second), (1, 0, second - first)):
             if names:
                 name = min(names) + self.img_suffix
-                raise DataError(f'{osp.join(dates[has], name)} has no partner: '
-                                f'{osp.join(dates[lacks], name)} does not exist '
-                                f'({len(names)} such file(s)).')
+                raise DataError(
+                    f'{osp.join(dates[has], name)} has no partner: '
+                    f'{osp.join(dates[lacks], name)} does not exist '
+                    f'({len(names)} such file(s)).'
+                )
         if not first:
             raise DataError(f'{type(self).__name__}: no file *{self.img_suffix} in {dates[0]}.')
         return sorted(first, key=lambda name: name + self.img_suffix)  # by file name: - before .
@@ -169,8 +193,10 @@ class S2Looking_Dataset(ChangeDetectionDataset):
     Source: Shen et al., Remote Sensing 13(24), 2021.
     """
 
-    layout = ('{split}/Image1/*.png, {split}/Image2/*.png and {split}/label/*.png, or the same as '
-              'A, B and OUT, with split = train, val, test')
+    layout = (
+        '{split}/Image1/*.png, {split}/Image2/*.png and {split}/label/*.png, or the same as '
+        'A, B and OUT, with split = train, val, test'
+    )
     _other_names = dict(Image1='A', Image2='B', label='OUT', A='Image1', B='Image2', OUT='label')
 
     def load_data_list(self):
@@ -178,7 +204,8 @@ class S2Looking_Dataset(ChangeDetectionDataset):
             parent, name = osp.split(folder.rstrip('/'))
             other = osp.join(parent, self._other_names.get(name, name))
             if not fileio.isdir(folder, backend_args=self.backend_args) and fileio.isdir(
-                    other, backend_args=self.backend_args):
+                other, backend_args=self.backend_args
+            ):
                 self.data_prefix[key] = other
         return super().load_data_list()
 
@@ -193,8 +220,10 @@ class DSIFN_Dataset(ChangeDetectionDataset):
     Source: Zhang et al., ISPRS Journal 166, 2020.
     """
 
-    layout = ('{split}/t1/*.jpg, {split}/t2/*.jpg and {split}/mask/*.png (.tif for test), with '
-              'split = train, val, test')
+    layout = (
+        '{split}/t1/*.jpg, {split}/t2/*.jpg and {split}/mask/*.png (.tif for test), with '
+        'split = train, val, test'
+    )
 
     def __init__(self, img_suffix='.jpg', format_seg_map=None, **kwargs):
         if format_seg_map is None:
@@ -225,5 +254,7 @@ class CLCD_Dataset(ChangeDetectionDataset):
     Source: Liu et al., IEEE JSTARS 15, 2022.
     """
 
-    layout = ('{split}/time1/*.png, {split}/time2/*.png and {split}/label/*.png, with split = '
-              'train, val, test')
+    layout = (
+        '{split}/time1/*.png, {split}/time2/*.png and {split}/label/*.png, with split = '
+        'train, val, test'
+    )

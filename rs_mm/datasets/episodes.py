@@ -41,8 +41,9 @@ def read_entries(path, keep_unterminated=False):
     for number, line in enumerate(lines, 1):
         name, _, label = line.strip().rpartition('__')
         if not name or not label.isdigit() or int(label) < 1:
-            raise DataError(f'{path}, line {number}: expected NAME__CLASS with a class from 1, got '
-                            f'{line!r}.')
+            raise DataError(
+                f'{path}, line {number}: expected NAME__CLASS with a class from 1, got {line!r}.'
+            )
         entries.append((name, int(label) - 1))
     return entries
 
@@ -66,7 +67,8 @@ def check_class_sizes(groups, shots, class_names):
         if count <= shots:
             raise DataError(
                 f'class {label} ({class_names[label]}) has {count} images, but an episode with '
-                f'{shots} shots needs {shots + 1}; use fewer shots or leave the class out.')
+                f'{shots} shots needs {shots + 1}; use fewer shots or leave the class out.'
+            )
 
 
 def draw_supports(rng, names, query, shots, distinct=False):

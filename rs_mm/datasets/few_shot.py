@@ -48,11 +48,24 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
     folds = 3
     packed_lists = ''
 
-    def __init__(self, data_root, fold, split, shots=1, distinct_supports=False,
-                 keep_unterminated=False, list_dir=None, seed=0, pipeline=(), **kwargs):
+    def __init__(
+        self,
+        data_root,
+        fold,
+        split,
+        shots=1,
+        distinct_supports=False,
+        keep_unterminated=False,
+        list_dir=None,
+        seed=0,
+        pipeline=(),
+        **kwargs,
+    ):
         if fold not in range(self.folds):
-            raise ConfigError(f'{type(self).__name__}: `fold` is {fold}, but there are folds 0 to '
-                              f'{self.folds - 1}.')
+            raise ConfigError(
+                f'{type(self).__name__}: `fold` is {fold}, but there are folds 0 to '
+                f'{self.folds - 1}.'
+            )
         if split not in ('trn', 'val'):
             raise ConfigError(f'{type(self).__name__}: `split` must be trn or val, not {split!r}.')
         if not isinstance(shots, int) or shots < 1:
@@ -62,28 +75,43 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
         self.list_dir = list_dir
         per_fold = len(self.METAINFO['classes']) // self.folds
         own = range(fold * per_fold, (fold + 1) * per_fold)
-        self.class_ids = [label for label in range(self.folds * per_fold)
-                          if (label in own) == (split == 'val')]
+        self.class_ids = [
+            label for label in range(self.folds * per_fold) if (label in own) == (split == 'val')
+        ]
         metainfo = {**(kwargs.pop('metainfo', None) or {}), 'class_ids': self.class_ids}
-        super().__init__(data_root=data_root, metainfo=metainfo, data_prefix=dict(),
-                         pipeline=build_pipeline(pipeline), **kwargs)
+        super().__init__(
+            data_root=data_root,
+            metainfo=metainfo,
+            data_prefix=dict(),
+            pipeline=build_pipeline(pipeline),
+            **kwargs,
+        )
 
     def load_data_list(self):
         """Reads the lists; in test mode the supports are drawn here."""
         if not Path(self.data_root).is_dir():
-            raise MissingFileError(f'{type(self).__name__}: there is no folder {self.data_root}; '
-                                   'set `data_root`, or see configs/sccnet/README.md for how to '
-                                   'prepare the data.')
-        entries = [entry for path in self._list_files()
-                   for entry in read_entries(path, self.keep_unterminated)]
+            raise MissingFileError(
+                f'{type(self).__name__}: there is no folder {self.data_root}; '
+                'set `data_root`, or see configs/sccnet/README.md for how to '
+                'prepare the data.'
+            )
+        entries = [
+            entry
+            for path in self._list_files()
+            for entry in read_entries(path, self.keep_unterminated)
+        ]
         if not entries:
-            raise DataError(f'{type(self).__name__}: there is no entry in '
-                            f'{", ".join(map(str, self._list_files()))}.')
+            raise DataError(
+                f'{type(self).__name__}: there is no entry in '
+                f'{", ".join(map(str, self._list_files()))}.'
+            )
         strange = {label for _, label in entries} - set(self.class_ids)
         if strange:
-            raise DataError(f'{type(self).__name__}: the lists of fold {self.fold}, {self.split}, '
-                            f'name class {min(strange) + 1}, which is not one of '
-                            f'{[label + 1 for label in self.class_ids]}.')
+            raise DataError(
+                f'{type(self).__name__}: the lists of fold {self.fold}, {self.split}, '
+                f'name class {min(strange) + 1}, which is not one of '
+                f'{[label + 1 for label in self.class_ids]}.'
+            )
         self.names_by_class = group_by_class(entries)
         check_class_sizes(self.names_by_class, self.shots, self.METAINFO['classes'])
         items = [dict(query=name, class_id=label) for name, label in entries]
@@ -113,8 +141,13 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
         raise NotImplementedError
 
     def _draw(self, rng, item):
-        return draw_supports(rng, self.names_by_class[item['class_id']], item['query'], self.shots,
-                             self.distinct_supports)
+        return draw_supports(
+            rng,
+            self.names_by_class[item['class_id']],
+            item['query'],
+            self.shots,
+            self.distinct_supports,
+        )
 
     def _list_files(self):
         folds = [f for f in range(self.folds) if (f == self.fold) == (self.split == 'val')]
@@ -136,16 +169,34 @@ class ISAID5iDataset(FewShotDataset):
     Labels are 8-bit: 0 background, 1 to 15 the classes, 255 ignored.
     """
 
-    METAINFO = dict(dataset_name='iSAID-5i', classes=(
-        'ship', 'storage tank', 'baseball diamond', 'tennis court', 'basketball court',
-        'ground track field', 'bridge', 'large vehicle', 'small vehicle', 'helicopter',
-        'swimming pool', 'roundabout', 'soccer ball field', 'plane', 'harbor'))
+    METAINFO = dict(
+        dataset_name='iSAID-5i',
+        classes=(
+            'ship',
+            'storage tank',
+            'baseball diamond',
+            'tennis court',
+            'basketball court',
+            'ground track field',
+            'bridge',
+            'large vehicle',
+            'small vehicle',
+            'helicopter',
+            'swimming pool',
+            'roundabout',
+            'soccer ball field',
+            'plane',
+            'harbor',
+        ),
+    )
     packed_lists = 'isaid'
 
     def files(self, name):
         folder = Path(self.data_root) / ('train' if self.split == 'trn' else 'val')
-        return (str(folder / 'images' / f'{name}.png'),
-                str(folder / 'semantic_png' / f'{name}_instance_color_RGB.png'))
+        return (
+            str(folder / 'images' / f'{name}.png'),
+            str(folder / 'semantic_png' / f'{name}_instance_color_RGB.png'),
+        )
 
 
 @DATASETS.register_module()
@@ -161,15 +212,34 @@ class DLRSD5iDataset(FewShotDataset):
     testing are the same, so most test images of a fold also occur in training with other classes.
     """
 
-    METAINFO = dict(dataset_name='DLRSD-5i', classes=(
-        'airplane', 'bare soil', 'buildings', 'cars', 'chaparral', 'court', 'dock', 'field',
-        'grass', 'mobile home', 'pavement', 'sand', 'sea', 'ship', 'tanks'))
+    METAINFO = dict(
+        dataset_name='DLRSD-5i',
+        classes=(
+            'airplane',
+            'bare soil',
+            'buildings',
+            'cars',
+            'chaparral',
+            'court',
+            'dock',
+            'field',
+            'grass',
+            'mobile home',
+            'pavement',
+            'sand',
+            'sea',
+            'ship',
+            'tanks',
+        ),
+    )
     packed_lists = 'dlrsd'
 
     def files(self, name):
         root, scene = Path(self.data_root), name[:-2]
-        return (str(root / 'UCMerced_LandUse' / 'Images' / scene / f'{name}.tif'),
-                str(root / 'DLRSD' / 'Images' / scene / f'{name}.png'))
+        return (
+            str(root / 'UCMerced_LandUse' / 'Images' / scene / f'{name}.tif'),
+            str(root / 'DLRSD' / 'Images' / scene / f'{name}.png'),
+        )
 
 
 @DATASETS.register_module()
@@ -184,14 +254,37 @@ class Pascal5iDataset(FewShotDataset):
     Source of the lists: Min et al., "Hypercorrelation Squeeze for Few-Shot Segmentation".
     """
 
-    METAINFO = dict(dataset_name='PASCAL-5i', classes=(
-        'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
-        'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa',
-        'train', 'tvmonitor'))
+    METAINFO = dict(
+        dataset_name='PASCAL-5i',
+        classes=(
+            'aeroplane',
+            'bicycle',
+            'bird',
+            'boat',
+            'bottle',
+            'bus',
+            'car',
+            'cat',
+            'chair',
+            'cow',
+            'diningtable',
+            'dog',
+            'horse',
+            'motorbike',
+            'person',
+            'pottedplant',
+            'sheep',
+            'sofa',
+            'train',
+            'tvmonitor',
+        ),
+    )
     folds = 4
     packed_lists = 'pascal'
 
     def files(self, name):
         root = Path(self.data_root)
-        return (str(root / 'JPEGImages' / f'{name}.jpg'),
-                str(root / 'SegmentationClassAug' / f'{name}.png'))
+        return (
+            str(root / 'JPEGImages' / f'{name}.jpg'),
+            str(root / 'SegmentationClassAug' / f'{name}.png'),
+        )

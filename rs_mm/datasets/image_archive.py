@@ -45,8 +45,9 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
 
     def __init__(self, data_root: str, pipeline=(), suffixes: Sequence[str] = SUFFIXES, **kwargs):
         self.suffixes = tuple(suffixes)
-        super().__init__(data_root=data_root, pipeline=build_pipeline(pipeline), test_mode=True,
-                         **kwargs)
+        super().__init__(
+            data_root=data_root, pipeline=build_pipeline(pipeline), test_mode=True, **kwargs
+        )
 
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root)
@@ -54,8 +55,10 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
             raise MissingFileError(f'there is no folder {root} to search in.')
         names = self.list_names(root)
         if not names:
-            raise DataError(f'{root} is an empty archive: no file below it has one of the suffixes '
-                            f'{" ".join(self.suffixes)}.')
+            raise DataError(
+                f'{root} is an empty archive: no file below it has one of the suffixes '
+                f'{" ".join(self.suffixes)}.'
+            )
         return [dict(img_path=str(root / name), name=name) for name in names]
 
     def list_names(self, root: Path) -> list[str]:
@@ -63,8 +66,11 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
         found = []
         for folder, _, files in os.walk(root, followlinks=True):
             relative = Path(folder).relative_to(root)
-            found += [(relative / file).as_posix() for file in files
-                      if file.lower().endswith(self.suffixes)]
+            found += [
+                (relative / file).as_posix()
+                for file in files
+                if file.lower().endswith(self.suffixes)
+            ]
         return sorted(found)
 
     def names(self) -> list[str]:
@@ -106,9 +112,11 @@ class AnyArchive(Dataset):
         self.parts = [DATASETS.build(part) for part in dataset_parts(dataset)]
         for part in self.parts:
             if not (hasattr(part, 'get_data_info') and hasattr(part, 'pipeline')):
-                raise ConfigError(f'{type(part).__name__} cannot be taken as an archive: it has no '
-                                  '`get_data_info` and `pipeline`, as datasets derived from '
-                                  "mmengine's BaseDataset have; name that dataset instead.")
+                raise ConfigError(
+                    f'{type(part).__name__} cannot be taken as an archive: it has no '
+                    '`get_data_info` and `pipeline`, as datasets derived from '
+                    "mmengine's BaseDataset have; name that dataset instead."
+                )
         self.ends = list(accumulate(map(len, self.parts)))
         pipelines = {describe(part.pipeline): part.pipeline for part in self.parts}
         self.pipeline = [*pipelines.values()]

@@ -24,8 +24,25 @@ from rs_mm.errors import DataError, MissingFileError
 #: Tables packed with rs_mm (``labels/<name>_multilabel.csv.gz``).
 PACKED = ('aid', 'dfc15', 'ucm')
 
-_LAND_USE = ('airplane', 'bare-soil', 'buildings', 'cars', 'chaparral', 'court', 'dock', 'field',
-             'grass', 'mobile-home', 'pavement', 'sand', 'sea', 'ship', 'tanks', 'trees', 'water')
+_LAND_USE = (
+    'airplane',
+    'bare-soil',
+    'buildings',
+    'cars',
+    'chaparral',
+    'court',
+    'dock',
+    'field',
+    'grass',
+    'mobile-home',
+    'pavement',
+    'sand',
+    'sea',
+    'ship',
+    'tanks',
+    'trees',
+    'water',
+)
 
 #: Class names by data set, in the order of the published label columns.
 CLASSES = dict(
@@ -65,11 +82,14 @@ class LabelTable(NamedTuple):
         rows = {name: row for row, name in enumerate(self.names)}
         unknown = [name for name in names if name not in rows]
         if unknown:
-            raise DataError(f'{self.path} has no labels for {len(unknown)} of {len(names)} names '
-                            f'of the split, the first is {unknown[0]!r}.')
+            raise DataError(
+                f'{self.path} has no labels for {len(unknown)} of {len(names)} names '
+                f'of the split, the first is {unknown[0]!r}.'
+            )
         kept = [rows[name] for name in names]
-        return self._replace(names=list(names), labels=self.labels[kept],
-                             lines=[self.lines[row] for row in kept])
+        return self._replace(
+            names=list(names), labels=self.labels[kept], lines=[self.lines[row] for row in kept]
+        )
 
 
 def read_label_table(source: str) -> LabelTable:
@@ -90,9 +110,11 @@ def read_label_table(source: str) -> LabelTable:
         raise DataError(f'{source}: a label table needs a header `image,<class>,...` and rows.')
     classes = tuple(cell.strip() for cell in lines[0][1].split(',')[1:])
     if classes and all(name in _HOT for name in classes):
-        raise DataError(f'{source}, line {lines[0][0]}: a label table begins with a header '
-                        f'`image,<class>,...`, not with the labels of {_cells(lines[0][1])[0]!r}; '
-                        'add one.')
+        raise DataError(
+            f'{source}, line {lines[0][0]}: a label table begins with a header '
+            f'`image,<class>,...`, not with the labels of {_cells(lines[0][1])[0]!r}; '
+            'add one.'
+        )
     return _rows(source, lines[1:], len(classes), 'the header')._replace(classes=classes)
 
 
@@ -136,8 +158,10 @@ def check_unique(names: Sequence[str], where: str) -> None:
     if len(set(names)) < len(names):
         seen = set()
         twice = next(name for name in names if name in seen or seen.add(name))
-        raise DataError(f'{where}: {twice!r} is listed twice ({len(names) - len(set(names))} of '
-                        f'{len(names)} names are repetitions); list every image once.')
+        raise DataError(
+            f'{where}: {twice!r} is listed twice ({len(names) - len(set(names))} of '
+            f'{len(names)} names are repetitions); list every image once.'
+        )
 
 
 def _lines(path: str) -> list[tuple[int, str]]:
@@ -155,22 +179,27 @@ def _cells(line: str) -> list[str]:
     return [name.strip(), *re.split(r'[,\s]+', rest.strip())] if comma else line.split()
 
 
-def _rows(path: str, lines: Sequence[tuple[int, str]], num_classes: int,
-          said_by: str) -> LabelTable:
+def _rows(
+    path: str, lines: Sequence[tuple[int, str]], num_classes: int, said_by: str
+) -> LabelTable:
     seen: dict[str, int] = {}
     labels = np.zeros((len(lines), num_classes), np.uint8)
     for row, (number, line) in enumerate(lines):
         name, *cells = _cells(line)
         if len(cells) != num_classes:
-            raise DataError(f'{path}, line {number}: {len(cells)} labels for {name!r}, but '
-                            f'{said_by} has {num_classes}.')
+            raise DataError(
+                f'{path}, line {number}: {len(cells)} labels for {name!r}, but '
+                f'{said_by} has {num_classes}.'
+            )
         if name in seen:
-            raise DataError(f'{path}, line {number}: {name!r} is listed twice, first in line '
-                            f'{seen[name]}.')
+            raise DataError(
+                f'{path}, line {number}: {name!r} is listed twice, first in line {seen[name]}.'
+            )
         wrong = [cell for cell in cells if cell not in _HOT]
         if wrong:
-            raise DataError(f'{path}, line {number}: label {wrong[0]!r} of {name!r} is neither 0 '
-                            'nor 1.')
+            raise DataError(
+                f'{path}, line {number}: label {wrong[0]!r} of {name!r} is neither 0 nor 1.'
+            )
         seen[name] = number
         labels[row] = [_HOT[cell] for cell in cells]
     return LabelTable(str(path), list(seen), labels, list(seen.values()))

@@ -66,19 +66,31 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
 
     METAINFO = dict(task_name='multi_label_retrieval')
 
-    def __init__(self, img_dirs: str | Sequence[str] = 'Images', ann_file: str = '',
-                 label_table: str | None = None, split=None, classes=None,
-                 suffixes: Sequence[str] = SUFFIXES, data_root: str = '', metainfo=None,
-                 pipeline=(), **kwargs):
+    def __init__(
+        self,
+        img_dirs: str | Sequence[str] = 'Images',
+        ann_file: str = '',
+        label_table: str | None = None,
+        split=None,
+        classes=None,
+        suffixes: Sequence[str] = SUFFIXES,
+        data_root: str = '',
+        metainfo=None,
+        pipeline=(),
+        **kwargs,
+    ):
         if ann_file and label_table:
             raise ConfigError('MultiLabelDataset: give `ann_file` or `label_table`, not both.')
         if split is not None and label_table is None:
-            raise ConfigError('MultiLabelDataset: `split` selects rows of `label_table`, which is '
-                              'not given.')
+            raise ConfigError(
+                'MultiLabelDataset: `split` selects rows of `label_table`, which is not given.'
+            )
         if isinstance(classes, str):
             if classes not in CLASSES:
-                raise ConfigError(f'MultiLabelDataset: no class names are known for {classes!r}; '
-                                  f'known: {", ".join(sorted(CLASSES))}, or give a list.')
+                raise ConfigError(
+                    f'MultiLabelDataset: no class names are known for {classes!r}; '
+                    f'known: {", ".join(sorted(CLASSES))}, or give a list.'
+                )
             classes = CLASSES[classes]
         self.img_dirs = [img_dirs] if isinstance(img_dirs, str) else list(img_dirs)
         self.label_table, self.split = label_table, split
@@ -86,8 +98,13 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
         metainfo = dict(metainfo or {})
         if classes is not None:
             metainfo['classes'] = tuple(classes)
-        super().__init__(ann_file=ann_file, data_root=data_root, metainfo=metainfo,
-                         pipeline=build_pipeline(pipeline), **kwargs)
+        super().__init__(
+            ann_file=ann_file,
+            data_root=data_root,
+            metainfo=metainfo,
+            pipeline=build_pipeline(pipeline),
+            **kwargs,
+        )
 
     def load_data_list(self) -> list[dict]:
         """Returns one dict per sample: ``img_path``, ``name`` and, if known, ``gt_label``."""
@@ -98,11 +115,15 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
         lost = [(name, line) for name, line in zip(table.names, table.lines) if name not in paths]
         if lost:
             name, line = lost[0]
-            raise DataError(f'{table.path}, line {line}: {name!r} has no image in {self._where()} '
-                            f'({"/".join(self.suffixes)}); {len(lost)} of {len(table.names)} '
-                            'names have none.')
-        return [dict(img_path=paths[name], name=name, gt_label=label)
-                for name, label in zip(table.names, table.labels.astype(np.float32))]
+            raise DataError(
+                f'{table.path}, line {line}: {name!r} has no image in {self._where()} '
+                f'({"/".join(self.suffixes)}); {len(lost)} of {len(table.names)} '
+                'names have none.'
+            )
+        return [
+            dict(img_path=paths[name], name=name, gt_label=label)
+            for name, label in zip(table.names, table.labels.astype(np.float32))
+        ]
 
     def labels(self, rows: Iterable[int] | None = None) -> np.ndarray:
         """Returns the multi-hot labels of all samples or of ``rows``, (N, L) float32."""
@@ -119,8 +140,9 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
 
     def _read_split(self) -> LabelTable:
         table = read_split_file(self.ann_file, self._num_classes())
-        self._metainfo.setdefault('classes', tuple(
-            f'class_{i}' for i in range(table.labels.shape[1])))
+        self._metainfo.setdefault(
+            'classes', tuple(f'class_{i}' for i in range(table.labels.shape[1]))
+        )
         return table
 
     def _read_table(self, paths) -> LabelTable:
@@ -128,8 +150,10 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
         table = read_label_table(str(source) if source.is_file() else self.label_table)
         self._metainfo.setdefault('classes', table.classes)
         if self._num_classes() != len(table.classes):
-            raise DataError(f'{table.path}: the header names {len(table.classes)} classes, but '
-                            f'`classes` has {self._num_classes()}.')
+            raise DataError(
+                f'{table.path}: the header names {len(table.classes)} classes, but '
+                f'`classes` has {self._num_classes()}.'
+            )
         if self.split is None:
             return table
         on_disk = {name: paths[name] for name in table.names if name in paths}
@@ -146,9 +170,12 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
         """Lists every folder once: name -> path."""
         found, twice = {}, []
         root = glob.escape(self.data_root)
-        folders = [Path(folder) for pattern in self.img_dirs
-                   for folder in sorted(glob.glob(os.path.join(root, pattern)))
-                   if os.path.isdir(folder)]
+        folders = [
+            Path(folder)
+            for pattern in self.img_dirs
+            for folder in sorted(glob.glob(os.path.join(root, pattern)))
+            if os.path.isdir(folder)
+        ]
         if not folders:
             raise MissingFileError(f'no folder {self._where()}; check `data_root` and `img_dirs`.')
         for folder in folders:
@@ -158,11 +185,14 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
                         twice.append((found[path.stem], str(path)))
                     found.setdefault(path.stem, str(path))
         if twice:
-            raise DataError(f'two images have one name: {twice[0][0]} and {twice[0][1]} '
-                            f'({len(twice)} such pairs); narrow `img_dirs` or `suffixes`.')
+            raise DataError(
+                f'two images have one name: {twice[0][0]} and {twice[0][1]} '
+                f'({len(twice)} such pairs); narrow `img_dirs` or `suffixes`.'
+            )
         if not found:
-            raise MissingFileError(f'{self._where()}: no image with a suffix of '
-                                   f'{"/".join(self.suffixes)}.')
+            raise MissingFileError(
+                f'{self._where()}: no image with a suffix of {"/".join(self.suffixes)}.'
+            )
         return found
 
     def _where(self):

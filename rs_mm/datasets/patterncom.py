@@ -20,17 +20,22 @@ ATTRIBUTES = ('color', 'context', 'density', 'existence', 'quantity', 'shape')
 
 # Classes that count as one. Merged when right answers are looked for, in every attribute …
 MERGED = {
-    'denseresidential': 'residential', 'sparseresidential': 'residential',
-    'closedroad': 'road', 'intersection': 'road',
-    'bridge': 'roadpass', 'overpass': 'roadpass',
-    'ferryterminal': 'pier', 'harbor': 'pier',
-    'parkingspace': 'parking', 'parkinglot': 'parking',
+    'denseresidential': 'residential',
+    'sparseresidential': 'residential',
+    'closedroad': 'road',
+    'intersection': 'road',
+    'bridge': 'roadpass',
+    'overpass': 'roadpass',
+    'ferryterminal': 'pier',
+    'harbor': 'pier',
+    'parkingspace': 'parking',
+    'parkinglot': 'parking',
 }
 # … but merged when the alternatives of a class are collected in these attributes only.
 MERGED_PROMPTS = {
-    'density': ('residential', ),
-    'shape': ('road', ),
-    'context': ('roadpass', ),
+    'density': ('residential',),
+    'shape': ('road',),
+    'context': ('roadpass',),
     'existence': ('pier', 'parking'),
 }
 
@@ -62,16 +67,19 @@ def read_table(path) -> list[Row]:
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingFileError(f'there is no table {path}: put the csv files of PatternCom there, '
-                               'one per attribute.')
+        raise MissingFileError(
+            f'there is no table {path}: put the csv files of PatternCom there, one per attribute.'
+        )
     rows = []
     with open(path, newline='', encoding='utf-8-sig') as file:
         lines = list(csv.reader(file))
     for number, fields in enumerate(lines, 1):
         fields = [field.strip() for field in fields]
         if len(fields) != 3 or not all(fields):
-            raise DataError(f'{path}, line {number}: expected "file name,attribute,value", got '
-                            f'"{",".join(fields)}".')
+            raise DataError(
+                f'{path}, line {number}: expected "file name,attribute,value", got '
+                f'"{",".join(fields)}".'
+            )
         rows.append(Row(fields[0], fields[2], number))
     if not rows:
         raise DataError(f'{path} has no rows.')
@@ -103,14 +111,20 @@ class PatternCom(Dataset):
         >>> queries.query_sets(['airplane001.jpg', 'airplane002.jpg'])
     """
 
-    def __init__(self,
-                 data_root: str,
-                 attributes: Sequence[str] = ATTRIBUTES,
-                 published_row_shift: bool = False):
-        if not isinstance(attributes, (list, tuple)) or not attributes or (
-                set(attributes) - set(ATTRIBUTES)):
-            raise ConfigError(f'attributes={attributes!r}: choose a list out of '
-                              f'{", ".join(ATTRIBUTES)}.')
+    def __init__(
+        self,
+        data_root: str,
+        attributes: Sequence[str] = ATTRIBUTES,
+        published_row_shift: bool = False,
+    ):
+        if (
+            not isinstance(attributes, (list, tuple))
+            or not attributes
+            or (set(attributes) - set(ATTRIBUTES))
+        ):
+            raise ConfigError(
+                f'attributes={attributes!r}: choose a list out of {", ".join(ATTRIBUTES)}.'
+            )
         self.published_row_shift = published_row_shift
         self.paths = {name: Path(data_root) / f'{name}.csv' for name in attributes}
         self.tables = {name: read_table(path) for name, path in self.paths.items()}
@@ -123,8 +137,13 @@ class PatternCom(Dataset):
         for attribute, rows in self.tables.items():
             if index < len(rows):
                 row = rows[index]
-                return dict(image=row.image, class_name=row.class_name, attribute=attribute,
-                            value=row.value, prompts=_alternatives(attribute, rows)[index])
+                return dict(
+                    image=row.image,
+                    class_name=row.class_name,
+                    attribute=attribute,
+                    value=row.value,
+                    prompts=_alternatives(attribute, rows)[index],
+                )
             index -= len(rows)
         raise IndexError(index)
 
@@ -159,8 +178,11 @@ class PatternCom(Dataset):
         for name, row in last.items():
             answers.setdefault((row.merged_class, row.value), []).append(place[name])
         prompts = sorted({row.value for row in rows})
-        pairs = [(place[rows[image].image], prompt, rows[row].merged_class, rows[row].class_name)
-                 for image, row in zip(known, asking) for prompt in alternatives[row]]
+        pairs = [
+            (place[rows[image].image], prompt, rows[row].merged_class, rows[row].class_name)
+            for image, row in zip(known, asking)
+            for prompt in alternatives[row]
+        ]
         if not pairs:
             raise DataError(f'{self.paths[attribute]} asks nothing: no class takes two values.')
         keys = list(dict.fromkeys((merged, prompt) for _, prompt, merged, _ in pairs))
@@ -173,18 +195,24 @@ class PatternCom(Dataset):
             texts=torch.tensor([index[pair[1]] for pair in pairs], dtype=torch.int64),
             answers=[torch.tensor(sorted(answers.get(key, [])), dtype=torch.int64) for key in keys],
             groups=torch.tensor([number[pair[2], pair[1]] for pair in pairs], dtype=torch.int64),
-            labels=[pair[3] for pair in pairs])
+            labels=[pair[3] for pair in pairs],
+        )
 
     def _report_missing(self, attribute, missing):
         path, listed = self.paths[attribute], self.tables[attribute]
         if len(missing) == len(listed):
-            raise DataError(f'{path}: none of its {len(listed)} images is in the archive (the '
-                            f'first is {listed[0].image}); does the archive hold PatternNet?')
+            raise DataError(
+                f'{path}: none of its {len(listed)} images is in the archive (the '
+                f'first is {listed[0].image}); does the archive hold PatternNet?'
+            )
         if missing:
             some = ', '.join(f'line {row.line} {row.image}' for row in missing[:10])
             more = ', …' if len(missing) > 10 else ''
-            warnings.warn(f'{path}: {len(missing)} of {len(listed)} rows name an image the archive '
-                          f'lacks and are skipped: {some}{more}', stacklevel=2)
+            warnings.warn(
+                f'{path}: {len(missing)} of {len(listed)} rows name an image the archive '
+                f'lacks and are skipped: {some}{more}',
+                stacklevel=2,
+            )
 
 
 def _alternatives(attribute, rows):

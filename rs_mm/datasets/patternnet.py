@@ -33,29 +33,40 @@ class PatternNet(ImageArchive):
     sensing image retrieval, ISPRS J. 2018.
     """
 
-    def __init__(self, data_root: str, ann_file: str | None = 'patternnet.csv', pipeline=(),
-                 **kwargs):
+    def __init__(
+        self, data_root: str, ann_file: str | None = 'patternnet.csv', pipeline=(), **kwargs
+    ):
         self.list_file = None if ann_file is None else Path(data_root) / ann_file
         super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         if self.list_file is None:
-            return [dict(sample, class_name=Path(sample['img_path']).parent.name)
-                    for sample in super().load_data_list()]
+            return [
+                dict(sample, class_name=Path(sample['img_path']).parent.name)
+                for sample in super().load_data_list()
+            ]
         if not self.list_file.is_file():
             raise MissingFileError(
                 f'there is no list {self.list_file}: put patternnet.csv there (a line per image: '
-                'its path, a number, its class), or set the dataset\'s ann_file=None to take every '
-                'image below data_root.')
+                "its path, a number, its class), or set the dataset's ann_file=None to take every "
+                'image below data_root.'
+            )
         samples = []
         with open(self.list_file, encoding='utf-8-sig') as lines:
             for number, line in enumerate(lines, 1):
                 fields = line.split()
                 if len(fields) < 3:
-                    raise DataError(f'{self.list_file}, line {number}: expected "path number '
-                                    f'class", got "{line.strip()}".')
-                samples.append(dict(img_path=str(Path(self.data_root) / fields[0]),
-                                    name=fields[0], class_name=fields[2]))
+                    raise DataError(
+                        f'{self.list_file}, line {number}: expected "path number '
+                        f'class", got "{line.strip()}".'
+                    )
+                samples.append(
+                    dict(
+                        img_path=str(Path(self.data_root) / fields[0]),
+                        name=fields[0],
+                        class_name=fields[2],
+                    )
+                )
         if not samples:
             raise DataError(f'{self.list_file} lists no image.')
         return samples

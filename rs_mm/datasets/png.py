@@ -29,6 +29,7 @@ def decode_plain_png(content: bytes, bands: int | None = None) -> np.ndarray | N
     if not _is_plain(content, bands):
         return None
     import imagecodecs  # takes a moment, and not every data set has PNGs
+
     if not imagecodecs.PNG.available:  # a build without libpng
         return None
     try:

@@ -18,16 +18,18 @@ def select_bands(image, bands, name='image') -> np.ndarray:
         return image
     missing = [b for b in bands if not 0 <= b < image.shape[2]]
     if missing:
-        raise DataError(f'{name} has bands 0 to {image.shape[2] - 1}, but band {missing[0]} was '
-                        'asked for.')
+        raise DataError(
+            f'{name} has bands 0 to {image.shape[2] - 1}, but band {missing[0]} was asked for.'
+        )
     return image[..., list(bands)]
 
 
 def check_value_range(value_range) -> None:
     """A range that is given must be (low, high) with low < high."""
     if value_range is not None and not value_range[0] < value_range[1]:
-        raise ConfigError('value_range must be (low, high) with low < high, got '
-                          f'{tuple(value_range)}.')
+        raise ConfigError(
+            f'value_range must be (low, high) with low < high, got {tuple(value_range)}.'
+        )
 
 
 def stretch(image, low, high) -> np.ndarray:
@@ -46,10 +48,12 @@ def read_geo_tags(path) -> list:
     if Path(path).suffix.lower() not in ('.tif', '.tiff'):
         return []
     import tifffile
+
     with tifffile.TiffFile(path) as tif:
         found = [tif.pages[0].tags.get(code) for code in GEO_TAGS]
-        return [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in found
-                if tag is not None]
+        return [
+            (tag.code, tag.dtype, tag.count, tag.value, True) for tag in found if tag is not None
+        ]
 
 
 def pixel_grid(geo_tags):
@@ -84,8 +88,9 @@ def shift_geo_tags(geo_tags, columns, rows) -> list:
             m[3] += columns * m[0] + rows * m[1]
             m[7] += columns * m[4] + rows * m[5]
             value = tuple(m)
-        shifted.append((code, dtype, len(value) if isinstance(value, tuple) else count, value,
-                        once))
+        shifted.append(
+            (code, dtype, len(value) if isinstance(value, tuple) else count, value, once)
+        )
     return shifted
 
 
@@ -98,5 +103,12 @@ def write_tiff(path, image, geo_tags=()) -> None:
         geo_tags (list): tags of a raster with the same upper left corner and pixel size.
     """
     import tifffile
-    tifffile.imwrite(path, image, compression='deflate', photometric='minisblack', metadata=None,
-                     extratags=list(geo_tags))
+
+    tifffile.imwrite(
+        path,
+        image,
+        compression='deflate',
+        photometric='minisblack',
+        metadata=None,
+        extratags=list(geo_tags),
+    )

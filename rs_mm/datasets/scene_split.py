@@ -33,11 +33,13 @@ class SceneSplit:
         expected (int, optional): number of images of the whole set; any other number is an error.
     """
 
-    def __init__(self, subset: str, by_folder: bool = True, seed: int = 42,
-                 expected: int | None = None):
+    def __init__(
+        self, subset: str, by_folder: bool = True, seed: int = 42, expected: int | None = None
+    ):
         if subset not in _BOUNDS:
-            raise ConfigError(f'SceneSplit: `subset` must be one of {", ".join(_BOUNDS)}, '
-                              f'not {subset!r}.')
+            raise ConfigError(
+                f'SceneSplit: `subset` must be one of {", ".join(_BOUNDS)}, not {subset!r}.'
+            )
         self.subset, self.by_folder = subset, by_folder
         self.seed, self.expected = seed, expected
 
@@ -50,7 +52,8 @@ class SceneSplit:
         if self.expected is not None and len(paths) != self.expected:
             raise ConfigError(
                 f'the published split needs all {self.expected} images, {len(paths)} are there; '
-                'complete the folder, or set `expected=None` to split what is there.')
+                'complete the folder, or set `expected=None` to split what is there.'
+            )
         scenes: dict[str, list] = {}
         for name, path in paths.items():
             scene = Path(path).parent.name if self.by_folder else ''
@@ -60,5 +63,5 @@ class SceneSplit:
         for scene in sorted(scenes):
             files = sorted(scenes[scene])
             generator.shuffle(files)
-            names += [name for _, name in files[int(low * len(files)):int(high * len(files))]]
+            names += [name for _, name in files[int(low * len(files)) : int(high * len(files))]]
         return names

@@ -10,8 +10,9 @@ import numpy as np
 from rs_mm.errors import DataError, MissingFileError
 
 
-def random_split(count: int, seed: int = 24, train: float = 0.7,
-                 val: float = 0.1) -> dict[str, np.ndarray]:
+def random_split(
+    count: int, seed: int = 24, train: float = 0.7, val: float = 0.1
+) -> dict[str, np.ndarray]:
     """The published random 70/10/20 split of UCM and WHDLD (Imbriaco et al., TGRS 2021).
 
     Draws ``int(train * count)`` rows without replacement for training, then ``int(val * count)``
@@ -59,6 +60,8 @@ def folder_split(root: str | Path, names: Sequence[str]) -> dict[str, np.ndarray
     placed = np.bincount(np.concatenate(list(splits.values())), minlength=len(names))
     if (placed != 1).any():
         name, count = names[int(np.argmax(placed != 1))], int(placed[np.argmax(placed != 1)])
-        raise DataError(f'{root}: {name!r} of the label table lies in {count} of the two folders; '
-                        f'{int((placed != 1).sum())} names do not lie in exactly one.')
+        raise DataError(
+            f'{root}: {name!r} of the label table lies in {count} of the two folders; '
+            f'{int((placed != 1).sum())} names do not lie in exactly one.'
+        )
     return splits

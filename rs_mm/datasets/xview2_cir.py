@@ -56,8 +56,10 @@ def read_list(path=PACKED) -> list[Row]:
     for number, fields in enumerate(lines[1:], 2):
         fields = [field.strip() for field in fields]
         if len(fields) != len(HEADER) or not all(fields):
-            raise DataError(f'{path}, line {number}: expected {len(HEADER)} filled fields '
-                            f'({",".join(HEADER)}), got "{",".join(fields)}".')
+            raise DataError(
+                f'{path}, line {number}: expected {len(HEADER)} filled fields '
+                f'({",".join(HEADER)}), got "{",".join(fields)}".'
+            )
         rows.append(Row(fields[0], tuple(fields[1:4]), fields[4], number))
     return rows
 
@@ -88,8 +90,9 @@ class XView2CIR(Dataset):
     def __getitem__(self, index):
         """The query at ``index``: image, kind of disaster, text, target."""
         row = self.rows[index]
-        return dict(image=row.image, attribute=row.event, prompts=[row.texts[self.which]],
-                    target=row.target)
+        return dict(
+            image=row.image, attribute=row.event, prompts=[row.texts[self.which]], target=row.target
+        )
 
     @property
     def prompts(self) -> list[str]:
@@ -111,16 +114,22 @@ class XView2CIR(Dataset):
             both = [Path(path).name in place for path in (row.image, row.target)]
             (known if all(both) else lost).append(row)
         if not known:
-            raise DataError(f'{self.path}: the archive has none of its {len(lost)} pairs (the '
-                            f'first is {Path(lost[0].image).name}); does it hold the test images '
-                            'of xView2?')
+            raise DataError(
+                f'{self.path}: the archive has none of its {len(lost)} pairs (the '
+                f'first is {Path(lost[0].image).name}); does it hold the test images '
+                'of xView2?'
+            )
         if lost:
             some = ', '.join(f'line {row.line} {Path(row.image).name}' for row in lost[:10])
-            warnings.warn(f'{self.path}: {len(lost)} of {len(self.rows)} rows name an image the '
-                          f'archive lacks and are skipped: {some}{", …" * (len(lost) > 10)}',
-                          stacklevel=2)
-        return [self._query_set(event, [row for row in known if row.event == event], place)
-                for event in sorted({row.event for row in known})]
+            warnings.warn(
+                f'{self.path}: {len(lost)} of {len(self.rows)} rows name an image the '
+                f'archive lacks and are skipped: {some}{", …" * (len(lost) > 10)}',
+                stacklevel=2,
+            )
+        return [
+            self._query_set(event, [row for row in known if row.event == event], place)
+            for event in sorted({row.event for row in known})
+        ]
 
     def _query_set(self, event, rows, place):
         prompts = sorted({row.texts[self.which] for row in rows})
@@ -131,4 +140,5 @@ class XView2CIR(Dataset):
             texts=torch.tensor([prompts.index(row.texts[self.which]) for row in rows]),
             answers=[torch.tensor([place[Path(row.target).name]]) for row in rows],
             groups=torch.arange(len(rows)),
-            labels=[Path(row.image).name.split('_')[0] for row in rows])
+            labels=[Path(row.image).name.split('_')[0] for row in rows],
+        )

@@ -25,8 +25,9 @@ class AmpOptimWrapper(_AmpOptimWrapper):
     def __init__(self, loss_scale='dynamic', dtype=None, use_fsdp=False, **kwargs):
         if get_device() == 'cpu':
             if str(dtype or 'bfloat16').removeprefix('torch.') != 'bfloat16':
-                raise ConfigError(f'optim_wrapper.dtype is {dtype}: on a CPU mixed precision is '
-                                  'bfloat16.')
+                raise ConfigError(
+                    f'optim_wrapper.dtype is {dtype}: on a CPU mixed precision is bfloat16.'
+                )
             OptimWrapper.__init__(self, **kwargs)
             self.cast_dtype, self._scale_update_param = torch.bfloat16, None
         else:

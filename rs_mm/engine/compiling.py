@@ -22,7 +22,10 @@ def compile_parts(model, options=None):
         model = model.module
     names = getattr(model, 'compiled_parts', None)
     if names is None:
-        names = [name for name, _ in model.named_children()
-                 if name not in ('data_preprocessor', 'losses')]
+        names = [
+            name
+            for name, _ in model.named_children()
+            if name not in ('data_preprocessor', 'losses')
+        ]
     for name in names:
         submodule(model, name, 'compiled_parts').compile(**(options or {}))

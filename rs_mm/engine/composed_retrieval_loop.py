@@ -36,18 +36,24 @@ class ComposedRetrievalLoop(BaseLoop):
 
     def __init__(self, runner, dataloader, evaluator, cache_dir: str = 'work_dirs/features'):
         if isinstance(dataloader, dict):
-            dataloader = dict(dataloader, collate_fn=dict(type=archive_collate),
-                              pin_memory=torch.cuda.is_available())
+            dataloader = dict(
+                dataloader,
+                collate_fn=dict(type=archive_collate),
+                pin_memory=torch.cuda.is_available(),
+            )
         super().__init__(runner, dataloader)
-        self.evaluator = runner.build_evaluator(evaluator) if isinstance(
-            evaluator, (dict, list)) else evaluator
+        self.evaluator = (
+            runner.build_evaluator(evaluator) if isinstance(evaluator, (dict, list)) else evaluator
+        )
         self.cache_dir = cache_dir
         self.archive = self.report = None
         metrics = self.evaluator.metrics
         if len(metrics) != 1 or not isinstance(metrics[0], ComposedRetrievalMetric):
-            raise ConfigError('ComposedRetrievalLoop takes one test_evaluator, a '
-                              'ComposedRetrievalMetric, and writes no predictions per sample; '
-                              'for the metrics as JSON use --out FILE.json.')
+            raise ConfigError(
+                'ComposedRetrievalLoop takes one test_evaluator, a '
+                'ComposedRetrievalMetric, and writes no predictions per sample; '
+                'for the metrics as JSON use --out FILE.json.'
+            )
 
     def run(self) -> dict[str, float]:
         """Returns the metrics by ``METHOD/SET/METRIC``, per cent."""
@@ -62,8 +68,11 @@ class ComposedRetrievalLoop(BaseLoop):
         self.archive = extract_archive(runner.model, self.dataloader, self.cache_dir)
         metrics = [self._evaluate(model) if is_main_process() else None]
         broadcast_object_list(metrics)
-        summary = {name.replace('/average', ''): value for name, value in metrics[0].items()
-                   if name.endswith('/average/mAP')}
+        summary = {
+            name.replace('/average', ''): value
+            for name, value in metrics[0].items()
+            if name.endswith('/average/mAP')
+        }
         runner.call_hook('after_test_epoch', metrics=summary)
         runner.call_hook('after_test')
         return metrics[0]
@@ -74,10 +83,12 @@ class ComposedRetrievalLoop(BaseLoop):
         features = self.archive.features.to(device)
         with torch.no_grad():
             self.report = self.evaluator.metrics[0].evaluate_archive(
-                self.archive.names, features, model.encode_text)
+                self.archive.names, features, model.encode_text
+            )
         pairs = sum(len(queries) for queries in self.report.queries)
-        logger.info(f'{pairs} queries over {len(self.archive.names)} images\n\n'
-                    f'{self.report.table()}\n')
+        logger.info(
+            f'{pairs} queries over {len(self.archive.names)} images\n\n{self.report.table()}\n'
+        )
         folder.mkdir(parents=True, exist_ok=True)
         self.report.write_csv(folder / 'composed_retrieval.csv')
         logger.info(f'The table is in {folder / "composed_retrieval.csv"}')

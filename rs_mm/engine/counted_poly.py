@@ -23,15 +23,17 @@ class CountedPolyLR(LRSchedulerMixin, _ParamScheduler):
         end (int): t at which the rate reaches zero; the Runner fills in ``max_iters``.
     """
 
-    def __init__(self, optimizer, power=0.9, end=200000, begin=0, last_step=-1, by_epoch=False,
-                 verbose=False):
+    def __init__(
+        self, optimizer, power=0.9, end=200000, begin=0, last_step=-1, by_epoch=False, verbose=False
+    ):
         self.power = power
-        super().__init__(optimizer, begin=begin, end=end, last_step=last_step, by_epoch=by_epoch,
-                         verbose=verbose)
+        super().__init__(
+            optimizer, begin=begin, end=end, last_step=last_step, by_epoch=by_epoch, verbose=verbose
+        )
 
     def _get_value(self):
         share = max(0.0, 1 - (self.last_step + 1) / self.end)
-        return [value * share ** self.power for value in self.base_values]
+        return [value * share**self.power for value in self.base_values]
 
 
 @HOOKS.register_module()
@@ -48,8 +50,9 @@ class CountValidationHook(Hook):
 
     def after_val_epoch(self, runner, metrics=None):
         schedulers = runner.param_schedulers or []
-        batches = math.ceil(len(runner.val_dataloader.dataset) / batch_of_all_processes(
-            runner.train_dataloader))
+        batches = math.ceil(
+            len(runner.val_dataloader.dataset) / batch_of_all_processes(runner.train_dataloader)
+        )
         for scheduler in schedulers:
             for _ in range(batches):
                 scheduler.step()

@@ -50,8 +50,10 @@ def archive_collate(batch: list[dict]) -> dict:
         of all images; the unreadable ones have ``unreadable``.
     """
     images = [item['inputs'] for item in batch if item['inputs'] is not None]
-    return dict(inputs=torch.stack(images) if images else None,
-                data_samples=[item['data_samples'] for item in batch])
+    return dict(
+        inputs=torch.stack(images) if images else None,
+        data_samples=[item['data_samples'] for item in batch],
+    )
 
 
 class Archive(NamedTuple):
@@ -85,8 +87,15 @@ def identity_of(model, pipeline) -> dict[str, str]:
     return dict(_bare(model).identity(), preprocessing=describe(pipeline))
 
 
-def extract_features(model, loader, folder, *, shard_size: int = 4096, refuse_foreign=False,
-                     about: dict | None = None) -> Archive | None:
+def extract_features(
+    model,
+    loader,
+    folder,
+    *,
+    shard_size: int = 4096,
+    refuse_foreign=False,
+    about: dict | None = None,
+) -> Archive | None:
     """Computes the features that the cache in ``folder`` lacks, and returns all.
 
     Every process encodes its share and writes a shard whenever ``shard_size`` images are done; at
@@ -120,8 +129,9 @@ def extract_features(model, loader, folder, *, shard_size: int = 4096, refuse_fo
     shards, others = read_shards(folder, cache.identity)
     if refuse_foreign and (cache.foreign or others):
         why = cache.why_rebuilt if cache.foreign else 'another model made its shards'
-        raise ConfigError(f'{folder} holds features, but {why}; give another folder, or delete '
-                          'this one.')
+        raise ConfigError(
+            f'{folder} holds features, but {why}; give another folder, or delete this one.'
+        )
     if cache.why_rebuilt:
         logger.info(f'The features in {folder} are not used: {cache.why_rebuilt}.')
     files = _files_of(dataset)
@@ -130,15 +140,29 @@ def extract_features(model, loader, folder, *, shard_size: int = 4096, refuse_fo
     todo = np.flatnonzero(rows == MISSING)
     batches = _lacking(files, todo, shards, loader.batch_size)
     count = sum(map(len, batches))
-    logger.info(f'Features: {len(files) - count} of {len(files)} images are in {folder}, {count} '
-                'to compute.')
+    logger.info(
+        f'Features: {len(files) - count} of {len(files)} images are in {folder}, {count} '
+        'to compute.'
+    )
     barrier()  # from now on shards appear
     share, per_shard = _share(batches, max(1, shard_size // loader.batch_size), rank, world_size)
     if share:
-        _encode(model, loader, files, share, per_shard, rank == 0, logger,
-                lambda places, features, reasons: write_shard(
-                    folder, cache.identity, [files[i] for i in places], features,
-                    {files[i]: reason for i, reason in reasons.items()}))
+        _encode(
+            model,
+            loader,
+            files,
+            share,
+            per_shard,
+            rank == 0,
+            logger,
+            lambda places, features, reasons: write_shard(
+                folder,
+                cache.identity,
+                [files[i] for i in places],
+                features,
+                {files[i]: reason for i, reason in reasons.items()},
+            ),
+        )
     barrier()
     if rank == 0:
         shards, _ = read_shards(folder, cache.identity)
@@ -152,13 +176,19 @@ def extract_features(model, loader, folder, *, shard_size: int = 4096, refuse_fo
         return None
     if lost == len(files):
         reason = next(iter(reasons.values()), '')
-        raise DataError(f'none of the {len(files)} images in {dataset.data_root} can be read'
-                        f'{": " + reason if reason else ""}.')
+        raise DataError(
+            f'none of the {len(files)} images in {dataset.data_root} can be read'
+            f'{": " + reason if reason else ""}.'
+        )
     _report_unreadable(cache, len(files), logger)
     where = dict(zip((file.name for file in files), paths))
     names = cache.names()
-    return Archive(names, [where[name] for name in names], torch.from_numpy(cache.features()),
-                   cache.unreadable())
+    return Archive(
+        names,
+        [where[name] for name in names],
+        torch.from_numpy(cache.features()),
+        cache.unreadable(),
+    )
 
 
 def _bare(model):
@@ -170,8 +200,10 @@ def _files_of(dataset) -> list[File]:
     if len({file.name for file in files}) < len(files):
         seen = set()
         twice = next(file.name for file in files if file.name in seen or seen.add(file.name))
-        raise DataError(f'two images of the archive are named {twice!r}; extract the sets one by '
-                        'one, into a folder each.')
+        raise DataError(
+            f'two images of the archive are named {twice!r}; extract the sets one by '
+            'one, into a folder each.'
+        )
     return files
 
 
@@ -180,14 +212,14 @@ def _lacking(files, todo, shards, batch_size) -> list[np.ndarray]:
     done = set()
     for shard in shards:
         done.update(shard.files, shard.unreadable)
-    batches = [todo[i:i + batch_size] for i in range(0, len(todo), batch_size)]
+    batches = [todo[i : i + batch_size] for i in range(0, len(todo), batch_size)]
     return [batch for batch in batches if any(files[i] not in done for i in batch)]
 
 
 def _share(batches, per_shard, rank, world_size):
     """This process's batches, and how many make a shard: all processes shall have one."""
     per_shard = min(per_shard, max(1, -(-len(batches) // world_size)))
-    runs = [batches[i:i + per_shard] for i in range(0, len(batches), per_shard)]
+    runs = [batches[i : i + per_shard] for i in range(0, len(batches), per_shard)]
     return [batch for run in runs[rank::world_size] for batch in run], per_shard
 
 
@@ -220,8 +252,10 @@ def _encode(model, loader, files, share: Sequence[np.ndarray], per_shard, progre
         shard.finish()
         bar.update(len(pending[0]))
     seconds = time.perf_counter() - start
-    logger.info(f'{total} images in {seconds:.1f} s: {total / seconds:.1f} images/s, '
-                f'{waited / seconds:.0%} of the time waiting for data.')
+    logger.info(
+        f'{total} images in {seconds:.1f} s: {total / seconds:.1f} images/s, '
+        f'{waited / seconds:.0%} of the time waiting for data.'
+    )
 
 
 class _Filling:
@@ -234,8 +268,9 @@ class _Filling:
     def add(self, places, reasons, features):
         readable = [place for place, reason in zip(places, reasons) if reason is None]
         self.places += readable
-        self.unreadable.update({place: reason for place, reason in zip(places, reasons)
-                                if reason is not None})
+        self.unreadable.update(
+            {place: reason for place, reason in zip(places, reasons) if reason is not None}
+        )
         if features is not None:
             features = features.cpu()
             check_finite(features, [self.files[place].name for place in readable])

@@ -17,8 +17,10 @@ class _LabelSampler(InfiniteSampler):
         super().__init__(dataset, shuffle=True, seed=seed)
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         if not all('gt_label' in info for info in infos):
-            raise DataError(f'{type(self).__name__} needs samples with a multi-hot `gt_label`, '
-                            f'which {type(dataset).__name__} does not have.')
+            raise DataError(
+                f'{type(self).__name__} needs samples with a multi-hot `gt_label`, '
+                f'which {type(dataset).__name__} does not have.'
+            )
         self.labels = np.stack([np.asarray(info['gt_label']) for info in infos]) > 0
         self.members = [np.flatnonzero(column) for column in self.labels.T]
 

@@ -28,7 +28,8 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         super().__init__(*args, val_interval=1 if each_epoch else val_interval, **kwargs)
         if each_epoch:
             self.val_interval = math.ceil(
-                len(self.dataloader.dataset) / batch_of_all_processes(self.dataloader))
+                len(self.dataloader.dataset) / batch_of_all_processes(self.dataloader)
+            )
             self.dynamic_intervals = [self.val_interval]
 
     def run(self):
@@ -52,7 +53,8 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         if not hasattr(loader.sampler, 'skip_to'):
             self.runner.logger.warning(
                 f'{type(loader.sampler).__name__} cannot skip: {self._iter} batches are loaded '
-                'again to reach the position of the resumed run.')
+                'again to reach the position of the resumed run.'
+            )
             for _ in range(self._iter):
                 next(self.dataloader_iterator)
             return
@@ -61,8 +63,11 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         self.dataloader_iterator = _InfiniteDataloaderIterator(loader)
 
     def _validation_is_due(self):
-        return (self.runner.val_loop is not None and self._iter >= self.val_begin
-                and (self._iter % self.val_interval == 0 or self._iter == self._max_iters))
+        return (
+            self.runner.val_loop is not None
+            and self._iter >= self.val_begin
+            and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
+        )
 
 
 def batch_of_all_processes(loader) -> int:

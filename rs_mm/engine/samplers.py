@@ -33,11 +33,12 @@ def permutation(size: int, seed: int, epoch: int) -> list[int]:
 
 
 class _SeededSampler(Sampler):
-
     def __init__(self, dataset, shuffle=True, seed=None):
         if len(dataset) == 0:
-            raise DataError(f'{type(dataset).__name__} is empty: no sample was found under '
-                            f'{getattr(dataset, "data_root", None)!r}.')
+            raise DataError(
+                f'{type(dataset).__name__} is empty: no sample was found under '
+                f'{getattr(dataset, "data_root", None)!r}.'
+            )
         self.rank, self.world_size = get_dist_info()
         self.dataset, self.shuffle = dataset, shuffle
         self.seed = sync_random_seed() if seed is None else seed

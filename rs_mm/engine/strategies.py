@@ -39,8 +39,11 @@ class FSDPStrategy(_FSDPStrategy):
         wrapper = dict(type='MMFullyShardedDataParallel')
         if not torch.cuda.is_available():
             wrapper['device_id'] = torch.device('cpu')
-        super().__init__(model_wrapper={**wrapper, **(model_wrapper or {})},
-                         state_dict_cfg=state_dict_cfg, **kwargs)
+        super().__init__(
+            model_wrapper={**wrapper, **(model_wrapper or {})},
+            state_dict_cfg=state_dict_cfg,
+            **kwargs,
+        )
         self.units = units
         if state_dict_cfg == 'full' and not torch.cuda.is_available():
             # torch frees what it "offloads" from a CPU to a CPU while it is still in use
@@ -48,8 +51,7 @@ class FSDPStrategy(_FSDPStrategy):
             self.optim_state_dict_config = FullOptimStateDictConfig(rank0_only=False)
 
     def build_model(self, model):
-        """Builds the model from its config, with the initial weights of a run that is not sharded.
-        """
+        """Builds the model from its config, with the initial weights of an unsharded run."""
         set_random_seed(self.seed)  # the loaders were built meanwhile
         return super().build_model(model)
 
@@ -59,7 +61,8 @@ class FSDPStrategy(_FSDPStrategy):
             model = for_gloo(model)
         units = {submodule(model, name, 'strategy.units') for name in self.units}
         self.model_wrapper['auto_wrap_policy'] = functools.partial(
-            lambda_auto_wrap_policy, lambda_fn=lambda module: module in units)
+            lambda_auto_wrap_policy, lambda_fn=lambda module: module in units
+        )
         with warnings.catch_warnings():
             # of the calls that mmengine makes
             warnings.simplefilter('ignore', FutureWarning)
@@ -69,7 +72,8 @@ class FSDPStrategy(_FSDPStrategy):
         """Takes the optimizer's state of a full checkpoint; each rank keeps its shards."""
         # torch has changed the order of these arguments since mmengine was written
         shards = FullyShardedDataParallel.optim_state_dict_to_load(
-            model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict)
+            model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict
+        )
         self.optim_wrapper.load_state_dict(shards)
 
 
@@ -83,6 +87,8 @@ def submodule(model, name, key):
         return model.get_submodule(name)
     except AttributeError:
         known = [child for child, _ in model.named_modules()]
-        raise ConfigError(f'{key}: the model has no module `{name}`{suggest(name, known)}; it has '
-                          f'{", ".join(child for child, _ in model.named_children())}, and theirs '
-                          'by dots.') from None
+        raise ConfigError(
+            f'{key}: the model has no module `{name}`{suggest(name, known)}; it has '
+            f'{", ".join(child for child, _ in model.named_children())}, and theirs '
+            'by dots.'
+        ) from None

@@ -32,11 +32,15 @@ class WeightBiasOptimWrapperConstructor:
         self.multipliers = tuple(options.pop('multipliers', (1, 2, 10, 20)))
         self.split_backbone = options.pop('split_backbone', False)
         if options:
-            raise ConfigError(f'`paramwise_cfg` has an unknown key {sorted(options)[0]!r}; this '
-                              'constructor reads `multipliers` and `split_backbone`.')
+            raise ConfigError(
+                f'`paramwise_cfg` has an unknown key {sorted(options)[0]!r}; this '
+                'constructor reads `multipliers` and `split_backbone`.'
+            )
         if len(self.multipliers) != 4:
-            raise ConfigError('`paramwise_cfg.multipliers` needs four numbers: backbone weights, '
-                              'backbone biases, other weights, other biases.')
+            raise ConfigError(
+                '`paramwise_cfg.multipliers` needs four numbers: backbone weights, '
+                'backbone biases, other weights, other biases.'
+            )
 
     def __call__(self, model):
         """Builds the optimizer wrapper of a model."""
@@ -46,8 +50,11 @@ class WeightBiasOptimWrapperConstructor:
             other = not (self.split_backbone and name.startswith('backbone.'))
             groups[2 * other + ('weight' not in name)].append(parameter)
         rate = self.optimizer_cfg['lr']
-        self.optimizer_cfg['params'] = [dict(params=group, lr=multiplier * rate)
-                                        for group, multiplier in zip(groups, self.multipliers)]
+        self.optimizer_cfg['params'] = [
+            dict(params=group, lr=multiplier * rate)
+            for group, multiplier in zip(groups, self.multipliers)
+        ]
         optimizer = OPTIMIZERS.build(self.optimizer_cfg)
-        return OPTIM_WRAPPERS.build({'type': 'OptimWrapper', **self.wrapper_cfg},
-                                    default_args=dict(optimizer=optimizer))
+        return OPTIM_WRAPPERS.build(
+            {'type': 'OptimWrapper', **self.wrapper_cfg}, default_args=dict(optimizer=optimizer)
+        )

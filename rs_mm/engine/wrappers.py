@@ -34,8 +34,15 @@ class GlooSyncBatchNorm(_BatchNorm):
         """(N, C, …) -> the same shape."""
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
             return nn.functional.batch_norm(
-                input, self.running_mean, self.running_var, self.weight, self.bias,
-                self.training, self.momentum, self.eps)
+                input,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                self.training,
+                self.momentum,
+                self.eps,
+            )
         axes = [axis for axis in range(input.dim()) if axis != 1]
         count = input.new_full((1,), input.numel() / input.shape[1])
         total = all_reduce(torch.cat([input.sum(axes), count]))

@@ -6,5 +6,10 @@ from .few_shot_iou import FewShotIoU
 from .knn_metric import KNNMultiLabel
 from .multilabel_retrieval import MultiLabelRetrieval
 
-__all__ = ['ChangeMetric', 'ComposedRetrievalMetric', 'FewShotIoU', 'KNNMultiLabel',
-           'MultiLabelRetrieval']
+__all__ = [
+    'ChangeMetric',
+    'ComposedRetrievalMetric',
+    'FewShotIoU',
+    'KNNMultiLabel',
+    'MultiLabelRetrieval',
+]

@@ -42,13 +42,22 @@ class ChangeMetric(BaseMetric):
         >>> default_hooks = dict(checkpoint=dict(save_best='F1_changed', rule='greater'))
     """
 
-    def __init__(self, iou_metrics=('mFscore', 'mIoU'), ignore_index=255, beta=1.0,
-                 nan_to_num=None, collect_device='cpu', prefix=None):
+    def __init__(
+        self,
+        iou_metrics=('mFscore', 'mIoU'),
+        ignore_index=255,
+        beta=1.0,
+        nan_to_num=None,
+        collect_device='cpu',
+        prefix=None,
+    ):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.iou_metrics = list(iou_metrics)
         if not set(self.iou_metrics) <= set(_GROUPS):
-            raise ConfigError(f'iou_metrics={iou_metrics!r} of ChangeMetric must be a list of some '
-                              f'of {", ".join(_GROUPS)}.')
+            raise ConfigError(
+                f'iou_metrics={iou_metrics!r} of ChangeMetric must be a list of some '
+                f'of {", ".join(_GROUPS)}.'
+            )
         self.ignore_index = ignore_index
         self.beta = beta
         self.nan_to_num = nan_to_num
@@ -58,18 +67,29 @@ class ChangeMetric(BaseMetric):
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
             if 'gt_sem_seg' not in sample:
-                raise DataError('a score needs labels: name seg_map_path in data_prefix, or '
-                                'predict without scores by tools/predict_change.py.')
+                raise DataError(
+                    'a score needs labels: name seg_map_path in data_prefix, or '
+                    'predict without scores by tools/predict_change.py.'
+                )
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
             label = sample['gt_sem_seg']['data'].squeeze(0).to(prediction.device)
             self.results.append(
-                confusion_matrix(prediction, label, num_classes, self.ignore_index).numpy())
+                confusion_matrix(prediction, label, num_classes, self.ignore_index).numpy()
+            )
 
     def result_keys(self) -> list:
         """Names of what is reported, once the classes are known."""
         means = [f'm{column}' for group in self.iou_metrics for column in _GROUPS[group]]
-        return ['aAcc', 'kappa', *means, *(f'{short}_{name}' for name in
-                                           self.dataset_meta['classes'][1:] for short in _OF_CLASS)]
+        return [
+            'aAcc',
+            'kappa',
+            *means,
+            *(
+                f'{short}_{name}'
+                for name in self.dataset_meta['classes'][1:]
+                for short in _OF_CLASS
+            ),
+        ]
 
     def compute_metrics(self, results) -> dict:
         """Adds up the counts of all samples, scores them and logs a table per class."""
@@ -81,8 +101,9 @@ class ChangeMetric(BaseMetric):
         summary = {key: scores[key] for key in ('aAcc', 'kappa')}
         summary.update({f'm{c}': mean_over_classes(scores[c]) for c in columns})
         for i, name in enumerate(self.dataset_meta['classes'][1:], start=1):
-            summary.update({f'{short}_{name}': scores[column][i]
-                            for short, column in _OF_CLASS.items()})
+            summary.update(
+                {f'{short}_{name}': scores[column][i] for short, column in _OF_CLASS.items()}
+            )
         return {key: round(float(value) * 100, 2) for key, value in summary.items()}
 
     def _log_table(self, scores, columns):
@@ -90,5 +111,6 @@ class ChangeMetric(BaseMetric):
         table.add_column('Class', list(self.dataset_meta['classes']))
         for column in columns:
             table.add_column(column, np.round(scores[column] * 100, 2))
-        print_log('per class results:\n' + table.get_string(),
-                  logger=MMLogger.get_current_instance())
+        print_log(
+            'per class results:\n' + table.get_string(), logger=MMLogger.get_current_instance()
+        )

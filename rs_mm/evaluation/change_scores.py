@@ -24,13 +24,19 @@ def confusion_matrix(prediction, label, num_classes=2, ignore_index=255) -> torc
         DataError: the shapes differ, or a class is not one of 0 .. num_classes - 1.
     """
     if prediction.shape != label.shape:
-        raise DataError(f'prediction {tuple(prediction.shape)} and label {tuple(label.shape)} '
-                        'must have the same size.')
+        raise DataError(
+            f'prediction {tuple(prediction.shape)} and label {tuple(label.shape)} '
+            'must have the same size.'
+        )
     valid = label != ignore_index
     label, prediction = label[valid].long(), prediction[valid].long()
     _check_range('label', label, num_classes, f' and the ignored value {ignore_index}')
-    _check_range('prediction', prediction, num_classes,
-                 '; model.decode_head.num_classes must be the number of classes of the dataset')
+    _check_range(
+        'prediction',
+        prediction,
+        num_classes,
+        '; model.decode_head.num_classes must be the number of classes of the dataset',
+    )
     counts = torch.bincount(label * num_classes + prediction, minlength=num_classes**2)
     return counts.view(num_classes, num_classes).cpu()
 
@@ -40,8 +46,10 @@ def _check_range(name, classes, num_classes, rest):
         return
     low, high = (int(bound) for bound in torch.aminmax(classes))
     if low < 0 or high >= num_classes:
-        raise DataError(f'the {name} holds the class {low if low < 0 else high}, but there are '
-                        f'only the {num_classes} classes from 0{rest}.')
+        raise DataError(
+            f'the {name} holds the class {low if low < 0 else high}, but there are '
+            f'only the {num_classes} classes from 0{rest}.'
+        )
 
 
 def change_scores(confusion, beta=1.0) -> dict:
@@ -72,7 +80,8 @@ def change_scores(confusion, beta=1.0) -> dict:
             Fscore=(1 + beta**2) * precision * recall / (beta**2 * precision + recall),
             Precision=precision,
             Recall=recall,
-            kappa=(accuracy - chance) / (1 - chance))
+            kappa=(accuracy - chance) / (1 - chance),
+        )
 
 
 def mean_over_classes(values) -> float:

@@ -47,10 +47,12 @@ class ComposedReport:
         """Every value by ``METHOD/SET/METRIC``, with the set ``average`` at the end."""
         names = [queries.name for queries in self.queries] + ['average']
         all_values = torch.cat([self.values, self.means[:, None]], 1)
-        return {f'{fusion.name}/{name}/{column}': float(value)
-                for fusion, of_method in zip(self.fusions, all_values)
-                for name, of_set in zip(names, of_method)
-                for column, value in zip(self.columns, of_set)}
+        return {
+            f'{fusion.name}/{name}/{column}': float(value)
+            for fusion, of_method in zip(self.fusions, all_values)
+            for name, of_set in zip(names, of_method)
+            for column, value in zip(self.columns, of_set)
+        }
 
     def table(self) -> str:
         """mAP per set and all metrics averaged over the sets, as aligned text."""
@@ -58,10 +60,15 @@ class ComposedReport:
         names = [queries.name for queries in self.queries]
         per_set = torch.cat([self.values[..., mean_ap], self.means[:, mean_ap, None]], 1)
         order = [mean_ap] + [i for i in range(len(self.columns)) if i != mean_ap]
-        return '\n'.join([
-            'mAP (%)', *_aligned(self.fusions, [*names, 'average'], per_set), '',
-            f'average over {", ".join(names)} (%)',
-            *_aligned(self.fusions, [self.columns[i] for i in order], self.means[:, order])])
+        return '\n'.join(
+            [
+                'mAP (%)',
+                *_aligned(self.fusions, [*names, 'average'], per_set),
+                '',
+                f'average over {", ".join(names)} (%)',
+                *_aligned(self.fusions, [self.columns[i] for i in order], self.means[:, order]),
+            ]
+        )
 
     def write_csv(self, path) -> None:
         """Writes a row per method, lambda and set, the average last."""
@@ -95,19 +102,23 @@ class ComposedReport:
         mean_ap, curves = self.columns.index('mAP'), {}
         for fusion, of_method, mean in zip(self.fusions, self.values, self.means):
             if isinstance(fusion, WeightedFusion):
-                point = torch.cat([of_method[:, mean_ap], mean[mean_ap:mean_ap + 1]])
+                point = torch.cat([of_method[:, mean_ap], mean[mean_ap : mean_ap + 1]])
                 curves.setdefault(fusion.name.split(', lambda')[0], []).append((fusion.lam, point))
-        return {name: sorted(points, key=lambda point: point[0])
-                for name, points in curves.items() if len(points) > 1}
+        return {
+            name: sorted(points, key=lambda point: point[0])
+            for name, points in curves.items()
+            if len(points) > 1
+        }
 
 
 def _aligned(fusions, columns, values):
     width = max(len(fusion.name) for fusion in fusions)
     widths = [max(len(column), 6) for column in columns]
     head = ' ' * width + ''.join(f'  {c:>{w}}' for c, w in zip(columns, widths))
-    return [head] + [f'{fusion.name:<{width}}' + ''.join(
-        f'  {value:>{w}.2f}' for value, w in zip(row, widths))
-        for fusion, row in zip(fusions, values.tolist())]
+    return [head] + [
+        f'{fusion.name:<{width}}' + ''.join(f'  {value:>{w}.2f}' for value, w in zip(row, widths))
+        for fusion, row in zip(fusions, values.tolist())
+    ]
 
 
 @METRICS.register_module()
@@ -133,13 +144,15 @@ class ComposedRetrievalMetric:
             none.
     """
 
-    def __init__(self,
-                 queries: dict,
-                 methods: Sequence[dict | str] = PUBLISHED_METHODS,
-                 lambdas: Sequence[float] = (0.5, ),
-                 ks: Sequence[int] = (5, 10, 15, 20),
-                 original_rounding: bool = False,
-                 chunk_size: int = 2**22):
+    def __init__(
+        self,
+        queries: dict,
+        methods: Sequence[dict | str] = PUBLISHED_METHODS,
+        lambdas: Sequence[float] = (0.5,),
+        ks: Sequence[int] = (5, 10, 15, 20),
+        original_rounding: bool = False,
+        chunk_size: int = 2**22,
+    ):
         self.queries = queries
         self.fusions = build_fusions(methods, lambdas)
         self.ks = tuple(check_cutoffs('ks', ks))
@@ -151,8 +164,9 @@ class ComposedRetrievalMetric:
         """The queries, read when they are first needed."""
         return DATASETS.build(self.queries)
 
-    def evaluate_archive(self, names: Sequence[str], features: Tensor,
-                         encode_text: Callable[[list[str]], Tensor]) -> ComposedReport:
+    def evaluate_archive(
+        self, names: Sequence[str], features: Tensor, encode_text: Callable[[list[str]], Tensor]
+    ) -> ComposedReport:
         """Evaluates all queries.
 
         Args:
@@ -165,32 +179,41 @@ class ComposedRetrievalMetric:
             DataError: a feature is NaN or infinite.
         """
         if max(self.ks) > len(names):
-            raise ConfigError(f'ks asks for the best {max(self.ks)}, but the archive holds '
-                              f'{len(names)} images; use smaller ones.')
+            raise ConfigError(
+                f'ks asks for the best {max(self.ks)}, but the archive holds '
+                f'{len(names)} images; use smaller ones.'
+            )
         check_finite(features, names)
         sets = self.dataset.query_sets([Path(name).name for name in names])
         text = [encode_text(queries.prompts) for queries in sets]
         for queries, prompts in zip(sets, text):
             check_finite(prompts, queries.prompts, 'text')
         means = [
-            average(evaluate_queries(queries, features, prompts, self.fusions, self.ks,
-                                     self.chunk_size), self.original_rounding)
-            for queries, prompts in zip(sets, text)]
+            average(
+                evaluate_queries(
+                    queries, features, prompts, self.fusions, self.ks, self.chunk_size
+                ),
+                self.original_rounding,
+            )
+            for queries, prompts in zip(sets, text)
+        ]
         columns = ['mAP' if name == 'AP' else name for name in metric_names(self.ks)]
         return ComposedReport(sets, self.fusions, torch.stack(means, 1), columns, text)
 
     def process(self, data_batch, data_samples):
         """Not used: the whole archive is needed at once."""
-        raise ConfigError("ComposedRetrievalMetric needs test_cfg=dict(type="
-                          "'ComposedRetrievalLoop').")
+        raise ConfigError(
+            "ComposedRetrievalMetric needs test_cfg=dict(type='ComposedRetrievalLoop')."
+        )
 
 
 def build_fusions(methods: Sequence[dict | str], lambdas: Sequence[float]) -> list[Fusion]:
     """Builds fusions; each that takes ``lam`` and leaves it open, once per lambda."""
     for key, values, example in (('methods', methods, "['WeiCom']"), ('lambdas', lambdas, [0.5])):
         if not isinstance(values, (list, tuple)) or not values:
-            raise ConfigError(f'ComposedRetrievalMetric: {key}={values!r}; give a list, such as '
-                              f'{example}.')
+            raise ConfigError(
+                f'ComposedRetrievalMetric: {key}={values!r}; give a list, such as {example}.'
+            )
     fusions = []
     for method in methods:
         cfg = dict(type=method) if isinstance(method, str) else dict(method)

@@ -76,8 +76,11 @@ class FewShotIoU(BaseMetric):
             ignore = sample['ignore'] if self.use_ignore and 'ignore' in sample else None
             pred = sample['pred_mask'].cpu()
             try:
-                areas = episode_areas(pred[None], sample['gt_mask'][None].cpu(),
-                                      None if ignore is None else ignore[None].cpu())
+                areas = episode_areas(
+                    pred[None],
+                    sample['gt_mask'][None].cpu(),
+                    None if ignore is None else ignore[None].cpu(),
+                )
             except DataError as error:
                 raise DataError(f'query {sample["query_name"]}: {error}') from error
             self.results.append((sample['class_id'], *(a[:, 0].tolist() for a in areas)))
@@ -94,8 +97,11 @@ class FewShotIoU(BaseMetric):
         np.add.at(intersection.T, labels, np.array([result[1] for result in results]))
         np.add.at(union.T, labels, np.array([result[2] for result in results]))
         mean, fb, by_class = iou_scores(intersection, union, class_ids)
-        rows = [f'{classes[label]:>20}  {iou:6.2f}  {(labels == label).sum():8d}'
-                for label, iou in zip(class_ids, by_class)]
-        MMLogger.get_current_instance().info('\n'.join(
-            [f'{"class":>20}  {"IoU":>6}  {"episodes":>8}', *rows]))
+        rows = [
+            f'{classes[label]:>20}  {iou:6.2f}  {(labels == label).sum():8d}'
+            for label, iou in zip(class_ids, by_class)
+        ]
+        MMLogger.get_current_instance().info(
+            '\n'.join([f'{"class":>20}  {"IoU":>6}  {"episodes":>8}', *rows])
+        )
         return {'mIoU': float(mean), 'FB-IoU': float(fb)}

@@ -54,8 +54,13 @@ class KNNMultiLabel(BaseMetric):
 
     default_prefix = 'knn'
 
-    def __init__(self, k: int = 10, max_similarities: int = 2**27, collect_device: str = 'cpu',
-                 prefix: str | None = None):
+    def __init__(
+        self,
+        k: int = 10,
+        max_similarities: int = 2**27,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if k < 1:
             raise ConfigError(f'KNNMultiLabel: `k` must be at least 1, not {k}.')
@@ -80,13 +85,21 @@ class KNNMultiLabel(BaseMetric):
         """Keeps name, embedding, labels and class scores of a batch."""
         for sample in data_samples:
             if 'gt_label' not in sample:
-                raise DataError(f'image {sample.get("name", "?")!r} has no label, so its '
-                                'prediction cannot be scored.')
+                raise DataError(
+                    f'image {sample.get("name", "?")!r} has no label, so its '
+                    'prediction cannot be scored.'
+                )
             score = sample.get('score')
             # copies: a row of a tensor would be sent to other processes with the whole of it
-            self.results.append((sample.get('name', '?'), *(
-                None if value is None else value.cpu().clone()
-                for value in (sample['embedding'], sample['gt_label'], score))))
+            self.results.append(
+                (
+                    sample.get('name', '?'),
+                    *(
+                        None if value is None else value.cpu().clone()
+                        for value in (sample['embedding'], sample['gt_label'], score)
+                    ),
+                )
+            )
 
     def result_keys(self) -> list[str]:
         """Names of what is reported; ``mAP`` only of a model with a classifier."""
@@ -95,21 +108,26 @@ class KNNMultiLabel(BaseMetric):
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Returns the scores, each in [0, 1]."""
         if self._reference is None:
-            raise ConfigError("KNNMultiLabel has nothing to search: add `dict(type='"
-                              "KNNReferenceHook')` to `custom_hooks`.")
+            raise ConfigError(
+                "KNNMultiLabel has nothing to search: add `dict(type='"
+                "KNNReferenceHook')` to `custom_hooks`."
+            )
         images, embeddings, labels, scores = zip(*results)
         reference, reference_labels = self._reference
         true = torch.stack(labels).to(reference.device)
         if true.shape[1] != reference_labels.shape[1]:
-            raise DataError(f'the test images have {true.shape[1]} labels, the reference '
-                            f'{reference_labels.shape[1]}; both must use one label table.')
+            raise DataError(
+                f'the test images have {true.shape[1]} labels, the reference '
+                f'{reference_labels.shape[1]}; both must use one label table.'
+            )
         embeddings = torch.stack(embeddings)
         check_finite(embeddings, images)
         names = (self.dataset_meta or {}).get('classes')
         names = list(names or (f'class_{i}' for i in range(true.shape[1])))
         self.embedded = Embedded(embeddings, true.cpu(), names)
-        pred = knn_classify(embeddings.to(reference), reference, reference_labels,
-                            self.k, self.max_similarities)
+        pred = knn_classify(
+            embeddings.to(reference), reference, reference_labels, self.k, self.max_similarities
+        )
         values = {f'f1_{name}': value for name, value in f1_scores(pred, true).items()}
         values['hamming_loss'] = hamming_loss(pred, true)
         precision = None
@@ -131,9 +149,14 @@ class KNNMultiLabel(BaseMetric):
             row = f'{name:<16}{columns[0][i]:>10.3f}{columns[1][i]:>8.3f}{columns[2][i]:>8.3f}'
             row += f'{float(precision[i]):>8.3f}' if precision is not None else ''
             rows.append(f'{row}{support[i]:>7}{trained[i]:>11}')
-        print_log('KNN by class (numbers of images in the last columns):\n' + '\n'.join(rows),
-                  logger=MMLogger.get_current_instance())
+        print_log(
+            'KNN by class (numbers of images in the last columns):\n' + '\n'.join(rows),
+            logger=MMLogger.get_current_instance(),
+        )
         absent = [name for name, count in zip(names, trained) if not count]
         if absent:
-            print_log(f'no reference image has the label {", ".join(absent)}; it is never '
-                      'predicted.', logger=MMLogger.get_current_instance(), level=30)
+            print_log(
+                f'no reference image has the label {", ".join(absent)}; it is never predicted.',
+                logger=MMLogger.get_current_instance(),
+                level=30,
+            )

@@ -99,26 +99,29 @@ class MultiLabelRetrieval(BaseMetric):
 
     default_prefix = 'retrieval'
 
-    def __init__(self,
-                 query_fraction: float = 0.2,
-                 seed: int = 24,
-                 queries: str | Sequence[str] | None = None,
-                 database: str | Sequence[str] | None = None,
-                 thresholds: Mapping[str, float] = THRESHOLDS,
-                 kept_level: str = 'hard',
-                 at: Sequence[int] = CUTOFFS,
-                 shared_at: Sequence[int] = (1, 5, 10),
-                 mean_chunk: int | None = None,
-                 rerank: Sequence[dict] = (),
-                 pca: dict | None = None,
-                 chunk_size: int = 256,
-                 device: str | None = None,
-                 collect_device: str = 'cpu',
-                 prefix: str | None = None):
+    def __init__(
+        self,
+        query_fraction: float = 0.2,
+        seed: int = 24,
+        queries: str | Sequence[str] | None = None,
+        database: str | Sequence[str] | None = None,
+        thresholds: Mapping[str, float] = THRESHOLDS,
+        kept_level: str = 'hard',
+        at: Sequence[int] = CUTOFFS,
+        shared_at: Sequence[int] = (1, 5, 10),
+        mean_chunk: int | None = None,
+        rerank: Sequence[dict] = (),
+        pca: dict | None = None,
+        chunk_size: int = 256,
+        device: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ):
         super().__init__(collect_device, prefix)
         if kept_level not in thresholds:
-            raise ConfigError(f'kept_level is {kept_level!r}; the thresholds are for '
-                              f'{", ".join(thresholds)}.')
+            raise ConfigError(
+                f'kept_level is {kept_level!r}; the thresholds are for {", ".join(thresholds)}.'
+            )
         if database is not None and queries is None:
             raise ConfigError('database is given without queries; give both, or queries alone.')
         if not 0 < query_fraction < 1:
@@ -132,14 +135,18 @@ class MultiLabelRetrieval(BaseMetric):
         self.at = check_cutoffs('at', at)
         self.shared_at = check_cutoffs('shared_at', shared_at)
         if mean_chunk is not None and mean_chunk < 1:
-            raise ConfigError(f'mean_chunk is {mean_chunk}; give the number of queries of a run, '
-                              'or None for one mean over all queries.')
+            raise ConfigError(
+                f'mean_chunk is {mean_chunk}; give the number of queries of a run, '
+                'or None for one mean over all queries.'
+            )
         self.mean_chunk = mean_chunk
         self.rerankers = [TASK_UTILS.build(config) for config in rerank]
         names = [reranker.name for reranker in self.rerankers]
         if len(set(names)) < len(names):
-            raise ConfigError(f'rerank has two re-rankers of one name: {names}; give them '
-                              'different ones by `name`.')
+            raise ConfigError(
+                f'rerank has two re-rankers of one name: {names}; give them '
+                'different ones by `name`.'
+            )
         self.pca = dict(pca) if pca else None
         self.chunk_size = chunk_size
         self.device = device
@@ -151,18 +158,27 @@ class MultiLabelRetrieval(BaseMetric):
         for sample in data_samples:
             name = sample.get('name', str(sample.get('sample_idx', len(self.results))))
             if sample.get('gt_label') is None:
-                raise DataError(f'image {name!r} has no gt_label, which MultiLabelRetrieval needs; '
-                                'check the label file of this split.')
-            self.results.append((sample['embedding'].cpu().numpy(),
-                                 sample['gt_label'].cpu().numpy().astype(np.float32), name))
+                raise DataError(
+                    f'image {name!r} has no gt_label, which MultiLabelRetrieval needs; '
+                    'check the label file of this split.'
+                )
+            self.results.append(
+                (
+                    sample['embedding'].cpu().numpy(),
+                    sample['gt_label'].cpu().numpy().astype(np.float32),
+                    name,
+                )
+            )
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """All figures from the collected ``(embedding, label, name)``."""
         names = [name for _, _, name in results]
         lengths = {len(label) for _, label, _ in results}
         if len(lengths) > 1:
-            raise DataError(f'label rows of the test set differ in length: {sorted(lengths)}; '
-                            'check its label file.')
+            raise DataError(
+                f'label rows of the test set differ in length: {sorted(lengths)}; '
+                'check its label file.'
+            )
         labels = torch.from_numpy(np.stack([label for _, label, _ in results]))
         vectors = torch.from_numpy(np.stack([vector for vector, _, _ in results]))
         check_finite(vectors, names)
@@ -182,12 +198,20 @@ class MultiLabelRetrieval(BaseMetric):
                 database = _rows_of(self.database, rows, 'database')
         for what, rows in (('query set', queries), ('database', database)):
             if not len(rows):
-                raise DataError(f'the {what} is empty: {len(names)} images were tested; test more '
-                                'images, or change query_fraction or the lists.')
+                raise DataError(
+                    f'the {what} is empty: {len(names)} images were tested; test more '
+                    'images, or change query_fraction or the lists.'
+                )
         return queries, database
 
-    def measure(self, vectors: Tensor, labels: Tensor, names: list[str], queries: np.ndarray,
-                database: np.ndarray) -> dict[str, float]:
+    def measure(
+        self,
+        vectors: Tensor,
+        labels: Tensor,
+        names: list[str],
+        queries: np.ndarray,
+        database: np.ndarray,
+    ) -> dict[str, float]:
         """Figures of (N, D) vectors with (N, L) labels; rows as of :meth:`split`."""
         device = self.device or ('cuda' if torch.cuda.is_available() else 'cpu')
         query_vectors = normalized(vectors[queries].to(device), 'queries')
@@ -199,18 +223,29 @@ class MultiLabelRetrieval(BaseMetric):
             else:
                 pca = PCA.fit(base, **self.pca)
             query_vectors, base = pca.to(device)(query_vectors), pca.to(device)(base)
-        args = dict(thresholds=self.thresholds, at=self.at, shared_at=self.shared_at,
-                    chunk_size=self.chunk_size)
+        args = dict(
+            thresholds=self.thresholds,
+            at=self.at,
+            shared_at=self.shared_at,
+            chunk_size=self.chunk_size,
+        )
         keep = max([100, *(reranker.k for reranker in self.rerankers)])
-        plain = evaluate(CosineScores(query_vectors, base), query_labels, base_labels, keep=keep,
-                         **args)
+        plain = evaluate(
+            CosineScores(query_vectors, base), query_labels, base_labels, keep=keep, **args
+        )
         self._log(plain)
-        self.retrieved = Retrieved(queries, database[plain.positions.numpy()],
-                                   plain.scores.numpy(), names, labels.numpy())
+        self.retrieved = Retrieved(
+            queries, database[plain.positions.numpy()], plain.scores.numpy(), names, labels.numpy()
+        )
         result = plain.mean(self.kept_level, self.mean_chunk)
         for reranker in self.rerankers:
-            scores = reranker(query_vectors, base, base_labels, plain.positions.to(device),
-                              plain.scores.to(device))
+            scores = reranker(
+                query_vectors,
+                base,
+                base_labels,
+                plain.positions.to(device),
+                plain.scores.to(device),
+            )
             again = evaluate(scores, query_labels, base_labels, keep=1, **args)
             means = again.mean(self.kept_level, self.mean_chunk)
             result.update({f'{reranker.name}/{key}': value for key, value in means.items()})
@@ -221,7 +256,8 @@ class MultiLabelRetrieval(BaseMetric):
         MMLogger.get_current_instance().info(
             f'retrieval: {len(matches)} queries; {int((matches == 0).sum())} have no match at '
             f'level {self.kept_level!r} and are left out of mAP and P@10, '
-            f'{int((plain.matches["shared"] == 0).sum())} share no label with any image.')
+            f'{int((plain.matches["shared"] == 0).sum())} share no label with any image.'
+        )
 
 
 def _rows_of(names, rows, what):
@@ -233,6 +269,8 @@ def _rows_of(names, rows, what):
     check_unique(names, what)
     lost = [name for name in names if name not in rows]
     if lost:
-        raise DataError(f'{what}: {lost[0]!r} is no image of the test set ({len(lost)} of '
-                        f'{len(names)} names are not).')
+        raise DataError(
+            f'{what}: {lost[0]!r} is no image of the test set ({len(lost)} of '
+            f'{len(names)} names are not).'
+        )
     return np.array([rows[name] for name in names], dtype=np.int64)

@@ -26,7 +26,8 @@ def f1_scores(pred: Tensor, true: Tensor) -> dict[str, float]:
     return dict(
         sample=float(_quotient(2 * hit.sum(1), total.sum(1)).mean()),
         macro=float(_quotient(2 * hit.sum(0), total.sum(0)).mean()),
-        micro=float(_quotient(2 * hit.sum(), total.sum())))
+        micro=float(_quotient(2 * hit.sum(), total.sum())),
+    )
 
 
 def class_scores(pred: Tensor, true: Tensor) -> dict[str, Tensor]:
@@ -42,8 +43,11 @@ def class_scores(pred: Tensor, true: Tensor) -> dict[str, Tensor]:
     hit, total = _counts(pred, true)
     hit = hit.sum(0)
     return dict(
-        precision=_quotient(hit, (pred > 0).sum(0)), recall=_quotient(hit, (true > 0).sum(0)),
-        f1=_quotient(2 * hit, total.sum(0)), support=(true > 0).sum(0))
+        precision=_quotient(hit, (pred > 0).sum(0)),
+        recall=_quotient(hit, (true > 0).sum(0)),
+        f1=_quotient(2 * hit, total.sum(0)),
+        support=(true > 0).sum(0),
+    )
 
 
 def hamming_loss(pred: Tensor, true: Tensor) -> float:
@@ -85,8 +89,10 @@ def _counts(pred, true):
 
 def _check(pred, true):
     if pred.shape != true.shape:
-        raise DataError(f'predictions of shape {tuple(pred.shape)} do not match labels of shape '
-                        f'{tuple(true.shape)}.')
+        raise DataError(
+            f'predictions of shape {tuple(pred.shape)} do not match labels of shape '
+            f'{tuple(true.shape)}.'
+        )
 
 
 def _quotient(part, whole):

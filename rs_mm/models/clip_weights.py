@@ -15,8 +15,12 @@ from rs_mm.checkpoint import read_state_dict
 from rs_mm.errors import CheckpointError, ConfigError, MissingFileError
 
 # the preprocessing that OpenCLIPPreprocess does by default
-_OPENAI = dict(mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711),
-               interpolation='bicubic', resize_mode='shortest')
+_OPENAI = dict(
+    mean=(0.48145466, 0.4578275, 0.40821073),
+    std=(0.26862954, 0.26130258, 0.27577711),
+    interpolation='bicubic',
+    resize_mode='shortest',
+)
 # what OpenAI's state dicts store beside the weights
 _SETTINGS = ('input_resolution', 'context_length', 'vocab_size')
 
@@ -51,7 +55,8 @@ def load_weights(clip: nn.Module, path, arch) -> None:
         example = (missing or unknown or wrong)[0]
         raise CheckpointError(
             f'{path} is not of the architecture {_name(arch)}: {len(missing)} weights missing, '
-            f'{len(unknown)} unknown, {len(wrong)} of another shape (e.g. {example}).')
+            f'{len(unknown)} unknown, {len(wrong)} of another shape (e.g. {example}).'
+        )
     clip.load_state_dict(state)
 
 
@@ -63,6 +68,7 @@ def load_tag(clip: nn.Module, arch, tag: str) -> None:
         CheckpointError: if what was fetched does not fit the model.
     """
     import open_clip
+
     path = download_weights(arch, tag)
     if is_torchscript(path):
         load_weights(clip, path, arch)
@@ -70,18 +76,21 @@ def load_tag(clip: nn.Module, arch, tag: str) -> None:
     try:
         open_clip.load_checkpoint(clip, path, strict=True, weights_only=True)
     except (RuntimeError, ValueError, KeyError) as error:
-        raise CheckpointError(f'{path}, the weights "{tag}", do not fit {_name(arch)}: '
-                              f'{str(error).splitlines()[0]}') from error
+        raise CheckpointError(
+            f'{path}, the weights "{tag}", do not fit {_name(arch)}: {str(error).splitlines()[0]}'
+        ) from error
 
 
 def _read_safetensors(path):
     from safetensors import SafetensorError
     from safetensors.torch import load_file
+
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise CheckpointError(f'{path} is not a readable checkpoint (cut short in a download?): '
-                              f'{error}') from error
+        raise CheckpointError(
+            f'{path} is not a readable checkpoint (cut short in a download?): {error}'
+        ) from error
 
 
 def download_weights(arch, tag: str) -> str:
@@ -92,19 +101,28 @@ def download_weights(arch, tag: str) -> str:
         MissingFileError: if they are neither in the cache nor to be had.
     """
     import open_clip
+
     tags = open_clip.list_pretrained_tags_by_model(arch) if isinstance(arch, str) else []
     if tag not in tags:
-        raise ConfigError(f'open_clip has no weights "{tag}" for {_name(arch)}; it has: '
-                          f'{", ".join(tags) or "none"}.')
+        raise ConfigError(
+            f'open_clip has no weights "{tag}" for {_name(arch)}; it has: '
+            f'{", ".join(tags) or "none"}.'
+        )
     cfg = open_clip.get_pretrained_cfg(arch, tag)
     if cfg.get('quick_gelu') and 'quickgelu' not in arch:
-        warnings.warn(f'the weights "{tag}" were trained with the quick GELU, and {_name(arch)} '
-                      f'has the plain one, as in the published results; {arch}-quickgelu has the '
-                      'other.', stacklevel=2)
+        warnings.warn(
+            f'the weights "{tag}" were trained with the quick GELU, and {_name(arch)} '
+            f'has the plain one, as in the published results; {arch}-quickgelu has the '
+            'other.',
+            stacklevel=2,
+        )
     own = {key: cfg[key] for key in ('mean', 'std', 'interpolation', 'resize_mode') if key in cfg}
     if any(value != _OPENAI[key] for key, value in own.items()):
-        warnings.warn(f'the weights "{tag}" were trained with another preprocessing: set in '
-                      f'OpenCLIPPreprocess {own}.', stacklevel=2)
+        warnings.warn(
+            f'the weights "{tag}" were trained with another preprocessing: set in '
+            f'OpenCLIPPreprocess {own}.',
+            stacklevel=2,
+        )
     try:
         return open_clip.download_pretrained(cfg)
     except Exception as error:  # the hub, the network and the disk each have their own
@@ -112,25 +130,33 @@ def download_weights(arch, tag: str) -> str:
         raise MissingFileError(
             f'the weights "{tag}" of {_name(arch)} could not be fetched ({reason}). Without a '
             'network, put the file somewhere and name it in model.init_cfg.checkpoint: '
-            f'{_source(arch, tag)}.') from error
+            f'{_source(arch, tag)}.'
+        ) from error
 
 
 def where_to_get(path: Path, arch) -> str:
     """A sentence on where a missing file of weights is published."""
     if 'remoteclip' in path.name.lower():
-        return (f'download {path.name} from the model page chendelong/RemoteCLIP on '
-                f'huggingface.co and put it into {path.parent}.')
-    return (f'download {_source(arch, "openai")}, and put it there under the name {path.name}; '
-            'or name another file in model.init_cfg.checkpoint.')
+        return (
+            f'download {path.name} from the model page chendelong/RemoteCLIP on '
+            f'huggingface.co and put it into {path.parent}.'
+        )
+    return (
+        f'download {_source(arch, "openai")}, and put it there under the name {path.name}; '
+        'or name another file in model.init_cfg.checkpoint.'
+    )
 
 
 def _source(arch, tag):
     import open_clip
+
     cfg = open_clip.get_pretrained_cfg(arch, tag) if isinstance(arch, str) else {}
     places = []
     if cfg.get('hf_hub'):
-        places.append('open_clip_pytorch_model.bin from the model page '
-                      f'{cfg["hf_hub"].rstrip("/")} on huggingface.co')
+        places.append(
+            'open_clip_pytorch_model.bin from the model page '
+            f'{cfg["hf_hub"].rstrip("/")} on huggingface.co'
+        )
     if cfg.get('url'):
         places.append(f'the file at {cfg["url"]}')
     return ' or '.join(places) or f'weights of {_name(arch)}'
@@ -166,10 +192,12 @@ def read_torchscript(path) -> dict[str, Tensor]:
             if inner.startswith('data/') or inner in ('data.pkl', 'byteorder'):
                 copy.writestr(f'archive/{inner}', archive.read(entry))
             if inner == 'data.pkl':
-                names = {f'{argument}'.replace(' ', '.')
-                         for code, argument, _ in pickletools.genops(archive.read(entry))
-                         if code.name == 'GLOBAL' and argument.startswith('__torch__')}
-    holders = [(type('Holder', (_Holder, ), {}), name) for name in sorted(names)]
+                names = {
+                    f'{argument}'.replace(' ', '.')
+                    for code, argument, _ in pickletools.genops(archive.read(entry))
+                    if code.name == 'GLOBAL' and argument.startswith('__torch__')
+                }
+    holders = [(type('Holder', (_Holder,), {}), name) for name in sorted(names)]
     holders += [(_first, f'torch.jit._pickle.{name}') for name in _LIST_BUILDERS]
     stripped.seek(0)
     try:
@@ -177,14 +205,20 @@ def read_torchscript(path) -> dict[str, Tensor]:
             root = torch.load(stripped, map_location='cpu', weights_only=True)
     except Exception as error:  # a damaged archive fails in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f'{path}: this TorchScript archive cannot be read as data '
-                              f'({reason}).') from error
+        raise CheckpointError(
+            f'{path}: this TorchScript archive cannot be read as data ({reason}).'
+        ) from error
     return dict(_tensors(root))
 
 
 # TorchScript wraps lists in calls that only tell their type
-_LIST_BUILDERS = ('build_intlist', 'build_doublelist', 'build_boollist', 'build_tensorlist',
-                  'restore_type_tag')
+_LIST_BUILDERS = (
+    'build_intlist',
+    'build_doublelist',
+    'build_boollist',
+    'build_tensorlist',
+    'restore_type_tag',
+)
 
 
 def _first(data, *_):

@@ -65,16 +65,19 @@ class ComposedRetriever(BaseModel):
 
     compiled_parts = ('clip.visual',)  # texts are few
 
-    def __init__(self,
-                 arch: str | dict,
-                 precision: str = 'fp32',
-                 init_cfg: dict | None = None,
-                 data_preprocessor: dict | None = None):
+    def __init__(
+        self,
+        arch: str | dict,
+        precision: str = 'fp32',
+        init_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+    ):
         data_preprocessor = data_preprocessor or dict(type='ComposedDataPreProcessor')
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
         if precision not in PRECISIONS:
-            raise ConfigError(f'model.precision={precision!r}: choose one of '
-                              f'{", ".join(PRECISIONS)}.')
+            raise ConfigError(
+                f'model.precision={precision!r}: choose one of {", ".join(PRECISIONS)}.'
+            )
         self.arch, self.precision = arch, precision
         self.clip, self.tokenizer = build_clip(arch)
 
@@ -83,13 +86,16 @@ class ComposedRetriever(BaseModel):
         if self.is_init:
             return
         if self.init_cfg is None:
-            print_log('model.init_cfg names no weights: they are random', 'current',
-                      logging.WARNING)
+            print_log(
+                'model.init_cfg names no weights: they are random', 'current', logging.WARNING
+            )
             return
         source = self.init_cfg.get('checkpoint')
         if self.init_cfg.get('type') != 'Pretrained' or not source:
-            raise ConfigError("model.init_cfg: write dict(type='Pretrained', checkpoint=FILE or "
-                              '"open_clip:TAG").')
+            raise ConfigError(
+                "model.init_cfg: write dict(type='Pretrained', checkpoint=FILE or "
+                '"open_clip:TAG").'
+            )
         if source.startswith('open_clip:'):
             load_tag(self.clip, self.arch, source.removeprefix('open_clip:'))
         else:
@@ -99,18 +105,23 @@ class ComposedRetriever(BaseModel):
     def identity(self) -> dict[str, str]:
         """What decides the features: architecture, precision, normalisation, all weights."""
         normalisation = model_identity([self.data_preprocessor])
-        return dict(arch=str(self.arch), precision=self.precision,
-                    normalisation=normalisation['arch'] + normalisation['weights'],
-                    weights=model_identity([self.clip])['weights'])
+        return dict(
+            arch=str(self.arch),
+            precision=self.precision,
+            normalisation=normalisation['arch'] + normalisation['weights'],
+            weights=model_identity([self.clip])['weights'],
+        )
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W), preprocessed, to (N, D) float32 of length 1."""
         size = getattr(self.clip.visual, 'image_size', None)
         if size is not None and tuple(images.shape[-2:]) != _pair(size):
-            raise ConfigError(f'the model takes images of {_pair(size)} pixels, got '
-                              f'{tuple(images.shape[-2:])}: set the `size` of OpenCLIPPreprocess '
-                              'in the pipeline.')
+            raise ConfigError(
+                f'the model takes images of {_pair(size)} pixels, got '
+                f'{tuple(images.shape[-2:])}: set the `size` of OpenCLIPPreprocess '
+                'in the pipeline.'
+            )
         with self._autocast(images.device):
             features = self.clip.encode_image(images)
         features = features.float()
@@ -135,23 +146,30 @@ class ComposedRetriever(BaseModel):
         padding = getattr(inner, 'pad_token_id', None) or 0
         for text, row in zip(texts, longer):
             if row[length] != padding:
-                warnings.warn(f'a text is longer than the {length} tokens of the model and is cut: '
-                              f'"{text[:60]}…"', stacklevel=2)
+                warnings.warn(
+                    f'a text is longer than the {length} tokens of the model and is cut: '
+                    f'"{text[:60]}…"',
+                    stacklevel=2,
+                )
         return self.tokenizer(texts)
 
     def example_inputs(self, batch: int, height: int, width: int) -> dict:
         """Random images as the data pipeline packs them, for the analysis tools."""
         size = _pair(getattr(self.clip.visual, 'image_size', (height, width)))
         if size != (height, width):
-            raise ConfigError(f'the image tower of this config takes {size[0]} x {size[1]} pixels, '
-                              f'not {height} x {width}: use --shape {size[0]}.')
+            raise ConfigError(
+                f'the image tower of this config takes {size[0]} x {size[1]} pixels, '
+                f'not {height} x {width}: use --shape {size[0]}.'
+            )
         images = torch.randn(batch, 3, height, width)
         return dict(inputs=list(images), data_samples=[EmbeddingDataSample() for _ in images])
 
-    def forward(self,
-                inputs: Tensor | dict,
-                data_samples: list[EmbeddingDataSample] | None = None,
-                mode: str = 'tensor') -> dict | list[EmbeddingDataSample]:
+    def forward(
+        self,
+        inputs: Tensor | dict,
+        data_samples: list[EmbeddingDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> dict | list[EmbeddingDataSample]:
         """Embeds images, texts, or both.
 
         Args:
@@ -163,8 +181,10 @@ class ComposedRetriever(BaseModel):
                 both. There is no ``loss``.
         """
         if mode == 'loss':
-            raise ConfigError('ComposedRetriever is training-free and has no loss; evaluate it '
-                              'with tools/test.py.')
+            raise ConfigError(
+                'ComposedRetriever is training-free and has no loss; evaluate it '
+                'with tools/test.py.'
+            )
         inputs = inputs if isinstance(inputs, dict) else dict(image=inputs)
         if not inputs.keys() & {'image', 'text'}:
             raise ConfigError('ComposedRetriever: inputs needs `image`, `text`, or both.')
@@ -196,12 +216,14 @@ def build_clip(arch):
         ConfigError: if open_clip has no such architecture.
     """
     import open_clip
+
     if not isinstance(arch, str):
         length = arch['text_cfg'].get('context_length', 77)
         clip = open_clip.CLIP(**{key: _plain(value) for key, value in arch.items()})
         return clip, open_clip.SimpleTokenizer(context_length=length)
     if arch not in open_clip.list_models():
         import difflib
+
         near = difflib.get_close_matches(arch, open_clip.list_models(), 3, 0.5)
         hint = f'; did you mean {" or ".join(near)}' if near else ''
         raise ConfigError(f'model.arch={arch!r} is no architecture of open_clip{hint}?')

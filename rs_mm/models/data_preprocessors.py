@@ -29,11 +29,13 @@ class EmbeddingDataPreProcessor(BaseDataPreprocessor):
         ConfigError: ``mean`` or ``std`` has another length than the images have bands.
     """
 
-    def __init__(self,
-                 mean: Sequence[float] | None = None,
-                 std: Sequence[float] | None = None,
-                 reverse_channels: bool = False,
-                 non_blocking: bool = True):
+    def __init__(
+        self,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        reverse_channels: bool = False,
+        non_blocking: bool = True,
+    ):
         super().__init__(non_blocking)
         self.reverse_channels = reverse_channels
         for key, values in (('mean', mean), ('std', std)):
@@ -56,13 +58,17 @@ class EmbeddingDataPreProcessor(BaseDataPreprocessor):
             return images
         shapes = {tuple(image.shape) for image in images}
         if len(shapes) > 1:
-            raise DataError(f'images of one batch differ in shape: {sorted(shapes)}; add a resize '
-                            'to the pipeline or test with batch_size=1.')
+            raise DataError(
+                f'images of one batch differ in shape: {sorted(shapes)}; add a resize '
+                'to the pipeline or test with batch_size=1.'
+            )
         return torch.stack(list(images))
 
     def _checked(self, key, images):
         values = getattr(self, key)
         if len(values) != images.shape[1]:
-            raise ConfigError(f'data_preprocessor.{key} has {len(values)} values, but the images '
-                              f'have {images.shape[1]} bands; give one value per band.')
+            raise ConfigError(
+                f'data_preprocessor.{key} has {len(values)} values, but the images '
+                f'have {images.shape[1]} bands; give one value per band.'
+            )
         return values

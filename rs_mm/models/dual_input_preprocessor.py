@@ -52,11 +52,19 @@ class DualInputSegDataPreProcessor(SegDataPreProcessor):
         inputs = [self._normalise(image) for image in data['inputs']]
         samples = data.get('data_samples')
         if samples is None:
-            samples = [SegDataSample(metainfo=dict(ori_shape=tuple(image.shape[1:]),
-                                                   img_shape=tuple(image.shape[1:])))
-                       for image in inputs]
-        padding = dict(size=self.size, size_divisor=self.size_divisor) if training else dict(
-            self.test_cfg or {})
+            samples = [
+                SegDataSample(
+                    metainfo=dict(
+                        ori_shape=tuple(image.shape[1:]), img_shape=tuple(image.shape[1:])
+                    )
+                )
+                for image in inputs
+            ]
+        padding = (
+            dict(size=self.size, size_divisor=self.size_divisor)
+            if training
+            else dict(self.test_cfg or {})
+        )
         if padding.get('size') is None and padding.get('size_divisor') is None:
             padding = dict(size_divisor=1)
         padding.update(pad_val=self.pad_val, seg_pad_val=self.seg_pad_val)
@@ -67,8 +75,9 @@ class DualInputSegDataPreProcessor(SegDataPreProcessor):
         else:
             inputs, padded = stack_batch(inputs, **padding)
             for sample, info in zip(samples, padded):
-                sample.set_metainfo(dict(padding_size=info['img_padding_size'],
-                                         pad_shape=tuple(info['pad_shape'])))
+                sample.set_metainfo(
+                    dict(padding_size=info['img_padding_size'], pad_shape=tuple(info['pad_shape']))
+                )
         return dict(inputs=inputs, data_samples=samples)
 
     def _normalise(self, image):
@@ -82,6 +91,8 @@ class DualInputSegDataPreProcessor(SegDataPreProcessor):
         if len(mean) * 2 == channels:
             mean, std = mean.repeat(2, 1, 1), std.repeat(2, 1, 1)
         if len(mean) != channels:
-            raise ConfigError(f'data_preprocessor: mean and std have {len(mean)} values, but the '
-                              f'pair has {channels} channels ({channels // 2} per date).')
+            raise ConfigError(
+                f'data_preprocessor: mean and std have {len(mean)} values, but the '
+                f'pair has {channels} channels ({channels // 2} per date).'
+            )
         return (image - mean) / std

@@ -35,13 +35,15 @@ class ImageEmbedder(BaseModel):
     and the groups are summed (Imbriaco et al., local and global branches).
     """
 
-    def __init__(self,
-                 encoder: dict,
-                 head: dict,
-                 neck: dict | None = None,
-                 losses: Sequence[dict] = (),
-                 data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        encoder: dict,
+        head: dict,
+        neck: dict | None = None,
+        losses: Sequence[dict] = (),
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
         data_preprocessor = data_preprocessor or dict(type='EmbeddingDataPreProcessor')
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
         self.in_channels = encoder.get('in_channels', 3)
@@ -73,15 +75,19 @@ class ImageEmbedder(BaseModel):
     def example_inputs(self, batch: int, height: int, width: int) -> dict:
         """Random images and labels as the data pipeline packs them, for the analysis tools."""
         labels = (torch.rand(batch, self.num_classes or 17) < 0.3).float()
-        samples = [EmbeddingDataSample(metainfo=dict(sample_idx=i, name=str(i))).set_gt_label(row)
-                   for i, row in enumerate(labels)]
+        samples = [
+            EmbeddingDataSample(metainfo=dict(sample_idx=i, name=str(i))).set_gt_label(row)
+            for i, row in enumerate(labels)
+        ]
         images = torch.rand(batch, self.in_channels, height, width)
         return dict(inputs=images, data_samples=samples)
 
-    def forward(self,
-                inputs: Tensor,
-                data_samples: list[EmbeddingDataSample] | None = None,
-                mode: str = 'tensor') -> dict | list[EmbeddingDataSample]:
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[EmbeddingDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> dict | list[EmbeddingDataSample]:
         """Runs the model.
 
         Args:
@@ -110,16 +116,16 @@ class ImageEmbedder(BaseModel):
         labels = stack_labels(data_samples).to(device, non_blocking=True)
         index = torch.tensor([sample.get('sample_idx', -1) for sample in data_samples])
         index = index.to(device, non_blocking=True)
-        branches = [[tuple(None if x is None else x.float() for x in branch) for branch in group]
-                    for group in output.groups]
+        branches = [
+            [tuple(None if x is None else x.float() for x in branch) for branch in group]
+            for group in output.groups
+        ]
         result = {}
         # similarities divided by a small temperature need single precision, under AMP too
         with torch.autocast(labels.device.type, enabled=False):
             for loss in self.losses:
-                groups = [[loss(*branch, labels, index) for branch in group]
-                          for group in branches]
-                result[f'loss_{loss.loss_name}'] = sum(sum(group) / len(group)
-                                                       for group in groups)
+                groups = [[loss(*branch, labels, index) for branch in group] for group in branches]
+                result[f'loss_{loss.loss_name}'] = sum(sum(group) / len(group) for group in groups)
         return result
 
     @staticmethod
@@ -148,12 +154,16 @@ def stack_labels(data_samples: Sequence[EmbeddingDataSample]) -> Tensor:
     labels = [sample.get('gt_label') for sample in data_samples or ()]
     for sample, label in zip(data_samples or (), labels):
         if label is None:
-            raise DataError(f'image {sample.get("name", "?")!r} has no gt_label, which training '
-                            'needs; check the label file of the training set.')
+            raise DataError(
+                f'image {sample.get("name", "?")!r} has no gt_label, which training '
+                'needs; check the label file of the training set.'
+            )
     if not labels:
         raise DataError('mode "loss" needs data_samples with gt_label; this batch has none.')
     lengths = sorted({len(label) for label in labels})
     if len(lengths) > 1:
-        raise DataError(f'label rows of one batch differ in length: {lengths}; '
-                        'check the label file of the training set.')
+        raise DataError(
+            f'label rows of one batch differ in length: {lengths}; '
+            'check the label file of the training set.'
+        )
     return torch.stack(labels).float()

@@ -44,6 +44,8 @@ class FewShotDataPreprocessor(BaseDataPreprocessor):
     def _normalise(self, images, name):
         shapes = {tuple(image.shape) for image in images}
         if len(shapes) > 1:
-            raise DataError(f'the {name} images of one batch have different shapes {sorted(shapes)}'
-                            '; resize them in the pipeline (ResizeEpisode) or use batch_size=1.')
+            raise DataError(
+                f'the {name} images of one batch have different shapes {sorted(shapes)}'
+                '; resize them in the pipeline (ResizeEpisode) or use batch_size=1.'
+            )
         return (torch.stack(list(images)).float() - self.mean) / self.std

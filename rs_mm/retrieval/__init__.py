@@ -15,7 +15,22 @@ from .rerank import AlphaQE, AverageQE, LabelAffinity
 from .similarity import CosineScores, check_finite, normalized
 
 __all__ = [
-    'AlphaQE', 'AverageQE', 'CUTOFFS', 'CosineScores', 'LabelAffinity', 'MatchLevels', 'PCA',
-    'QueryMeasures', 'Ranking', 'THRESHOLDS', 'check_cutoffs', 'check_finite', 'evaluate',
-    'jaccard_distance', 'normalized', 'rank', 'shared_labels', 'split_queries',
+    'AlphaQE',
+    'AverageQE',
+    'CUTOFFS',
+    'CosineScores',
+    'LabelAffinity',
+    'MatchLevels',
+    'PCA',
+    'QueryMeasures',
+    'Ranking',
+    'THRESHOLDS',
+    'check_cutoffs',
+    'check_finite',
+    'evaluate',
+    'jaccard_distance',
+    'normalized',
+    'rank',
+    'shared_labels',
+    'split_queries',
 ]

@@ -51,8 +51,9 @@ class FeatureCache:
             stored = json.loads(path.read_text(encoding='utf-8'))
             if stored['version'] != VERSION:
                 return None, 'it was written by another version'
-            other = [key for key, value in self.identity.items()
-                     if stored['identity'].get(key) != value]
+            other = [
+                key for key, value in self.identity.items() if stored['identity'].get(key) != value
+            ]
             if other:
                 self.foreign = True
                 return None, f'another {" and ".join(other)} made it'
@@ -81,8 +82,14 @@ class FeatureCache:
         known = {tuple(file): row for row, file in enumerate(self.stored['files'])}
         return np.array([known.get(tuple(file), MISSING) for file in files], np.int64)
 
-    def write(self, files: Sequence[File], rows: np.ndarray, shards: Sequence[Shard],
-              paths: Sequence[str], about: dict | None = None) -> None:
+    def write(
+        self,
+        files: Sequence[File],
+        rows: np.ndarray,
+        shards: Sequence[Shard],
+        paths: Sequence[str],
+        about: dict | None = None,
+    ) -> None:
         """Stores the features of ``files``, in their order, without the unreadable ones.
 
         Args:
@@ -93,8 +100,12 @@ class FeatureCache:
             about (dict | None): what else readers want to know, as JSON has it.
         """
         place_of = {file: place for place, file in enumerate(files)}
-        reasons = {place_of[file]: reason for shard in shards
-                   for file, reason in shard.unreadable.items() if file in place_of}
+        reasons = {
+            place_of[file]: reason
+            for shard in shards
+            for file, reason in shard.unreadable.items()
+            if file in place_of
+        }
         readable = np.array([i for i in range(len(files)) if i not in reasons], np.int64)
         if self._is_stored(files, rows, readable):
             return
@@ -105,8 +116,9 @@ class FeatureCache:
         filled = [shard for shard in shards if shard.files]
         dim = filled[0].features().shape[1] if filled else old.shape[1]
         name = f'features-{secrets.token_hex(4)}.npy'
-        array = np.lib.format.open_memmap(self.folder / name, 'w+', np.float32,
-                                          (len(readable), dim))
+        array = np.lib.format.open_memmap(
+            self.folder / name, 'w+', np.float32, (len(readable), dim)
+        )
         kept = readable[rows[readable] >= 0]
         for chunk in np.array_split(kept, len(kept) // 65536 + 1):
             if len(chunk):
@@ -116,11 +128,20 @@ class FeatureCache:
             array[target[places[places >= 0]]] = shard.features()[places >= 0]
         array.flush()
         del array
-        self._commit(dict(
-            version=VERSION, identity=self.identity, array=name, count=len(readable), dims=dim,
-            dtype='float32', files=[list(files[i]) for i in readable],
-            unreadable=[[list(files[i]), reasons[i]] for i in sorted(reasons)],
-            paths=[str(paths[i]) for i in readable], about=about or {}))
+        self._commit(
+            dict(
+                version=VERSION,
+                identity=self.identity,
+                array=name,
+                count=len(readable),
+                dims=dim,
+                dtype='float32',
+                files=[list(files[i]) for i in readable],
+                unreadable=[[list(files[i]), reasons[i]] for i in sorted(reasons)],
+                paths=[str(paths[i]) for i in readable],
+                about=about or {},
+            )
+        )
 
     def features(self) -> np.ndarray:
         """The stored features, (N, D) float32, as a memory map; what is written stays in memory."""
@@ -135,9 +156,12 @@ class FeatureCache:
         return {file[0]: reason for file, reason in self.stored['unreadable']}
 
     def _is_stored(self, files, rows, readable):
-        return (self.stored is not None and len(readable) == len(self.stored['files'])
-                and np.array_equal(rows[readable], np.arange(len(readable)))
-                and len(files) == len(readable) + len(self.stored['unreadable']))
+        return (
+            self.stored is not None
+            and len(readable) == len(self.stored['files'])
+            and np.array_equal(rows[readable], np.arange(len(readable)))
+            and len(files) == len(readable) + len(self.stored['unreadable'])
+        )
 
     def _commit(self, stored):
         temporary = self.folder / f'{stored["array"]}.json'

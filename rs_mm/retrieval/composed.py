@@ -52,8 +52,10 @@ def places_by_name(names: Sequence[str]) -> dict[str, int]:
     places = {name: i for i, name in enumerate(names)}
     if len(places) != len(names):
         twice = next(name for i, name in enumerate(names) if places[name] != i)
-        raise DataError(f'the archive has several images named {twice}; the lists of queries tell '
-                        'images apart by their base names.')
+        raise DataError(
+            f'the archive has several images named {twice}; the lists of queries tell '
+            'images apart by their base names.'
+        )
     return places
 
 
@@ -82,10 +84,15 @@ def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None)
     chosen = torch.where(relevant < 0, relevant[:, :1], relevant).clamp(min=0)
     chosen += rows[:, None] * size
     own = scores.reshape(-1)[chosen]
-    ends = [scores.new_full((batch, ), sign * torch.inf).scatter_reduce_(
-        0, rows[:, None].expand_as(own).reshape(-1),
-        own.masked_fill(relevant < 0, sign * torch.inf).view(-1), reduce)[:, None]
-        for sign, reduce in ((1, 'amin'), (-1, 'amax'))]
+    ends = [
+        scores.new_full((batch,), sign * torch.inf).scatter_reduce_(
+            0,
+            rows[:, None].expand_as(own).reshape(-1),
+            own.masked_fill(relevant < 0, sign * torch.inf).view(-1),
+            reduce,
+        )[:, None]
+        for sign, reduce in ((1, 'amin'), (-1, 'amax'))
+    ]
     low, high = [end.nan_to_num(0, 0, 0) for end in ends]  # infinite where nothing is chosen
     bins = max(4, 1 << (size // 2).bit_length())
     width = ((high - low) / (bins - 3)).clamp_min(torch.finfo(scores.dtype).tiny)
@@ -118,7 +125,7 @@ def _order(bins, scores):
     read as an integer, ascend with it, once those of negative numbers are turned round.
     """
     bits = (scores + 0.0).view(torch.int32)  # adding zero makes -0.0 equal to 0.0
-    ascending = torch.where(bits < 0, bits ^ 0x7fffffff, bits).long()
+    ascending = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
     return ((bins.long() << 32) - ascending).argsort(stable=True)
 
 
@@ -142,8 +149,7 @@ def ranking_metrics(ranks: Tensor, ks: Sequence[int] = (5, 10, 15, 20)) -> Tenso
     precision = (so_far / ordered.double()).masked_fill(so_far > count[:, None], 0)
     hits = torch.stack([(ordered <= k).sum(1) for k in ks], 1).double()
     depths = torch.tensor(ks, device=ranks.device)
-    return torch.cat([hits / total[:, None], hits / depths,
-                      (precision.sum(1) / total)[:, None]], 1)
+    return torch.cat([hits / total[:, None], hits / depths, (precision.sum(1) / total)[:, None]], 1)
 
 
 def metric_names(ks: Sequence[int] = (5, 10, 15, 20)) -> list[str]:
@@ -151,12 +157,14 @@ def metric_names(ks: Sequence[int] = (5, 10, 15, 20)) -> list[str]:
     return [f'R@{k}' for k in ks] + [f'P@{k}' for k in ks] + ['AP']
 
 
-def evaluate_queries(queries: QuerySet,
-                     features: Tensor,
-                     prompt_features: Tensor,
-                     fusions: Sequence[Fusion],
-                     ks: Sequence[int] = (5, 10, 15, 20),
-                     chunk_size: int = 2**22) -> Tensor:
+def evaluate_queries(
+    queries: QuerySet,
+    features: Tensor,
+    prompt_features: Tensor,
+    fusions: Sequence[Fusion],
+    ks: Sequence[int] = (5, 10, 15, 20),
+    chunk_size: int = 2**22,
+) -> Tensor:
     """Metrics of every pair under every fusion, in one pass over the pairs.
 
     Similarities and their normalised forms are computed once, whatever the number of fusions.
@@ -183,7 +191,7 @@ def evaluate_queries(queries: QuerySet,
 
     def record(names, image, text, pairs, score_rows=None):
         relevant = answers[queries.groups[pairs]]
-        relevant = relevant[:, :int((relevant >= 0).sum(1).max())]
+        relevant = relevant[:, : int((relevant >= 0).sum(1).max())]
         for i, fusion in enumerate(fusions):
             if fusion.modalities == names:
                 scores = fusion.fuse(*(part[fusion.normalize] for part in (image, text)))
@@ -191,22 +199,23 @@ def evaluate_queries(queries: QuerySet,
                 out[i, pairs] = ranking_metrics(ranks, ks).cpu()
 
     for start in range(0, len(queries.prompts), rows):
-        text = _similarity(prompt_features[start:start + rows], features, normalize)
+        text = _similarity(prompt_features[start : start + rows], features, normalize)
         mine = ((queries.texts >= start) & (queries.texts < start + rows)).nonzero()[:, 0]
         mine = mine[queries.images[mine].argsort(stable=True)]  # an image's pairs come together
         text_rows = (queries.texts - start).to(features.device)
         for pairs in mine.split(64 * rows):
-            record(('text', ), (None, None), text, pairs, text_rows[pairs])
+            record(('text',), (None, None), text, pairs, text_rows[pairs])
         for block in mine.split(rows):
             images, image_rows = queries.images[block].unique(return_inverse=True)
             image_rows = image_rows.to(features.device)
             image = _similarity(features[images], features, normalize)
-            record(('image', ), image, (None, None), block, image_rows)
+            record(('image',), image, (None, None), block, image_rows)
             # many images make an efficient product; few rows stay in the processor's cache
             few = max(1, rows // 8)
             for pairs, part_rows in zip(block.split(few), image_rows.split(few)):
-                record(('image', 'text'), _rows(image, part_rows), _rows(text, text_rows[pairs]),
-                       pairs)
+                record(
+                    ('image', 'text'), _rows(image, part_rows), _rows(text, text_rows[pairs]), pairs
+                )
     return out
 
 
@@ -220,12 +229,14 @@ def _similarity(queries, features, normalize):
     return plain, normal_cdf(plain) if normalize else None
 
 
-def top_k(queries: QuerySet,
-          pair: int,
-          features: Tensor,
-          prompt_features: Tensor,
-          fusions: Sequence[Fusion],
-          k: int) -> tuple[Tensor, Tensor]:
+def top_k(
+    queries: QuerySet,
+    pair: int,
+    features: Tensor,
+    prompt_features: Tensor,
+    fusions: Sequence[Fusion],
+    k: int,
+) -> tuple[Tensor, Tensor]:
     """The best images for one pair under every fusion.
 
     Returns:

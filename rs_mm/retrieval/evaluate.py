@@ -31,10 +31,14 @@ def check_cutoffs(key: str, values: Sequence[int]) -> list[int]:
     Raises:
         ConfigError: they are something else, or there is none.
     """
-    if not isinstance(values, (list, tuple)) or not values or not all(
-            isinstance(value, int) and value > 0 for value in values):
-        raise ConfigError(f'{key} is {values!r}; give a list of whole numbers from 1, such as '
-                          '[5, 10].')
+    if (
+        not isinstance(values, (list, tuple))
+        or not values
+        or not all(isinstance(value, int) and value > 0 for value in values)
+    ):
+        raise ConfigError(
+            f'{key} is {values!r}; give a list of whole numbers from 1, such as [5, 10].'
+        )
     return list(values)
 
 
@@ -44,7 +48,7 @@ def split_queries(count: int, fraction: float = 0.2, seed: int = 24):
     Returns:
         query rows and database rows, both ascending int64 arrays.
     """
-    queries = np.sort(np.random.RandomState(seed).permutation(count)[:int(fraction * count)])
+    queries = np.sort(np.random.RandomState(seed).permutation(count)[: int(fraction * count)])
     return queries, np.setdiff1d(np.arange(count), queries)
 
 
@@ -91,8 +95,10 @@ class QueryMeasures:
         runs = [np.arange(count)]
         if chunk is not None:
             if count < chunk:
-                raise ConfigError(f'mean_chunk is {chunk}, but there are {count} queries; use a '
-                                  'smaller one, or None for one mean over all queries.')
+                raise ConfigError(
+                    f'mean_chunk is {chunk}, but there are {count} queries; use a '
+                    'smaller one, or None for one mean over all queries.'
+                )
             runs = np.array_split(runs[0], count // chunk)
         return {name: self._mean(name, runs, kept_level) for name in self.values}
 
@@ -107,14 +113,16 @@ class QueryMeasures:
         return float(np.mean(means)) if means else float('nan')
 
 
-def evaluate(scores: Callable[[int, int], Tensor],
-             query_labels: Tensor,
-             database_labels: Tensor,
-             thresholds: Mapping[str, float] = THRESHOLDS,
-             at: Sequence[int] = CUTOFFS,
-             shared_at: Sequence[int] = (1, 5, 10),
-             keep: int = 100,
-             chunk_size: int = 256) -> QueryMeasures:
+def evaluate(
+    scores: Callable[[int, int], Tensor],
+    query_labels: Tensor,
+    database_labels: Tensor,
+    thresholds: Mapping[str, float] = THRESHOLDS,
+    at: Sequence[int] = CUTOFFS,
+    shared_at: Sequence[int] = (1, 5, 10),
+    keep: int = 100,
+    chunk_size: int = 256,
+) -> QueryMeasures:
     """Ranks the database for every query and measures the ranking.
 
     Args:
@@ -132,8 +140,10 @@ def evaluate(scores: Callable[[int, int], Tensor],
     size = len(database_labels)
     for name, cutoff in (('at', max(at)), ('shared_at', max(shared_at))):
         if cutoff > size:
-            raise ConfigError(f'{name} asks for the best {cutoff}, but the database holds {size} '
-                              'images; use smaller cut-offs or a larger database.')
+            raise ConfigError(
+                f'{name} asks for the best {cutoff}, but the database holds {size} '
+                'images; use smaller cut-offs or a larger database.'
+            )
     keep = min(keep, size)
     levels = MatchLevels(database_labels, thresholds, shared=True)
 
@@ -144,14 +154,19 @@ def evaluate(scores: Callable[[int, int], Tensor],
         for first in range(start, stop, rows):
             last = min(first + rows, stop)
             codes, shared = levels(query_labels[first:last])
-            ranking = Ranking(block[first - start:last - start], codes)
+            ranking = Ranking(block[first - start : last - start], codes)
             yield _measure(ranking, shared, levels.names, list(at), list(shared_at), keep)
 
     parts = _in_chunks(work, len(query_labels), chunk_size, query_labels.is_cuda)
-    joined = [{key: torch.cat([part[i][key] for part in parts]).cpu() for key in parts[0][i]}
-              for i in range(3)]
-    return QueryMeasures({k: v.numpy() for k, v in joined[0].items()},
-                         {k: v.numpy() for k, v in joined[1].items()}, **joined[2])
+    joined = [
+        {key: torch.cat([part[i][key] for part in parts]).cpu() for key in parts[0][i]}
+        for i in range(3)
+    ]
+    return QueryMeasures(
+        {k: v.numpy() for k, v in joined[0].items()},
+        {k: v.numpy() for k, v in joined[1].items()},
+        **joined[2],
+    )
 
 
 def _in_chunks(work, count, chunk_size, on_gpu):

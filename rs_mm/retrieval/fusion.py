@@ -70,7 +70,7 @@ class ImageOnly(Fusion):
     """The query's image alone."""
 
     title = 'Image only'
-    modalities = ('image', )
+    modalities = ('image',)
 
     def fuse(self, image, text):
         return image
@@ -80,7 +80,7 @@ class TextOnly(Fusion):
     """The query's text alone."""
 
     title = 'Text only'
-    modalities = ('text', )
+    modalities = ('text',)
 
     def fuse(self, image, text):
         return text

@@ -29,8 +29,9 @@ def vote(distances: Tensor, neighbour_labels: Tensor) -> Tensor:
     return ((weights * present).sum(1) > (weights * (1 - present)).sum(1)).to(torch.uint8)
 
 
-def knn_classify(queries: Tensor, references: Tensor, labels: Tensor, k: int = 10,
-                 max_similarities: int = 2**27) -> Tensor:
+def knn_classify(
+    queries: Tensor, references: Tensor, labels: Tensor, k: int = 10, max_similarities: int = 2**27
+) -> Tensor:
     """Labels of each query by its k nearest references, Euclidean, weighted with 1 / distance.
 
     Predicts what scikit-learn's ``KNeighborsClassifier(k, weights='distance')`` predicts.

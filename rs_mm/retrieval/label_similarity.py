@@ -36,8 +36,9 @@ class MatchLevels:
         shared: whether a further level ``shared`` matches by at least one common label.
     """
 
-    def __init__(self, database_labels: Tensor, thresholds: Mapping[str, float],
-                 shared: bool = False):
+    def __init__(
+        self, database_labels: Tensor, thresholds: Mapping[str, float], shared: bool = False
+    ):
         self.names = list(thresholds) + ['shared'] * shared
         if len(self.names) > 7:
             raise ValueError('at most 7 match levels can be evaluated at once')
@@ -45,8 +46,9 @@ class MatchLevels:
         size = database_labels.shape[1]
         self._least = []
         for name in self.names:
-            least = np.ones(2 * size + 1) if name == 'shared' else _least_shared(
-                size, thresholds[name])
+            least = (
+                np.ones(2 * size + 1) if name == 'shared' else _least_shared(size, thresholds[name])
+            )
             least = torch.from_numpy(least).to(torch.uint8 if size < 255 else torch.int16)
             least = least.unfold(0, size + 1, 1).contiguous()  # by labels of query and of image
             least = least.to(database_labels.device)

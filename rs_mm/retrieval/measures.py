@@ -61,10 +61,10 @@ def shared_label_measures(shared: Tensor, at: list[int]) -> dict[str, Tensor]:
     Returns:
         ``ACG@k``, ``nDCG@k`` and ``wAP@k`` for each k: (Q,) float64.
     """
-    shared = shared[:, :max(at)].double()
+    shared = shared[:, : max(at)].double()
     places = torch.arange(1, shared.shape[1] + 1, device=shared.device, dtype=torch.float64)
     discount = 1 / (places + 1).log2()
-    gain = (2 ** shared - 1) * discount
+    gain = (2**shared - 1) * discount
     mean_so_far = shared.cumsum(1) / places
     relevant = (shared > 0).double()
     result = {}
@@ -72,6 +72,7 @@ def shared_label_measures(shared: Tensor, at: list[int]) -> dict[str, Tensor]:
         ideal = (2 ** shared[:, :k].sort(dim=1, descending=True).values - 1) * discount[:k]
         result[f'ACG@{k}'] = shared[:, :k].sum(1) / k
         result[f'nDCG@{k}'] = gain[:, :k].sum(1) / (ideal.sum(1) + 1e-6)
-        result[f'wAP@{k}'] = ((mean_so_far * relevant)[:, :k].sum(1)
-                              / (relevant[:, :k].sum(1) + 1e-6))
+        result[f'wAP@{k}'] = (mean_so_far * relevant)[:, :k].sum(1) / (
+            relevant[:, :k].sum(1) + 1e-6
+        )
     return result

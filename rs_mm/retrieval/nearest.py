@@ -16,8 +16,13 @@ _WIDE = 65536  # the same where caches matter less than the number of launches
 _SPARE = 2  # candidates beyond k whose distance is computed in float64
 
 
-def nearest(queries: Tensor, references: Tensor, k: int, max_similarities: int = 2**27,
-            dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+def nearest(
+    queries: Tensor,
+    references: Tensor,
+    k: int,
+    max_similarities: int = 2**27,
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor]:
     """Finds the k references nearest to each query, exactly, without a Q x N matrix.
 
     Candidates come from products of vectors that are centred at the references' mean. Their
@@ -55,7 +60,7 @@ def nearest(queries: Tensor, references: Tensor, k: int, max_similarities: int =
             distances[block], indices[block], sure = search(queries[block])
             unsure.append(block[~sure])
             if 4 * len(unsure[-1]) > len(block):  # vectors too close for this precision
-                unsure += blocks[i + 1:]
+                unsure += blocks[i + 1 :]
                 break
         open_rows = torch.cat(unsure)
     return distances, indices
@@ -105,10 +110,10 @@ class _Search:
             # the result at most
             norm, unit = centred.norm(dim=1), torch.finfo(self.dtype).eps / 2
             last = closeness[:, -1].float()
-            error = unit * (2.1 * norm * self.radius + 1.1 * last.abs() + self.radius ** 2 * unit)
+            error = unit * (2.1 * norm * self.radius + 1.1 * last.abs() + self.radius**2 * unit)
             bound = norm.square() * (1 - 1e-6) - 2 * (last + error)
             sure = exact[:, self.k - 1] <= bound
-        return (exact[:, :self.k].sqrt(), index.gather(1, order)[:, :self.k], sure)
+        return (exact[:, : self.k].sqrt(), index.gather(1, order)[:, : self.k], sure)
 
     def _candidates(self, centred):
         """Scores and indices (b, candidates) of the largest x . q - |x|^2 / 2, descending.
@@ -117,7 +122,7 @@ class _Search:
         """
         count, ones = len(centred), centred.new_ones(len(centred), 2)
         centred = torch.cat([centred, ones], 1).to(self.dtype)
-        work = self.work[:self.chunks * count * self.width].view(self.chunks, count, self.width)
+        work = self.work[: self.chunks * count * self.width].view(self.chunks, count, self.width)
         maxima = work.new_empty(count, self.chunks, self.groups)
         for chunk, rows in enumerate(self.database.split(self.width)):
             torch.mm(centred, rows.t(), out=work[chunk])
@@ -152,13 +157,19 @@ def _check(queries, references, k):
     if not len(references):
         raise DataError('there are no reference embeddings to search.')
     if not 1 <= k <= len(references):
-        raise DataError(f'k is {k}, but there are {len(references)} reference embeddings; choose k '
-                        'between 1 and that.')
+        raise DataError(
+            f'k is {k}, but there are {len(references)} reference embeddings; choose k '
+            'between 1 and that.'
+        )
     if queries.shape[1] != references.shape[1]:
-        raise DataError(f'the queries have {queries.shape[1]} dimensions, the references '
-                        f'{references.shape[1]}; both must come from one model.')
+        raise DataError(
+            f'the queries have {queries.shape[1]} dimensions, the references '
+            f'{references.shape[1]}; both must come from one model.'
+        )
     for name, vectors in (('queries', queries), ('references', references)):
         # a finite sum, which is cheap, says that all are; an infinite one may have overflowed
         if not vectors.sum().isfinite() and not vectors.isfinite().all():
-            raise DataError(f'{int((~vectors.isfinite().all(1)).sum())} of the {name} hold NaN or '
-                            'infinite values.')
+            raise DataError(
+                f'{int((~vectors.isfinite().all(1)).sum())} of the {name} hold NaN or '
+                'infinite values.'
+            )

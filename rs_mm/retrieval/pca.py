@@ -42,9 +42,11 @@ class PCA:
         """
         count, width = vectors.shape
         if not 0 < dims <= min(width, count - 1):
-            raise ConfigError(f'pca.dims is {dims}, but {count} vectors of {width} dimensions '
-                              f'have {min(width, count - 1)} principal directions at most; use a '
-                              'smaller one.')
+            raise ConfigError(
+                f'pca.dims is {dims}, but {count} vectors of {width} dimensions '
+                f'have {min(width, count - 1)} principal directions at most; use a '
+                'smaller one.'
+            )
         mean = torch.stack([part.double().sum(0) for part in vectors.split(chunk)]).sum(0) / count
         covariance = torch.zeros(width, width, dtype=torch.float64, device=vectors.device)
         for part in vectors.split(chunk):
@@ -62,8 +64,10 @@ class PCA:
     def __call__(self, vectors: Tensor) -> Tensor:
         """(N, D) -> (N, dims), L2-normalised."""
         if vectors.shape[1] != len(self.mean):
-            raise DataError(f'the PCA was fitted to {len(self.mean)} dimensions, the embeddings '
-                            f'have {vectors.shape[1]}; fit it to this model.')
+            raise DataError(
+                f'the PCA was fitted to {len(self.mean)} dimensions, the embeddings '
+                f'have {vectors.shape[1]}; fit it to this model.'
+            )
         return normalized((vectors - self.mean) @ self.projection)
 
     def to(self, device) -> PCA:
@@ -76,8 +80,12 @@ class PCA:
         if path.suffix != '.npz':
             path = path.with_name(f'{path.name}.npz')
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, mean=self.mean.cpu().numpy(), projection=self.projection.cpu().numpy(),
-                 made_by=json.dumps(self.made_by))
+        np.savez(
+            path,
+            mean=self.mean.cpu().numpy(),
+            projection=self.projection.cpu().numpy(),
+            made_by=json.dumps(self.made_by),
+        )
         return path
 
     @classmethod
@@ -95,19 +103,28 @@ class PCA:
             DataError: the file is no PCA.
         """
         if not Path(path).is_file():
-            raise MissingFileError(f'there is no PCA file {path}; make it with '
-                                   'tools/retrieval/fit_pca.py.')
+            raise MissingFileError(
+                f'there is no PCA file {path}; make it with tools/retrieval/fit_pca.py.'
+            )
         try:
             data = np.load(path)
-            pca = cls(torch.from_numpy(data['mean']), torch.from_numpy(data['projection']),
-                      json.loads(str(data['made_by'])) if 'made_by' in data else {})
+            pca = cls(
+                torch.from_numpy(data['mean']),
+                torch.from_numpy(data['projection']),
+                json.loads(str(data['made_by'])) if 'made_by' in data else {},
+            )
         except (KeyError, ValueError, OSError) as error:
-            raise DataError(f'{path} is not a PCA file with mean and projection; make it with '
-                            'tools/retrieval/fit_pca.py.') from error
-        other = [key for key, value in (made_by or {}).items()
-                 if pca.made_by.get(key, value) != value]
+            raise DataError(
+                f'{path} is not a PCA file with mean and projection; make it with '
+                'tools/retrieval/fit_pca.py.'
+            ) from error
+        other = [
+            key for key, value in (made_by or {}).items() if pca.made_by.get(key, value) != value
+        ]
         if other:
-            raise ConfigError(f'{path}: this PCA was fitted to embeddings that another '
-                              f'{" and ".join(other)} made; fit it again with this config and '
-                              'checkpoint by tools/retrieval/fit_pca.py.')
+            raise ConfigError(
+                f'{path}: this PCA was fitted to embeddings that another '
+                f'{" and ".join(other)} made; fit it again with this config and '
+                'checkpoint by tools/retrieval/fit_pca.py.'
+            )
         return pca

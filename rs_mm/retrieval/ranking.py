@@ -40,8 +40,10 @@ class Ranking:
     def __init__(self, scores: Tensor, payload: Tensor | None = None):
         count, size = scores.shape
         if size > MAX_DATABASE:
-            raise ValueError(f'a database of {size} images is more than one ranking can hold '
-                             f'({MAX_DATABASE}); search it in parts')
+            raise ValueError(
+                f'a database of {size} images is more than one ranking can hold '
+                f'({MAX_DATABASE}); search it in parts'
+            )
         self._is_float = scores.dtype == torch.float32
         keys = torch.empty(count, size, dtype=torch.int64, device=scores.device)
         halves = keys.view(torch.int32).view(count, size, 2)  # little endian: lower half first
@@ -67,12 +69,12 @@ class Ranking:
 def _descending(scores):
     """float32 -> int32 in the opposite order (IEEE 754: magnitudes compare like integers)."""
     bits = (scores + 0.0).view(torch.int32)  # -0.0 becomes 0.0
-    return ((bits >> 31).bitwise_and_(0x7fffffff)).bitwise_xor_(bits).bitwise_not_()
+    return ((bits >> 31).bitwise_and_(0x7FFFFFFF)).bitwise_xor_(bits).bitwise_not_()
 
 
 def _from_descending(codes):
     bits = codes.bitwise_not()
-    return (bits ^ ((bits >> 31) & 0x7fffffff)).contiguous().view(torch.float32)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).contiguous().view(torch.float32)
 
 
 def _sorted(keys):

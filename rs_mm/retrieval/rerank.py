@@ -26,13 +26,20 @@ class AverageQE:
 
     def __init__(self, k: int = 10, name: str | None = None):
         if k < 1:
-            raise ConfigError(f'{type(self).__name__}: k is {k}; it is the number of images to '
-                              'add, 1 or more.')
+            raise ConfigError(
+                f'{type(self).__name__}: k is {k}; it is the number of images to add, 1 or more.'
+            )
         self.k = k
         self.name = name or f'qe{k}'
 
-    def __call__(self, queries: Tensor, database: Tensor, database_labels: Tensor,
-                 positions: Tensor, scores: Tensor) -> CosineScores:
+    def __call__(
+        self,
+        queries: Tensor,
+        database: Tensor,
+        database_labels: Tensor,
+        positions: Tensor,
+        scores: Tensor,
+    ) -> CosineScores:
         """Scores of the expanded queries.
 
         Args:
@@ -47,12 +54,14 @@ class AverageQE:
     def expand(self, queries, database, positions, scores):
         """The expanded, normalised queries (Q, D)."""
         if self.k > len(database):
-            raise ConfigError(f'{type(self).__name__}: k is {self.k}, but the database holds '
-                              f'{len(database)} images; use a smaller k.')
-        weights = self.weights(scores[:, :self.k])
+            raise ConfigError(
+                f'{type(self).__name__}: k is {self.k}, but the database holds '
+                f'{len(database)} images; use a smaller k.'
+            )
+        weights = self.weights(scores[:, : self.k])
         expanded = queries.clone()
         for j in range(self.k):  # k gathers of (Q, D) instead of one of (Q, k, D)
-            expanded += weights[:, j:j + 1] * database[positions[:, j]]
+            expanded += weights[:, j : j + 1] * database[positions[:, j]]
         return expanded / expanded.norm(dim=1, keepdim=True)
 
     def weights(self, scores: Tensor) -> Tensor:
@@ -74,13 +83,15 @@ class AlphaQE(AverageQE):
     def __init__(self, k: int = 10, alpha: float = 1.0, name: str | None = None):
         super().__init__(k, name or f'aqe{k}_a{alpha:g}')
         if not alpha >= 0:
-            raise ConfigError(f'AlphaQE: alpha is {alpha}; a negative power would give the least '
-                              'similar image the largest weight: use 0 or more.')
+            raise ConfigError(
+                f'AlphaQE: alpha is {alpha}; a negative power would give the least '
+                'similar image the largest weight: use 0 or more.'
+            )
         self.alpha = alpha
 
     def weights(self, scores: Tensor) -> Tensor:
         if float(self.alpha).is_integer():
-            return scores ** self.alpha
+            return scores**self.alpha
         return scores.clamp(min=0) ** self.alpha
 
 
@@ -99,14 +110,21 @@ class LabelAffinity:
 
     def __init__(self, precision: str = 'double', name: str = 'ja'):
         if precision not in ('double', 'single'):
-            raise ConfigError(f'LabelAffinity: precision is {precision!r}; use "double" or '
-                              '"single".')
+            raise ConfigError(
+                f'LabelAffinity: precision is {precision!r}; use "double" or "single".'
+            )
         self.dtype = np.float64 if precision == 'double' else np.float32
         self.k = 1
         self.name = name
 
-    def __call__(self, queries: Tensor, database: Tensor, database_labels: Tensor,
-                 positions: Tensor, scores: Tensor) -> LabelScores:
+    def __call__(
+        self,
+        queries: Tensor,
+        database: Tensor,
+        database_labels: Tensor,
+        positions: Tensor,
+        scores: Tensor,
+    ) -> LabelScores:
         """Scores by labels; arguments as of :class:`AverageQE`."""
         return LabelScores(database_labels[positions[:, 0]], database_labels, self.dtype)
 

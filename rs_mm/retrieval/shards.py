@@ -48,18 +48,24 @@ def digest(identity: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
 
 
-def write_shard(folder, identity, files: Sequence[File], features: np.ndarray,
-                unreadable: Mapping[File, str]) -> None:
+def write_shard(
+    folder, identity, files: Sequence[File], features: np.ndarray, unreadable: Mapping[File, str]
+) -> None:
     """Adds a shard to the cache in ``folder``; ``features`` are (n, D) float32 of ``files``."""
     folder = Path(folder) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    about = dict(version=VERSION, identity=digest(identity), files=list(files),
-                 unreadable=list(unreadable.items()))
+    about = dict(
+        version=VERSION,
+        identity=digest(identity),
+        files=list(files),
+        unreadable=list(unreadable.items()),
+    )
     name = secrets.token_hex(6)
     temporary = folder / f'{name}.tmp'
     with open(temporary, 'wb') as target:
-        np.savez(target, features=features,
-                 about=np.frombuffer(json.dumps(about).encode(), np.uint8))
+        np.savez(
+            target, features=features, about=np.frombuffer(json.dumps(about).encode(), np.uint8)
+        )
         target.flush()
         os.fsync(target.fileno())  # else a power cut could leave a name without its content
     os.replace(temporary, folder / f'{name}.npz')
@@ -75,8 +81,13 @@ def read_shards(folder, identity) -> tuple[list[Shard], int]:
         if about['identity'] != wanted:
             others += 1
             continue
-        shards.append(Shard(path, [File(*file) for file in about['files']],
-                            {File(*file): reason for file, reason in about['unreadable']}))
+        shards.append(
+            Shard(
+                path,
+                [File(*file) for file in about['files']],
+                {File(*file): reason for file, reason in about['unreadable']},
+            )
+        )
     return shards, others
 
 

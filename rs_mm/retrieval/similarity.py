@@ -17,14 +17,18 @@ def normalized(vectors: Tensor, what: str = 'embeddings') -> Tensor:
         DataError: there is none, or one is not finite; ``what`` names them in the message.
     """
     if vectors.ndim != 2 or not len(vectors):
-        raise DataError(f'{what}: expected vectors (N, D) with N > 0, got a tensor of shape '
-                        f'{tuple(vectors.shape)}.')
+        raise DataError(
+            f'{what}: expected vectors (N, D) with N > 0, got a tensor of shape '
+            f'{tuple(vectors.shape)}.'
+        )
     lengths = vectors.float().norm(dim=1)
     broken = (~lengths.isfinite()).nonzero().flatten()
     if len(broken):
-        raise DataError(f'{what}: {len(broken)} of {len(vectors)} are NaN or infinite, first '
-                        f'number {int(broken[0])}; did the training diverge, or is an image '
-                        'empty?')
+        raise DataError(
+            f'{what}: {len(broken)} of {len(vectors)} are NaN or infinite, first '
+            f'number {int(broken[0])}; did the training diverge, or is an image '
+            'empty?'
+        )
     return vectors.float() / lengths.clamp(min=1e-12)[:, None]
 
 
@@ -41,9 +45,11 @@ def check_finite(vectors: Tensor, names: Sequence[str], what: str = 'image') -> 
     """
     broken = (~vectors.isfinite().all(1)).nonzero().flatten()
     if len(broken):
-        raise DataError(f'the embedding of {what} {names[int(broken[0])]!r} is NaN or infinite, '
-                        f'as {len(broken)} of {len(vectors)} are; are the weights damaged, did '
-                        f'their training diverge, or is the {what} empty?')
+        raise DataError(
+            f'the embedding of {what} {names[int(broken[0])]!r} is NaN or infinite, '
+            f'as {len(broken)} of {len(vectors)} are; are the weights damaged, did '
+            f'their training diverge, or is the {what} empty?'
+        )
 
 
 class CosineScores:

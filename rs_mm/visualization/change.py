@@ -14,8 +14,12 @@ from .sheet import Panel, draw_sheet
 
 # Okabe and Ito's colours, apart for colour-blind readers; white reads as "right" on dark ground
 _IGNORED = 'not evaluated'
-LEGEND = {'hit (changed, found)': (255, 255, 255), 'false alarm': (213, 94, 0),
-          'miss': (86, 180, 233), _IGNORED: (150, 110, 150)}
+LEGEND = {
+    'hit (changed, found)': (255, 255, 255),
+    'false alarm': (213, 94, 0),
+    'miss': (86, 180, 233),
+    _IGNORED: (150, 110, 150),
+}
 _OVERLAY = (255, 225, 0)
 
 
@@ -61,17 +65,22 @@ class ChangeVisualizer(Visualizer):
                 legend = {_IGNORED: LEGEND[_IGNORED]}
         if prediction is not None and label is None:
             share = (prediction > 0).mean()
-            panels.append(Panel(_overlay(second, prediction),
-                                f'prediction over date 2\n{share:.1%} changed'))
+            panels.append(
+                Panel(_overlay(second, prediction), f'prediction over date 2\n{share:.1%} changed')
+            )
         elif prediction is not None:
             panels.append(Panel(self._paint(prediction), 'prediction'))
-            panels.append(Panel(_errors(second, label, prediction, self.ignore_index),
-                                _caption(label, prediction, self.ignore_index)))
-            legend = {text: colour for text, colour in LEGEND.items()
-                      if text != _IGNORED or legend}
+            panels.append(
+                Panel(
+                    _errors(second, label, prediction, self.ignore_index),
+                    _caption(label, prediction, self.ignore_index),
+                )
+            )
+            legend = {text: colour for text, colour in LEGEND.items() if text != _IGNORED or legend}
         size = self.panel_size or int(np.clip(max(first.shape[:2]), 256, 512))
-        return draw_sheet([panels], title=self.sample_name(data_sample), legend=legend,
-                          panel_size=size)
+        return draw_sheet(
+            [panels], title=self.sample_name(data_sample), legend=legend, panel_size=size
+        )
 
     def sample_name(self, data_sample) -> str:
         """The dataset's name of the pair, or the stem of date 1's file."""
@@ -83,8 +92,11 @@ class ChangeVisualizer(Visualizer):
         classes, their indices.
         """
         mask = _mask(data_sample, 'pred_sem_seg').astype(np.uint8)
-        return mask if len(self._meta('classes', ())) > 2 else np.where(mask > 0, 255, 0).astype(
-            np.uint8)
+        return (
+            mask
+            if len(self._meta('classes', ())) > 2
+            else np.where(mask > 0, 255, 0).astype(np.uint8)
+        )
 
     def _meta(self, key, default):
         return (self.dataset_meta or {}).get(key) or default
@@ -94,7 +106,7 @@ class ChangeVisualizer(Visualizer):
         colours = np.full((256, 3), 255, np.uint8)
         colours[0] = 0
         palette = np.asarray(self._meta('palette', [[0, 0, 0]]), np.uint8)
-        colours[:len(palette)] = palette
+        colours[: len(palette)] = palette
         if ignore_index is not None:
             colours[ignore_index] = LEGEND[_IGNORED]
         return colours[mask]
@@ -103,8 +115,10 @@ class ChangeVisualizer(Visualizer):
         planes = inputs.detach().cpu().numpy()
         count = planes.shape[0] // 2
         bands = self.bands or ((2, 1, 0) if count >= 3 else (0, 0, 0))
-        return [_displayable(planes[i * count:(i + 1) * count][list(bands)].transpose(1, 2, 0))
-                for i in (0, 1)]
+        return [
+            _displayable(planes[i * count : (i + 1) * count][list(bands)].transpose(1, 2, 0))
+            for i in (0, 1)
+        ]
 
 
 def _displayable(image):
@@ -127,8 +141,7 @@ def _overlay(image, prediction):
     image = _fit(image, prediction.shape).copy()
     changed = prediction > 0
     image[changed] = (0.5 * image[changed] + 0.5 * np.array(_OVERLAY)).astype(np.uint8)
-    outlines, _ = cv2.findContours(changed.astype(np.uint8), cv2.RETR_LIST,
-                                   cv2.CHAIN_APPROX_NONE)
+    outlines, _ = cv2.findContours(changed.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(image, outlines, -1, _OVERLAY, max(1, max(image.shape) // 400))
     return image
 
@@ -148,10 +161,12 @@ def _errors(image, label, prediction, ignore_index):
 
 def _caption(label, prediction, ignore_index):
     import torch
+
     # as the panel: changed or not
     changed = np.where(label == ignore_index, ignore_index, label > 0)
-    counts = confusion_matrix(torch.from_numpy(prediction > 0), torch.from_numpy(changed),
-                              ignore_index=ignore_index)
+    counts = confusion_matrix(
+        torch.from_numpy(prediction > 0), torch.from_numpy(changed), ignore_index=ignore_index
+    )
     scores = change_scores(counts)
     if not counts[1:].sum():
         alarms = int(counts[0, 1:].sum())

@@ -21,11 +21,13 @@ class Hit(NamedTuple):
     right: bool | None = None
 
 
-def draw_composed_query(image: np.ndarray | None,
-                        text: str | None,
-                        rows: Sequence[tuple[str, Sequence[Hit]]],
-                        title: str = '',
-                        panel_size: int = 160) -> np.ndarray:
+def draw_composed_query(
+    image: np.ndarray | None,
+    text: str | None,
+    rows: Sequence[tuple[str, Sequence[Hit]]],
+    title: str = '',
+    panel_size: int = 160,
+) -> np.ndarray:
     """Draws a query and, in a row per method, its best hits.
 
     Args:
@@ -44,9 +46,11 @@ def draw_composed_query(image: np.ndarray | None,
         image = np.full((panel_size, panel_size, 3), 245, np.uint8)
     elif text:
         words = f'+ {words}'
-    sheet = [[Panel(image, f'{words}\n{method}'.strip(), QUERY) if method else None]
-             + [Panel(hit.image, hit.caption, RIGHT if hit.right else None) for hit in hits]
-             for method, hits in rows]
+    sheet = [
+        [Panel(image, f'{words}\n{method}'.strip(), QUERY) if method else None]
+        + [Panel(hit.image, hit.caption, RIGHT if hit.right else None) for hit in hits]
+        for method, hits in rows
+    ]
     judged = any(hit.right is not None for _, hits in rows for hit in hits)
     legend = {'query': QUERY, **({'right answer': RIGHT} if judged else {})}
     return draw_sheet(sheet, title, legend, panel_size)
@@ -61,6 +65,7 @@ def draw_lambda_curves(report, path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
     curves, mean_ap = report.curves(), report.columns.index('mAP')
     names = [queries.name for queries in report.queries]
     figure = Figure((8.4 * len(curves), 4.4), layout='constrained')
@@ -72,15 +77,29 @@ def draw_lambda_curves(report, path) -> None:
         for name, line in zip(names, lines):
             axes.plot(lambdas, line, marker='.', linewidth=1, alpha=0.8, label=name)
         best = int(lines[-1].argmax())
-        axes.plot(lambdas, lines[-1], marker='o', color='black', linewidth=2.2,
-                  label=f'average (best {lines[-1][best]:.2f} at {lambdas[best]:g})')
+        axes.plot(
+            lambdas,
+            lines[-1],
+            marker='o',
+            color='black',
+            linewidth=2.2,
+            label=f'average (best {lines[-1][best]:.2f} at {lambdas[best]:g})',
+        )
         for fusion, value in zip(report.fusions, report.means[:, mean_ap].tolist()):
             if fusion.name in ('Image only', 'Text only', 'Average'):
                 style = {'Image only': ':', 'Text only': '--', 'Average': '-.'}[fusion.name]
-                axes.axhline(value, color='grey', linestyle=style, linewidth=1.2,
-                             label=f'{fusion.name} ({value:.2f})')
-        axes.set(xlabel='lambda (share of the text)', ylabel='mAP (%)',
-                 title='\n'.join(textwrap.wrap(f'{method}: mAP over lambda', 60)))
+                axes.axhline(
+                    value,
+                    color='grey',
+                    linestyle=style,
+                    linewidth=1.2,
+                    label=f'{fusion.name} ({value:.2f})',
+                )
+        axes.set(
+            xlabel='lambda (share of the text)',
+            ylabel='mAP (%)',
+            title='\n'.join(textwrap.wrap(f'{method}: mAP over lambda', 60)),
+        )
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, loc='upper left', bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=120)

@@ -26,6 +26,7 @@ def project(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+
     embeddings = np.asarray(embeddings, np.float32)
     with np.errstate(invalid='ignore'):  # the variance of a single vector
         places = PCA(min(2, *embeddings.shape), svd_solver='full').fit_transform(embeddings)
@@ -34,14 +35,23 @@ def project(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
         # scikit-learn's method does not survive equal starting points: move them apart a little
         start = 1e-4 * places / places.std(0).clip(1e-9)[:1]
         start = start + np.random.default_rng(seed).normal(0, 1e-5, start.shape)
-        places = TSNE(init=start.astype(np.float32), perplexity=min(30, (len(places) - 1) / 3),
-                      random_state=seed).fit_transform(embeddings)
+        places = TSNE(
+            init=start.astype(np.float32),
+            perplexity=min(30, (len(places) - 1) / 3),
+            random_state=seed,
+        ).fit_transform(embeddings)
     low, high = places.min(0), places.max(0)
     return (places - low) / np.maximum(high - low, 1e-9)
 
 
-def draw_embedding_map(places: np.ndarray, labels: np.ndarray, classes: Sequence[str],
-                       title: str = '', num_sets: int = 12, size: int = 900) -> np.ndarray:
+def draw_embedding_map(
+    places: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    title: str = '',
+    num_sets: int = 12,
+    size: int = 900,
+) -> np.ndarray:
     """Draws one dot per image; the most frequent label sets have colours, the rest is grey.
 
     Args:
@@ -57,8 +67,9 @@ def draw_embedding_map(places: np.ndarray, labels: np.ndarray, classes: Sequence
     """
     sets = [tuple(np.flatnonzero(row)) for row in np.asarray(labels)]
     counts = Counter(sets)
-    colours = {group: _colour(i, num_sets)
-               for i, (group, _) in enumerate(counts.most_common(num_sets))}
+    colours = {
+        group: _colour(i, num_sets) for i, (group, _) in enumerate(counts.most_common(num_sets))
+    }
     scale, margin = 3, 0.03  # drawn large and shrunk, for smooth dots
     canvas = Image.new('RGB', (size * scale, size * scale), (255, 255, 255))
     pen = ImageDraw.Draw(canvas)
@@ -66,11 +77,16 @@ def draw_embedding_map(places: np.ndarray, labels: np.ndarray, classes: Sequence
     order = sorted(range(len(sets)), key=lambda i: sets[i] in colours)  # coloured dots on top
     for i in order:
         x, y = (margin + (1 - 2 * margin) * np.asarray(places[i])) * size * scale
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius),
-                    fill=colours.get(sets[i], OTHER), outline=(255, 255, 255), width=scale)
+        pen.ellipse(
+            (x - radius, y - radius, x + radius, y + radius),
+            fill=colours.get(sets[i], OTHER),
+            outline=(255, 255, 255),
+            width=scale,
+        )
     canvas = canvas.resize((size, size), Image.LANCZOS)
-    legend = {f'{_name(group, classes)} ({counts[group]})': colour
-              for group, colour in colours.items()}
+    legend = {
+        f'{_name(group, classes)} ({counts[group]})': colour for group, colour in colours.items()
+    }
     rest = len(sets) - sum(counts[group] for group in colours)
     if rest:
         legend[f'{len(counts) - len(colours)} other label sets ({rest})'] = OTHER

@@ -59,18 +59,22 @@ class FewShotVisualizer(Visualizer):
         sample = data_sample
         names = sample.get('support_names', [''] * len(sample.support_mask))
         supports = [
-            Panel(overlay(_picture(image), mask.cpu().numpy(), FOREGROUND),
-                  f'support {i + 1}: {name}')
+            Panel(
+                overlay(_picture(image), mask.cpu().numpy(), FOREGROUND), f'support {i + 1}: {name}'
+            )
             for i, (image, mask, name) in enumerate(
-                zip(inputs['support'], sample.support_mask, names))]
+                zip(inputs['support'], sample.support_mask, names)
+            )
+        ]
         query = _picture(inputs['query'])
         pred = sample.pred_mask.cpu().numpy().astype(bool)
         bottom = [Panel(query, f'query: {sample.get("query_name", "")}')]
         legend = {'class': FOREGROUND}
         if 'gt_mask' in sample:
             target = sample.gt_mask.cpu().numpy().astype(bool)
-            ignore = (sample.ignore.cpu().numpy() if 'ignore' in sample
-                      else np.zeros_like(target)).astype(bool)
+            ignore = (
+                sample.ignore.cpu().numpy() if 'ignore' in sample else np.zeros_like(target)
+            ).astype(bool)
             truth = overlay(overlay(query, ignore, IGNORED, 0.7), target, FOREGROUND)
             bottom.append(Panel(truth, 'ground truth'))
             shown = overlay(query, pred & target, HIT)
@@ -81,16 +85,24 @@ class FewShotVisualizer(Visualizer):
             if ignore.any():
                 legend['ignored'] = IGNORED
         else:
-            bottom.append(Panel(overlay(query, pred, FOREGROUND),
-                                f'prediction: {100 * pred.mean():.1f} % of the image'))
+            bottom.append(
+                Panel(
+                    overlay(query, pred, FOREGROUND),
+                    f'prediction: {100 * pred.mean():.1f} % of the image',
+                )
+            )
         shots = f'{len(supports)} shot{"s" if len(supports) > 1 else ""}'
-        return draw_sheet([supports, bottom], legend=legend,
-                          title=f'{sample.get("class_name", "class")}, {shots}')
+        return draw_sheet(
+            [supports, bottom], legend=legend, title=f'{sample.get("class_name", "class")}, {shots}'
+        )
 
     def sample_name(self, data_sample):
         """File name of an episode: position in the data set, query and class."""
-        parts = (f'{data_sample.get("sample_idx", 0):05d}', data_sample.get('query_name', 'query'),
-                 data_sample.get('class_name', ''))
+        parts = (
+            f'{data_sample.get("sample_idx", 0):05d}',
+            data_sample.get('query_name', 'query'),
+            data_sample.get('class_name', ''),
+        )
         return re.sub(r'[^\w.-]+', '_', '_'.join(part for part in parts if part))
 
     def raw_mask(self, data_sample):
@@ -100,8 +112,9 @@ class FewShotVisualizer(Visualizer):
 
 def _iou(sample):
     ignore = sample.ignore[None].cpu() if 'ignore' in sample else None
-    intersection, union = episode_areas(sample.pred_mask[None].cpu(), sample.gt_mask[None].cpu(),
-                                        ignore)
+    intersection, union = episode_areas(
+        sample.pred_mask[None].cpu(), sample.gt_mask[None].cpu(), ignore
+    )
     return (intersection[1, 0] / union[1, 0].clamp(min=1)).item()
 
 

@@ -45,8 +45,9 @@ class MultiLabelVisualizer(Visualizer):
         if 'score' in data_sample:
             lines.append('predicted: ' + self._names(data_sample.score >= self.threshold))
         size = int(np.clip(max(image.shape[:2]), 256, 512))
-        return draw_sheet([[Panel(image, '\n'.join(lines))]], panel_size=size,
-                          title=self.sample_name(data_sample))
+        return draw_sheet(
+            [[Panel(image, '\n'.join(lines))]], panel_size=size, title=self.sample_name(data_sample)
+        )
 
     def sample_name(self, data_sample) -> str:
         """The name of the image."""

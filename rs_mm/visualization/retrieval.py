@@ -26,8 +26,13 @@ def overlap_colour(overlap: float) -> tuple[int, int, int]:
     return some if overlap > 0 else none
 
 
-def result_panel(image: np.ndarray, name: str, labels: Sequence[str] | None = None,
-                 similarity: float | None = None, overlap: float | None = None) -> Panel:
+def result_panel(
+    image: np.ndarray,
+    name: str,
+    labels: Sequence[str] | None = None,
+    similarity: float | None = None,
+    overlap: float | None = None,
+) -> Panel:
     """One result (or, without similarity and overlap, the query) as a panel.
 
     Args:
@@ -43,9 +48,14 @@ def result_panel(image: np.ndarray, name: str, labels: Sequence[str] | None = No
     return Panel(image, caption, None if overlap is None else overlap_colour(overlap))
 
 
-def draw_retrieval(query: Panel | Sequence[Panel], results: Sequence[Panel], title: str = '',
-                   legend: dict | None = OVERLAP_LEGEND, columns: int = 5,
-                   panel_size: int = 192) -> np.ndarray:
+def draw_retrieval(
+    query: Panel | Sequence[Panel],
+    results: Sequence[Panel],
+    title: str = '',
+    legend: dict | None = OVERLAP_LEGEND,
+    columns: int = 5,
+    panel_size: int = 192,
+) -> np.ndarray:
     """Draws the query on the left and its results, best first, in rows on the right.
 
     Args:
@@ -60,7 +70,7 @@ def draw_retrieval(query: Panel | Sequence[Panel], results: Sequence[Panel], tit
         (H, W, 3) uint8 RGB.
     """
     queries = [query] if isinstance(query, Panel) else list(query)
-    lines = [list(results[i:i + columns]) for i in range(0, len(results), columns)]
+    lines = [list(results[i : i + columns]) for i in range(0, len(results), columns)]
     rows = []
     for i in range(max(len(queries), len(lines))):
         left = queries[i] if i < len(queries) else None
@@ -68,8 +78,9 @@ def draw_retrieval(query: Panel | Sequence[Panel], results: Sequence[Panel], tit
     return draw_sheet(rows, title=title, legend=legend, panel_size=panel_size)
 
 
-def to_rgb(image: np.ndarray, bands: Sequence[int] = (0, 1, 2), stretch: bool | None = None
-           ) -> np.ndarray:
+def to_rgb(
+    image: np.ndarray, bands: Sequence[int] = (0, 1, 2), stretch: bool | None = None
+) -> np.ndarray:
     """A displayable picture of an image of any bands and depth.
 
     Args:

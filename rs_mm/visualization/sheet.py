@@ -48,8 +48,10 @@ def draw_sheet(rows, title='', legend=None, panel_size=256) -> np.ndarray:
         raise ValueError('a sheet needs at least one panel')
     for panel in panels:
         if panel.image.ndim != 3 or panel.image.shape[2] != 3 or panel.image.dtype != np.uint8:
-            raise ValueError('a panel needs an (H, W, 3) uint8 image, got '
-                             f'{panel.image.dtype} {panel.image.shape}')
+            raise ValueError(
+                'a panel needs an (H, W, 3) uint8 image, got '
+                f'{panel.image.dtype} {panel.image.shape}'
+            )
     text, heading = _font(13), _font(16)
     columns = max(len(row) for row in rows)
     cell = panel_size + 2 * FRAME
@@ -57,11 +59,12 @@ def draw_sheet(rows, title='', legend=None, panel_size=256) -> np.ndarray:
     captions = [[_wrap(p.caption, text, cell) if p else [] for p in row] for row in rows]
     # a row is as high as its highest picture, so that wide scenes leave no white space
     pictures = [[_fit(p.image, panel_size) if p else None for p in row] for row in rows]
-    picture_heights = [max((p.height for p in row if p), default=0) + 2 * FRAME
-                       for row in pictures]
+    picture_heights = [max((p.height for p in row if p), default=0) + 2 * FRAME for row in pictures]
     line = _line_height(text)
-    row_heights = [height + line * max((len(c) for c in row), default=0) + GAP
-                   for height, row in zip(picture_heights, captions)]
+    row_heights = [
+        height + line * max((len(c) for c in row), default=0) + GAP
+        for height, row in zip(picture_heights, captions)
+    ]
     title_lines = _wrap(title, heading, width - 2 * GAP) if title else []
     legend_rows = _legend_rows(legend or {}, text, width - 2 * GAP)
     top = GAP + len(title_lines) * _line_height(heading) + (GAP if title_lines else 0)
@@ -72,16 +75,24 @@ def draw_sheet(rows, title='', legend=None, panel_size=256) -> np.ndarray:
     for i, words in enumerate(title_lines):
         pen.text((GAP, GAP + i * _line_height(heading)), words, fill=INK, font=heading)
     y = top
-    for row, drawn, words, picture_height, row_height in zip(rows, pictures, captions,
-                                                             picture_heights, row_heights):
+    for row, drawn, words, picture_height, row_height in zip(
+        rows, pictures, captions, picture_heights, row_heights
+    ):
         for column, (panel, picture) in enumerate(zip(row, drawn)):
             if panel is None:
                 continue
             x = GAP + column * (cell + GAP)
             left, above = x + (cell - picture.width) // 2, y + FRAME
             border = FRAME if panel.frame else 1
-            pen.rectangle((left - border, above - border, left + picture.width + border - 1,
-                           above + picture.height + border - 1), fill=panel.frame or FAINT)
+            pen.rectangle(
+                (
+                    left - border,
+                    above - border,
+                    left + picture.width + border - 1,
+                    above + picture.height + border - 1,
+                ),
+                fill=panel.frame or FAINT,
+            )
             sheet.paste(picture, (left, above))
             for i, caption in enumerate(words[column]):
                 pen.text((x + FRAME, y + picture_height + i * line), caption, fill=INK, font=text)
@@ -106,6 +117,7 @@ def save_sheet(path, sheet) -> None:
 def _font(size):
     # matplotlib ships DejaVu Sans, so the text looks the same on every machine
     import matplotlib
+
     path = Path(matplotlib.get_data_path()) / 'fonts/ttf/DejaVuSans.ttf'
     return ImageFont.truetype(str(path), size)
 
@@ -132,8 +144,11 @@ def _wrap(text, font, width):
                 lines.append(current)
                 current = ''
             while font.getlength(word) > width and len(word) > 1:
-                keep = next(n for n in range(len(word), 0, -1)
-                            if n == 1 or font.getlength(word[:n]) <= width)
+                keep = next(
+                    n
+                    for n in range(len(word), 0, -1)
+                    if n == 1 or font.getlength(word[:n]) <= width
+                )
                 lines.append(word[:keep])
                 word = word[keep:]
             current = f'{current} {word}' if current else word

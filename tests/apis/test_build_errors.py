@@ -17,14 +17,12 @@ from tests.toy import ToyModel, toy_config
 
 @MODELS.register_module()
 class ToyModelOfFour(ToyModel):
-
     def __init__(self, **kwargs):
         super().__init__(width=4, **kwargs)
 
 
 @MODELS.register_module()
 class ToyDefect(ToyModel):
-
     def __init__(self, defect, **kwargs):
         super().__init__(**kwargs)
         self.defect = getattr(builtins, defect)
@@ -64,22 +62,29 @@ def test_close_matches_in_every_registry(name):
         assert 'did you mean' in message and f"'{entry}'" in message
 
 
-@pytest.mark.parametrize('over, place, words', [
-    (dict(batch_size=0), '`train_dataloader`', 'batch_size=0'),
-    (dict(workers='x'), '`train_dataloader`', "'str' and 'int'"),
-    (dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr='abc'))), "`optim_wrapper`, type='SGD'",
-     'not supported between'),
-    (dict(model=dict(type='ToyModel', width=-4)), "`model`, type='ToyModel'", 'negative'),
-    (dict(custom_hooks=[1]), '`custom_hooks`', 'Hook or dict'),
-])
+@pytest.mark.parametrize(
+    'over, place, words',
+    [
+        (dict(batch_size=0), '`train_dataloader`', 'batch_size=0'),
+        (dict(workers='x'), '`train_dataloader`', "'str' and 'int'"),
+        (
+            dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr='abc'))),
+            "`optim_wrapper`, type='SGD'",
+            'not supported between',
+        ),
+        (dict(model=dict(type='ToyModel', width=-4)), "`model`, type='ToyModel'", 'negative'),
+        (dict(custom_hooks=[1]), '`custom_hooks`', 'Hook or dict'),
+    ],
+)
 def test_a_value_that_cannot_be_built_with(tmp_path, over, place, words):
     message = message_of(lambda: run(tmp_path, **over))
     assert message.startswith(f'{place} cannot be built with the values it has: ')
     assert words in message and 'RS_MM_TRACEBACK=1' in message
 
 
-@pytest.mark.parametrize('defect', ['TypeError', 'ValueError', 'RuntimeError', 'IndexError',
-                                    'NameError'])
+@pytest.mark.parametrize(
+    'defect', ['TypeError', 'ValueError', 'RuntimeError', 'IndexError', 'NameError']
+)
 def test_a_defect_keeps_its_traceback(tmp_path, defect):
     with pytest.raises(getattr(builtins, defect)) as caught:
         run(tmp_path, model=dict(type='ToyDefect', defect=defect))
@@ -93,8 +98,10 @@ def test_a_key_that_the_class_sets_itself(tmp_path):
 
 def test_the_keys_of_a_derived_class(tmp_path):
     message = message_of(lambda: run(tmp_path, model=dict(type='ToyModelOfFour', dropuot=3)))
-    assert message == ("type='ToyModelOfFour' takes no key `dropuot`; did you mean 'dropout'?. It "
-                       'takes: dropout, data_preprocessor, init_cfg.')
+    assert message == (
+        "type='ToyModelOfFour' takes no key `dropuot`; did you mean 'dropout'?. It "
+        'takes: dropout, data_preprocessor, init_cfg.'
+    )
 
 
 def test_a_missing_key():
@@ -105,5 +112,4 @@ def test_a_missing_key():
 def test_a_key_of_the_checkpoint_hook_is_checked_at_once(tmp_path):
     hooks = dict(checkpoint=dict(type='CheckpointHook', intervall=2))
     message = message_of(lambda: build_runner(Config(toy_config(tmp_path, default_hooks=hooks))))
-    assert message == ("type='CheckpointHook' takes no key `intervall`; did you mean "
-                       "'interval'?.")
+    assert message == ("type='CheckpointHook' takes no key `intervall`; did you mean 'interval'?.")

@@ -12,14 +12,22 @@ from rs_mm.datasets.raster import GEO_TAGS
 from rs_mm.errors import CheckpointError, ConfigError, DataError
 from tests.toy_change import toy_model_config
 
-TEST_PIPELINE = [dict(type='MultiImgLoadImageFromFile'),
-                 dict(type='MultiImgResize', scale=(32, 32), keep_ratio=True),
-                 dict(type='MultiImgLoadAnnotations'), dict(type='MultiImgPackSegInputs')]
+TEST_PIPELINE = [
+    dict(type='MultiImgLoadImageFromFile'),
+    dict(type='MultiImgResize', scale=(32, 32), keep_ratio=True),
+    dict(type='MultiImgLoadAnnotations'),
+    dict(type='MultiImgPackSegInputs'),
+]
 
 
 def config():
-    return Config(dict(default_scope='rs_mm', model=toy_model_config(),
-                       test_dataloader=dict(dataset=dict(pipeline=TEST_PIPELINE))))
+    return Config(
+        dict(
+            default_scope='rs_mm',
+            model=toy_model_config(),
+            test_dataloader=dict(dataset=dict(pipeline=TEST_PIPELINE)),
+        )
+    )
 
 
 def detector(**kwargs):
@@ -61,8 +69,10 @@ def test_tiles_equal_the_whole():
         detector(tile=64, margin=32)
 
 
-@pytest.mark.parametrize('length, tile, margin', [(100, 100, 8), (101, 100, 8), (1000, 128, 16),
-                                                  (129, 64, 0), (193, 64, 31)])
+@pytest.mark.parametrize(
+    'length, tile, margin',
+    [(100, 100, 8), (101, 100, 8), (1000, 128, 16), (129, 64, 0), (193, 64, 31)],
+)
 def test_tiles_cover_an_axis_once(length, tile, margin):
     kept = []
     for (start, end), (first, last) in _tiles(length, tile, margin):
@@ -124,9 +134,13 @@ def test_a_device_that_is_not_there(device):
         ChangeDetector(config(), device=device)
 
 
-@pytest.mark.parametrize('folder, files', [
-    ('naip', ('m_4709963_se_14_1_20090818.tif', 'm_4709963_se_14_1_20180716.tif')),
-    ('landsat', ('1985.tif', '2020.tif'))])
+@pytest.mark.parametrize(
+    'folder, files',
+    [
+        ('naip', ('m_4709963_se_14_1_20090818.tif', 'm_4709963_se_14_1_20180716.tif')),
+        ('landsat', ('1985.tif', '2020.tif')),
+    ],
+)
 def test_real_geotiffs(samples, tmp_path, folder, files):
     paths = [samples / folder / file for file in files]
     written = predict_files(detector(), *paths, tmp_path)

@@ -47,16 +47,28 @@ def test_training_beats_the_untrained_model(trained):
     metrics = run_test(trained / 'config.py', str(best[0]), work_dir=str(trained / 'test'))
     untrained = run_test(trained / 'config.py', work_dir=str(trained / 'test'))
     assert metrics['F1_changed'] > untrained['F1_changed'] + 5
-    for key in ('F1_changed', 'Precision_changed', 'Recall_changed', 'IoU_changed', 'aAcc',
-                'kappa', 'mFscore', 'mPrecision', 'mRecall', 'mIoU', 'mAcc'):
+    for key in (
+        'F1_changed',
+        'Precision_changed',
+        'Recall_changed',
+        'IoU_changed',
+        'aAcc',
+        'kappa',
+        'mFscore',
+        'mPrecision',
+        'mRecall',
+        'mIoU',
+        'mAcc',
+    ):
         assert key in metrics
 
 
 @pytest.mark.parametrize('tta', [False, True])
 def test_without_a_checkpoint_the_weights_are_the_initial_ones(trained, tta, monkeypatch):
     """Those of ``init_weights``, not what the modules' constructors leave."""
+
     def change_everywhere(self):
-        self.conv.bias.data = torch.tensor([0., 1e6])
+        self.conv.bias.data = torch.tensor([0.0, 1e6])
 
     monkeypatch.setattr(ToyChangeModel, 'init_weights', change_everywhere)
     metrics = run_test(trained / 'config.py', tta=tta, work_dir=str(trained / 'test'))
@@ -67,12 +79,15 @@ def test_without_a_checkpoint_the_weights_are_the_initial_ones(trained, tta, mon
 def test_pictures_and_masks(trained, tta):
     """One sheet and one raw mask per pair, for batches and for augmented views alike."""
     out = trained / f'pictures{tta}'
-    options = {'default_hooks.visualization.save_mask': True,
-               'test_dataloader.batch_size': 1 if tta else 2}
+    options = {
+        'default_hooks.visualization.save_mask': True,
+        'test_dataloader.batch_size': 1 if tta else 2,
+    }
     cfg = dict(work_dir=str(trained / 'test'), show_dir=str(out), tta=tta)
     metrics = run_test(trained / 'config.py', str(trained / 'run/iter_60.pth'), options, **cfg)
     assert sorted(f.name for f in out.glob('*.png')) == sorted(
-        f'test_{i}{end}.png' for i in (1, 2, 3) for end in ('', '_mask'))
+        f'test_{i}{end}.png' for i in (1, 2, 3) for end in ('', '_mask')
+    )
     masks = [np.asarray(Image.open(out / f'test_{i}_mask.png')) for i in (1, 2, 3)]
     labels = [np.asarray(Image.open(trained / f'data/test/label/test_{i}.png')) for i in (1, 2, 3)]
     assert all(set(np.unique(mask)) <= {0, 255} for mask in masks)
@@ -84,8 +99,13 @@ def test_pictures_and_masks(trained, tta):
 def test_the_detector_finds_what_the_test_does(trained):
     checkpoint = trained / 'run/iter_60.pth'
     options = {'default_hooks.visualization.save_mask': True}
-    run_test(trained / 'config.py', str(checkpoint), options, work_dir=str(trained / 'test'),
-             show_dir=str(trained / 'tested'))
+    run_test(
+        trained / 'config.py',
+        str(checkpoint),
+        options,
+        work_dir=str(trained / 'test'),
+        show_dir=str(trained / 'tested'),
+    )
     detector = ChangeDetector(trained / 'config.py', checkpoint, device='cpu')
     for i in (1, 2, 3):
         found = detector(*[trained / f'data/test/{date}/test_{i}.png' for date in 'AB'])
@@ -102,12 +122,23 @@ def test_a_batch_of_unequal_sizes(trained):
         image.save(trained / 'odd' / name / 'a.png')
         image.crop((0, 0, 50, 80)).save(trained / 'odd' / name / 'b.png')
     prefix = dict(img_path_from='odd/A', img_path_to='odd/B', seg_map_path='odd/label')
-    options = {'test_dataloader.dataset.data_root': str(trained),
-               'test_dataloader.dataset.data_prefix': prefix, 'test_dataloader.batch_size': 2}
-    metrics = run_test(trained / 'config.py', str(trained / 'run/iter_60.pth'), options,
-                       work_dir=str(trained / 'test'))
-    alone = run_test(trained / 'config.py', str(trained / 'run/iter_60.pth'),
-                     {**options, 'test_dataloader.batch_size': 1}, work_dir=str(trained / 'test'))
+    options = {
+        'test_dataloader.dataset.data_root': str(trained),
+        'test_dataloader.dataset.data_prefix': prefix,
+        'test_dataloader.batch_size': 2,
+    }
+    metrics = run_test(
+        trained / 'config.py',
+        str(trained / 'run/iter_60.pth'),
+        options,
+        work_dir=str(trained / 'test'),
+    )
+    alone = run_test(
+        trained / 'config.py',
+        str(trained / 'run/iter_60.pth'),
+        {**options, 'test_dataloader.batch_size': 1},
+        work_dir=str(trained / 'test'),
+    )
     assert metrics['aAcc'] == pytest.approx(alone['aAcc'], abs=0.5)
 
 

@@ -31,7 +31,6 @@ class CountedModel(BaseModel):
     """Its head is not called but its method is, as mmseg's heads are."""
 
     class Head(nn.Module):
-
         def __init__(self):
             super().__init__()
             self.conv = nn.Conv2d(4, 2, 1, bias=False)
@@ -52,8 +51,12 @@ class CountedModel(BaseModel):
         return dict(loss=out.mean()) if mode == 'loss' else out
 
 
-CONFIG = Config(dict(default_scope='rs_mm', model=dict(
-    type='CountedModel', init_cfg=dict(type='Pretrained', checkpoint='nowhere.pth'))))
+CONFIG = Config(
+    dict(
+        default_scope='rs_mm',
+        model=dict(type='CountedModel', init_cfg=dict(type='Pretrained', checkpoint='nowhere.pth')),
+    )
+)
 
 
 def test_counts_by_part_without_pretrained_weights():
@@ -96,16 +99,19 @@ def test_time_repeatedly_runs_at_least_three_times():
     assert len(calls) == 4
 
 
-@pytest.mark.parametrize('config', ['grn_sndl-bce_demo', 'oml_r18_64_12e_fake_ucm',
-                                    'sccnet_fake_isaid_fold0', 'dsqnet_swin_demo'])
+@pytest.mark.parametrize(
+    'config',
+    ['grn_sndl-bce_demo', 'oml_r18_64_12e_fake_ucm', 'sccnet_fake_isaid_fold0', 'dsqnet_swin_demo'],
+)
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_every_trained_system_is_measured(config, dtype):
     torch.set_num_threads(1)
     cfg = load_config(ROOT / f'configs/demo/{config}.py')
     if 'encoder' in cfg.model:
         cfg.model.encoder.model = 'test_resnet'
-    setting = Setting(height=64, width=96, batch=2, train=True, seconds=0.01, dtype=dtype,
-                      channels_last=True)
+    setting = Setting(
+        height=64, width=96, batch=2, train=True, seconds=0.01, dtype=dtype, channels_last=True
+    )
     assert measure(cfg, setting)['per_second'] > 0
     model = build_model(cfg)
     assert count_flops(model, example_batch(model, 1, 64, 64))[0] > 1e6
@@ -125,8 +131,11 @@ def test_attention_is_counted():
     cfg = load_config(ROOT / 'configs/demo/weicom_tiny_patterncom.py')
     model = build_model(cfg)
     tokens, width, layers = 4 * 4 + 1, 128, 2
-    expected = (layers * tokens * (12 * width ** 2 + 2 * tokens * width)
-                + 16 * 3 * 16 ** 2 * width + width * 128)
+    expected = (
+        layers * tokens * (12 * width**2 + 2 * tokens * width)
+        + 16 * 3 * 16**2 * width
+        + width * 128
+    )
     assert count_flops(model, example_batch(model, 1, 64, 64))[0] == expected
 
 
@@ -141,8 +150,10 @@ def test_several_ways_take_turns_and_have_their_own_peak():
 
 def test_the_data_pipeline_is_measured(tmp_path):
     make_multilabel(tmp_path, 'ucm', images=60, size=32)
-    cfg = load_config(ROOT / 'configs/demo/oml_r18_64_12e_fake_ucm.py', {
-        'train_dataloader.dataset.data_root': str(tmp_path), 'train_dataloader.batch_size': 8})
+    cfg = load_config(
+        ROOT / 'configs/demo/oml_r18_64_12e_fake_ucm.py',
+        {'train_dataloader.dataset.data_root': str(tmp_path), 'train_dataloader.batch_size': 8},
+    )
     found = measure_data(cfg, seconds=0.1, workers=[0, 1])
     assert found['type'] == 'MultiLabelDataset' and found['samples'] == 42
     names = [name for name, _ in found['steps']]

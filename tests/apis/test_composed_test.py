@@ -28,8 +28,12 @@ def data(tmp_path_factory):
 
 def run(data, folder, cache=None, **kwargs):
     changes = kwargs.pop('changes', {})
-    return run_test(DEMO, options={**options(data, cache or folder / 'cache'), **changes},
-                    work_dir=str(folder / 'work'), **kwargs)
+    return run_test(
+        DEMO,
+        options={**options(data, cache or folder / 'cache'), **changes},
+        work_dir=str(folder / 'work'),
+        **kwargs,
+    )
 
 
 def log_of(folder):
@@ -38,8 +42,9 @@ def log_of(folder):
 
 @pytest.mark.filterwarnings('ignore:.*name an image the archive lacks')
 def test_the_whole_job(data, tmp_path):
-    metrics = run(data, tmp_path, show_dir=str(tmp_path / 'sheets'),
-                  out=str(tmp_path / 'metrics.json'))
+    metrics = run(
+        data, tmp_path, show_dir=str(tmp_path / 'sheets'), out=str(tmp_path / 'metrics.json')
+    )
     # images of one drawn class are alike even to random weights; chance is about 2 %
     assert metrics['Image only/average/mAP'] > 10
     assert json.loads((tmp_path / 'metrics.json').read_text()) == metrics
@@ -47,7 +52,7 @@ def test_the_whole_job(data, tmp_path):
     assert 'mAP (%)' in log and 'WeiCom, lambda 0.6' in log
     assert 'images/s' in log and 'of the time waiting for data' in log
     assert '1 of 56 images cannot be read and are skipped' in log and 'river003.jpg' in log
-    folder, = (tmp_path / 'work').glob('2*')
+    (folder,) = (tmp_path / 'work').glob('2*')
     with open(folder / 'composed_retrieval.csv') as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 5 * 7
@@ -78,8 +83,10 @@ def test_two_processes_give_what_one_does(data, tmp_path):
     both = run_processes(_rank, tmp_path / 'out', str(data), str(tmp_path))
     for metrics in both:
         assert {key: float(value) for key, value in metrics.items()} == pytest.approx(alone)
-    arrays = [np.load(next((folder / 'cache').glob('*/features-*.npy')))
-              for folder in (tmp_path, tmp_path / 'one')]
+    arrays = [
+        np.load(next((folder / 'cache').glob('*/features-*.npy')))
+        for folder in (tmp_path, tmp_path / 'one')
+    ]
     np.testing.assert_array_equal(*arrays)
     assert not list((tmp_path / 'cache').glob('*/shards'))
     encoded = int(re.search(r'INFO - (\d+) images in', log_of(tmp_path / '0'))[1])
@@ -91,9 +98,15 @@ def test_bad_input_is_told_before_the_work(data, tmp_path):
         ({'test_evaluator.lambdas': [2]}, ConfigError, r'lies in \[0, 1\]'),
         ({'test_evaluator.queries.attributes': ['size']}, ConfigError, 'choose a list out of'),
         ({'test_evaluator.queries.data_root': 'nowhere'}, MissingFileError, 'no table nowhere'),
-        ({'model.init_cfg': dict(_delete_=True, type='Pretrained',
-                                checkpoint='models/CLIP-tiny.bin')},
-         MissingFileError, 'no weights models/CLIP-tiny.bin'),
+        (
+            {
+                'model.init_cfg': dict(
+                    _delete_=True, type='Pretrained', checkpoint='models/CLIP-tiny.bin'
+                )
+            },
+            MissingFileError,
+            'no weights models/CLIP-tiny.bin',
+        ),
     ]:
         with pytest.raises(error, match=message):
             run(data, tmp_path, changes=changes)

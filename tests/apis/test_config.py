@@ -42,13 +42,16 @@ def test_syntax_error_names_the_line(tmp_path):
         load_config(path)
 
 
-@pytest.mark.parametrize('name, text, words', [
-    ('a.py', b'a = 1 / 0', 'a.py cannot be read: ZeroDivisionError: division by zero'),
-    ('a.py', b'\xe2\x28', 'a.py cannot be read: UnicodeDecodeError'),
-    ('a.py', b'_base_ = "gone.py"', 'a.py cannot be read: FileNotFoundError.*gone.py'),
-    ('a.yaml', b'# nothing', 'a.yaml holds no settings'),
-    ('a.txt', b'model: 1', 'a.txt is no config: those are files .py'),
-])
+@pytest.mark.parametrize(
+    'name, text, words',
+    [
+        ('a.py', b'a = 1 / 0', 'a.py cannot be read: ZeroDivisionError: division by zero'),
+        ('a.py', b'\xe2\x28', 'a.py cannot be read: UnicodeDecodeError'),
+        ('a.py', b'_base_ = "gone.py"', 'a.py cannot be read: FileNotFoundError.*gone.py'),
+        ('a.yaml', b'# nothing', 'a.yaml holds no settings'),
+        ('a.txt', b'model: 1', 'a.txt is no config: those are files .py'),
+    ],
+)
 def test_files_that_are_no_config(tmp_path, name, text, words):
     (tmp_path / name).write_bytes(text)
     with pytest.raises(ConfigError, match=words):
@@ -72,14 +75,20 @@ def test_options_cannot_write_dicts(value):
         parse_options([f'custom_hooks={value}'])
 
 
-@pytest.mark.parametrize('option, words', [
-    ('train_dataloadr.batch_size=2', "no key `train_dataloadr`; did you mean 'train_dataloader'"),
-    ('train_dataloader.batchsize=2', "no key `batchsize`; did you mean 'batch_size'"),
-    ('param_scheduler.3.end=2', 'is a list of 1'),
-    ('train_cfg', 'write KEY=VALUE'),
-    ('log_level.x.y=1', 'has no keys'),
-    ('val_cfg.x=1', 'val_cfg'),
-])
+@pytest.mark.parametrize(
+    'option, words',
+    [
+        (
+            'train_dataloadr.batch_size=2',
+            "no key `train_dataloadr`; did you mean 'train_dataloader'",
+        ),
+        ('train_dataloader.batchsize=2', "no key `batchsize`; did you mean 'batch_size'"),
+        ('param_scheduler.3.end=2', 'is a list of 1'),
+        ('train_cfg', 'write KEY=VALUE'),
+        ('log_level.x.y=1', 'has no keys'),
+        ('val_cfg.x=1', 'val_cfg'),
+    ],
+)
 def test_options_that_name_nothing(config_file, option, words):
     with pytest.raises(ConfigError, match='--cfg-options') as caught:
         load_config(config_file, [option])
@@ -87,42 +96,54 @@ def test_options_that_name_nothing(config_file, option, words):
 
 
 def test_options_are_applied(config_file):
-    cfg = load_config(config_file, ['model.width=7', 'param_scheduler.0.end=9', 'load_from=x.pth',
-                                    'model.init_cfg=None'])
+    cfg = load_config(
+        config_file,
+        ['model.width=7', 'param_scheduler.0.end=9', 'load_from=x.pth', 'model.init_cfg=None'],
+    )
     assert cfg.model.width == 7 and cfg.param_scheduler[0].end == 9 and cfg.load_from == 'x.pth'
 
 
 def test_options_of_workers_go_where_there_are_none():
-    cfg = Config(dict(train_dataloader=dict(num_workers=0, persistent_workers=True),
-                      val_dataloader=dict(num_workers=1, persistent_workers=True)))
+    cfg = Config(
+        dict(
+            train_dataloader=dict(num_workers=0, persistent_workers=True),
+            val_dataloader=dict(num_workers=1, persistent_workers=True),
+        )
+    )
     prepare(cfg)
     assert cfg.train_dataloader == dict(num_workers=0)
     assert cfg.val_dataloader.persistent_workers
 
 
 def test_unknown_type_suggests_close_names(tmp_path):
-    message = message_of(lambda: build_runner(
-        Config(toy_config(tmp_path, model=dict(type='ToyModell')))))
+    message = message_of(
+        lambda: build_runner(Config(toy_config(tmp_path, model=dict(type='ToyModell'))))
+    )
     assert "type='ToyModell' is not a known model; did you mean 'ToyModel'" in message
 
 
 def test_unknown_type_of_another_scope(tmp_path):
-    message = message_of(lambda: build_runner(
-        Config(toy_config(tmp_path, model=dict(type='SwinTransformr')))))
+    message = message_of(
+        lambda: build_runner(Config(toy_config(tmp_path, model=dict(type='SwinTransformr'))))
+    )
     assert "'mmseg.SwinTransformer'" in message
 
 
 def test_unknown_key_lists_what_the_class_takes(tmp_path):
-    message = message_of(lambda: build_runner(
-        Config(toy_config(tmp_path, model=dict(type='ToyModel', widht=3)))))
+    message = message_of(
+        lambda: build_runner(Config(toy_config(tmp_path, model=dict(type='ToyModel', widht=3))))
+    )
     assert "type='ToyModel' takes no key `widht`; did you mean 'width'" in message
     assert 'dropout' in message
 
 
 def test_error_in_a_data_worker_is_one_line():
-    message = user_message(DataError(
-        'Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call '
-        'last):\n  File "x.py"\nrs_mm.errors.DataError: a.png cannot be read.\n'))
+    message = user_message(
+        DataError(
+            'Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent '
+            'call last):\n  File "x.py"\nrs_mm.errors.DataError: a.png cannot be read.\n'
+        )
+    )
     assert message == 'a.png cannot be read.'
 
 
@@ -162,9 +183,13 @@ def test_checkpoint_of_another_model(tmp_path):
         check_checkpoint(model, tmp_path / 'b.pth')
 
 
-@pytest.mark.parametrize('change, why', [
-    (dict(training_free=True), 'is of a training-free model'),
-    (dict(train_cfg=None), 'has no `train_cfg`')])
+@pytest.mark.parametrize(
+    'change, why',
+    [
+        (dict(training_free=True), 'is of a training-free model'),
+        (dict(train_cfg=None), 'has no `train_cfg`'),
+    ],
+)
 def test_nothing_to_train(tmp_path, change, why):
     Config({**toy_config(tmp_path / 'run'), **change}).dump(tmp_path / 'toy.py')
     with pytest.raises(ConfigError, match=f'toy.py {why}: .*evaluate it with tools/test.py'):
@@ -178,8 +203,10 @@ def test_what_a_training_starts_from(tmp_path, config_file, capsys):
     torch.save(dict(state_dict=state), tmp_path / 'part.pth')
     options = {'load_from': str(tmp_path / 'part.pth'), 'log_level': 'WARNING'}
     train(config_file, options)
-    assert "part.pth: 7 of this model's 9 weights start from it (1 are missing there, 1 have " \
-           'another shape)' in capsys.readouterr().out
+    assert (
+        "part.pth: 7 of this model's 9 weights start from it (1 are missing there, 1 have "
+        'another shape)' in capsys.readouterr().out
+    )
     torch.save(dict(state_dict=dict(other=torch.zeros(1))), tmp_path / 'part.pth')
     with pytest.raises(CheckpointError, match='is of another model: 0 of its 1 weights fit'):
         train(config_file, options)
@@ -197,15 +224,21 @@ def test_files_without_weights(tmp_path):
 def test_no_windows_without_a_display(config_file, monkeypatch):
     monkeypatch.setattr('matplotlib.get_backend', lambda: 'agg')
     options = dict(default_hooks=dict(visualization=dict(type='SampleVisualizationHook')))
-    with pytest.raises(ConfigError, match='--show opens windows, and there is no display .*'
-                                          '--show-dir'):
+    with pytest.raises(
+        ConfigError, match='--show opens windows, and there is no display .*--show-dir'
+    ):
         run_test(config_file, options=options, show=True)
 
 
-@pytest.mark.parametrize('content, words', [
-    (b'', 'is empty'), (b'hello', "begins with b'hello'"),
-    (b'<!DOCTYPE html>', "begins with b'<!DOCTYPE html>'.*web page"),
-    (b'version https://git-lfs.github.com/spec/v1', 'git-lfs pointer')])
+@pytest.mark.parametrize(
+    'content, words',
+    [
+        (b'', 'is empty'),
+        (b'hello', "begins with b'hello'"),
+        (b'<!DOCTYPE html>', "begins with b'<!DOCTYPE html>'.*web page"),
+        (b'version https://git-lfs.github.com/spec/v1', 'git-lfs pointer'),
+    ],
+)
 def test_what_is_no_checkpoint(tmp_path, content, words):
     (tmp_path / 'a.pth').write_bytes(content)
     with pytest.raises(CheckpointError, match=f'a.pth is no checkpoint: it .*{words}'):
@@ -242,8 +275,7 @@ def test_settings_of_torch_come_from_the_config(tmp_path):
 
 
 def test_channels_last_changes_the_layout_of_the_weights(tmp_path):
-    config = toy_config(tmp_path, channels_last=True,
-                        model=dict(type='mmseg.ResNet', depth=18))
+    config = toy_config(tmp_path, channels_last=True, model=dict(type='mmseg.ResNet', depth=18))
     model = build_runner(prepare(Config(config))).model
     assert model.conv1.weight.is_contiguous(memory_format=torch.channels_last)
     assert not model.conv1.weight.is_contiguous()
@@ -259,8 +291,11 @@ def test_a_batch_below_what_a_loss_compares(tmp_path):
     config = toy_config(tmp_path, batch_size=2, model=dict(type='ToyModel'))
     runner = build_runner(prepare(Config(config)))
     runner.model.min_batch = 3
-    with pytest.raises(ConfigError, match=r'batch_size=2 on 1 process.* ToyModel compares at least '
-                                          '3 samples'):
+    with pytest.raises(
+        ConfigError,
+        match=r'batch_size=2 on 1 process.* ToyModel compares at least '
+        '3 samples',
+    ):
         runner.train()
 
 
@@ -282,9 +317,10 @@ def test_activation_checkpointing_of_no_module(tmp_path):
         build_runner(prepare(config))
 
 
-@pytest.mark.parametrize('key, value', [('channels_last', True),
-                                        ('activation_checkpointing', ['net.0']),
-                                        ('compile', True)])
+@pytest.mark.parametrize(
+    'key, value',
+    [('channels_last', True), ('activation_checkpointing', ['net.0']), ('compile', True)],
+)
 def test_options_of_the_plain_runner_alone(tmp_path, key, value):
     config = Config(toy_config(tmp_path, runner_type='FlexibleRunner', **{key: value}))
     with pytest.raises(ConfigError, match=f'`{key}` is for the plain Runner'):
@@ -296,12 +332,15 @@ def test_a_folder_of_shards_is_no_checkpoint(tmp_path):
         check_checkpoint(ToyModel(), tmp_path)
 
 
-@pytest.mark.parametrize('note, expected', [
-    ('{folder}/iter_3.pth', 'iter_3.pth'),  # an older one, but it is the one that is named
-    ('', 'iter_12.pth'),  # killed while the note was written
-    ('{folder}/gone.pth', 'iter_12.pth'),
-    (None, 'iter_12.pth'),
-])
+@pytest.mark.parametrize(
+    'note, expected',
+    [
+        ('{folder}/iter_3.pth', 'iter_3.pth'),  # an older one, but it is the one that is named
+        ('', 'iter_12.pth'),  # killed while the note was written
+        ('{folder}/gone.pth', 'iter_12.pth'),
+        (None, 'iter_12.pth'),
+    ],
+)
 def test_the_checkpoint_to_resume(tmp_path, note, expected):
     for name in ('iter_3.pth', 'iter_12.pth', 'best_mIoU_iter_99.pth'):
         (tmp_path / name).touch()
@@ -314,8 +353,15 @@ def test_the_checkpoint_to_resume(tmp_path, note, expected):
 @pytest.mark.parametrize('cuda', [True, False])
 def test_loaders_pin_memory_where_there_is_a_gpu(monkeypatch, cuda):
     monkeypatch.setattr('torch.cuda.is_available', lambda: cuda)
-    cfg = prepare(Config(dict(train_dataloader=dict(num_workers=2),
-                              val_dataloader=dict(pin_memory=False), test_dataloader=None)))
+    cfg = prepare(
+        Config(
+            dict(
+                train_dataloader=dict(num_workers=2),
+                val_dataloader=dict(pin_memory=False),
+                test_dataloader=None,
+            )
+        )
+    )
     assert cfg.train_dataloader.get('pin_memory', False) == cuda
     assert not cfg.val_dataloader.pin_memory and cfg.test_dataloader is None
 
@@ -325,6 +371,9 @@ def test_more_processes_than_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     monkeypatch.setattr(torch.distributed, 'is_backend_available', lambda name: True)
     monkeypatch.setenv('LOCAL_RANK', '2')
-    with pytest.raises(ConfigError, match='process 2 of this machine has no GPU: there are 2; '
-                                          'start no more processes than GPUs'):
+    with pytest.raises(
+        ConfigError,
+        match='process 2 of this machine has no GPU: there are 2; '
+        'start no more processes than GPUs',
+    ):
         prepare(Config(toy_config(tmp_path)), 'pytorch')

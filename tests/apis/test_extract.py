@@ -43,9 +43,14 @@ def _one_thread():
 
 
 def options(root, **more):
-    return {**{f'{split}_dataloader.dataset.data_root': str(root)
-               for split in ('train', 'val', 'test')},
-            'model.encoder.model': 'test_resnet', 'test_dataloader.batch_size': BATCH, **more}
+    return {
+        **{
+            f'{split}_dataloader.dataset.data_root': str(root) for split in ('train', 'val', 'test')
+        },
+        'model.encoder.model': 'test_resnet',
+        'test_dataloader.batch_size': BATCH,
+        **more,
+    }
 
 
 @pytest.fixture(scope='module')
@@ -64,8 +69,15 @@ def make_checkpoint(data, folder, seed):
 
 
 def run(data, checkpoint, out, **kwargs):
-    return extract(CONFIG, checkpoint, out, options=options(data), shard_size=SHARD,
-                   work_dir=str(Path(out).parent / 'work'), **kwargs)
+    return extract(
+        CONFIG,
+        checkpoint,
+        out,
+        options=options(data),
+        shard_size=SHARD,
+        work_dir=str(Path(out).parent / 'work'),
+        **kwargs,
+    )
 
 
 @pytest.fixture(scope='module')
@@ -90,8 +102,9 @@ def _rank(rank, data, checkpoint, out):
 @pytest.mark.parametrize('world', [2, 3])
 def test_any_number_of_processes_makes_the_same_bytes(data, checkpoint, extracted, tmp_path, world):
     (tmp_path / 'ranks').mkdir()
-    counts = run_processes(_rank, tmp_path / 'ranks', data, checkpoint, tmp_path / 'features',
-                           world=world)
+    counts = run_processes(
+        _rank, tmp_path / 'ranks', data, checkpoint, tmp_path / 'features', world=world
+    )
     assert counts == [IMAGES, *[-1] * (world - 1)]
     assert content(tmp_path / 'features') == content(extracted)
     assert sorted(path.suffix for path in (tmp_path / 'features').iterdir()) == ['.json', '.npy']
@@ -108,7 +121,7 @@ def test_the_manifest_and_the_order(data, extracted):
     torch.testing.assert_close(archive.features.norm(dim=1), torch.ones(IMAGES))
 
 
-SLOW = '''
+SLOW = """
 import time
 from rs_mm.engine import feature_extraction
 write = feature_extraction.write_shard
@@ -120,7 +133,7 @@ def write_shard(*args):
 
 
 feature_extraction.write_shard = write_shard
-'''
+"""
 
 
 def start_slow(base, changes, checkpoint, out, folder):
@@ -130,9 +143,25 @@ def start_slow(base, changes, checkpoint, out, folder):
     pairs = [f'{key}={value}' for key, value in changes.items()]
     env = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{folder}', 'OMP_NUM_THREADS': '1'}
     return subprocess.Popen(
-        [sys.executable, str(ROOT / 'tools/retrieval/extract.py'), str(config), checkpoint, '--out',
-         str(out), '--shard-size', str(SHARD), '--work-dir', str(folder / 'work'), '--cfg-options',
-         *pairs], env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        [
+            sys.executable,
+            str(ROOT / 'tools/retrieval/extract.py'),
+            str(config),
+            checkpoint,
+            '--out',
+            str(out),
+            '--shard-size',
+            str(SHARD),
+            '--work-dir',
+            str(folder / 'work'),
+            '--cfg-options',
+            *pairs,
+        ],
+        env=env,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def kill_after_two_shards(process, out):
@@ -167,6 +196,7 @@ def test_features_of_another_checkpoint_are_refused(data, checkpoint, extracted,
     out = tmp_path / 'unfinished'
     shutil.copytree(extracted, out)
     from rs_mm.retrieval.shards import File, write_shard
+
     (out / 'features.json').unlink()
     write_shard(out, before[0]['identity'], [File('a', 1, 1)], np.zeros((1, 128), np.float32), {})
     with pytest.raises(ConfigError, match='another model made its shards'):
@@ -193,6 +223,7 @@ def test_an_unreadable_image_is_told_and_the_rest_kept(data, checkpoint, tmp_pat
 
 def test_a_failure_on_the_way_keeps_the_shards(data, checkpoint, extracted, tmp_path, monkeypatch):
     from rs_mm.models.embedder import ImageEmbedder
+
     encode, calls = ImageEmbedder.encode_image, []
 
     def failing(self, images):
@@ -212,6 +243,7 @@ def test_a_failure_on_the_way_keeps_the_shards(data, checkpoint, extracted, tmp_
 
 def test_features_that_are_not_finite_are_refused(data, checkpoint, tmp_path, monkeypatch):
     from rs_mm.models.embedder import ImageEmbedder
+
     encode = ImageEmbedder.encode_image
     monkeypatch.setattr(ImageEmbedder, 'encode_image', lambda *args: encode(*args) * torch.nan)
     first = (data / 'test.csv').read_text().split(',')[0]
@@ -220,8 +252,9 @@ def test_features_that_are_not_finite_are_refused(data, checkpoint, tmp_path, mo
     monkeypatch.undo()
     monkeypatch.setattr(ImageSearch, '_embed', lambda *args: torch.full((128,), torch.nan))
     run(data, checkpoint, tmp_path / 'features')
-    search = ImageSearch(None, CONFIG, checkpoint, features=tmp_path / 'features',
-                         options=options(data))
+    search = ImageSearch(
+        None, CONFIG, checkpoint, features=tmp_path / 'features', options=options(data)
+    )
     with pytest.raises(DataError, match='similarity to .* is nan'):
         search(search.archive.names[0])
 
@@ -259,8 +292,9 @@ def test_search_with_other_weights_is_refused(data, checkpoint, extracted, tmp_p
 def test_metrics_of_features_are_those_of_the_test(data, checkpoint, extracted, tmp_path):
     more = {'test_evaluator.at': [5], 'test_evaluator.shared_at': [1]}
     tested = run_test(CONFIG, checkpoint, options(data, **more), work_dir=str(tmp_path))
-    offline = evaluate_features(CONFIG, extracted, options=options(data, **more),
-                                out=tmp_path / 'm.json')
+    offline = evaluate_features(
+        CONFIG, extracted, options=options(data, **more), out=tmp_path / 'm.json'
+    )
     assert offline == pytest.approx(tested, abs=1e-6, nan_ok=True)
     assert json.loads((tmp_path / 'm.json').read_text()).keys() == tested.keys()
     with pytest.raises(DataError, match='are not in the val split'):
@@ -269,15 +303,24 @@ def test_metrics_of_features_are_those_of_the_test(data, checkpoint, extracted, 
 
 def test_knn_on_features_of_two_splits(tmp_path):
     make_multilabel(tmp_path / 'set', 'dfc15', images=60, size=32)
-    changes = {f'{split}_dataloader.dataset.{key}': value for split in ('train', 'val', 'test')
-               for key, value in {'data_root': str(tmp_path / 'set'), 'split.expected': 60}.items()}
-    changes |= {'model.losses.0.memory.size': 42, 'test_dataloader.num_workers': 0,
-                'test_dataloader.persistent_workers': False, 'test_evaluator.1.at': [5]}
+    changes = {
+        f'{split}_dataloader.dataset.{key}': value
+        for split in ('train', 'val', 'test')
+        for key, value in {'data_root': str(tmp_path / 'set'), 'split.expected': 60}.items()
+    }
+    changes |= {
+        'model.losses.0.memory.size': 42,
+        'test_dataloader.num_workers': 0,
+        'test_dataloader.persistent_workers': False,
+        'test_evaluator.1.at': [5],
+    }
     for split in ('train', 'test'):
-        extract(GRN, None, tmp_path / split, split, options=changes,
-                work_dir=str(tmp_path / 'work'))
-    metrics = evaluate_features(GRN, tmp_path / 'test', reference=tmp_path / 'train',
-                                options=changes)
+        extract(
+            GRN, None, tmp_path / split, split, options=changes, work_dir=str(tmp_path / 'work')
+        )
+    metrics = evaluate_features(
+        GRN, tmp_path / 'test', reference=tmp_path / 'train', options=changes
+    )
     assert 0 <= metrics['knn/f1_sample'] <= 1 and 'retrieval/nDCG@5' in metrics
     other = json.loads((tmp_path / 'train/features.json').read_text())
     other['identity']['weights'] = 'other'
@@ -292,8 +335,14 @@ def test_knn_on_features_of_two_splits(tmp_path):
 
 def test_a_folder_by_the_image_tower_of_clip(data, tmp_path):
     changes = {'model.arch': ARCH, 'test_dataloader.dataset.pipeline': PIPELINE}
-    found = extract(WEICOM, None, tmp_path / 'features', archive=str(data / 'Images'),
-                    options=changes, work_dir=str(tmp_path / 'work'))
+    found = extract(
+        WEICOM,
+        None,
+        tmp_path / 'features',
+        archive=str(data / 'Images'),
+        options=changes,
+        work_dir=str(tmp_path / 'work'),
+    )
     assert found.features.shape == (210, 16)
     search = ImageSearch(None, WEICOM, features=tmp_path / 'features', options=changes)
     assert search(found.paths[0], k=1)[0].path == found.paths[0]

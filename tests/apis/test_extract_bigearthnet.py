@@ -49,8 +49,11 @@ def _one_thread():
 
 
 def options(root):
-    return {'test_dataloader.dataset.data_root': str(root), 'test_dataloader.batch_size': BATCH,
-            'model.encoder.model': 'test_resnet'}
+    return {
+        'test_dataloader.dataset.data_root': str(root),
+        'test_dataloader.batch_size': BATCH,
+        'model.encoder.model': 'test_resnet',
+    }
 
 
 @pytest.fixture(scope='module')
@@ -63,8 +66,15 @@ def checkpoint(tree, tmp_path_factory):
 
 
 def run(root, checkpoint, out, **kwargs):
-    return extract(CONFIG, checkpoint, out, options=options(root), shard_size=SHARD,
-                   work_dir=str(Path(out).parent / 'work'), **kwargs)
+    return extract(
+        CONFIG,
+        checkpoint,
+        out,
+        options=options(root),
+        shard_size=SHARD,
+        work_dir=str(Path(out).parent / 'work'),
+        **kwargs,
+    )
 
 
 def computed(out):
@@ -139,7 +149,7 @@ def test_removed_changed_and_added_patches(tree, checkpoint, extracted, tmp_path
     change(root / 'lmdb', names[9], lambda record: record['b10'].fill(1000))
     found = run(root, checkpoint, out)
     assert computed(out) == 1 and found.names == names[:4] + names[5:]
-    before = np.frombuffer(content(extracted)[1][-PATCHES * 128 * 4:], np.float32)
+    before = np.frombuffer(content(extracted)[1][-PATCHES * 128 * 4 :], np.float32)
     before = np.delete(before.reshape(PATCHES, 128), 4, 0)
     moved = np.abs(found.features.numpy() - before).max(1)
     assert moved[8] > 1e-3 and np.delete(moved, 8).max() == 0
@@ -171,23 +181,37 @@ def test_damaged_patches_are_told_and_the_rest_kept(tree, checkpoint, tmp_path):
     reader = PatchReader(str(root / 'lmdb'))
     whole = {name: bytes(reader._value(name)) for name in names[:6]}
     other = dict(label19=np.zeros(19, np.uint8), b10=np.zeros((4, 9, 9), np.uint16))
-    damaged = [b'', b'no record', whole[names[2]][:-9], whole[names[3]][:-1] + b'\7',
-               whole[names[4]][:16] + b'\xff' * 32 + whole[names[4]][48:], pack_record(other)]
+    damaged = [
+        b'',
+        b'no record',
+        whole[names[2]][:-9],
+        whole[names[3]][:-1] + b'\7',
+        whole[names[4]][:16] + b'\xff' * 32 + whole[names[4]][48:],
+        pack_record(other),
+    ]
     for name, value in zip(names, damaged):
         put(root / 'lmdb', name, value)
     found = run(root, checkpoint, out)
     assert found.names == names[6:] and list(found.unreadable) == names[:6]
-    reasons = ['not a patch record', 'not a patch record', 'its header says',
-               'the checksum does not match', 'the checksum does not match',
-               'the record is no Sentinel-2 patch']
+    reasons = [
+        'not a patch record',
+        'not a patch record',
+        'its header says',
+        'the checksum does not match',
+        'the checksum does not match',
+        'the record is no Sentinel-2 patch',
+    ]
     for name, reason in zip(names, reasons):
         assert reason in found.unreadable[name] and name in found.unreadable[name]
     log = max((tmp_path / 'work').glob('*/*.log')).read_text()
     assert f'6 of {PATCHES} images cannot be read and are skipped' in log
     run(root, checkpoint, out)
     assert computed(out) == 6  # they are tried again
-    metrics = evaluate_features(CONFIG, out, options=options(root) | {
-        'test_evaluator.at': [5], 'test_evaluator.shared_at': [1]})
+    metrics = evaluate_features(
+        CONFIG,
+        out,
+        options=options(root) | {'test_evaluator.at': [5], 'test_evaluator.shared_at': [1]},
+    )
     assert any(key.endswith('@5') for key in metrics)
     # mended: those alone are computed
     for name, value in whole.items():
@@ -196,12 +220,18 @@ def test_damaged_patches_are_told_and_the_rest_kept(tree, checkpoint, tmp_path):
     close_reader(str(root / 'lmdb'))
 
 
-@pytest.mark.parametrize('config', sorted(
-    path.name for path in ROOT.glob('configs/oml/oml_*bigearthnet*.py')))
+@pytest.mark.parametrize(
+    'config', sorted(path.name for path in ROOT.glob('configs/oml/oml_*bigearthnet*.py'))
+)
 def test_published_configs(tree, tmp_path, config):
     changes = options(tree) | {'test_dataloader.num_workers': 1, 'model.encoder.init_cfg': None}
-    found = extract(str(ROOT / 'configs/oml' / config), None, tmp_path / 'features',
-                    options=changes, work_dir=str(tmp_path / 'work'))
+    found = extract(
+        str(ROOT / 'configs/oml' / config),
+        None,
+        tmp_path / 'features',
+        options=changes,
+        work_dir=str(tmp_path / 'work'),
+    )
     assert len(found.names) == PATCHES and not found.unreadable
 
 

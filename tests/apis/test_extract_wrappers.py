@@ -34,29 +34,42 @@ def checkpoint(data, tmp_path_factory):
 @pytest.fixture
 def run(data, checkpoint, tmp_path):
     """Extracts a split of the config in which ``datasets`` replace those of splits."""
+
     def call(out, split='test', archive=None, **datasets):
         cfg = load_config(CONFIG, options(data))
         for key, wrap in datasets.items():
             cfg[f'{key}_dataloader'].dataset = wrap(cfg)
         cfg.dump(tmp_path / f'{out}.py')
-        return extract(tmp_path / f'{out}.py', checkpoint, tmp_path / out, split, archive,
-                       work_dir=str(tmp_path / 'work'))
+        return extract(
+            tmp_path / f'{out}.py',
+            checkpoint,
+            tmp_path / out,
+            split,
+            archive,
+            work_dir=str(tmp_path / 'work'),
+        )
+
     return call
 
 
 def concat(*splits):
-    return lambda cfg: dict(type='ConcatDataset', datasets=[
-        cfg[f'{split}_dataloader'].dataset for split in splits])
+    return lambda cfg: dict(
+        type='ConcatDataset', datasets=[cfg[f'{split}_dataloader'].dataset for split in splits]
+    )
 
 
 def repeat(split, times=3):
-    return lambda cfg: dict(type='RepeatDataset', times=times,
-                            dataset=cfg[f'{split}_dataloader'].dataset)
+    return lambda cfg: dict(
+        type='RepeatDataset', times=times, dataset=cfg[f'{split}_dataloader'].dataset
+    )
 
 
 def names_of(data, *splits):
-    return [line.split(',')[0] for split in splits
-            for line in (data / f'{split}.csv').read_text().splitlines()]
+    return [
+        line.split(',')[0]
+        for split in splits
+        for line in (data / f'{split}.csv').read_text().splitlines()
+    ]
 
 
 def test_a_concatenation_is_the_images_of_its_parts(run, data, checkpoint, tmp_path):
@@ -64,8 +77,9 @@ def test_a_concatenation_is_the_images_of_its_parts(run, data, checkpoint, tmp_p
     assert both.names == names_of(data, 'val', 'test')
     assert all(Path(path).stem == name for path, name in zip(both.paths, both.names))
     alone = [run('val', 'val'), run('test', 'test')]
-    torch.testing.assert_close(both.features, torch.cat([part.features for part in alone]),
-                               atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        both.features, torch.cat([part.features for part in alone]), atol=1e-5, rtol=0
+    )
     # the parts share a pipeline, by which queries are prepared
     search = ImageSearch(None, tmp_path / 'both.py', checkpoint, features=tmp_path / 'both')
     assert search(both.paths[-1], k=1)[0].path == both.paths[-1]
@@ -75,26 +89,40 @@ def test_a_concatenation_is_the_images_of_its_parts(run, data, checkpoint, tmp_p
 def test_metrics_of_a_concatenation(run, data, tmp_path):
     run('both', test=concat('val', 'test'))
     found = evaluate_features(tmp_path / 'both.py', tmp_path / 'both', options=AT)
-    lines = [line for split in ('val', 'test')
-             for line in (data / f'{split}.csv').read_text().splitlines()]
+    lines = [
+        line
+        for split in ('val', 'test')
+        for line in (data / f'{split}.csv').read_text().splitlines()
+    ]
     # one split file of both, in another order
     (data / 'all.csv').write_text('\n'.join(sorted(lines)) + '\n')
     whole = {'test_dataloader.dataset.ann_file': 'all.csv', **options(data), **AT}
-    assert found == pytest.approx(evaluate_features(CONFIG, tmp_path / 'both', options=whole),
-                                  nan_ok=True, rel=1e-4)
+    assert found == pytest.approx(
+        evaluate_features(CONFIG, tmp_path / 'both', options=whole), nan_ok=True, rel=1e-4
+    )
     # the parts in another order than that of the features
     run('turned', test=concat('test', 'val'))
-    assert found == pytest.approx(evaluate_features(tmp_path / 'turned.py', tmp_path / 'both',
-                                                    options=AT), nan_ok=True, rel=1e-4)
+    assert found == pytest.approx(
+        evaluate_features(tmp_path / 'turned.py', tmp_path / 'both', options=AT),
+        nan_ok=True,
+        rel=1e-4,
+    )
 
 
 def test_a_repeated_training_set_is_seen_once(run, data):
-    found = run('repeated', 'train', train=lambda cfg: dict(
-        type='ConcatDataset', datasets=[repeat('train')(cfg), repeat('val', 2)(cfg)]))
+    found = run(
+        'repeated',
+        'train',
+        train=lambda cfg: dict(
+            type='ConcatDataset', datasets=[repeat('train')(cfg), repeat('val', 2)(cfg)]
+        ),
+    )
     assert found.names == names_of(data, 'train', 'val')
     again = run('plain', 'train')
     # by the test pipeline, although `train_dataloader` has one that flips
-    torch.testing.assert_close(found.features[:len(again.names)], again.features, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        found.features[: len(again.names)], again.features, atol=1e-5, rtol=0
+    )
 
 
 def test_an_unreadable_image_of_a_later_part(run, data, tmp_path):
@@ -134,9 +162,16 @@ def test_what_cannot_be_extracted_is_told(run, data, tmp_path):
 
 def test_parts_with_pipelines_of_their_own(data):
     def part(split, size):
-        return dict(type='MultiLabelDataset', data_root=str(data), ann_file=f'{split}.csv',
-                    pipeline=[dict(type='LoadBandImage'), dict(type='ResizeBands', size=size),
-                              dict(type='PackEmbeddingInputs')])
+        return dict(
+            type='MultiLabelDataset',
+            data_root=str(data),
+            ann_file=f'{split}.csv',
+            pipeline=[
+                dict(type='LoadBandImage'),
+                dict(type='ResizeBands', size=size),
+                dict(type='PackEmbeddingInputs'),
+            ],
+        )
 
     archive = AnyArchive(dict(type='ConcatDataset', datasets=[part('val', 8), part('test', 16)]))
     sides = [archive[i]['inputs'].shape[-1] for i in range(len(archive))]

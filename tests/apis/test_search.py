@@ -36,8 +36,10 @@ def test_search_by_image_text_and_both(archive):
     assert len(search(text='with boats', k=999)) == 28
     both = search(image, 'with boats', lam=0.3, k=28)
     rows = [search.archive.paths.index(hit.path) for hit in both]
-    scores = WeiCom(0.3)(search.features @ search._embed(image),
-                         search.features @ search.model.encode_text(['with boats'])[0])
+    scores = WeiCom(0.3)(
+        search.features @ search._embed(image),
+        search.features @ search.model.encode_text(['with boats'])[0],
+    )
     np.testing.assert_allclose([hit.score for hit in both], scores[rows])
     assert [hit.path for hit in search(image, 'with boats', lam=0, k=1)] == [str(image)]
     sheet = search.draw(both, image, 'with boats', 0.3)
@@ -48,14 +50,21 @@ def test_the_index_grows_with_the_folder(archive, monkeypatch):
     engine(archive)
     counts = []
     from rs_mm.models.composed_retriever import ComposedRetriever
+
     encode = ComposedRetriever.encode_image
-    monkeypatch.setattr(ComposedRetriever, 'encode_image',
-                        lambda self, images: counts.append(len(images)) or encode(self, images))
+    monkeypatch.setattr(
+        ComposedRetriever,
+        'encode_image',
+        lambda self, images: counts.append(len(images)) or encode(self, images),
+    )
     engine(archive)
     assert counts == []
-    tifffile.imwrite(archive / 'new.tif',
-                     np.random.default_rng(0).integers(0, 9000, (30, 30, 4), np.uint16),
-                     photometric='minisblack', planarconfig='contig')
+    tifffile.imwrite(
+        archive / 'new.tif',
+        np.random.default_rng(0).integers(0, 9000, (30, 30, 4), np.uint16),
+        photometric='minisblack',
+        planarconfig='contig',
+    )
     (archive / 'river/river001.jpg').unlink()
     search = engine(archive, bands=[3, 1, 0])
     # other bands are another preprocessing, so all is computed
@@ -89,12 +98,35 @@ def test_bad_input(archive, tmp_path):
 
 
 def test_the_command(archive, tmp_path):
-    command = [sys.executable, str(ROOT / 'tools/retrieval/search.py'), '--archive', str(archive),
-               '--config', str(DEMO), '--index-dir', str(tmp_path / 'index'), '-k', '3']
+    command = [
+        sys.executable,
+        str(ROOT / 'tools/retrieval/search.py'),
+        '--archive',
+        str(archive),
+        '--config',
+        str(DEMO),
+        '--index-dir',
+        str(tmp_path / 'index'),
+        '-k',
+        '3',
+    ]
     run = dict(capture_output=True, text=True, cwd=ROOT, env={'PYTHONPATH': str(ROOT)})
-    done = subprocess.run([*command, '--image', str(archive / 'harbor/harbor001.jpg'), '--text',
-                           'with a red roof', '--lambda', '0', '--show-dir', str(tmp_path),
-                           '--out', str(tmp_path / 'x.csv')], **run)
+    done = subprocess.run(
+        [
+            *command,
+            '--image',
+            str(archive / 'harbor/harbor001.jpg'),
+            '--text',
+            'with a red roof',
+            '--lambda',
+            '0',
+            '--show-dir',
+            str(tmp_path),
+            '--out',
+            str(tmp_path / 'x.csv'),
+        ],
+        **run,
+    )
     assert done.returncode == 0, done.stderr
     assert '   1    1.0000' in done.stdout or 'harbor001.jpg' in done.stdout.splitlines()[-4]
     assert (tmp_path / 'search.png').exists()
@@ -102,5 +134,6 @@ def test_the_command(archive, tmp_path):
     assert lines[0] == 'rank,score,path' and 'harbor001.jpg' in lines[1] and len(lines) == 4
     failed = subprocess.run([*command, '--text', 'x', '--lambda', '3'], **run)
     assert failed.returncode == 2
-    assert failed.stderr.strip() == ('error: lambda is the share of the text and lies in [0, 1]; '
-                                     'got 3.0.')
+    assert failed.stderr.strip() == (
+        'error: lambda is the share of the text and lies in [0, 1]; got 3.0.'
+    )

@@ -44,8 +44,11 @@ def test_flips_and_turns_by_themselves(img):
 def test_published_blur_runs_over_bands_and_rows(img):
     expected = cv2.blur(np.ascontiguousarray(img.transpose(2, 0, 1)), (3, 3))
     assert np.allclose(photometric(img, 0).transpose(2, 0, 1), expected, atol=1e-6)
-    assert np.allclose(photometric(img, 0, published=False)[..., :3],
-                       cv2.blur(img[..., :3].copy(), (3, 3)), atol=1e-6)
+    assert np.allclose(
+        photometric(img, 0, published=False)[..., :3],
+        cv2.blur(img[..., :3].copy(), (3, 3)),
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize('choice', [1, 2])
@@ -100,11 +103,14 @@ def test_erased_rectangle():
 
 def test_torchvision_transforms():
     img = np.random.default_rng(0).integers(0, 255, (50, 40, 3)).astype(np.uint8)
-    grn = TorchvisionTransforms([
-        dict(type='Resize', size=(32, 32)),
-        dict(type='RandomGrayscale', p=1.0),
-        dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
-        dict(type='RandomHorizontalFlip')])
+    grn = TorchvisionTransforms(
+        [
+            dict(type='Resize', size=(32, 32)),
+            dict(type='RandomGrayscale', p=1.0),
+            dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
+            dict(type='RandomHorizontalFlip'),
+        ]
+    )
     out = grn(dict(img=img))['img']
     assert out.shape == (32, 32, 3) and out.dtype == np.uint8
     assert np.array_equal(out[..., 0], out[..., 1])
@@ -117,15 +123,18 @@ def test_draws_follow_the_seeds():
     from rs_mm.datasets.seeding import SeededIndex
 
     class Generated(MultiLabelDataset):
-
         def load_data_list(self):
             return [dict(img=np.random.default_rng(0).random((9, 9, 4), np.float32))] * 3
 
-    dataset = Generated(pipeline=[
-        dict(type='RandomFlipRotateBands', rotate=1.0), dict(type='RandomPhotometricBands'),
-        dict(type='RandomEraseBands', prob=0.5),
-        dict(type='TorchvisionTransforms', ops=[dict(type='RandomHorizontalFlip')]),
-        dict(type='PackEmbeddingInputs')])
+    dataset = Generated(
+        pipeline=[
+            dict(type='RandomFlipRotateBands', rotate=1.0),
+            dict(type='RandomPhotometricBands'),
+            dict(type='RandomEraseBands', prob=0.5),
+            dict(type='TorchvisionTransforms', ops=[dict(type='RandomHorizontalFlip')]),
+            dict(type='PackEmbeddingInputs'),
+        ]
+    )
     first = [dataset[SeededIndex(1, seed)]['inputs'] for seed in range(20)]
     again = [dataset[SeededIndex(1, seed)]['inputs'] for seed in range(20)]
     assert all((a == b).all() for a, b in zip(first, again))

@@ -27,11 +27,13 @@ def test_tiff_of_any_depth_and_number_of_bands(tmp_path, dtype, bands, planar):
     assert resized.shape == (14, 5, bands) and resized.dtype == dtype
 
 
-@pytest.mark.parametrize('shape, dtype', [((5, 6, 3), np.uint8), ((5, 6), np.uint8),
-                                          ((5, 6, 4), np.uint8), ((5, 6, 3), np.uint16)])
+@pytest.mark.parametrize(
+    'shape, dtype',
+    [((5, 6, 3), np.uint8), ((5, 6), np.uint8), ((5, 6, 4), np.uint8), ((5, 6, 3), np.uint16)],
+)
 def test_png_comes_in_file_order(tmp_path, shape, dtype):
     img = (np.random.rand(*shape) * 200).astype(dtype)
-    bgr = img if img.ndim == 2 else img[..., [2, 1, 0, 3][:shape[2]]]
+    bgr = img if img.ndim == 2 else img[..., [2, 1, 0, 3][: shape[2]]]
     cv2.imwrite(str(tmp_path / 'a.png'), bgr)
     loaded = LoadBandImage()(dict(img_path=str(tmp_path / 'a.png')))['img']
     assert loaded.dtype == dtype and np.array_equal(loaded, np.atleast_3d(img))
@@ -43,10 +45,13 @@ def test_area_resize_of_many_bands_is_band_by_band():
     img = np.random.rand(20, 30, 11).astype(np.float32)
     together = ResizeBands(10)(dict(img=img))['img']
     for band in range(11):
-        alone = ResizeBands(10)(dict(img=img[..., band:band + 1]))['img']
+        alone = ResizeBands(10)(dict(img=img[..., band : band + 1]))['img']
         assert np.allclose(together[..., band], alone[..., 0], atol=1e-6)
-    assert np.allclose(ResizeBands((10, 15))(dict(img=img))['img'],
-                       img.reshape(10, 2, 15, 2, 11).mean((1, 3)), atol=1e-6)
+    assert np.allclose(
+        ResizeBands((10, 15))(dict(img=img))['img'],
+        img.reshape(10, 2, 15, 2, 11).mean((1, 3)),
+        atol=1e-6,
+    )
 
 
 def test_real_thirteen_band_tiff(samples):
@@ -71,14 +76,18 @@ def test_bad_images(tmp_path):
     (tmp_path / 'a.png').write_bytes(b'no image')
     with pytest.raises(DataError, match='a.png: the image cannot be decoded'):
         LoadBandImage()(dict(img_path=str(tmp_path / 'a.png')))
-    tifffile.imwrite(tmp_path / 'a.tif', np.zeros((40, 40, 5), np.uint8), planarconfig='contig',
-                     photometric='minisblack')
+    tifffile.imwrite(
+        tmp_path / 'a.tif',
+        np.zeros((40, 40, 5), np.uint8),
+        planarconfig='contig',
+        photometric='minisblack',
+    )
     with pytest.raises(DataError, match='has 5 bands, the config wants 3'):
         LoadBandImage(num_bands=3)(dict(img_path=str(tmp_path / 'a.tif')))
     with pytest.raises(DataError, match='has 5 bands, but the config asks for bands'):
         LoadBandImage(bands=[5])(dict(img_path=str(tmp_path / 'a.tif')))
     data = (tmp_path / 'a.tif').read_bytes()
-    (tmp_path / 'a.tif').write_bytes(data[:len(data) // 2])
+    (tmp_path / 'a.tif').write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match='a.tif: the TIFF cannot be decoded'):
         LoadBandImage()(dict(img_path=str(tmp_path / 'a.tif')))
     with pytest.raises(DataError, match='has 4 bands, but NormalizeBands has statistics of 3'):

@@ -23,15 +23,21 @@ from tests.parity import load_case
 
 
 def pipeline(bands):
-    return [dict(type='LoadBigEarthNetPatch', bands=bands), dict(type='NormalizeBigEarthNet'),
-            dict(type='PackEmbeddingInputs')]
+    return [
+        dict(type='LoadBigEarthNetPatch', bands=bands),
+        dict(type='NormalizeBigEarthNet'),
+        dict(type='PackEmbeddingInputs'),
+    ]
 
 
 def recorded_patch():
     manifest, expected = load_case('oml', 'bigearthnet_sample')
-    record = {item['name'].rsplit('/', 1)[1]:
-              np.round(fill.field(item['name'], item['shape'])[0] * 3000).astype(np.uint16)
-              for item in manifest['inputs']}
+    record = {
+        item['name'].rsplit('/', 1)[1]: np.round(
+            fill.field(item['name'], item['shape'])[0] * 3000
+        ).astype(np.uint16)
+        for item in manifest['inputs']
+    }
     label = np.zeros(43, np.uint8)
     label[manifest['settings']['active_labels_of_43']] = 1
     return dict(label43=label, label19=labels.to_19(label)) | record, expected
@@ -90,16 +96,19 @@ def test_keys_and_length_of_the_original_database():
 def test_label_rules_of_every_class():
     manifest, expected = load_case('oml', 'bigearthnet_labels')
     settings = manifest['settings']
-    assert {43: tuple(settings['old_classes']),
-                                    19: tuple(settings['new_classes'])} == labels.NOMENCLATURES
+    assert {
+        43: tuple(settings['old_classes']),
+        19: tuple(settings['new_classes']),
+    } == labels.NOMENCLATURES
     assert np.array_equal(labels.conversion_matrix(), expected['map43to19'])
     for index, name in enumerate(settings['old_classes']):
         old = labels.encode([name], 43)
         assert old.sum() == 1 and old[index] == 1
         assert np.array_equal(labels.to_19(old), expected['map43to19'][index])
         assert labels.to_19(old).any() == (index not in expected['dropped'])
-    for active, old, new in zip(settings['examples'], expected['example_old'],
-                                expected['example_new']):
+    for active, old, new in zip(
+        settings['examples'], expected['example_old'], expected['example_new']
+    ):
         names = [settings['old_classes'][index] for index in active]
         assert np.array_equal(labels.encode(names, 43), old)
         assert np.array_equal(labels.to_19(old), new)
@@ -119,10 +128,12 @@ def test_records_are_read_without_copying():
 
 def test_bad_records():
     packed = pack_record(dict(a=np.arange(5)))
-    for bad, message in ((b'xx', 'not a patch record'),
-                         (b'abcd' + packed[4:], 'not a patch record'),
-                         (packed[:4] + b'\7' + packed[5:], 'layout version 7, this rs_mm reads'),
-                         (packed[:-1], f'{len(packed) - 1} bytes long, its header says')):
+    for bad, message in (
+        (b'xx', 'not a patch record'),
+        (b'abcd' + packed[4:], 'not a patch record'),
+        (packed[:4] + b'\7' + packed[5:], 'layout version 7, this rs_mm reads'),
+        (packed[:-1], f'{len(packed) - 1} bytes long, its header says'),
+    ):
         with pytest.raises(DataError, match=message):
             unpack_record(bad)
     damaged = packed[:-1] + b'\1'
@@ -134,8 +145,9 @@ def test_bad_records():
 def test_dataset_splits_exclusion_and_bands(v1):
     folder, path = v1
     lists = path.parent / 'splits'
-    dataset = BigEarthNetDataset('lmdb', ann_file='splits/train.csv', data_root=str(path.parent),
-                                 pipeline=pipeline('10'))
+    dataset = BigEarthNetDataset(
+        'lmdb', ann_file='splits/train.csv', data_root=str(path.parent), pipeline=pipeline('10')
+    )
     assert dataset.names() == (lists / 'train.csv').read_text().split()
     assert dataset.metainfo['classes'] == labels.NOMENCLATURES[19]
     sample = dataset[2]['data_samples']
@@ -156,8 +168,9 @@ def test_workers_and_forks_read_safely(v1, start):
     _, path = v1
     dataset = BigEarthNetDataset(str(path), pipeline=pipeline('rgb'))
     here = torch.stack([dataset[i]['inputs'] for i in range(len(dataset))])  # opens the file first
-    loader = DataLoader(dataset, batch_size=None, num_workers=1 + (start == 'fork'),
-                        multiprocessing_context=start)
+    loader = DataLoader(
+        dataset, batch_size=None, num_workers=1 + (start == 'fork'), multiprocessing_context=start
+    )
     there = torch.stack([sample['inputs'] for sample in loader])
     assert torch.equal(here, there)
     assert torch.equal(here[0], dataset[0]['inputs'])
@@ -176,8 +189,9 @@ def test_reader_opened_before_a_fork(v1):
     name = reader.names()[0]
     expected, context = reader.read(name)['b10'].sum(), multiprocessing.get_context('fork')
     queue = context.Queue()
-    children = [context.Process(target=_read_in_child, args=(reader, name, queue))
-                for _ in range(3)]
+    children = [
+        context.Process(target=_read_in_child, args=(reader, name, queue)) for _ in range(3)
+    ]
     for child in children:
         child.start()
     results = [queue.get(timeout=60) for _ in children]

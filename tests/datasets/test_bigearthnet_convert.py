@@ -38,8 +38,7 @@ def test_conversion_of_an_original_database(tmp_path):
     with pytest.raises(DataError, match='has the layout of the original OML code; convert it'):
         PatchReader(tmp_path / 'old').names()
     close_reader(tmp_path / 'old')
-    manifest = convert(open_source(tmp_path / 'old'), str(tmp_path / 'new'), workers=2,
-                       verify=True)
+    manifest = convert(open_source(tmp_path / 'old'), str(tmp_path / 'new'), workers=2, verify=True)
     assert manifest['source_layout'] == 'lmdb' and manifest['patches'] == 1
     assert [name for name, _ in manifest['problems']] == names[1:]
     read = PatchReader(tmp_path / 'new').read(names[0])
@@ -55,7 +54,9 @@ def test_fake_tree_converts_and_reads_back_bit_for_bit(tmp_path, version):
     manifest = convert(source, str(tmp_path / 'lmdb'), workers=2, verify=True)
     assert manifest['patches'] == 6 and not manifest['problems'] and manifest['verified']
     assert json.loads((tmp_path / 'lmdb/manifest.json').read_text())['bands']['b60'] == [
-        'B01', 'B09']
+        'B01',
+        'B09',
+    ]
     reader = PatchReader(tmp_path / 'lmdb')
     for name in names:
         folder = next((tmp_path / 'tree').rglob(f'{name}'))
@@ -68,8 +69,7 @@ def test_fake_tree_converts_and_reads_back_bit_for_bit(tmp_path, version):
     if version == 'v2':
         assert manifest['splits']['train']['patches'] == 4
         with pytest.raises(DataError, match='published with 19; set num_classes=19'):
-            BigEarthNetDataset(str(tmp_path / 'lmdb'), num_classes=43,
-                               pipeline=pipeline('rgb'))[0]
+            BigEarthNetDataset(str(tmp_path / 'lmdb'), num_classes=43, pipeline=pipeline('rgb'))[0]
 
 
 def test_real_v1_patch(samples, tmp_path):
@@ -80,8 +80,10 @@ def test_real_v1_patch(samples, tmp_path):
     check_pixels(PatchReader(tmp_path), name, samples / 'bigearthnet_v1' / name)
     dataset = BigEarthNetDataset(str(tmp_path), num_classes=43, pipeline=pipeline('10'))
     hot = np.flatnonzero(dataset.labels()[0])
-    assert [dataset.metainfo['classes'][i] for i in hot] == ['Non-irrigated arable land',
-                                                             'Pastures']
+    assert [dataset.metainfo['classes'][i] for i in hot] == [
+        'Non-irrigated arable land',
+        'Pastures',
+    ]
     hot = np.flatnonzero(BigEarthNetDataset(str(tmp_path)).labels()[0])
     assert [labels.NOMENCLATURES[19][i] for i in hot] == ['Arable land', 'Pastures']
 
@@ -89,9 +91,11 @@ def test_real_v1_patch(samples, tmp_path):
 def test_real_v2_patch(samples, tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
+
     folder = next((samples / 'bigearthnet_v2/BigEarthNet-S2').glob('*/*'))
-    table = dict(patch_id=[folder.name], labels=[['Arable land', 'Inland waters']],
-                 split=['validation'])
+    table = dict(
+        patch_id=[folder.name], labels=[['Arable land', 'Inland waters']], split=['validation']
+    )
     pq.write_table(pa.table(table), tmp_path / 'metadata.parquet')
     source = open_source(samples / 'bigearthnet_v2', metadata=[tmp_path / 'metadata.parquet'])
     manifest = convert(source, str(tmp_path / 'lmdb'), workers=0, verify=True)
@@ -129,13 +133,21 @@ def test_faulty_patches_are_listed_and_the_rest_goes_on(tmp_path):
     tifffile.imwrite(folders[4] / f'{names[4]}_B01.tif', np.zeros((21, 20), np.uint16))
     shutil.rmtree(folders[5])
     lists = dict(train=names[:4], val=names[4:])
-    manifest = convert(open_source(tmp_path / 'tree'), str(tmp_path / 'lmdb'), lists, workers=2,
-                       exclude=['other'])
+    manifest = convert(
+        open_source(tmp_path / 'tree'), str(tmp_path / 'lmdb'), lists, workers=2, exclude=['other']
+    )
     problems = dict(map(tuple, manifest['problems']))
-    for name, message in zip(names, (
-            'B05.tif: the TIFF cannot be decoded', 'missing band .*B12.tif',
-            "unknown label 'Moon'", 'missing labels', 'expected one band of 20 x 20 uint16',
-            'no folder')):
+    for name, message in zip(
+        names,
+        (
+            'B05.tif: the TIFF cannot be decoded',
+            'missing band .*B12.tif',
+            "unknown label 'Moon'",
+            'missing labels',
+            'expected one band of 20 x 20 uint16',
+            'no folder',
+        ),
+    ):
         assert re.search(message, problems.pop(name))
     assert not problems and manifest['patches'] == 1
     assert (tmp_path / 'lmdb/splits/train.csv').read_text() == ''
@@ -143,8 +155,14 @@ def test_faulty_patches_are_listed_and_the_rest_goes_on(tmp_path):
     # repaired data is taken on the next run
     shutil.rmtree(tmp_path / 'tree')
     make_bigearthnet_v1(tmp_path / 'tree', 7)
-    manifest = convert(open_source(tmp_path / 'tree'), str(tmp_path / 'lmdb'), lists, workers=0,
-                       exclude=[names[0]], verify=True)
+    manifest = convert(
+        open_source(tmp_path / 'tree'),
+        str(tmp_path / 'lmdb'),
+        lists,
+        workers=0,
+        exclude=[names[0]],
+        verify=True,
+    )
     assert manifest['patches'] == 6 and not manifest['problems'] and manifest['excluded'] == 1
     assert manifest['splits']['train']['patches'] == 3
 
@@ -183,8 +201,10 @@ def test_killed_conversion_goes_on(tmp_path):
     for log in ('first', 'second'):
         (tmp_path / log).mkdir()
     child = multiprocessing.get_context('fork').Process(
-        target=convert, args=(SlowSource(source, tmp_path / 'first'), out),
-        kwargs=dict(workers=2, batch_size=4))
+        target=convert,
+        args=(SlowSource(source, tmp_path / 'first'), out),
+        kwargs=dict(workers=2, batch_size=4),
+    )
     child.start()
     file, end = Path(out) / 'data.mdb', time.time() + 60
     while not (file.exists() and file.stat().st_size > 8 * 160_000) and time.time() < end:
@@ -224,8 +244,12 @@ def test_a_killed_reading_process_ends_the_conversion_with_one_sentence(tmp_path
     names = sorted(make_bigearthnet_v1(tmp_path / 'tree', 40))
     source = open_source(tmp_path / 'tree')
     with pytest.raises(DataError, match='a process that reads patches was killed .* run the same'):
-        convert(KilledAt(source, names[36], os.getpid()), str(tmp_path / 'lmdb'), workers=1,
-                batch_size=8)
+        convert(
+            KilledAt(source, names[36], os.getpid()),
+            str(tmp_path / 'lmdb'),
+            workers=1,
+            batch_size=8,
+        )
     with pytest.raises(DataError, match='was not finished'):
         PatchReader(tmp_path / 'lmdb').names()
     close_reader(tmp_path / 'lmdb')
@@ -239,8 +263,19 @@ def test_command_line(tmp_path):
     (tmp_path / 'snow.csv').write_text(f'{names[3]}\n')
     (tmp_path / 'train.csv').write_text('\n'.join([*names, 'gone']))
     tool = Path(__file__).parents[2] / 'tools/dataset_converters/bigearthnet_to_lmdb.py'
-    command = [sys.executable, tool, tmp_path / 'tree', tmp_path / 'lmdb', '--workers', '2',
-               '--splits', tmp_path / 'train.csv', '--exclude', tmp_path / 'snow.csv', '--verify']
+    command = [
+        sys.executable,
+        tool,
+        tmp_path / 'tree',
+        tmp_path / 'lmdb',
+        '--workers',
+        '2',
+        '--splits',
+        tmp_path / 'train.csv',
+        '--exclude',
+        tmp_path / 'snow.csv',
+        '--verify',
+    ]
     environment = dict(os.environ, PYTHONPATH=str(tool.parents[2]))
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 1, done.stderr
@@ -256,8 +291,9 @@ def test_verify_finds_a_changed_source(tmp_path):
     changed = tifffile.imread(path)
     changed[5, 5] += 1
     tifffile.imwrite(path, changed)
-    manifest = convert(open_source(tmp_path / 'tree'), str(tmp_path / 'lmdb'), workers=2,
-                       verify=True)
+    manifest = convert(
+        open_source(tmp_path / 'tree'), str(tmp_path / 'lmdb'), workers=2, verify=True
+    )
     assert [name for name, _ in manifest['problems']] == [names[1]]
     assert 'differs from its source' in manifest['problems'][0][1]
 

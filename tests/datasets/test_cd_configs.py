@@ -49,8 +49,13 @@ def test_config_reads_its_layout(name, tmp_path):
 
 def test_classes_and_folders_are_the_published_ones():
     manifest, _ = load_case('dsqnet', 'dsqnet_datasets')
-    configs = {'LEVIR-CD': 'levircd_512', 'SVCD': 'svcd_512', 'DSIFN': 'dsifn_256',
-               'WHU-CD': 'whucd_256', 'CLCD': 'clcd_512'}
+    configs = {
+        'LEVIR-CD': 'levircd_512',
+        'SVCD': 'svcd_512',
+        'DSIFN': 'dsifn_256',
+        'WHU-CD': 'whucd_256',
+        'CLCD': 'clcd_512',
+    }
     for official, name in configs.items():
         published = manifest['datasets'][official]
         cfg = Config.fromfile(BASE / f'{name}.py')
@@ -62,16 +67,24 @@ def test_classes_and_folders_are_the_published_ones():
             assert list(prefix.values()) == published[split]
 
 
-@pytest.mark.parametrize('official, name', [
-    ('LEVIR-CD', 'levircd_512'), ('S2Looking', 's2looking_512'), ('CLCD', 'clcd_512')])
+@pytest.mark.parametrize(
+    'official, name',
+    [('LEVIR-CD', 'levircd_512'), ('S2Looking', 's2looking_512'), ('CLCD', 'clcd_512')],
+)
 def test_sizes_are_the_published_ones(official, name):
     """Of the other sets the README says what differs and why."""
     published = load_case('dsqnet', 'dsqnet_datasets')[0]['datasets'][official]
     cfg = Config.fromfile(BASE / f'{name}.py')
-    crop, = [step.crop_size for step in cfg.train_dataloader.dataset.pipeline
-             if step.type == 'MultiImgRandomCrop']
+    (crop,) = [
+        step.crop_size
+        for step in cfg.train_dataloader.dataset.pipeline
+        if step.type == 'MultiImgRandomCrop'
+    ]
     assert list(crop) == [published['crop']] * 2
     for split in ('val', 'test'):
-        scale, = [step.scale for step in cfg[f'{split}_dataloader'].dataset.pipeline
-                  if step.type == 'MultiImgResize']
+        (scale,) = [
+            step.scale
+            for step in cfg[f'{split}_dataloader'].dataset.pipeline
+            if step.type == 'MultiImgResize'
+        ]
         assert list(scale) == published['test_resize']

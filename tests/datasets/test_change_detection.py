@@ -16,9 +16,11 @@ from rs_mm.datasets.fake.change import make_dsifn, make_levir_cd, make_s2looking
 from rs_mm.datasets.seeding import SeededIndex
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 
-PIPELINE = [dict(type='rs_mm.MultiImgLoadImageFromFile'),
-            dict(type='rs_mm.MultiImgLoadAnnotations'),
-            dict(type='rs_mm.MultiImgPackSegInputs')]
+PIPELINE = [
+    dict(type='rs_mm.MultiImgLoadImageFromFile'),
+    dict(type='rs_mm.MultiImgLoadAnnotations'),
+    dict(type='rs_mm.MultiImgPackSegInputs'),
+]
 LEVIR = dict(img_path_from='train/A', img_path_to='train/B', seg_map_path='train/label')
 
 
@@ -28,15 +30,17 @@ def levir(tmp_path):
 
 
 def build(root, **kwargs):
-    return LEVIR_CD_Dataset(**dict(dict(data_root=str(root), data_prefix=LEVIR, pipeline=PIPELINE),
-                                   **kwargs))
+    return LEVIR_CD_Dataset(
+        **dict(dict(data_root=str(root), data_prefix=LEVIR, pipeline=PIPELINE), **kwargs)
+    )
 
 
 def test_pairs_are_sorted_and_labelled(levir):
     dataset = build(levir)
     infos = [dataset.get_data_info(i) for i in range(3)]
     assert [info['img_path'][1] for info in infos] == [
-        str(levir / 'train/B' / f'train_{i}.png') for i in (1, 2, 3)]
+        str(levir / 'train/B' / f'train_{i}.png') for i in (1, 2, 3)
+    ]
     assert infos[0]['seg_map_path'] == str(levir / 'train/label/train_1.png')
     item = dataset[0]
     assert item['inputs'].shape == (6, 64, 64)
@@ -50,8 +54,9 @@ def test_pairs_are_sorted_and_labelled(levir):
 def test_nested_folders_and_no_labels(levir):
     for folder in ('A', 'B'):
         (levir / 'train' / folder / 'city').mkdir()
-        shutil.move(levir / 'train' / folder / 'train_2.png',
-                    levir / 'train' / folder / 'city' / 'x.png')
+        shutil.move(
+            levir / 'train' / folder / 'train_2.png', levir / 'train' / folder / 'city' / 'x.png'
+        )
     prefix = {k: v for k, v in LEVIR.items() if k != 'seg_map_path'}
     with pytest.raises(DataError, match='this pair has no label; .*predict_change.py'):
         build(levir, data_prefix=prefix)[0]
@@ -64,8 +69,9 @@ def test_nested_folders_and_no_labels(levir):
 
 def test_order_is_that_of_the_file_names(levir):
     for folder in ('A', 'B', 'label'):
-        shutil.copy(levir / 'train' / folder / 'train_2.png',
-                    levir / 'train' / folder / 'train_1-b.png')
+        shutil.copy(
+            levir / 'train' / folder / 'train_2.png', levir / 'train' / folder / 'train_1-b.png'
+        )
     dataset = build(levir)
     names = [dataset.get_data_info(i)['pair_name'] for i in range(len(dataset))]
     assert names == ['train_1-b', 'train_1', 'train_2', 'train_3']
@@ -150,8 +156,9 @@ def test_dsifn_labels(tmp_path):
     """Indices 0 and 1 are read as they are; a copy with 0 and 255 is refused."""
     make_dsifn(tmp_path, n_train=1, n_val=0, n_test=1, size=64, seed=4)
     prefix = dict(img_path_from='test/t1', img_path_to='test/t2', seg_map_path='test/mask')
-    settings = dict(data_root=str(tmp_path), data_prefix=prefix, seg_map_suffix='.tif',
-                    pipeline=PIPELINE)
+    settings = dict(
+        data_root=str(tmp_path), data_prefix=prefix, seg_map_suffix='.tif', pipeline=PIPELINE
+    )
     assert DSIFN_Dataset(**settings)[0]['data_samples'].gt_sem_seg.data.max() == 1
     file = tmp_path / 'test/mask/test_1.tif'
     Image.fromarray(np.asarray(Image.open(file)) * 255).save(file)
@@ -190,28 +197,36 @@ def test_bad_arguments(levir):
 
 
 def test_seeded_index_repeats_the_augmentation(levir):
-    dataset = build(levir, pipeline=[*PIPELINE[:2],
-                                     dict(type='rs_mm.MultiImgRandomCrop', crop_size=16),
-                                     PIPELINE[2]])
+    dataset = build(
+        levir,
+        pipeline=[*PIPELINE[:2], dict(type='rs_mm.MultiImgRandomCrop', crop_size=16), PIPELINE[2]],
+    )
     first, again, other = (dataset[SeededIndex(0, seed)]['inputs'] for seed in (5, 5, 6))
     assert (first == again).all() and (first != other).any()
 
 
 def test_generator_is_seeded_and_sized(tmp_path):
-    a, b, c = (make_levir_cd(tmp_path / str(i), n_train=1, n_val=1, n_test=0, size=96, seed=seed)
-               for i, seed in enumerate((1, 1, 2)))
+    a, b, c = (
+        make_levir_cd(tmp_path / str(i), n_train=1, n_val=1, n_test=0, size=96, seed=seed)
+        for i, seed in enumerate((1, 1, 2))
+    )
     read = [(root / 'train/A/train_1.png').read_bytes() for root in (a, b, c)]
     assert read[0] == read[1] != read[2]
     assert Image.open(a / 'val/B/val_1.png').size == (96, 96)
 
 
-@pytest.mark.parametrize('folder, dataset_class, suffix', [
-    ('levir_cd_samples', LEVIR_CD_Dataset, '.png'), ('dsifn_samples', DSIFN_Dataset, '.png')])
+@pytest.mark.parametrize(
+    'folder, dataset_class, suffix',
+    [('levir_cd_samples', LEVIR_CD_Dataset, '.png'), ('dsifn_samples', DSIFN_Dataset, '.png')],
+)
 def test_real_samples(samples, folder, dataset_class, suffix):
     dataset = dataset_class(
-        data_root=str(samples / folder), img_suffix=suffix, format_seg_map='to_binary',
+        data_root=str(samples / folder),
+        img_suffix=suffix,
+        format_seg_map='to_binary',
         data_prefix=dict(img_path_from='A', img_path_to='B', seg_map_path='label'),
-        pipeline=PIPELINE)
+        pipeline=PIPELINE,
+    )
     items = [dataset[i] for i in range(len(dataset))]
     assert all(item['inputs'].shape == (6, 256, 256) for item in items)
     shares = [float(item['data_samples'].gt_sem_seg.data.float().mean()) for item in items]

@@ -18,8 +18,11 @@ from tests import fill
 from tests.parity import load_case
 
 KINDS = dict(isaid=ISAID5iDataset, dlrsd=DLRSD5iDataset)
-PIPELINE = [dict(type='LoadEpisode'), dict(type='ResizeEpisode', size=256),
-            dict(type='PackEpisode')]
+PIPELINE = [
+    dict(type='LoadEpisode'),
+    dict(type='ResizeEpisode', size=256),
+    dict(type='PackEpisode'),
+]
 
 
 def test_packed_lists_are_the_published_ones():
@@ -44,8 +47,9 @@ def test_datasets(tmp_path):
 def test_fixed_episodes(tmp_path):
     for name, expected in load_case('sccnet', 'episodes')[0]['episodes'].items():
         kind, fold, split, shots = name.split('_')
-        dataset = KINDS[kind](str(tmp_path), int(fold[-1]), split, shots=int(shots[0]),
-                              test_mode=True)
+        dataset = KINDS[kind](
+            str(tmp_path), int(fold[-1]), split, shots=int(shots[0]), test_mode=True
+        )
         lines = []
         for i in range(len(dataset)):
             info = dataset.get_data_info(i)
@@ -110,9 +114,12 @@ def test_item(tmp_path, kind, index, shots):
     for ours, theirs in (('query', 'query_img'), ('support', 'support_imgs')):
         image = (item['inputs'][ours].float() / 255 - mean) / std
         assert np.abs(image[..., ::4, ::4].numpy() - arrays[theirs]).max() < 0.02
-    for ours, theirs in (('gt_mask', 'query_mask'), ('ignore', 'query_ignore_idx'),
-                         ('support_mask', 'support_masks'),
-                         ('support_ignore', 'support_ignore_idxs')):
+    for ours, theirs in (
+        ('gt_mask', 'query_mask'),
+        ('ignore', 'query_ignore_idx'),
+        ('support_mask', 'support_masks'),
+        ('support_ignore', 'support_ignore_idxs'),
+    ):
         assert (getattr(sample, ours).numpy() == arrays[theirs]).all()
 
 
@@ -135,11 +142,19 @@ def _small(root, per_class=4, shots=1, split='trn', size=(32, 40), **kwargs):
                     mask[: size[0] // 2] = 0
                     Image.fromarray(image).save(root / folder / 'images' / f'{stem}.png')
                     Image.fromarray(mask).save(
-                        root / folder / 'semantic_png' / f'{stem}_instance_color_RGB.png')
+                        root / folder / 'semantic_png' / f'{stem}_instance_color_RGB.png'
+                    )
             (lists / name / f'fold{fold}.txt').write_text(''.join(lines))
     pipeline = kwargs.pop('pipeline', [dict(type='LoadEpisode'), dict(type='PackEpisode')])
-    return ISAID5iDataset(str(root), kwargs.pop('fold', 0), split, shots=shots,
-                          list_dir=str(lists), pipeline=pipeline, **kwargs)
+    return ISAID5iDataset(
+        str(root),
+        kwargs.pop('fold', 0),
+        split,
+        shots=shots,
+        list_dir=str(lists),
+        pipeline=pipeline,
+        **kwargs,
+    )
 
 
 def test_episodes_do_not_depend_on_workers_or_order(tmp_path):
@@ -156,9 +171,11 @@ def test_episodes_do_not_depend_on_workers_or_order(tmp_path):
 
 def test_training_draws_anew_and_follows_the_seed(tmp_path):
     from rs_mm.datasets.seeding import SeededIndex
+
     dataset = _small(tmp_path, per_class=8, shots=2)
-    drawn = {tuple(dataset[SeededIndex(0, seed)]['data_samples'].support_names)
-             for seed in range(6)}
+    drawn = {
+        tuple(dataset[SeededIndex(0, seed)]['data_samples'].support_names) for seed in range(6)
+    }
     assert len(drawn) > 1
     a, b = (dataset[SeededIndex(5, 11)]['data_samples'].support_names for _ in range(2))
     assert a == b and dataset[5]['data_samples'].query_name not in a
@@ -167,14 +184,19 @@ def test_training_draws_anew_and_follows_the_seed(tmp_path):
 def test_distinct_supports(tmp_path):
     repeated = _small(tmp_path, shots=3, split='val', test_mode=True)
     distinct = _small(tmp_path, shots=3, split='val', test_mode=True, distinct_supports=True)
-    counts = [[len(set(d[i]['data_samples'].support_names)) for i in range(len(d))]
-              for d in (repeated, distinct)]
+    counts = [
+        [len(set(d[i]['data_samples'].support_names)) for i in range(len(d))]
+        for d in (repeated, distinct)
+    ]
     assert min(counts[0]) < 3 and min(counts[1]) == 3
 
 
 def test_augmentation_moves_image_and_label_together(tmp_path):
-    steps = [dict(type='LoadEpisode'), dict(type='RandomFlipRotateEpisode'),
-             dict(type='PackEpisode')]
+    steps = [
+        dict(type='LoadEpisode'),
+        dict(type='RandomFlipRotateEpisode'),
+        dict(type='PackEpisode'),
+    ]
     dataset = _small(tmp_path, size=(32, 32), pipeline=steps)
     plain = _small(tmp_path, size=(32, 32))
     np.random.seed(1)
@@ -202,10 +224,22 @@ def test_wrong_settings(tmp_path):
     _raises(ConfigError, 'trn or val', ISAID5iDataset, root, 0, 'test')
     _raises(ConfigError, 'shots', ISAID5iDataset, root, 0, 'val', shots=0)
     _raises(MissingFileError, 'no/such/folder', ISAID5iDataset, 'no/such/folder', 0, 'val')
-    _raises(DataError, r'class 5 \(ground track field\) has 4 images.*4 shots needs 5',
-            _small, tmp_path, shots=4)
-    _raises(ConfigError, 'size', ISAID5iDataset, root, 0, 'val',
-            pipeline=[dict(type='ResizeEpisode', size=(0, 4))])
+    _raises(
+        DataError,
+        r'class 5 \(ground track field\) has 4 images.*4 shots needs 5',
+        _small,
+        tmp_path,
+        shots=4,
+    )
+    _raises(
+        ConfigError,
+        'size',
+        ISAID5iDataset,
+        root,
+        0,
+        'val',
+        pipeline=[dict(type='ResizeEpisode', size=(0, 4))],
+    )
 
 
 def test_wrong_lists(tmp_path):
@@ -253,6 +287,5 @@ def test_supports_of_different_sizes(tmp_path):
 def test_draw_never_takes_the_query():
     rng = np.random.RandomState(0)
     for distinct in (False, True):
-        drawn = {n for _ in range(30)
-                 for n in draw_supports(rng, list('abcd'), 'b', 3, distinct)}
+        drawn = {n for _ in range(30) for n in draw_supports(rng, list('abcd'), 'b', 3, distinct)}
         assert drawn == set('acd')

@@ -31,8 +31,10 @@ def first_batches(name, root, batch_size=3):
     return cfg, batches
 
 
-@pytest.mark.parametrize('name, by_scene', [
-    ('ucm', False), ('ucm', True), ('aid', False), ('aid', True), ('whdld', False)])
+@pytest.mark.parametrize(
+    'name, by_scene',
+    [('ucm', False), ('ucm', True), ('aid', False), ('aid', True), ('whdld', False)],
+)
 def test_image_sets(name, by_scene, tmp_path):
     splits = make_multilabel(tmp_path, name, images=30, size=32, by_scene=by_scene)
     cfg, batches = first_batches(f'{name}_ml', tmp_path)
@@ -52,8 +54,10 @@ def test_bigearthnet(version, bands, count, tmp_path):
     convert(open_source(tmp_path / 'tree'), str(tmp_path / 'lmdb'), lists, workers=0)
     cfg, batches = first_batches(f'bigearthnet_{bands}_ml', tmp_path)
     # as published, the two evaluation lists are exchanged
-    lists = {split: (tmp_path / f'lmdb/splits/{source}.csv').read_text().split()
-             for split, source in (('train', 'train'), ('val', 'test'), ('test', 'val'))}
+    lists = {
+        split: (tmp_path / f'lmdb/splits/{source}.csv').read_text().split()
+        for split, source in (('train', 'train'), ('val', 'test'), ('test', 'val'))
+    }
     for split, batch in batches.items():
         inputs = torch.stack(list(batch['inputs']))
         assert inputs.shape == (3, count, 120, 120) and inputs.isfinite().all()
@@ -66,14 +70,18 @@ def test_grn_pipelines(tmp_path):
     splits = make_multilabel(tmp_path, 'ucm', images=30, size=32, by_scene=True)
     cfg = Config.fromfile(BASE / 'grn_256.py')
     init_default_scope('rs_mm')
-    make = dict(data_root=str(tmp_path), img_dirs='Images/*', label_table='ucm',
-                split=splits['train'])
+    make = dict(
+        data_root=str(tmp_path), img_dirs='Images/*', label_table='ucm', split=splits['train']
+    )
     train = DATASETS.build(cfg.train_dataloader.dataset | make)
     test = DATASETS.build(cfg.test_dataloader.dataset | make)
     inputs = test[0]['inputs']
     assert inputs.shape == (3, 256, 256) and inputs.dtype == torch.float32
-    low, high = (np.array((0, 1))[:, None] - np.array((0.485, 0.456, 0.406))) / (0.229, 0.224,
-                                                                                 0.225)
+    low, high = (np.array((0, 1))[:, None] - np.array((0.485, 0.456, 0.406))) / (
+        0.229,
+        0.224,
+        0.225,
+    )
     assert (inputs.amin((1, 2)).numpy() >= low - 1e-4).all()
     assert (inputs.amax((1, 2)).numpy() <= high + 1e-4).all()
     assert not torch.equal(train[0]['inputs'], train[0]['inputs'])

@@ -20,11 +20,19 @@ MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
 
 def pair():
-    images = [np.rint(fill.field(name, (1, 3, 64, 96))[0].transpose(1, 2, 0) * 255).astype(np.uint8)
-              for name in ('dsq_tr_a', 'dsq_tr_b')]
+    images = [
+        np.rint(fill.field(name, (1, 3, 64, 96))[0].transpose(1, 2, 0) * 255).astype(np.uint8)
+        for name in ('dsq_tr_a', 'dsq_tr_b')
+    ]
     label = fill.blob_mask('dsq_tr_gt', (1, 64, 96))[0].astype(np.uint8)
-    return dict(img=images, gt_seg_map=label, seg_fields=['gt_seg_map'], img_shape=(64, 96),
-                ori_shape=(64, 96), img_path=['a.png', 'b.png'])
+    return dict(
+        img=images,
+        gt_seg_map=label,
+        seg_fields=['gt_seg_map'],
+        img_shape=(64, 96),
+        ori_shape=(64, 96),
+        img_path=['a.png', 'b.png'],
+    )
 
 
 def build(case):
@@ -83,11 +91,15 @@ def test_golden(name):
         assert np.random.random() == case['next_random_after']
 
 
-@pytest.mark.parametrize('name, method, draws', [
-    ('brightness_plus_7.3', 'brightness', dict(uniform=7.3)),
-    ('contrast_1.13', 'contrast', dict(uniform=1.13)),
-    ('saturation_0.87', 'saturation', dict(uniform=0.87)),
-    ('hue_plus_7', 'hue', dict(randint=7))])
+@pytest.mark.parametrize(
+    'name, method, draws',
+    [
+        ('brightness_plus_7.3', 'brightness', dict(uniform=7.3)),
+        ('contrast_1.13', 'contrast', dict(uniform=1.13)),
+        ('saturation_0.87', 'saturation', dict(uniform=0.87)),
+        ('hue_plus_7', 'hue', dict(randint=7)),
+    ],
+)
 def test_photometric_steps(monkeypatch, name, method, draws):
     values = iter([1, draws.get('randint')])
     monkeypatch.setattr(np.random, 'randint', lambda *args: next(values))
@@ -108,11 +120,13 @@ def test_load_annotations(tmp_path):
     blob = pair()['gt_seg_map']
     red = np.stack([blob * 255, blob * 0, blob * 0], 2)
     found = {
-        'to_binary': load_label(tmp_path / 'a.png', Image.fromarray(grey),
-                                format_seg_map='to_binary'),
+        'to_binary': load_label(
+            tmp_path / 'a.png', Image.fromarray(grey), format_seg_map='to_binary'
+        ),
         'raw': load_label(tmp_path / 'b.png', Image.fromarray(grey))[::4, ::4],
-        '1bit': load_label(tmp_path / 'c.png', Image.fromarray(blob * 255).convert('1'),
-                           format_seg_map='to_binary'),
+        '1bit': load_label(
+            tmp_path / 'c.png', Image.fromarray(blob * 255).convert('1'), format_seg_map='to_binary'
+        ),
         'red_raw': load_label(tmp_path / 'd.png', Image.fromarray(red)),
         'red': load_label(tmp_path / 'e.png', Image.fromarray(red), format_seg_map='to_binary'),
     }
@@ -128,8 +142,9 @@ def test_load_pack_and_preprocess(tmp_path):
         cv2.imwrite(path, image)
     results = TRANSFORMS.build(dict(type='MultiImgLoadImageFromFile'))(dict(img_path=paths))
     assert results['img_shape'] == results['ori_shape'] == (64, 96)
-    results.update(gt_seg_map=np.ones((64, 96), np.uint8), seg_map_path='x', scale_factor=1.0,
-                   flip=False)
+    results.update(
+        gt_seg_map=np.ones((64, 96), np.uint8), seg_map_path='x', scale_factor=1.0, flip=False
+    )
     packed = TRANSFORMS.build(dict(type='MultiImgPackSegInputs'))(results)
     inputs, sample = packed['inputs'], packed['data_samples']
     assert inputs.dtype == torch.uint8
@@ -140,11 +155,14 @@ def test_load_pack_and_preprocess(tmp_path):
 
     part = SegDataSample(gt_sem_seg=PixelData(data=torch.ones(1, 50, 70, dtype=torch.int64)))
     preprocessor = DualInputSegDataPreProcessor(
-        mean=MEAN * 2, std=STD * 2, bgr_to_rgb=True, size_divisor=32, pad_val=0, seg_pad_val=255)
-    batch = preprocessor(dict(inputs=[inputs, inputs[:, :50, :70]], data_samples=[sample, part]),
-                         training=True)
-    np.testing.assert_allclose(batch['inputs'][:, :, ::4, ::4], ARRAYS['preprocess_train'],
-                               atol=1e-5)
+        mean=MEAN * 2, std=STD * 2, bgr_to_rgb=True, size_divisor=32, pad_val=0, seg_pad_val=255
+    )
+    batch = preprocessor(
+        dict(inputs=[inputs, inputs[:, :50, :70]], data_samples=[sample, part]), training=True
+    )
+    np.testing.assert_allclose(
+        batch['inputs'][:, :, ::4, ::4], ARRAYS['preprocess_train'], atol=1e-5
+    )
     labels = torch.stack([s.gt_sem_seg.data for s in batch['data_samples']])
     np.testing.assert_array_equal(labels[:, :, ::4, ::4], ARRAYS['preprocess_train_label'])
     padding = [list(s.padding_size) for s in batch['data_samples']]

@@ -24,9 +24,20 @@ def every_colour():
     return np.stack(np.meshgrid(levels, levels, levels), 3).reshape(-1, 52, 3)
 
 
-@pytest.mark.parametrize('arguments', [
-    dict(brightness_delta=10, contrast_range=(0.8, 1.2), saturation_range=(0.8, 1.2), hue_delta=10),
-    dict(brightness_delta=200, contrast_range=(0.1, 9.), saturation_range=(0, 9), hue_delta=179)])
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        dict(
+            brightness_delta=10,
+            contrast_range=(0.8, 1.2),
+            saturation_range=(0.8, 1.2),
+            hue_delta=10,
+        ),
+        dict(
+            brightness_delta=200, contrast_range=(0.1, 9.0), saturation_range=(0, 9), hue_delta=179
+        ),
+    ],
+)
 def test_photometry_is_mmsegs(arguments):
     plain = single.PhotoMetricDistortion(**arguments)
     fast = build('MultiImgPhotoMetricDistortion', **arguments)
@@ -51,13 +62,19 @@ def plain_rotflip(results, degree=20):
         return results
     height, width = results[0].shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -angle, 1)
-    return [cv2.warpAffine(array, matrix, (width, height), flags=flag, borderValue=value)
-            .reshape(array.shape) for array, flag, value in zip(
-                results, (cv2.INTER_LINEAR, cv2.INTER_LINEAR, cv2.INTER_NEAREST), (0, 0, 255))]
+    return [
+        cv2.warpAffine(array, matrix, (width, height), flags=flag, borderValue=value).reshape(
+            array.shape
+        )
+        for array, flag, value in zip(
+            results, (cv2.INTER_LINEAR, cv2.INTER_LINEAR, cv2.INTER_NEAREST), (0, 0, 255)
+        )
+    ]
 
 
-@pytest.mark.parametrize('bands, dtype', [
-    (3, np.uint8), (1, np.uint8), (4, np.float32), (6, np.uint8), (3, np.uint16)])
+@pytest.mark.parametrize(
+    'bands, dtype', [(3, np.uint8), (1, np.uint8), (4, np.float32), (6, np.uint8), (3, np.uint16)]
+)
 def test_turning(bands, dtype):
     dates = images(bands=bands, dtype=dtype)
     label = dates[0][..., 0].astype(np.uint8)
@@ -71,7 +88,8 @@ def test_turning(bands, dtype):
         after = np.random.random()
         np.random.seed(seed)
         out = build('MultiImgRandomRotFlip', rotate_prob=rotate_prob)(
-            dict(img=dates, gt_seg_map=label, seg_fields=['gt_seg_map']))
+            dict(img=dates, gt_seg_map=label, seg_fields=['gt_seg_map'])
+        )
         assert np.random.random() == after
         for found, array in zip([*out['img'], out['gt_seg_map']], expected):
             np.testing.assert_array_equal(found, array)
@@ -87,8 +105,10 @@ def plain_rotflip_turning(arrays):
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.int64])
-@pytest.mark.parametrize('classes, ignored, ratio', [
-    (2, 0, 0.75), (2, 0.3, 0.6), (7, 0.1, 0.3), (2, 1, 0.75), (1, 0.5, 0.75)])
+@pytest.mark.parametrize(
+    'classes, ignored, ratio',
+    [(2, 0, 0.75), (2, 0.3, 0.6), (7, 0.1, 0.3), (2, 1, 0.75), (1, 0.5, 0.75)],
+)
 def test_the_crop_is_mmsegs(dtype, classes, ignored, ratio):
     rng = np.random.default_rng(1)
     label = np.sort(rng.integers(0, classes, (64, 48)), 0).astype(dtype)

@@ -15,27 +15,35 @@ def pair(h=40, w=60, bands=3, dtype=np.uint8):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (h, w, bands)).astype(dtype)
     label = (image[..., 0] > 100).astype(np.uint8)
-    return dict(img=[image, image.copy()], gt_seg_map=label, gt_seg_map_from=label.copy(),
-                seg_fields=['gt_seg_map', 'gt_seg_map_from'], img_path=['a.png', 'b.png'])
+    return dict(
+        img=[image, image.copy()],
+        gt_seg_map=label,
+        gt_seg_map_from=label.copy(),
+        seg_fields=['gt_seg_map', 'gt_seg_map_from'],
+        img_path=['a.png', 'b.png'],
+    )
 
 
 def build(name, **kwargs):
     return TRANSFORMS.build(dict(type=name, **kwargs))
 
 
-@pytest.mark.parametrize('name, kwargs', [
-    ('MultiImgResize', dict(scale=[30, 20])),
-    ('MultiImgRandomResize', dict(scale=(60, 60), ratio_range=(0.5, 2.0), keep_ratio=True)),
-    ('MultiImgRandomRotate', dict(prob=1., degree=90)),
-    ('MultiImgRandomRotFlip', dict()),
-    ('MultiImgRandomFlip', dict(prob=0.9, direction=['horizontal', 'vertical', 'diagonal'])),
-    ('MultiImgRandomCrop', dict(crop_size=[16, 24], cat_max_ratio=0.75)),
-    ('MultiImgPad', dict(size_divisor=32)),
-    ('MultiImgPad', dict(size=[80, 70])),
-    ('MultiImgRandomCutOut', dict(prob=1., n_holes=3, cutout_shape=(6, 9), seg_fill_in=255)),
-    ('MultiImgResizeToMultiple', dict(size_divisor=16)),
-    ('MultiImgResizeShortestEdge', dict(scale=20, max_size=100)),
-])
+@pytest.mark.parametrize(
+    'name, kwargs',
+    [
+        ('MultiImgResize', dict(scale=[30, 20])),
+        ('MultiImgRandomResize', dict(scale=(60, 60), ratio_range=(0.5, 2.0), keep_ratio=True)),
+        ('MultiImgRandomRotate', dict(prob=1.0, degree=90)),
+        ('MultiImgRandomRotFlip', dict()),
+        ('MultiImgRandomFlip', dict(prob=0.9, direction=['horizontal', 'vertical', 'diagonal'])),
+        ('MultiImgRandomCrop', dict(crop_size=[16, 24], cat_max_ratio=0.75)),
+        ('MultiImgPad', dict(size_divisor=32)),
+        ('MultiImgPad', dict(size=[80, 70])),
+        ('MultiImgRandomCutOut', dict(prob=1.0, n_holes=3, cutout_shape=(6, 9), seg_fill_in=255)),
+        ('MultiImgResizeToMultiple', dict(size_divisor=16)),
+        ('MultiImgResizeShortestEdge', dict(scale=20, max_size=100)),
+    ],
+)
 @pytest.mark.parametrize('bands', [1, 3, 4, 6, 12])
 def test_geometry_is_shared(name, kwargs, bands):
     """Equal dates stay equal, and every label map moves with them, whatever the bands."""
@@ -52,11 +60,14 @@ def test_geometry_is_shared(name, kwargs, bands):
         repr(transform)
 
 
-@pytest.mark.parametrize('name, kwargs, corner', [
-    ('MultiImgRandomRotFlip', dict(rotate_prob=1, degree=(20, 21)), (0, 0)),
-    ('MultiImgRandomRotate', dict(prob=1., degree=(20, 21)), (0, 0)),
-    ('MultiImgPad', dict(size_divisor=64), (-1, -1)),
-])
+@pytest.mark.parametrize(
+    'name, kwargs, corner',
+    [
+        ('MultiImgRandomRotFlip', dict(rotate_prob=1, degree=(20, 21)), (0, 0)),
+        ('MultiImgRandomRotate', dict(prob=1.0, degree=(20, 21)), (0, 0)),
+        ('MultiImgPad', dict(size_divisor=64), (-1, -1)),
+    ],
+)
 def test_every_band_is_filled(name, kwargs, corner):
     """By one value each; of a single one the rotations give the rest 0, as the original."""
     for bands in (1, 3, 6):
@@ -75,15 +86,23 @@ def test_every_band_is_filled(name, kwargs, corner):
 
 def test_padding_to_a_square_and_of_fractions():
     out = build('MultiImgPad', pad_to_square=True, pad_val=dict(img=0.5))(
-        pair(bands=5, dtype=np.float32))
+        pair(bands=5, dtype=np.float32)
+    )
     assert out['img'][0].shape == (60, 60, 5) and out['img_shape'] == (60, 60)
     assert (out['img'][0][40:] == 0.5).all() and (out['gt_seg_map'][40:] == 255).all()
 
 
-@pytest.mark.parametrize('name, kwargs, words', [
-    ('MultiImgRandomCutOut', dict(prob=1., n_holes=1, cutout_shape=(6, 9), fill_in=(0, 0, 0)),
-     r'fill_in=\(0, 0, 0\) has 3 entries, but the image has 6'),
-    ('MultiImgRGB2Gray', dict(), 'weights=.* has 3 entries, but the images have 6')])
+@pytest.mark.parametrize(
+    'name, kwargs, words',
+    [
+        (
+            'MultiImgRandomCutOut',
+            dict(prob=1.0, n_holes=1, cutout_shape=(6, 9), fill_in=(0, 0, 0)),
+            r'fill_in=\(0, 0, 0\) has 3 entries, but the image has 6',
+        ),
+        ('MultiImgRGB2Gray', dict(), 'weights=.* has 3 entries, but the images have 6'),
+    ],
+)
 def test_values_per_band_must_fit(name, kwargs, words):
     with pytest.raises(DataError, match=words):
         build(name, **kwargs)(pair(bands=6))
@@ -103,8 +122,11 @@ def test_crop_larger_than_the_image():
     """The original keeps the image; the configs of this project stop instead."""
     kept = build('MultiImgRandomCrop', crop_size=(50, 30))(pair())
     assert kept['img'][0].shape == (40, 30, 3) and kept['gt_seg_map'].shape == (40, 30)
-    with pytest.raises(DataError, match=r'crop_size \(50, 30\) is larger than the image 40 x 60 '
-                                        r'of a.png'):
+    with pytest.raises(
+        DataError,
+        match=r'crop_size \(50, 30\) is larger than the image 40 x 60 '
+        r'of a.png',
+    ):
         build('MultiImgRandomCrop', crop_size=(50, 30), smaller_images='error')(pair())
 
 
@@ -149,12 +171,15 @@ def test_rerange_of_a_constant_image():
     assert out['img'][0].max() == 255 and (out['img'][1] == 0).all()
 
 
-@pytest.mark.parametrize('name, kwargs, word', [
-    ('MultiImgExchangeTime', dict(prob=2), 'prob'),
-    ('MultiImgRandomRotFlip', dict(rotate_prob=-1), 'rotate_prob'),
-    ('MultiImgRandomCrop', dict(crop_size=4, smaller_images='pad'), 'smaller_images'),
-    ('MultiImgLoadTiff', dict(value_range=(3, 1)), 'value_range'),
-])
+@pytest.mark.parametrize(
+    'name, kwargs, word',
+    [
+        ('MultiImgExchangeTime', dict(prob=2), 'prob'),
+        ('MultiImgRandomRotFlip', dict(rotate_prob=-1), 'rotate_prob'),
+        ('MultiImgRandomCrop', dict(crop_size=4, smaller_images='pad'), 'smaller_images'),
+        ('MultiImgLoadTiff', dict(value_range=(3, 1)), 'value_range'),
+    ],
+)
 def test_bad_arguments(name, kwargs, word):
     with pytest.raises(ConfigError, match=word):
         build(name, **kwargs)
@@ -172,7 +197,6 @@ class _Flip:
 
 
 class _Compose:
-
     def __init__(self, transforms, additional_targets=None):
         self.transforms = transforms
 
@@ -195,7 +219,7 @@ def test_albu(monkeypatch):
     np.testing.assert_array_equal(out['gt_seg_map'], pair()['gt_seg_map'][:, ::-1])
     out = build('MultiImgAlbu', transforms=flips)(pair())
     np.testing.assert_array_equal(out['gt_seg_map'], pair()['gt_seg_map'])
-    with pytest.raises(ConfigError, match='albumentations has no \'Flap\''):
+    with pytest.raises(ConfigError, match="albumentations has no 'Flap'"):
         build('MultiImgAlbu', transforms=[dict(type='Flap')])
     monkeypatch.setitem(sys.modules, 'albumentations', None)
     with pytest.raises(ConfigError, match='pip install albumentations=='):
@@ -205,16 +229,26 @@ def test_albu(monkeypatch):
 def test_albu_itself():
     """With the package where it is there: one draw for both dates, and RGB."""
     pytest.importorskip('albumentations')
-    transform = build('MultiImgAlbu', keymap=dict(img='image', gt_seg_map='mask'), transforms=[
-        dict(type='HorizontalFlip', p=0.5), dict(type='OneOf', p=1, transforms=[
-            dict(type='RandomGamma', p=1), dict(type='VerticalFlip', p=1)])])
+    transform = build(
+        'MultiImgAlbu',
+        keymap=dict(img='image', gt_seg_map='mask'),
+        transforms=[
+            dict(type='HorizontalFlip', p=0.5),
+            dict(
+                type='OneOf',
+                p=1,
+                transforms=[dict(type='RandomGamma', p=1), dict(type='VerticalFlip', p=1)],
+            ),
+        ],
+    )
     outs = [transform(pair()) for _ in range(8)]
     for out in outs:
         np.testing.assert_array_equal(*out['img'])
     assert len({out['img'][0].tobytes() for out in outs}) > 1
     normalise = dict(type='Normalize', mean=(0,) * 6, std=(1, 1, 0.5) * 2, max_pixel_value=100)
-    for date in build('MultiImgAlbu', transforms=[normalise])(dict(
-            img=[np.full((8, 8, 3), 100, np.uint8)] * 2))['img']:
+    for date in build('MultiImgAlbu', transforms=[normalise])(
+        dict(img=[np.full((8, 8, 3), 100, np.uint8)] * 2)
+    )['img']:
         np.testing.assert_allclose(date[0, 0], (2, 1, 1), rtol=1e-4)  # blue is the third for it
 
 
@@ -222,15 +256,16 @@ def test_tiff_bands_and_depth(tmp_path):
     image = np.random.default_rng(0).integers(0, 4000, (5, 32, 48)).astype(np.uint16)
     paths = [str(tmp_path / name) for name in ('planes.tif', 'pixels.tif')]
     tifffile.imwrite(paths[0], image, planarconfig='separate', photometric='minisblack')
-    tifffile.imwrite(paths[1], image.transpose(1, 2, 0), planarconfig='contig',
-                     photometric='minisblack')
+    tifffile.imwrite(
+        paths[1], image.transpose(1, 2, 0), planarconfig='contig', photometric='minisblack'
+    )
     out = build('MultiImgLoadTiff', bands=[4, 0, 2])(dict(img_path=paths))
     assert out['ori_shape'] == (32, 48)
     for date in out['img']:
         np.testing.assert_array_equal(date, image[[4, 0, 2]].transpose(1, 2, 0))
         assert date.dtype == np.float32
     out = build('MultiImgLoadTiff', bands=[1], value_range=(1000, 3000))(dict(img_path=paths))
-    expected = np.rint(np.clip((image[1] - 1000.) / 2000, 0, 1) * 255)
+    expected = np.rint(np.clip((image[1] - 1000.0) / 2000, 0, 1) * 255)
     assert out['img'][0].dtype == np.uint8
     assert np.abs(out['img'][0][..., 0] - expected).max() <= 1
     packed = build('MultiImgPackSegInputs')(out)
@@ -243,8 +278,10 @@ def test_tiff_bands_and_depth(tmp_path):
 
 def test_pairs_in_memory():
     images = pair()['img']
-    for name, key in (('MultiImgLoadImageFromNDArray', 'img'),
-                      ('MultiImgLoadImageFromFile', 'img_path')):
+    for name, key in (
+        ('MultiImgLoadImageFromNDArray', 'img'),
+        ('MultiImgLoadImageFromFile', 'img_path'),
+    ):
         out = build(name)({key: images})
         assert out['ori_shape'] == (40, 60)
         np.testing.assert_array_equal(out['img'][1], images[1])
@@ -252,13 +289,24 @@ def test_pairs_in_memory():
             build(name)({key: [images[0], images[1][1:]]})
 
 
-@pytest.mark.parametrize('config', [
-    dict(type='MultiImgRandomCrop', crop_size=4), dict(type='MultiImgRandomFlip', prob=0.5),
-    dict(type='MultiImgRandomRotate', prob=0.5, degree=10),
-    dict(type='MultiImgRandomResize', scale=(8, 8), ratio_range=(1.0, 1.0))])
+@pytest.mark.parametrize(
+    'config',
+    [
+        dict(type='MultiImgRandomCrop', crop_size=4),
+        dict(type='MultiImgRandomFlip', prob=0.5),
+        dict(type='MultiImgRandomRotate', prob=0.5, degree=10),
+        dict(type='MultiImgRandomResize', scale=(8, 8), ratio_range=(1.0, 1.0)),
+    ],
+)
 def test_a_transform_lasts_longer_than_the_recursion_limit(config):
     transform = TRANSFORMS.build(config)
     image = np.zeros((8, 8, 3), np.uint8)
     for _ in range(sys.getrecursionlimit() + 100):
-        transform(dict(img=[image, image], gt_seg_map=image[..., 0], seg_fields=['gt_seg_map'],
-                       img_shape=(8, 8)))
+        transform(
+            dict(
+                img=[image, image],
+                gt_seg_map=image[..., 0],
+                seg_fields=['gt_seg_map'],
+                img_shape=(8, 8),
+            )
+        )

@@ -52,8 +52,9 @@ def test_image_pipeline_equals_original(tmp_path, size, suffix):
         cv2.imwrite(str(tmp_path / 'Images/a.png'), img[..., ::-1])
     label = expected[f'label_{size}'].astype(int)
     (tmp_path / 'train.csv').write_text('a, ' + ', '.join(map(str, label)) + '\n')
-    dataset = MultiLabelDataset(data_root=str(tmp_path), ann_file='train.csv', classes='ucm',
-                                pipeline=pipeline())
+    dataset = MultiLabelDataset(
+        data_root=str(tmp_path), ann_file='train.csv', classes='ucm', pipeline=pipeline()
+    )
     sample = dataset[0]
     assert sample['inputs'].dtype == torch.float32
     assert np.allclose(sample['inputs'][:, ::8, ::8], expected[f'input_{size}'], atol=1e-5)
@@ -133,24 +134,44 @@ def test_packed_tables():
         assert round(float(table.labels.sum(1).mean()), 2) == mean
 
 
-@pytest.mark.parametrize('dataset, by_scene', [('ucm', False), ('ucm', True), ('aid', False),
-                                               ('aid', True), ('whdld', False), ('dfc15', False)])
+@pytest.mark.parametrize(
+    'dataset, by_scene',
+    [
+        ('ucm', False),
+        ('ucm', True),
+        ('aid', False),
+        ('aid', True),
+        ('whdld', False),
+        ('dfc15', False),
+    ],
+)
 def test_fake_sets_have_the_true_layout(tmp_path, dataset, by_scene):
     splits = make_multilabel(tmp_path, dataset, images=40, size=16, by_scene=by_scene)
     folders = ['Images', 'Images/*', 'train', 'val', 'test']
     for mode, names in splits.items():
-        loaded = MultiLabelDataset(data_root=str(tmp_path), ann_file=f'{mode}.csv',
-                                   img_dirs=folders, classes=dataset, pipeline=pipeline())
+        loaded = MultiLabelDataset(
+            data_root=str(tmp_path),
+            ann_file=f'{mode}.csv',
+            img_dirs=folders,
+            classes=dataset,
+            pipeline=pipeline(),
+        )
         assert loaded.names() == names
         assert loaded.labels().shape == (len(names), len(CLASSES[dataset]))
         assert loaded[0]['inputs'].shape == (3, 256, 256)
     if by_scene:
         assert (tmp_path / 'Images').is_dir() and not (tmp_path / 'train').is_dir()
     if dataset != 'whdld':
-        by_table = MultiLabelDataset(data_root=str(tmp_path), img_dirs=folders, classes=dataset,
-                                     label_table=dataset, split=splits['val'])
-        from_csv = MultiLabelDataset(data_root=str(tmp_path), img_dirs=folders, classes=dataset,
-                                     ann_file='val.csv')
+        by_table = MultiLabelDataset(
+            data_root=str(tmp_path),
+            img_dirs=folders,
+            classes=dataset,
+            label_table=dataset,
+            split=splits['val'],
+        )
+        from_csv = MultiLabelDataset(
+            data_root=str(tmp_path), img_dirs=folders, classes=dataset, ann_file='val.csv'
+        )
         assert np.array_equal(by_table.labels(), from_csv.labels())
 
 
@@ -161,7 +182,6 @@ def test_split_by_registered_util_and_by_file(tmp_path):
 
     @TASK_UTILS.register_module(name='_Reversed', force=True)
     class Reversed:
-
         def __init__(self, drop):
             self.drop = drop
 
@@ -185,13 +205,16 @@ def test_images_without_labels(tmp_path):
     assert sample.name == 'a' and sample.sample_idx == 0 and sample.img_path.endswith('a.JPG')
 
 
-@pytest.mark.parametrize('row, message', [
-    ('b,1,0,1', r'train.csv, line 2: 3 labels for \'b\', but the class list has 2'),
-    ('b,1,2', r"train.csv, line 2: label '2' of 'b' is neither 0 nor 1"),
-    ('b,1,', r"train.csv, line 2: label '' of 'b' is neither 0 nor 1"),
-    ('a,1,0', r"train.csv, line 2: 'a' is listed twice, first in line 1"),
-    ('z,1,0', r"train.csv, line 2: 'z' has no image in .*Images .*1 of 2 names have none"),
-])
+@pytest.mark.parametrize(
+    'row, message',
+    [
+        ('b,1,0,1', r'train.csv, line 2: 3 labels for \'b\', but the class list has 2'),
+        ('b,1,2', r"train.csv, line 2: label '2' of 'b' is neither 0 nor 1"),
+        ('b,1,', r"train.csv, line 2: label '' of 'b' is neither 0 nor 1"),
+        ('a,1,0', r"train.csv, line 2: 'a' is listed twice, first in line 1"),
+        ('z,1,0', r"train.csv, line 2: 'z' has no image in .*Images .*1 of 2 names have none"),
+    ],
+)
 def test_bad_rows(tmp_path, row, message):
     write_images(tmp_path / 'Images', ['a', 'b'])
     (tmp_path / 'train.csv').write_text(f'a,1,0\n{row}\n')

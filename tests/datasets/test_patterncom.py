@@ -11,12 +11,16 @@ def write(folder, name, text):
 
 
 def test_a_row_asks_for_the_other_values_of_its_class(tmp_path):
-    write(tmp_path, 'color', 'car1.jpg,color,red\ncar2.jpg,color,blue\ncar3.jpg,color,red\n'
-          'bus1.jpg,color,green\n')
+    write(
+        tmp_path,
+        'color',
+        'car1.jpg,color,red\ncar2.jpg,color,blue\ncar3.jpg,color,red\nbus1.jpg,color,green\n',
+    )
     data = PatternCom(tmp_path, ['color'])
     assert len(data) == 4
-    assert data[0] == dict(image='car1.jpg', class_name='car', attribute='color', value='red',
-                           prompts=['blue'])
+    assert data[0] == dict(
+        image='car1.jpg', class_name='car', attribute='color', value='red', prompts=['blue']
+    )
     assert data[3]['prompts'] == []
     assert data.prompts == ['blue', 'green', 'red']
     queries = data.query_sets(['bus1.jpg', 'car3.jpg', 'car2.jpg', 'car1.jpg'])[0]
@@ -32,8 +36,16 @@ def test_a_merged_class_answers_everywhere_but_prompts_in_its_attribute_only(tmp
     color, context = PatternCom(tmp_path, ['color', 'context']).query_sets(names)
     asked = [[(int(i), q.prompts[t]) for i, t in zip(q.images, q.texts)] for q in (color, context)]
     assert asked[0] == [(0, 'b'), (1, 'a'), (2, 'c'), (3, 'b')]
-    assert asked[1] == [(0, 'b'), (0, 'c'), (1, 'a'), (1, 'c'), (2, 'a'), (2, 'c'), (3, 'a'),
-                        (3, 'b')]
+    assert asked[1] == [
+        (0, 'b'),
+        (0, 'c'),
+        (1, 'a'),
+        (1, 'c'),
+        (2, 'a'),
+        (2, 'c'),
+        (3, 'a'),
+        (3, 'b'),
+    ]
     assert color.answers[color.groups[0]].tolist() == [1, 2]
 
 
@@ -46,9 +58,15 @@ def test_a_missing_image_is_reported_with_its_line_and_skipped(tmp_path):
         PatternCom(tmp_path, ['shape']).query_sets(['b.jpg'])
 
 
-@pytest.mark.parametrize('text,line', [
-    ('a1.jpg,color\n', 1), ('a1.jpg,color,red\n\na2.jpg,color,red\n', 2),
-    ('a1.jpg,color,red\na2.jpg,color,\n', 2), ('a1.jpg,color,red,x\n', 1)])
+@pytest.mark.parametrize(
+    'text,line',
+    [
+        ('a1.jpg,color\n', 1),
+        ('a1.jpg,color,red\n\na2.jpg,color,red\n', 2),
+        ('a1.jpg,color,red\na2.jpg,color,\n', 2),
+        ('a1.jpg,color,red,x\n', 1),
+    ],
+)
 def test_a_malformed_row_is_reported_with_its_line(tmp_path, text, line):
     with pytest.raises(DataError, match=rf'color.csv, line {line}: expected "file name,attribute'):
         read_table(write(tmp_path, 'color', text))

@@ -39,20 +39,31 @@ def orientation():
 
 
 PLAIN = dict(
-    rgb=encode(IMAGE), grey=encode(GREY), strong=encode(IMAGE, compress_level=9),
+    rgb=encode(IMAGE),
+    grey=encode(GREY),
+    strong=encode(IMAGE, compress_level=9),
     many_chunks=cv2.imencode('.png', IMAGE)[1].tobytes(),
     gamma=with_chunk(b'gAMA', struct.pack('>I', 90000)),
-    srgb=with_chunk(b'sRGB', b'\0'), size=with_chunk(b'pHYs', struct.pack('>IIB', 3000, 3000, 1)),
-    remark=with_chunk(b'tEXt', b'Software\0any'))
+    srgb=with_chunk(b'sRGB', b'\0'),
+    size=with_chunk(b'pHYs', struct.pack('>IIB', 3000, 3000, 1)),
+    remark=with_chunk(b'tEXt', b'Software\0any'),
+)
 OTHER = dict(
-    alpha=encode(IMAGE, 'RGBA'), grey_alpha=encode(GREY, 'LA'), palette=encode(IMAGE, 'P'),
-    one_bit=encode(GREY, '1'), deep=encode(GREY.astype(np.uint16) * 200),
+    alpha=encode(IMAGE, 'RGBA'),
+    grey_alpha=encode(GREY, 'LA'),
+    palette=encode(IMAGE, 'P'),
+    one_bit=encode(GREY, '1'),
+    deep=encode(GREY.astype(np.uint16) * 200),
     transparent=with_chunk(b'tRNS', struct.pack('>3H', 1, 2, 3)),
     turned=encode(IMAGE, exif=orientation()),
     turned_by_text=with_chunk(b'tEXt', b'Raw profile type exif\0\n\n0\n'),
     animated=encode(IMAGE, save_all=True, append_images=[Image.fromarray(IMAGE[::-1])]),
-    jpeg=cv2.imencode('.jpg', IMAGE)[1].tobytes(), nothing=b'', cut=encode(IMAGE)[:500],
-    ends_early=encode(IMAGE)[:-12], damaged=encode(IMAGE)[:300] + b'x' + encode(IMAGE)[301:])
+    jpeg=cv2.imencode('.jpg', IMAGE)[1].tobytes(),
+    nothing=b'',
+    cut=encode(IMAGE)[:500],
+    ends_early=encode(IMAGE)[:-12],
+    damaged=encode(IMAGE)[:300] + b'x' + encode(IMAGE)[301:],
+)
 
 
 @pytest.mark.parametrize('name', PLAIN)
@@ -79,15 +90,27 @@ def test_loaders_read_what_they_read_without_it(name, tmp_path, monkeypatch):
     path = tmp_path / 'x.png'
     path.write_bytes((PLAIN | OTHER)[name])
     loaders = [
-        band_images.read_image, clip_images._from_pillow, episodes.read_image, episodes.read_label,
-        *[lambda path, args=args: decode(path, *args) for args in (
-            ('color', 'cv2'), ('color', 'pillow'), ('grayscale', 'pillow'), ('grayscale', 'cv2'),
-            ('unchanged', 'cv2'))]]
+        band_images.read_image,
+        clip_images._from_pillow,
+        episodes.read_image,
+        episodes.read_label,
+        *[
+            lambda path, args=args: decode(path, *args)
+            for args in (
+                ('color', 'cv2'),
+                ('color', 'pillow'),
+                ('grayscale', 'pillow'),
+                ('grayscale', 'cv2'),
+                ('unchanged', 'cv2'),
+            )
+        ],
+    ]
     here = [outcome(loader, str(path)) for loader in loaders]
     for module in (band_images, clip_images, episodes):
         monkeypatch.setattr(module, 'read_plain_png', lambda *_, **__: None)
-    monkeypatch.setattr('rs_mm.datasets.transforms.multi_img_loading._decode_plain',
-                        lambda *_: None)
+    monkeypatch.setattr(
+        'rs_mm.datasets.transforms.multi_img_loading._decode_plain', lambda *_: None
+    )
     for loader, found in zip(loaders, here):
         expected = outcome(loader, str(path))
         assert type(found) is type(expected)
@@ -106,6 +129,7 @@ def outcome(loader, path):
 
 def test_without_the_codec(monkeypatch):
     import imagecodecs
+
     monkeypatch.setattr(imagecodecs.PNG, 'available', False)
     assert decode_plain_png(PLAIN['rgb']) is None
 

@@ -20,8 +20,10 @@ def published_paths(name):
     folder = '' if name.startswith('DFC15') else r'\g<1>/'
     # where the two folders of the published download are kept, the split is the same
     parts = [('part1', 'part2')[i % 2] for i in range(len(names))]
-    return {image: re.sub(r'^(\D*?)_?\d+$', rf'{part}/{folder}', image) + f'{image}.{suffix}'
-            for image, part in zip(names, parts)}
+    return {
+        image: re.sub(r'^(\D*?)_?\d+$', rf'{part}/{folder}', image) + f'{image}.{suffix}'
+        for image, part in zip(names, parts)
+    }
 
 
 @pytest.mark.parametrize('subset', ['train', 'val', 'test'])
@@ -44,8 +46,11 @@ def test_real_aid_gives_the_published_split(samples):
     _, recorded = load_case('grn', 'splits')
     for subset in ('train', 'val', 'test'):
         dataset = MultiLabelDataset(
-            data_root=str(samples / 'aid'), img_dirs='*', label_table='aid',
-            split=dict(type='SceneSplit', subset=subset, expected=3000))
+            data_root=str(samples / 'aid'),
+            img_dirs='*',
+            label_table='aid',
+            split=dict(type='SceneSplit', subset=subset, expected=3000),
+        )
         assert dataset.names() == [name.decode() for name in recorded[f'AID_multilabel_{subset}']]
 
 

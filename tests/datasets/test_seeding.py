@@ -20,8 +20,9 @@ class Noise(SeededSampleMixin, BaseDataset):
         return [int(idx == 3)]
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda: ConcatDataset([Noise(), Noise(), Noise()]), lambda: RepeatDataset(Noise(), 3)])
+@pytest.mark.parametrize(
+    'wrap', [lambda: ConcatDataset([Noise(), Noise(), Noise()]), lambda: RepeatDataset(Noise(), 3)]
+)
 def test_every_part_is_seeded(wrap):
     dataset, alone = wrap(), Noise()
     for index in range(30):

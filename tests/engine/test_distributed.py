@@ -19,9 +19,10 @@ def normalise(rank, inputs, weight):
     mine = inputs[:5] if rank == 0 else inputs[5:]
     mine = mine.clone().requires_grad_()
     out = layer(mine)
-    (out * weight[:len(mine)] if rank == 0 else out * weight[5:]).sum().backward()
-    return dict(out=out.detach(), grad=mine.grad, mean=layer[0].running_mean,
-                var=layer[0].running_var)
+    (out * weight[: len(mine)] if rank == 0 else out * weight[5:]).sum().backward()
+    return dict(
+        out=out.detach(), grad=mine.grad, mean=layer[0].running_mean, var=layer[0].running_var
+    )
 
 
 def test_sync_batch_norm_on_cpu(tmp_path):
@@ -39,8 +40,14 @@ def test_sync_batch_norm_on_cpu(tmp_path):
 
 
 def toy_run(rank, folder, iters, launcher='pytorch', batch_size=3, **over):
-    config = toy_config(folder, iters=iters, batch_size=batch_size, sync_bn='torch',
-                        model=dict(type='ToyModel', dropout=0.0), **over)
+    config = toy_config(
+        folder,
+        iters=iters,
+        batch_size=batch_size,
+        sync_bn='torch',
+        model=dict(type='ToyModel', dropout=0.0),
+        **over,
+    )
     runner = build_runner(prepare(Config(config), launcher))
     runner.train()
     model = runner.model.module if launcher != 'none' else runner.model

@@ -25,8 +25,11 @@ class PoisonHook(Hook):
 
 
 def test_numeric_guard_names_the_iteration_and_keeps_the_checkpoint(tmp_path):
-    config = toy_config(tmp_path, iters=9, custom_hooks=[
-        dict(type='PoisonHook', at=5), dict(type='NumericGuardHook', interval=4)])
+    config = toy_config(
+        tmp_path,
+        iters=9,
+        custom_hooks=[dict(type='PoisonHook', at=5), dict(type='NumericGuardHook', interval=4)],
+    )
     with pytest.raises(DataError, match='loss and the gradient .* iteration 5 on rank 0'):
         build_runner(Config(config)).train()
     assert (tmp_path / 'iter_3.pth').exists() and not (tmp_path / 'iter_6.pth').exists()
@@ -35,8 +38,11 @@ def test_numeric_guard_names_the_iteration_and_keeps_the_checkpoint(tmp_path):
 
 
 def test_numeric_guard_lets_a_good_run_pass(tmp_path):
-    build_runner(Config(toy_config(tmp_path, iters=9, custom_hooks=[
-        dict(type='NumericGuardHook', interval=4)]))).train()
+    build_runner(
+        Config(
+            toy_config(tmp_path, iters=9, custom_hooks=[dict(type='NumericGuardHook', interval=4)])
+        )
+    ).train()
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
@@ -70,8 +76,9 @@ def test_text_files_still_go_through_the_backend(tmp_path):
 
 def test_throughput_is_logged(tmp_path):
     config = toy_config(tmp_path, iters=4)
-    config['default_hooks'].update(timer=dict(type='IterTimerHook'),
-                                   throughput=dict(type='ThroughputHook'))
+    config['default_hooks'].update(
+        timer=dict(type='IterTimerHook'), throughput=dict(type='ThroughputHook')
+    )
     runner = build_runner(Config(config))
     runner.train()
     hub = runner.message_hub
@@ -82,22 +89,33 @@ def test_throughput_is_logged(tmp_path):
 
 @METRICS.register_module()
 class NamedToyMetric(ToyMetric):
-
     def result_keys(self):
         return ['mean', 'count']
 
 
-@pytest.mark.parametrize('best, prefix, refused', [
-    ('means', None, "reports no `means`; did you mean 'mean'.* It reports mean, count"),
-    ('mean', 'toy', "reports no `mean`; did you mean 'toy/mean'.* It reports toy/mean, toy/count"),
-    ('toy/mean', 'toy', None),
-    ('auto', None, None),
-])
+@pytest.mark.parametrize(
+    'best, prefix, refused',
+    [
+        ('means', None, "reports no `means`; did you mean 'mean'.* It reports mean, count"),
+        (
+            'mean',
+            'toy',
+            "reports no `mean`; did you mean 'toy/mean'.* It reports toy/mean, toy/count",
+        ),
+        ('toy/mean', 'toy', None),
+        ('auto', None, None),
+    ],
+)
 def test_save_best_of_what_is_reported(tmp_path, best, prefix, refused):
-    config = toy_config(tmp_path, iters=2, val_cfg=dict(type='ValLoop'),
-                        val_evaluator=dict(type='NamedToyMetric', prefix=prefix))
-    config['val_dataloader'] = dict(config['train_dataloader'],
-                                    sampler=dict(type='DefaultSampler', shuffle=False))
+    config = toy_config(
+        tmp_path,
+        iters=2,
+        val_cfg=dict(type='ValLoop'),
+        val_evaluator=dict(type='NamedToyMetric', prefix=prefix),
+    )
+    config['val_dataloader'] = dict(
+        config['train_dataloader'], sampler=dict(type='DefaultSampler', shuffle=False)
+    )
     config['train_cfg']['val_interval'] = 2
     config['default_hooks']['checkpoint'].update(save_best=best, rule='greater')
     runner = build_runner(Config(config))

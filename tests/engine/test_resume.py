@@ -19,8 +19,11 @@ def test_resume_equals_uninterrupted(tmp_path, workers):
     whole = train(toy_config(tmp_path / 'whole', iters=8, workers=workers))
     train(toy_config(tmp_path / 'part', iters=3, workers=workers))
     # another seed in the config: the checkpoint's own counts
-    resumed = train(toy_config(tmp_path / 'part', iters=8, workers=workers, resume=True,
-                               randomness=dict(seed=99)))
+    resumed = train(
+        toy_config(
+            tmp_path / 'part', iters=8, workers=workers, resume=True, randomness=dict(seed=99)
+        )
+    )
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
 
@@ -66,7 +69,8 @@ def test_a_late_resume_loads_no_more_than_its_own_batches(tmp_path, monkeypatch)
     torch.save(checkpoint, path)
     loaded = []
     real = ToyDataset.__getitem__
-    monkeypatch.setattr(ToyDataset, '__getitem__',
-                        lambda self, index: loaded.append(index) or real(self, index))
+    monkeypatch.setattr(
+        ToyDataset, '__getitem__', lambda self, index: loaded.append(index) or real(self, index)
+    )
     train(toy_config(tmp_path, iters=150_002, resume=True))
     assert len(loaded) == 2 * 3

@@ -25,9 +25,9 @@ def test_global_batch_does_not_depend_on_world_size(monkeypatch, world):
     one = ranks(monkeypatch, 'InfiniteSampler', 1, 48)[0]
     many = ranks(monkeypatch, 'InfiniteSampler', world, 48)
     for step in range(4):  # batches of 12
-        expected = {(int(i), i.seed) for i in one[12 * step:12 * step + 12]}
+        expected = {(int(i), i.seed) for i in one[12 * step : 12 * step + 12]}
         share = 12 // world
-        got = {(int(i), i.seed) for rank in many for i in rank[share * step:share * step + share]}
+        got = {(int(i), i.seed) for rank in many for i in rank[share * step : share * step + share]}
         assert got == expected
 
 
@@ -37,12 +37,12 @@ def test_skip_equals_replay(monkeypatch, world, start):
     whole = ranks(monkeypatch, 'InfiniteSampler', world, start + 36)
     skipped = ranks(monkeypatch, 'InfiniteSampler', world, 36, start=start)
     for full, late in zip(whole, skipped):
-        assert [(i, i.seed) for i in full[start // world:]] == [(i, i.seed) for i in late]
+        assert [(i, i.seed) for i in full[start // world :]] == [(i, i.seed) for i in late]
 
 
 def test_every_epoch_is_a_permutation(monkeypatch):
     drawn = ranks(monkeypatch, 'InfiniteSampler', 1, 40)[0]
-    epochs = [drawn[k:k + 10] for k in range(0, 40, 10)]
+    epochs = [drawn[k : k + 10] for k in range(0, 40, 10)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1]
 
@@ -95,7 +95,6 @@ def test_every_pair_shares_a_label():
 
 def test_label_samplers_need_labels():
     class Unlabelled(Labelled):
-
         def get_data_info(self, i):
             return {}
 
@@ -105,4 +104,5 @@ def test_label_samplers_need_labels():
 
 def samplers_of(name):
     from rs_mm.registry import DATA_SAMPLERS
+
     return DATA_SAMPLERS.get(name)

@@ -21,9 +21,12 @@ from tools.model_converters.sccnet import convert_name
 
 def _wrapper(model, **paramwise):
     return WeightBiasOptimWrapperConstructor(
-        dict(type='OptimWrapper',
-             optimizer=dict(type='SGD', lr=9e-4, momentum=0.9, weight_decay=5e-4)),
-        paramwise)(model)
+        dict(
+            type='OptimWrapper',
+            optimizer=dict(type='SGD', lr=9e-4, momentum=0.9, weight_decay=5e-4),
+        ),
+        paramwise,
+    )(model)
 
 
 def test_groups():
@@ -55,8 +58,11 @@ def test_unknown_option():
 
 def test_schedule():
     schedule = load_case('sccnet', 'optimiser')[0]['schedule']
-    wrapper = OptimWrapper(torch.optim.SGD(
-        [dict(params=[nn.Parameter(torch.zeros(1))], lr=m * 9e-4) for m in (1, 2, 10, 20)], lr=1))
+    wrapper = OptimWrapper(
+        torch.optim.SGD(
+            [dict(params=[nn.Parameter(torch.zeros(1))], lr=m * 9e-4) for m in (1, 2, 10, 20)], lr=1
+        )
+    )
     scheduler = CountedPolyLR(wrapper, end=200000)
     rates = {}
     wrapper.optimizer._global_step = 0
@@ -82,7 +88,7 @@ def test_schedule_goes_on_after_a_resume():
     first.step()
     second.step()
     rates = [wrapper.optimizer.param_groups[0]['lr'] for wrapper in (one, two)]
-    assert rates == pytest.approx([0.7 ** 0.9] * 2)
+    assert rates == pytest.approx([0.7**0.9] * 2)
 
 
 @pytest.mark.parametrize('val_batch', [1, 5])
@@ -91,12 +97,18 @@ def test_validation_counts(tmp_path, val_batch):
     config = toy_config(tmp_path, iters=30, batch_size=4)
     data = config['train_dataloader']['dataset']
     config['train_dataloader']['dataset'] = dict(data, size=12)
-    config['val_dataloader'] = dict(batch_size=val_batch, num_workers=0, dataset=data,
-                                    sampler=dict(type='DefaultSampler', shuffle=False))
+    config['val_dataloader'] = dict(
+        batch_size=val_batch,
+        num_workers=0,
+        dataset=data,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
     config.update(
-        val_cfg=dict(type='ValLoop'), val_evaluator=dict(type='ToyMetric'),
+        val_cfg=dict(type='ValLoop'),
+        val_evaluator=dict(type='ToyMetric'),
         param_scheduler=[dict(type='CountedPolyLR', power=0.9, end=30)],
-        custom_hooks=[dict(type='CountValidationHook'), dict(type='RateLog')])
+        custom_hooks=[dict(type='CountValidationHook'), dict(type='RateLog')],
+    )
     config['train_cfg']['val_interval'] = 'epoch'
     runner = build_runner(prepare(Config(config)))
     runner.train()
@@ -117,12 +129,18 @@ class RateLog(Hook):
         self.rates.append(runner.optim_wrapper.param_groups[0]['lr'])
 
 
-@pytest.mark.parametrize('extra, guided, key', [
-    (None, 1.0, 'loss_per_iteration'),
-    pytest.param('area', 0.5, 'loss_per_iteration_with_area_loss_ld0.5',
-                 marks=pytest.mark.slow),
-    pytest.param('focal', 1.0, 'loss_per_iteration_with_focal_loss_ld1',
-                 marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'extra, guided, key',
+    [
+        (None, 1.0, 'loss_per_iteration'),
+        pytest.param(
+            'area', 0.5, 'loss_per_iteration_with_area_loss_ld0.5', marks=pytest.mark.slow
+        ),
+        pytest.param(
+            'focal', 1.0, 'loss_per_iteration_with_focal_loss_ld1', marks=pytest.mark.slow
+        ),
+    ],
+)
 def test_three_iterations(extra, guided, key):
     manifest, arrays = load_case('sccnet', 'resnet50_train_steps')
     model = build_model(extra_loss=extra, guided_weight=guided).train()
@@ -132,25 +150,38 @@ def test_three_iterations(extra, guided, key):
     losses = []
     for k in range(3):
         inputs = {i['role']: case_input(i, k=k) for i in manifest['inputs'] if 'kind' in i}
-        samples = [EpisodeDataSample(support_mask=s[None], gt_mask=q)
-                   for s, q in zip(inputs['support_masks'], inputs['query_mask'])]
-        total = sum(model(dict(query=inputs['query_img'], support=inputs['support_imgs'][:, None]),
-                          samples, mode='loss').values())
+        samples = [
+            EpisodeDataSample(support_mask=s[None], gt_mask=q)
+            for s, q in zip(inputs['support_masks'], inputs['query_mask'])
+        ]
+        total = sum(
+            model(
+                dict(query=inputs['query_img'], support=inputs['support_imgs'][:, None]),
+                samples,
+                mode='loss',
+            ).values()
+        )
         losses.append(total.item())
         rates = manifest['scalars']['lr_per_group_per_iteration'][k]
         assert [g['lr'] for g in wrapper.optimizer.param_groups] == pytest.approx(rates, rel=1e-12)
         wrapper.zero_grad()
         total.backward()
         if k == 0 and extra is None:
-            _compare(manifest['gradient_norms_first_iteration'],
-                     {n: p.grad for n, p in model.named_parameters()}, 2e-3)
+            _compare(
+                manifest['gradient_norms_first_iteration'],
+                {n: p.grad for n, p in model.named_parameters()},
+                2e-3,
+            )
         wrapper.optimizer.step()
         scheduler.step()
     assert losses == pytest.approx(manifest['scalars'][key], abs=1e-4)
     if extra is None:
         now = dict(model.named_parameters())
-        _compare(manifest['parameter_change_norms_after_three_iterations'],
-                 {n: p.detach() - start[n] for n, p in now.items()}, 5e-3)
+        _compare(
+            manifest['parameter_change_norms_after_three_iterations'],
+            {n: p.detach() - start[n] for n, p in now.items()},
+            5e-3,
+        )
         for name, value in arrays.items():
             close(now[convert_name(name)], value, 1e-4)
         assert all((now[n] == start[n]).all() for n in start if n.startswith('backbone'))
@@ -168,6 +199,7 @@ def test_unused_backbone_entries_have_no_gradient():
     expected = load_case('sccnet', 'optimiser')[0]['gradients']
     trained = [n for n in case_state('resnet50') if not n.startswith('backbone.')]
     assert len(trained) == expected['parameters_with_gradient']
-    assert np.array_equal([convert_name(n) is None for n in ('backbone.fc.weight',
-                                                             'backbone.conv1.weight')],
-                          [True, False])
+    assert np.array_equal(
+        [convert_name(n) is None for n in ('backbone.fc.weight', 'backbone.conv1.weight')],
+        [True, False],
+    )

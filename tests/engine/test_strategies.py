@@ -10,10 +10,15 @@ from tests.toy import toy_config
 
 
 def sharded_config(folder, iters):
-    return toy_config(folder, iters=iters, batch_size=3, model=dict(type='ToyModel', dropout=0.0),
-                      runner_type='FlexibleRunner',
-                      strategy=dict(type='rs_mm.FSDPStrategy', units=['net.0', 'net.1']),
-                      sync_bn='torch')
+    return toy_config(
+        folder,
+        iters=iters,
+        batch_size=3,
+        model=dict(type='ToyModel', dropout=0.0),
+        runner_type='FlexibleRunner',
+        strategy=dict(type='rs_mm.FSDPStrategy', units=['net.0', 'net.1']),
+        sync_bn='torch',
+    )
 
 
 def sharded_run(rank, folder):
@@ -27,13 +32,15 @@ def sharded_run(rank, folder):
 
 def test_fully_sharded_equals_plain(tmp_path):
     (tmp_path / 'results').mkdir()
-    config = toy_config(tmp_path / 'plain', iters=6, batch_size=6,
-                        model=dict(type='ToyModel', dropout=0.0))
+    config = toy_config(
+        tmp_path / 'plain', iters=6, batch_size=6, model=dict(type='ToyModel', dropout=0.0)
+    )
     plain = build_runner(prepare(Config(config)))
     plain.train()
     ranks = run_processes(sharded_run, tmp_path / 'results', tmp_path / 'sharded')
     assert sum(ranks[0]['shards']) + sum(ranks[1]['shards']) == sum(
-        p.numel() for p in plain.model.parameters())
+        p.numel() for p in plain.model.parameters()
+    )
     saved = torch.load(tmp_path / 'sharded/iter_6.pth', weights_only=True)['state_dict']
     assert set(saved) == set(plain.model.state_dict())
     for name, value in plain.model.state_dict().items():

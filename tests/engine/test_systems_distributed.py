@@ -16,46 +16,68 @@ from tests.distributed import run_processes
 DEMO = Path(__file__).parents[2] / 'configs/demo'
 UNITS = dict(dsqnet=['backbone'], sccnet=['backbone'], oml=['encoder'], grn=['encoder'])
 FSDP = DEMO.parent / '_base_/strategies/fsdp.py'
-CONFIGS = dict(dsqnet='dsqnet_swin_demo', sccnet='sccnet_fake_isaid_fold0',
-               oml='oml_r18_64_12e_fake_ucm', grn='grn_sndl-bce_demo')
+CONFIGS = dict(
+    dsqnet='dsqnet_swin_demo',
+    sccnet='sccnet_fake_isaid_fold0',
+    oml='oml_r18_64_12e_fake_ucm',
+    grn='grn_sndl-bce_demo',
+)
 
 
 def system_options(system, data, batch):
     """The demo config on a few small images, without draws that differ between processes."""
     splits = ('train', 'val', 'test')
     loader = dict(num_workers=0, persistent_workers=False)
-    options = {f'{split}_dataloader.{key}': value for split in splits
-               for key, value in loader.items()}
+    options = {
+        f'{split}_dataloader.{key}': value for split in splits for key, value in loader.items()
+    }
     options |= {f'{split}_dataloader.dataset.data_root': data for split in splits}
-    options |= {'train_dataloader.batch_size': batch, 'test_dataloader.batch_size': 2,
-                'default_hooks.checkpoint.interval': 100, 'log_level': 'ERROR',
-                'train_cfg.val_begin': 100,
-                # Adam makes a full step even of a gradient that is rounding noise
-                'optim_wrapper.optimizer': dict(_delete_=True, type='SGD', lr=0.02, momentum=0.9)}
+    options |= {
+        'train_dataloader.batch_size': batch,
+        'test_dataloader.batch_size': 2,
+        'default_hooks.checkpoint.interval': 100,
+        'log_level': 'ERROR',
+        'train_cfg.val_begin': 100,
+        # Adam makes a full step even of a gradient that is rounding noise
+        'optim_wrapper.optimizer': dict(_delete_=True, type='SGD', lr=0.02, momentum=0.9),
+    }
     if system != 'dsqnet':  # whose head asks for SyncBN itself
         options['sync_bn'] = 'torch'
     iterations, epochs = {'train_cfg.max_iters': 3}, {'train_cfg.max_epochs': 1}
     if system == 'dsqnet':
         options |= iterations | {
-            'model.backbone.drop_path_rate': 0., 'model.decode_head.dropout_ratio': 0.}
+            'model.backbone.drop_path_rate': 0.0,
+            'model.decode_head.dropout_ratio': 0.0,
+        }
     elif system == 'sccnet':
-        pipeline = [dict(type='LoadEpisode'), dict(type='ResizeEpisode', size=64),
-                    dict(type='PackEpisode')]
+        pipeline = [
+            dict(type='LoadEpisode'),
+            dict(type='ResizeEpisode', size=64),
+            dict(type='PackEpisode'),
+        ]
         options |= iterations
         for split in splits:
-            options |= {f'{split}_dataloader.dataset.list_dir': f'{data}/lists',
-                        f'{split}_dataloader.dataset.pipeline': pipeline}
+            options |= {
+                f'{split}_dataloader.dataset.list_dir': f'{data}/lists',
+                f'{split}_dataloader.dataset.pipeline': pipeline,
+            }
         options |= {'test_dataloader.dataset.indices': 5}
     elif system == 'oml':
-        options |= epochs | {'model.encoder.model': 'test_resnet', 'test_evaluator.at': [3],
-                             'test_evaluator.shared_at': [1],
-                             'test_evaluator.query_fraction': 0.5}
+        options |= epochs | {
+            'model.encoder.model': 'test_resnet',
+            'test_evaluator.at': [3],
+            'test_evaluator.shared_at': [1],
+            'test_evaluator.query_fraction': 0.5,
+        }
     else:
         options |= epochs | {f'{split}_dataloader.dataset.split.expected': 40 for split in splits}
-        options |= {'custom_hooks.1.dataloader.dataset.data_root': data,
-                    'test_evaluator.1.shared_at': [1],
-                    'model.encoder.model': 'test_resnet', 'test_evaluator.1.at': [5],
-                    'model.losses.0.memory.size': 28}
+        options |= {
+            'custom_hooks.1.dataloader.dataset.data_root': data,
+            'test_evaluator.1.shared_at': [1],
+            'model.encoder.model': 'test_resnet',
+            'test_evaluator.1.at': [5],
+            'model.losses.0.memory.size': 28,
+        }
     return options
 
 
@@ -80,8 +102,10 @@ def run_systems(rank, data, folder, batch, launcher='pytorch', sharded=False):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         state = runner.strategy.model_state_dict() if sharded else model.state_dict()
         results[system] = dict(
-            losses=losses, weights={k: v.clone() for k, v in state.items()},
-            metrics={k: float(v) for k, v in metrics.items() if isinstance(v, (int, float))})
+            losses=losses,
+            weights={k: v.clone() for k, v in state.items()},
+            metrics={k: float(v) for k, v in metrics.items() if isinstance(v, (int, float))},
+        )
     return results
 
 
@@ -106,15 +130,28 @@ def one(data, tmp_path_factory):
     return run_systems(0, data, tmp_path_factory.mktemp('one'), 8, 'none')
 
 
-@pytest.fixture(scope='module', params=[
-    '2 processes', pytest.param('4 processes', marks=pytest.mark.slow),
-    pytest.param('2 sharded', marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope='module',
+    params=[
+        '2 processes',
+        pytest.param('4 processes', marks=pytest.mark.slow),
+        pytest.param('2 sharded', marks=pytest.mark.slow),
+    ],
+)
 def several(request, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp('several')
     (folder / 'results').mkdir()
     world, kind = request.param.split()
-    return run_processes(run_systems, folder / 'results', data, folder, 8 // int(world), 'pytorch',
-                         kind == 'sharded', world=int(world))
+    return run_processes(
+        run_systems,
+        folder / 'results',
+        data,
+        folder,
+        8 // int(world),
+        'pytorch',
+        kind == 'sharded',
+        world=int(world),
+    )
 
 
 @pytest.mark.parametrize('system', CONFIGS)
@@ -123,13 +160,19 @@ def test_processes_do_together_what_one_does(one, several, system):
     assert len(one['losses']) >= 3
     # the curve is the sharp test: a wrong gradient shows from the second step on; the weights have
     # drifted by what the steep terms of OML make of rounding
-    torch.testing.assert_close(torch.stack([run['losses'] for run in several]).mean(0),
-                               one['losses'], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        torch.stack([run['losses'] for run in several]).mean(0), one['losses'], rtol=1e-4, atol=1e-5
+    )
     for name, value in one['weights'].items():
         for run in several:
             assert torch.equal(run['weights'][name], several[0]['weights'][name]), name
-        torch.testing.assert_close(several[0]['weights'][name], value, rtol=1e-3, atol=1e-3,
-                                   msg=lambda text, name=name: f'{name}: {text}')
+        torch.testing.assert_close(
+            several[0]['weights'][name],
+            value,
+            rtol=1e-3,
+            atol=1e-3,
+            msg=lambda text, name=name: f'{name}: {text}',
+        )
     assert one['metrics']
     for name, value in one['metrics'].items():
         for run in several:

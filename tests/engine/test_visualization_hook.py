@@ -25,14 +25,22 @@ class ToyVisualizer(Visualizer):
 
 def config(folder, hook, backend='LocalVisBackend'):
     config = toy_config(folder, iters=2)
-    loader = dict(batch_size=4, num_workers=0, dataset=config['train_dataloader']['dataset'],
-                  sampler=dict(type='DefaultSampler', shuffle=False))
+    loader = dict(
+        batch_size=4,
+        num_workers=0,
+        dataset=config['train_dataloader']['dataset'],
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
     config.update(
-        val_dataloader=loader, test_dataloader=loader, val_cfg=dict(type='ValLoop'),
-        test_cfg=dict(type='TestLoop'), val_evaluator=dict(type='ToyMetric'),
-        test_evaluator=dict(type='ToyMetric'), experiment_name=str(folder).replace('/', '_'),
-        visualizer=dict(type='ToyVisualizer', name=str(folder),
-                        vis_backends=[dict(type=backend)]))
+        val_dataloader=loader,
+        test_dataloader=loader,
+        val_cfg=dict(type='ValLoop'),
+        test_cfg=dict(type='TestLoop'),
+        val_evaluator=dict(type='ToyMetric'),
+        test_evaluator=dict(type='ToyMetric'),
+        experiment_name=str(folder).replace('/', '_'),
+        visualizer=dict(type='ToyVisualizer', name=str(folder), vis_backends=[dict(type=backend)]),
+    )
     config['default_hooks']['visualization'] = dict(type='SampleVisualizationHook', **hook)
     config['train_cfg']['val_interval'] = 2
     return Config(config)

@@ -15,8 +15,10 @@ MANIFEST, _ = load_case('dsqnet', 'dsqnet_iou_metric')
 
 
 def blobs():
-    found = [torch.from_numpy(fill.blob_mask(f'dsq_iou_{name}', (4, 64, 80))).long()
-             for name in ('pred', 'gt')]
+    found = [
+        torch.from_numpy(fill.blob_mask(f'dsq_iou_{name}', (4, 64, 80))).long()
+        for name in ('pred', 'gt')
+    ]
     return found
 
 
@@ -35,8 +37,10 @@ def sets():
 
 
 def samples(prediction, label):
-    return [dict(pred_sem_seg=dict(data=p[None]), gt_sem_seg=dict(data=g[None]))
-            for p, g in zip(prediction, label)]
+    return [
+        dict(pred_sem_seg=dict(data=p[None]), gt_sem_seg=dict(data=g[None]))
+        for p, g in zip(prediction, label)
+    ]
 
 
 def evaluate(prediction, label, batch=1, **kwargs):
@@ -44,7 +48,7 @@ def evaluate(prediction, label, batch=1, **kwargs):
     metric.dataset_meta = dict(classes=('unchanged', 'changed'))
     items = samples(prediction, label)
     for i in range(0, len(items), batch):
-        metric.process({}, items[i:i + batch])
+        metric.process({}, items[i : i + batch])
     return metric.evaluate(len(items))
 
 
@@ -80,8 +84,12 @@ def test_changed_class_and_kappa():
     prediction, label = blobs()
     found = evaluate(prediction, label)
     expected = MANIFEST['results']['all']['per_class']
-    for key, column in (('F1', 'Fscore'), ('Precision', 'Precision'), ('Recall', 'Recall'),
-                        ('IoU', 'IoU')):
+    for key, column in (
+        ('F1', 'Fscore'),
+        ('Precision', 'Precision'),
+        ('Recall', 'Recall'),
+        ('IoU', 'IoU'),
+    ):
         assert found[f'{key}_changed'] == round(expected[column][1] * 100, 2)
     kappa = cohen_kappa_score(label.flatten(), prediction.flatten())
     assert found['kappa'] == round(kappa * 100, 2)
@@ -116,6 +124,7 @@ def test_bad_input():
 
 def _evaluate_on(rank, port, results):
     import torch.distributed as dist
+
     dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
     prediction, label = blobs()
     # five samples on two processes: the last one is padding and must not count
@@ -132,6 +141,7 @@ def _evaluate_on(rank, port, results):
 
 def test_two_processes_equal_one(tmp_path):
     import socket
+
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]

@@ -17,14 +17,20 @@ CASE = 'patterncom_structured'
 
 
 def metric(**kwargs):
-    queries = dict(type='PatternCom', data_root=str(cases.tables(CASE)),
-                   attributes=kwargs.pop('attributes', ['color', 'shape']))
+    queries = dict(
+        type='PatternCom',
+        data_root=str(cases.tables(CASE)),
+        attributes=kwargs.pop('attributes', ['color', 'shape']),
+    )
     return ComposedRetrievalMetric(queries, **kwargs)
 
 
 def evaluate(part):
-    return part.evaluate_archive([f'images/{name}' for name in cases.archive_names()],
-                                 cases.features(CASE), cases.prompt_features)
+    return part.evaluate_archive(
+        [f'images/{name}' for name in cases.archive_names()],
+        cases.features(CASE),
+        cases.prompt_features,
+    )
 
 
 def test_the_published_table_to_the_last_digit():
@@ -32,10 +38,21 @@ def test_the_published_table_to_the_last_digit():
     names = list(manifest['settings']['n_queries'])
     report = evaluate(metric(attributes=names, lambdas=[0.3, 0.5, 0.6], original_rounding=True))
     assert [fusion.name for fusion in report.fusions] == [
-        'Image only', 'Text only', 'Average', 'WeiCom, lambda 0.3', 'WeiCom, lambda 0.5',
-        'WeiCom, lambda 0.6']
-    keys = ['image_only', 'text_only', 'average_similarities', 'weighted_similarities_norm_0.3',
-            'weighted_similarities_norm_0.5', 'weighted_similarities_norm_0.6']
+        'Image only',
+        'Text only',
+        'Average',
+        'WeiCom, lambda 0.3',
+        'WeiCom, lambda 0.5',
+        'WeiCom, lambda 0.6',
+    ]
+    keys = [
+        'image_only',
+        'text_only',
+        'average_similarities',
+        'weighted_similarities_norm_0.3',
+        'weighted_similarities_norm_0.5',
+        'weighted_similarities_norm_0.6',
+    ]
     expected = [[recorded[f'{name}_{key}_mean'] for name in names] for key in keys]
     np.testing.assert_allclose(report.values, expected, rtol=0, atol=1e-9)
     means = manifest['settings']['mean_AP_over_attributes']
@@ -57,8 +74,17 @@ def test_the_report(tmp_path):
     with open(tmp_path / 'x.csv') as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 5 * 3
-    assert list(rows[0]) == ['method', 'lambda', 'set', 'pairs', 'R@5', 'R@10', 'P@5', 'P@10',
-                             'mAP']
+    assert list(rows[0]) == [
+        'method',
+        'lambda',
+        'set',
+        'pairs',
+        'R@5',
+        'R@10',
+        'P@5',
+        'P@10',
+        'mAP',
+    ]
     last = rows[-1]
     assert (last['method'], last['lambda'], last['set']) == ('WeiCom', '0.2', 'average')
     assert float(last['mAP']) == pytest.approx(float(report.means[-1, -1]))
@@ -78,14 +104,34 @@ def test_one_lambda_makes_no_curve():
 
 def test_every_fusion_is_built_by_name():
     fusions = build_fusions(
-        ['ImageOnly', 'TextOnly', 'AverageFusion', 'ProductFusion', 'MinimumFusion',
-         'WeightedFusion', 'WeiCom', dict(type='WeiCom', lam=0.9),
-         dict(type='MinimumFusion', published=True),
-         dict(type='ProductFusion', normalize=True)], [0.1, 0.2])
+        [
+            'ImageOnly',
+            'TextOnly',
+            'AverageFusion',
+            'ProductFusion',
+            'MinimumFusion',
+            'WeightedFusion',
+            'WeiCom',
+            dict(type='WeiCom', lam=0.9),
+            dict(type='MinimumFusion', published=True),
+            dict(type='ProductFusion', normalize=True),
+        ],
+        [0.1, 0.2],
+    )
     assert [fusion.name for fusion in fusions] == [
-        'Image only', 'Text only', 'Average', 'Product', 'Minimum', 'Weighted, lambda 0.1',
-        'Weighted, lambda 0.2', 'WeiCom, lambda 0.1', 'WeiCom, lambda 0.2', 'WeiCom, lambda 0.9',
-        'Minimum, as published', 'Product, normalised']
+        'Image only',
+        'Text only',
+        'Average',
+        'Product',
+        'Minimum',
+        'Weighted, lambda 0.1',
+        'Weighted, lambda 0.2',
+        'WeiCom, lambda 0.1',
+        'WeiCom, lambda 0.2',
+        'WeiCom, lambda 0.9',
+        'Minimum, as published',
+        'Product, normalised',
+    ]
 
 
 def test_an_own_fusion_is_one_class():
@@ -109,8 +155,9 @@ def test_features_that_are_not_finite_are_refused():
     with pytest.raises(DataError, match=f"embedding of image '{names[3]}' is NaN"):
         metric().evaluate_archive(names, features, cases.prompt_features)
     with pytest.raises(DataError, match='embedding of text .* is NaN'):
-        metric().evaluate_archive(names, cases.features(CASE),
-                                  lambda texts: cases.prompt_features(texts) * torch.nan)
+        metric().evaluate_archive(
+            names, cases.features(CASE), lambda texts: cases.prompt_features(texts) * torch.nan
+        )
 
 
 def test_bad_values_are_told():

@@ -14,8 +14,10 @@ from tests.parity import load_case
 @pytest.fixture
 def case():
     manifest, arrays = load_case('sccnet', 'evaluator')
-    pred, target, ignore = (torch.from_numpy(fill.blob_mask(f'sccnet/evaluator/{n}', (6, 64, 64)))
-                            for n in ('pred', 'gt', 'ignore'))
+    pred, target, ignore = (
+        torch.from_numpy(fill.blob_mask(f'sccnet/evaluator/{n}', (6, 64, 64)))
+        for n in ('pred', 'gt', 'ignore')
+    )
     ignore = ignore * (1 - target)
     ignore[[0, 2, 5]] = 0
     labels = next(i['values'] for i in manifest['inputs'] if i['role'] == 'class_id')
@@ -35,12 +37,17 @@ def test_metric(case, name):
     manifest, _, pred, target, ignore, labels = case
     expected = manifest['scalars'][name]
     metric = FewShotIoU()
-    metric.dataset_meta = dict(classes=[str(i) for i in range(15)],
-                               class_ids=expected['class_ids_interest'])
+    metric.dataset_meta = dict(
+        classes=[str(i) for i in range(15)], class_ids=expected['class_ids_interest']
+    )
     for part in (slice(0, 3), slice(3, 6)):
-        metric.process(None, [
-            dict(pred_mask=p, gt_mask=t, ignore=i, class_id=c, query_name='q')
-            for p, t, i, c in zip(pred[part], target[part], ignore[part], labels[part])])
+        metric.process(
+            None,
+            [
+                dict(pred_mask=p, gt_mask=t, ignore=i, class_id=c, query_name='q')
+                for p, t, i, c in zip(pred[part], target[part], ignore[part], labels[part])
+            ],
+        )
     scores = metric.evaluate(6)
     assert metric.result_keys() == list(scores)
     assert scores['mIoU'] == pytest.approx(expected['miou'], abs=1e-4)
@@ -61,20 +68,32 @@ def test_ignored_foreground_is_an_error(case):
     *_, pred, target, _, labels = case
     metric = FewShotIoU()
     with pytest.raises(DataError, match='query P1: a pixel is ignored and foreground'):
-        metric.process(None, [dict(pred_mask=pred[0], gt_mask=target[0], ignore=target[0],
-                                   class_id=0, query_name='P1')])
+        metric.process(
+            None,
+            [
+                dict(
+                    pred_mask=pred[0],
+                    gt_mask=target[0],
+                    ignore=target[0],
+                    class_id=0,
+                    query_name='P1',
+                )
+            ],
+        )
 
 
 def _in_process(rank):
     metric = FewShotIoU()
     metric.dataset_meta = dict(classes=['a', 'b', 'c'], class_ids=[0, 1, 2])
-    pred, target = (torch.from_numpy(fill.blob_mask(f'metric/{n}', (5, 16, 16)))
-                    for n in ('pred', 'target'))
+    pred, target = (
+        torch.from_numpy(fill.blob_mask(f'metric/{n}', (5, 16, 16))) for n in ('pred', 'target')
+    )
     # the sampler's order: every second episode, and one repeated so that both have three
     order = range(5) if rank is None else [0, 2, 4] if rank == 0 else [1, 3, 0]
     for i in order:
-        metric.process(None, [dict(pred_mask=pred[i], gt_mask=target[i], class_id=i % 3,
-                                   query_name=str(i))])
+        metric.process(
+            None, [dict(pred_mask=pred[i], gt_mask=target[i], class_id=i % 3, query_name=str(i))]
+        )
     return metric.evaluate(5)
 
 

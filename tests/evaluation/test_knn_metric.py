@@ -18,8 +18,10 @@ def samples(embeddings, labels, scores=None):
 def metric():
     metric = KNNMultiLabel(k=2)
     metric.dataset_meta = dict(classes=('tree', 'ship', 'sea'))
-    metric.set_reference(torch.tensor([[0.0, 0.0], [0.1, 0.0], [5.0, 0.0], [5.1, 0.0]]),
-                         torch.tensor([[1, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]]))
+    metric.set_reference(
+        torch.tensor([[0.0, 0.0], [0.1, 0.0], [5.0, 0.0], [5.1, 0.0]]),
+        torch.tensor([[1, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]]),
+    )
     return metric
 
 

@@ -19,8 +19,10 @@ def samples(count=400):
     labels = expected['labels'][:count].astype(np.float32)
     vectors = (labels @ fill.normal('oml/ret/proj', (17, 32))) * 0.35
     vectors = vectors + fill.normal('oml/ret/noise', (400, 32))[:count]
-    return [dict(embedding=torch.from_numpy(v), gt_label=torch.from_numpy(y), name=f'i{n}')
-            for n, (v, y) in enumerate(zip(vectors, labels))]
+    return [
+        dict(embedding=torch.from_numpy(v), gt_label=torch.from_numpy(y), name=f'i{n}')
+        for n, (v, y) in enumerate(zip(vectors, labels))
+    ]
 
 
 def run(data, **options):
@@ -38,21 +40,31 @@ def test_both_protocols():
     # the original's export: the ten best of the first 20 queries, as columns
     ranks = expected['db_idx'][expected['vis_indices'].T]
     assert np.array_equal(metric.retrieved.results[:20, :10], ranks)
-    result, _ = run(samples(), mean_chunk=30,
-                    thresholds={'easy': 0.6, 'medium': 0.4, 'hard': 0.2})
+    result, _ = run(samples(), mean_chunk=30, thresholds={'easy': 0.6, 'medium': 0.4, 'hard': 0.2})
     assert result['retrieval/mAP_easy'] == pytest.approx(
-        float(expected['ben_chunk30_easy_map']), rel=1e-5)
+        float(expected['ben_chunk30_easy_map']), rel=1e-5
+    )
 
 
 def test_rerankers_are_reported_beside_the_plain_ranking():
     _, expected = load_case('oml', 'rerank')
-    result, _ = run(samples(), rerank=[
-        dict(type='AverageQE', k=3), dict(type='AlphaQE', k=10, alpha=3, name='mine'),
-        dict(type='LabelAffinity')])
-    for ours, theirs in (('', 'plain'), ('qe3/', 'qe_k3'), ('mine/', 'aqe_k10_a3'),
-                         ('ja/', 'ja_stable')):
+    result, _ = run(
+        samples(),
+        rerank=[
+            dict(type='AverageQE', k=3),
+            dict(type='AlphaQE', k=10, alpha=3, name='mine'),
+            dict(type='LabelAffinity'),
+        ],
+    )
+    for ours, theirs in (
+        ('', 'plain'),
+        ('qe3/', 'qe_k3'),
+        ('mine/', 'aqe_k10_a3'),
+        ('ja/', 'ja_stable'),
+    ):
         assert result[f'retrieval/{ours}mAP_medium'] == pytest.approx(
-            float(expected[f'{theirs}_medium_map']), rel=1e-5)
+            float(expected[f'{theirs}_medium_map']), rel=1e-5
+        )
 
 
 def test_lists_of_queries_and_database(tmp_path):
@@ -109,8 +121,14 @@ def test_bad_inputs():
         MultiLabelRetrieval(kept_level='strict')
     with pytest.raises(ConfigError, match='query_fraction is 1.5'):
         MultiLabelRetrieval(query_fraction=1.5)
-    for key, value in [('at', 5), ('at', []), ('at', [0]), ('shared_at', [0]), ('at', [2.5]),
-                       ('at', '55')]:
+    for key, value in [
+        ('at', 5),
+        ('at', []),
+        ('at', [0]),
+        ('shared_at', [0]),
+        ('at', [2.5]),
+        ('at', '55'),
+    ]:
         with pytest.raises(ConfigError, match=f'^{key} is .* a list of whole numbers from 1'):
             MultiLabelRetrieval(**{key: value})
     with pytest.raises(ConfigError, match='mean_chunk is 0; give the number of queries'):
@@ -144,8 +162,10 @@ def test_sheet_of_a_query():
 
 def test_overlap_is_the_colour_of_the_frame():
     image = np.zeros((8, 8, 3), np.uint8)
-    frames = [result_panel(image, 'a', ['x'], 0.9, overlap).frame
-              for overlap in (1.0, 0.5, 0.2, 0.0, None)]
+    frames = [
+        result_panel(image, 'a', ['x'], 0.9, overlap).frame
+        for overlap in (1.0, 0.5, 0.2, 0.0, None)
+    ]
     assert frames == [*OVERLAP_LEGEND.values(), None]
     assert 'similarity 0.900' in result_panel(image, 'a', ['x'], 0.9).caption
     assert draw_retrieval(result_panel(image, 'q'), []).shape[2] == 3

@@ -23,7 +23,8 @@ def test_empty_rows_count_zero_as_in_the_original():
     true[:3], pred[1:4] = 0, 0
     scores = f1_scores(pred, true)
     assert [scores[kind] for kind in ('macro', 'micro', 'sample')] == pytest.approx(
-        recorded['f1_empty_rows'].tolist(), rel=1e-9)
+        recorded['f1_empty_rows'].tolist(), rel=1e-9
+    )
 
 
 def test_scores_equal_scikit_learn():
@@ -36,11 +37,12 @@ def test_scores_equal_scikit_learn():
     for key, values in zip(('precision', 'recall', 'f1', 'support'), theirs):
         np.testing.assert_allclose(ours[key], values)
     assert hamming_loss(*map(torch.from_numpy, (pred, true))) == pytest.approx(
-        metrics.hamming_loss(true, pred))
+        metrics.hamming_loss(true, pred)
+    )
     precision = average_precision(torch.from_numpy(score), torch.from_numpy(true))
-    np.testing.assert_allclose(precision[:5],
-                               metrics.average_precision_score(true[:, :5], score[:, :5],
-                                                               average=None))
+    np.testing.assert_allclose(
+        precision[:5], metrics.average_precision_score(true[:, :5], score[:, :5], average=None)
+    )
     assert precision[5].isnan()
 
 

@@ -14,10 +14,15 @@ from rs_mm.models.memories import FeatureBank
 
 DEMO = Path(__file__).parents[2] / 'configs/demo'
 CONFIGS = dict(
-    dsqnet=('dsqnet_swin_demo', {'model.backbone.drop_path_rate': 0.,
-                                 'model.decode_head.dropout_ratio': 0.}),
-    sccnet=('sccnet_fake_isaid_fold0', {}), oml=('oml_r18_64_12e_fake_ucm', {}),
-    grn=('grn_sndl-bce_demo', {}), weicom=('weicom_tiny_patterncom', {}))
+    dsqnet=(
+        'dsqnet_swin_demo',
+        {'model.backbone.drop_path_rate': 0.0, 'model.decode_head.dropout_ratio': 0.0},
+    ),
+    sccnet=('sccnet_fake_isaid_fold0', {}),
+    oml=('oml_r18_64_12e_fake_ucm', {}),
+    grn=('grn_sndl-bce_demo', {}),
+    weicom=('weicom_tiny_patterncom', {}),
+)
 
 
 def main(system, device='cuda'):
@@ -33,8 +38,13 @@ def main(system, device='cuda'):
     results = {}
     for where in ('cpu', device):
         for how in ('plain', 'fast'):
-            results[where, how] = run(copy.deepcopy(model).to(where), copy.deepcopy(batch), where,
-                                      how == 'fast', cfg.get('training_free', False))
+            results[where, how] = run(
+                copy.deepcopy(model).to(where),
+                copy.deepcopy(batch),
+                where,
+                how == 'fast',
+                cfg.get('training_free', False),
+            )
     wanted = results['cpu', 'plain']
     for key, found in results.items():
         # bfloat16 has 8 bits of mantissa
@@ -66,8 +76,9 @@ def run(model, batch, where, fast, training_free):
     loss, _ = model.parse_losses(losses)
     loss.backward()
     found['loss'] = loss.detach().float().cpu()
-    found['gradients'] = torch.stack([p.grad.float().norm().cpu() for p in model.parameters()
-                                      if p.grad is not None])
+    found['gradients'] = torch.stack(
+        [p.grad.float().norm().cpu() for p in model.parameters() if p.grad is not None]
+    )
     return found
 
 

@@ -21,14 +21,21 @@ def model_config(backbone, channels, **bmq):
     """A whole model without drop path and dropout."""
     return dict(
         type='SiamEncoderDecoder',
-        backbone=dict(type=TYPES[backbone], drop_path_rate=0.),
+        backbone=dict(type=TYPES[backbone], drop_path_rate=0.0),
         neck=dict(type='FeatureFusionNeck', policy='concat'),
-        decode_head=dict(type='DSQNetHead', in_channels=CHANNELS[backbone], channels=channels,
-                         dsp=dict(type='DSP'), bmq=dict(type='BMQ', **bmq), dropout_ratio=0.,
-                         norm_cfg=dict(type='BN'),
-                         loss_decode=dict(type='mmseg.CrossEntropyLoss'),
-                         sampler=dict(type='mmseg.OHEMPixelSampler', thresh=0.7, min_kept=100000)),
-        test_cfg=ConfigDict(mode='whole'))
+        decode_head=dict(
+            type='DSQNetHead',
+            in_channels=CHANNELS[backbone],
+            channels=channels,
+            dsp=dict(type='DSP'),
+            bmq=dict(type='BMQ', **bmq),
+            dropout_ratio=0.0,
+            norm_cfg=dict(type='BN'),
+            loss_decode=dict(type='mmseg.CrossEntropyLoss'),
+            sampler=dict(type='mmseg.OHEMPixelSampler', thresh=0.7, min_kept=100000),
+        ),
+        test_cfg=ConfigDict(mode='whole'),
+    )
 
 
 def official_state(name):
@@ -45,15 +52,18 @@ def build_case(name, **bmq):
     state, _ = rename_official_dsqnet(official_state(name)[0])
     result = model.load_state_dict(state, strict=False)
     assert not result.unexpected_keys
-    assert all(key.endswith(('num_batches_tracked', 'relative_position_index'))
-               for key in result.missing_keys)
+    assert all(
+        key.endswith(('num_batches_tracked', 'relative_position_index'))
+        for key in result.missing_keys
+    )
     return model.eval()
 
 
 def bgr_pair(inputs):
     """The pair of a case as (N, 6, H, W), values 0..255, BGR."""
-    dates = [torch.from_numpy(np.round(fill.field(i['name'], i['shape']) * 255))
-             for i in inputs[:2]]
+    dates = [
+        torch.from_numpy(np.round(fill.field(i['name'], i['shape']) * 255)) for i in inputs[:2]
+    ]
     return torch.cat(dates, 1)
 
 
@@ -72,16 +82,22 @@ def stored(value, spec):
     if spec['stored'] == 'whole':
         return value
     slices = spec['stored'].removeprefix('subsample [').removesuffix(']').split(',')
-    return value[tuple(slice(*(int(n) if n else None for n in part.strip().split(':')))
-                       for part in slices)]
+    return value[
+        tuple(slice(*(int(n) if n else None for n in part.strip().split(':'))) for part in slices)
+    ]
 
 
-def check(case, outputs, atol=2e-3, rtol=0.):
+def check(case, outputs, atol=2e-3, rtol=0.0):
     """Compares named tensors with the case's; every name must be there."""
     manifest, arrays = case
     for name, value in outputs.items():
         spec = manifest['outputs'][name]
         assert list(value.shape) == spec['full_shape'], name
         torch.testing.assert_close(
-            stored(value, spec), torch.from_numpy(arrays[name]), atol=atol, rtol=rtol,
-            check_dtype=False, msg=lambda text, name=name: f'{name}: {text}')
+            stored(value, spec),
+            torch.from_numpy(arrays[name]),
+            atol=atol,
+            rtol=rtol,
+            check_dtype=False,
+            msg=lambda text, name=name: f'{name}: {text}',
+        )

@@ -55,8 +55,10 @@ def _dsp(self, stages):
     semantic = self.semantic(stages[-1])
     out = self.levels[-1](torch.cat([semantic, stages[-1]], 1))
     for level, stage in list(zip(self.levels, stages))[-2::-1]:
-        coarse = [F.interpolate(x, size=stage.shape[-2:], mode='bilinear', align_corners=False)
-                  for x in (semantic, out)]
+        coarse = [
+            F.interpolate(x, size=stage.shape[-2:], mode='bilinear', align_corners=False)
+            for x in (semantic, out)
+        ]
         out = level(torch.cat([*coarse, stage], 1))
     return out, semantic
 
@@ -72,14 +74,17 @@ def _bmq(self, maps, semantics):
         points = self.point_grid(_crops(x, boxes))
         content = F.grid_sample(_crops(x, boxes), points, align_corners=False)
         content = content.view(len(x), x.shape[1], -1, 4, 4)
-        content = F.interpolate(content.flatten(0, 1), size=(8, 8), mode='bilinear',
-                                align_corners=False)
+        content = F.interpolate(
+            content.flatten(0, 1), size=(8, 8), mode='bilinear', align_corners=False
+        )
         contents.append(content.view(len(x), x.shape[1], -1, 64))
     first, second = contents
     relevance = first.mean(-1)[..., :, None] @ second.mean(-1)[..., None, :]
     second, first = relevance.softmax(-1) @ second, relevance.transpose(2, 3).softmax(-1) @ first
-    return [x + F.interpolate(y, size=x.shape[-2:], mode='bilinear', align_corners=False)
-            for x, y in zip(maps, (first, second))]
+    return [
+        x + F.interpolate(y, size=x.shape[-2:], mode='bilinear', align_corners=False)
+        for x, y in zip(maps, (first, second))
+    ]
 
 
 def _crops(x, boxes):
@@ -148,7 +153,14 @@ def _vitae(self, x):
 
 
 _FORWARDS = {
-    SwinTransformer: MMSegSwin.forward, DSP: _dsp, BMQ: _bmq, Stage: _stage,
-    ReductionCell: _reduction_cell, PyramidReduction: _pyramid_reduction,
-    NormalCell: _normal_cell, Attention: _attention, MLP: _mlp, ViTAE_Window_NoShift_basic: _vitae,
+    SwinTransformer: MMSegSwin.forward,
+    DSP: _dsp,
+    BMQ: _bmq,
+    Stage: _stage,
+    ReductionCell: _reduction_cell,
+    PyramidReduction: _pyramid_reduction,
+    NormalCell: _normal_cell,
+    Attention: _attention,
+    MLP: _mlp,
+    ViTAE_Window_NoShift_basic: _vitae,
 }

@@ -24,8 +24,9 @@ def _plain(layer, x):
 
 
 @pytest.mark.parametrize('kernel, stride', [(3, 1), (3, 2), (5, 4)])
-@pytest.mark.parametrize('grid', [(6, 5, 9, 7), (4, 6, 2, 2), (5, 4, 1, 1), (3, 3, 1, 3),
-                                  (3, 4, 4, 3)])
+@pytest.mark.parametrize(
+    'grid', [(6, 5, 9, 7), (4, 6, 2, 2), (5, 4, 1, 1), (3, 3, 1, 3), (3, 4, 4, 3)]
+)
 def test_equals_plain_definition(kernel, stride, grid):
     layer = CenterPivotConv4d(4, 8, kernel, stride).double()
     x = torch.randn(2, 4, *grid, dtype=torch.double, requires_grad=True)

@@ -37,8 +37,10 @@ def test_a_tag_is_loaded_whatever_its_format(tmp_path, monkeypatch, kind):
         torch.jit.script(other()).save(path)
     monkeypatch.setattr(open_clip, 'download_pretrained', lambda cfg: str(path))
     expected = other().state_dict()
-    for load in (lambda clip: load_tag(clip, 'RN50', 'openai'),
-                 lambda clip: load_weights(clip, path, 'RN50')):
+    for load in (
+        lambda clip: load_tag(clip, 'RN50', 'openai'),
+        lambda clip: load_weights(clip, path, 'RN50'),
+    ):
         clip = tiny().clip
         load(clip)
         assert all(torch.equal(value, expected[key]) for key, value in clip.state_dict().items())
@@ -69,9 +71,8 @@ def test_openai_archive_is_read_without_its_program(tmp_path):
 
 
 class Evil:
-
     def __reduce__(self):
-        return print, ('code ran', )
+        return print, ('code ran',)
 
 
 def test_code_in_a_file_is_refused(tmp_path, capsys):
@@ -95,11 +96,17 @@ def test_code_in_a_file_is_refused(tmp_path, capsys):
 
 def test_missing_weights_say_where_they_are_published(tmp_path):
     clip = tiny().clip
-    with pytest.raises(MissingFileError, match=r'no weights .*RemoteCLIP-ViT-L-14.pt: download '
-                       'RemoteCLIP-ViT-L-14.pt from .*chendelong/RemoteCLIP'):
+    with pytest.raises(
+        MissingFileError,
+        match=r'no weights .*RemoteCLIP-ViT-L-14.pt: download '
+        'RemoteCLIP-ViT-L-14.pt from .*chendelong/RemoteCLIP',
+    ):
         load_weights(clip, tmp_path / 'RemoteCLIP-ViT-L-14.pt', 'ViT-L-14')
-    with pytest.raises(MissingFileError, match='no weights .*CLIP-RN50.bin: download '
-                       'open_clip_pytorch_model.bin from .*under the name CLIP-RN50.bin'):
+    with pytest.raises(
+        MissingFileError,
+        match='no weights .*CLIP-RN50.bin: download '
+        'open_clip_pytorch_model.bin from .*under the name CLIP-RN50.bin',
+    ):
         load_weights(clip, tmp_path / 'CLIP-RN50.bin', 'RN50')
 
 
@@ -107,8 +114,11 @@ def test_weights_of_another_architecture(tmp_path):
     state = other().state_dict()
     del state['visual.proj']
     torch.save(state, tmp_path / 'a.pt')
-    with pytest.raises(CheckpointError, match=r'not of the architecture ViT-B-32: 1 weights '
-                       r'missing, 0 unknown, 0 of another shape \(e.g. visual.proj'):
+    with pytest.raises(
+        CheckpointError,
+        match=r'not of the architecture ViT-B-32: 1 weights '
+        r'missing, 0 unknown, 0 of another shape \(e.g. visual.proj',
+    ):
         load_weights(tiny().clip, tmp_path / 'a.pt', 'ViT-B-32')
 
 
@@ -123,8 +133,10 @@ def test_a_tag_that_cannot_be_fetched(monkeypatch):
         raise OSError('no route to host')
 
     monkeypatch.setattr(open_clip, 'download_pretrained', fail)
-    with pytest.raises(MissingFileError, match='could not be fetched .no route to host.*'
-                       'name it in model.init_cfg.checkpoint'):
+    with pytest.raises(
+        MissingFileError,
+        match='could not be fetched .no route to host.*name it in model.init_cfg.checkpoint',
+    ):
         download_weights('RN50', 'openai')
 
 
@@ -140,5 +152,5 @@ def test_a_file_that_is_no_checkpoint(tmp_path):
     (tmp_path / 'x.pt').write_bytes(b'not weights')
     with pytest.raises(CheckpointError, match='x.pt'):
         load_weights(tiny().clip, tmp_path / 'x.pt', 'tiny')
-    with pytest.raises(ConfigError, match="model.init_cfg: write dict"):
+    with pytest.raises(ConfigError, match='model.init_cfg: write dict'):
         tiny(init_cfg=dict(type='Xavier')).init_weights()

@@ -13,12 +13,18 @@ from rs_mm.models.heads.channels_last_norm import GroupNormReLU
 from rs_mm.models.memories import FeatureBank
 
 CONFIGS = dict(
-    dsqnet=('configs/demo/dsqnet_swin_demo.py', {
-        'model.backbone.drop_path_rate': 0., 'model.decode_head.dropout_ratio': 0.,
-        'model.test_cfg.mode': 'whole'}),
+    dsqnet=(
+        'configs/demo/dsqnet_swin_demo.py',
+        {
+            'model.backbone.drop_path_rate': 0.0,
+            'model.decode_head.dropout_ratio': 0.0,
+            'model.test_cfg.mode': 'whole',
+        },
+    ),
     sccnet=('configs/demo/sccnet_fake_isaid_fold0.py', {}),
     oml=('configs/demo/oml_r18_64_12e_fake_ucm.py', {'model.encoder.model': 'test_resnet'}),
-    grn=('configs/demo/grn_sndl-bce_demo.py', {'model.encoder.model': 'test_resnet'}))
+    grn=('configs/demo/grn_sndl-bce_demo.py', {'model.encoder.model': 'test_resnet'}),
+)
 
 
 @pytest.mark.slow

@@ -41,9 +41,14 @@ def test_official_tokens():
     np.testing.assert_array_equal(tokens, recorded['tokens'])
 
 
-@pytest.mark.parametrize('arch', [
-    'ViT-B-32', pytest.param('RN50', marks=pytest.mark.slow),
-    pytest.param('ViT-L-14', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'arch',
+    [
+        'ViT-B-32',
+        pytest.param('RN50', marks=pytest.mark.slow),
+        pytest.param('ViT-L-14', marks=pytest.mark.slow),
+    ],
+)
 def test_official_features(arch):
     manifest, recorded = load_case('weicom', 'clip_towers')
     model = ComposedRetriever(arch).eval()
@@ -60,10 +65,11 @@ def test_what_prediction_adds():
     assert features['image'].shape == features['text'].shape == (3, 16)
     torch.testing.assert_close(features['image'].norm(dim=1), torch.ones(3))
     torch.testing.assert_close(features['text'].norm(dim=1), torch.ones(3))
-    for inputs, expected in ((images, features['image']),
-                             (dict(text=['a', 'b', 'c']), features['text']),
-                             (dict(image=images, text=['a', 'b', 'c']),
-                              torch.stack(list(features.values()), 1))):
+    for inputs, expected in (
+        (images, features['image']),
+        (dict(text=['a', 'b', 'c']), features['text']),
+        (dict(image=images, text=['a', 'b', 'c']), torch.stack(list(features.values()), 1)),
+    ):
         samples = model(inputs, mode='predict')
         torch.testing.assert_close(torch.stack([s.embedding for s in samples]), expected)
 
@@ -80,8 +86,9 @@ def test_a_batch_as_it_is_collated():
 def test_half_precision_is_close(precision, atol):
     images = torch.randn(2, 3, 32, 32)
     full, half = tiny(), tiny(precision=precision)
-    torch.testing.assert_close(half.encode_image(images), full.encode_image(images), rtol=0,
-                               atol=atol)
+    torch.testing.assert_close(
+        half.encode_image(images), full.encode_image(images), rtol=0, atol=atol
+    )
     features = half.encode_text(['with boats'])
     assert features.dtype == torch.float32
     torch.testing.assert_close(features, full.encode_text(['with boats']), rtol=0, atol=atol)
@@ -106,15 +113,16 @@ def test_bad_use_is_told():
         model({})
     with pytest.raises(ConfigError, match='set the `size` of OpenCLIPPreprocess'):
         model(torch.zeros(1, 3, 48, 32))
-    with pytest.raises(ConfigError, match="no architecture of open_clip; did you mean .*ViT-L-14"):
+    with pytest.raises(ConfigError, match='no architecture of open_clip; did you mean .*ViT-L-14'):
         ComposedRetriever('ViT-L14')
     with pytest.raises(ConfigError, match="model.precision='half': choose one of fp32, fp16, bf16"):
         ComposedRetriever(ARCH, precision='half')
 
 
 def test_identity_follows_the_normalisation():
-    other = ComposedRetriever(ARCH, data_preprocessor=dict(
-        type='ComposedDataPreProcessor', mean=(.5, .5, .5)))
+    other = ComposedRetriever(
+        ARCH, data_preprocessor=dict(type='ComposedDataPreProcessor', mean=(0.5, 0.5, 0.5))
+    )
     other.clip.load_state_dict(tiny().clip.state_dict())
     assert other.identity()['weights'] == tiny().identity()['weights']
     assert other.identity() != tiny().identity()

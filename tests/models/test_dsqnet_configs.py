@@ -18,8 +18,13 @@ CONFIGS = sorted((Path(__file__).parents[2] / 'configs' / 'DSQNet').glob('*.py')
 PUBLISHED = [
     f'DSQNet_{backbone}_imp_{size}_80k_{data}_lr1e-4_bs8_wd0.01'
     for backbone in ('swin', 'vitae')
-    for size, data in (('512x512', 'levircd'), ('512x512', 's2looking'), ('512x512', 'svcd'),
-                       ('256x256', 'dsifn'))]
+    for size, data in (
+        ('512x512', 'levircd'),
+        ('512x512', 's2looking'),
+        ('512x512', 'svcd'),
+        ('256x256', 'dsifn'),
+    )
+]
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +57,7 @@ def test_config_builds(path):
 @pytest.mark.parametrize(('backbone', 'largest'), [('swin', 0.3), ('vitae', 0.3 * 9 / 13)])
 def test_drop_path_rates(backbone, largest):
     from mmcv.cnn.bricks import DropPath
+
     config = Config.fromfile(_path(PUBLISHED[0].replace('swin', backbone)))
     init_default_scope('rs_mm')
     model = MODELS.build(config.model)
@@ -86,8 +92,10 @@ def test_schedule():
 def _check_rates(config, expected, total):
     init_default_scope('rs_mm')
     wrapper = build_optim_wrapper(torch.nn.Linear(1, 1), config.optim_wrapper)
-    schedulers = [PARAM_SCHEDULERS.build(entry, default_args=dict(optimizer=wrapper.optimizer))
-                  for entry in config.param_scheduler]
+    schedulers = [
+        PARAM_SCHEDULERS.build(entry, default_args=dict(optimizer=wrapper.optimizer))
+        for entry in config.param_scheduler
+    ]
     wrapper.optimizer.step()
     for iteration in range(total):
         if str(iteration) in expected:
@@ -98,11 +106,15 @@ def _check_rates(config, expected, total):
     assert wrapper.get_lr()['lr'][0] == pytest.approx(expected['after_last'], abs=1e-12)
 
 
-@pytest.mark.parametrize(('stem', 'rate', 'decay', 'warm_up', 'end'), [
-    (PUBLISHED[0], 1e-4, 0.01, 1000, 80000),
-    ('DSQNet_swin_imp_256x256_80k_levircd_lr1e-3_bs8_wd0.05', 1e-3, 0.05, 1000, 80000),
-    ('DSQNet_vitae_imp_512x512_80k_clcd_lr1e-3_bs8_wd0.05', 1e-3, 0.05, 1000, 80000),
-    ('DSQNet_swin_imp_256x256_100e_whucd_lr1e-4_bs8_wd0.01', 1e-4, 0.01, 1500, 74400)])
+@pytest.mark.parametrize(
+    ('stem', 'rate', 'decay', 'warm_up', 'end'),
+    [
+        (PUBLISHED[0], 1e-4, 0.01, 1000, 80000),
+        ('DSQNet_swin_imp_256x256_80k_levircd_lr1e-3_bs8_wd0.05', 1e-3, 0.05, 1000, 80000),
+        ('DSQNet_vitae_imp_512x512_80k_clcd_lr1e-3_bs8_wd0.05', 1e-3, 0.05, 1000, 80000),
+        ('DSQNet_swin_imp_256x256_100e_whucd_lr1e-4_bs8_wd0.01', 1e-4, 0.01, 1500, 74400),
+    ],
+)
 def test_settings_of_other_sets(stem, rate, decay, warm_up, end):
     config = Config.fromfile(_path(stem))
     optimizer, (first, second) = config.optim_wrapper.optimizer, config.param_scheduler
@@ -118,32 +130,50 @@ def test_optimizer_decays_everything_alike():
     config = Config.fromfile(_path(PUBLISHED[0]))
     init_default_scope('rs_mm')
     optimizer = build_optim_wrapper(MODELS.build(config.model), config.optim_wrapper).optimizer
-    group, = optimizer.param_groups
+    (group,) = optimizer.param_groups
     assert type(optimizer).__name__ == 'AdamW'
     assert (group['lr'], group['betas'], group['weight_decay']) == (1e-4, (0.9, 0.999), 0.01)
 
 
-@pytest.mark.parametrize(('options', 'error', 'words'), [
-    ({'decode_head.channels': 100}, ConfigError, 'channels=100'),
-    ({'neck': None}, ConfigError, 'FeatureFusionNeck'),
-    ({'neck.policy': 'product'}, ConfigError, "policy='product'"),
-    ({'neck.polcy': 'sum'}, TypeError, 'polcy'),
-    ({'decode_head.num_classes': 1}, ConfigError, 'num_classes=1 of DSQNetHead'),
-    ({'decode_head.out_channels': 3}, TypeError,
-     "DSQNetHead.* unexpected keyword argument 'out_channels'"),
-    ({'backbone.depths': [1, 1, 1]}, ConfigError, 'depths has 3, num_heads has 4'),
-    ({'backbone.num_heads': [3, 6, 12, 25]}, ConfigError, '25 does not divide the 768 .* stage 4'),
-    ({'backbone.out_indices': [1, 2, 3, 4]}, ConfigError, 'out_indices=.* 4 stages'),
-    ({'test_cfg.windw_batch': 3}, ConfigError, "test_cfg.*`windw_batch`.*did you mean 'window_b"),
-    ({'test_cfg.mode': 'slidde'}, ConfigError, "mode` must be 'whole' or 'slide', not 'slidde'"),
-    ({'test_cfg.crop_size': 64}, ConfigError, 'crop_size` must be two positive integers'),
-    ({'test_cfg.stride': [0, 0]}, ConfigError, 'stride` must be two positive integers'),
-    ({'test_cfg.stride': [256, 600]}, ConfigError, 'would leave gaps'),
-    ({'test_cfg.window_batch': 0}, ConfigError, 'window_batch` must be a positive integer'),
-    ({'train_cfg.foo': 1}, ConfigError, 'train_cfg` of SiamEncoderDecoder takes no keys.* foo'),
-    ({'backbone.init_cfg.type': 'Normal'}, ConfigError, 'Normal'),
-    ({'backbone.init_cfg.checkpoint': 'nowhere.pth'}, MissingFileError, 'Swin-Transformer'),
-])
+@pytest.mark.parametrize(
+    ('options', 'error', 'words'),
+    [
+        ({'decode_head.channels': 100}, ConfigError, 'channels=100'),
+        ({'neck': None}, ConfigError, 'FeatureFusionNeck'),
+        ({'neck.policy': 'product'}, ConfigError, "policy='product'"),
+        ({'neck.polcy': 'sum'}, TypeError, 'polcy'),
+        ({'decode_head.num_classes': 1}, ConfigError, 'num_classes=1 of DSQNetHead'),
+        (
+            {'decode_head.out_channels': 3},
+            TypeError,
+            "DSQNetHead.* unexpected keyword argument 'out_channels'",
+        ),
+        ({'backbone.depths': [1, 1, 1]}, ConfigError, 'depths has 3, num_heads has 4'),
+        (
+            {'backbone.num_heads': [3, 6, 12, 25]},
+            ConfigError,
+            '25 does not divide the 768 .* stage 4',
+        ),
+        ({'backbone.out_indices': [1, 2, 3, 4]}, ConfigError, 'out_indices=.* 4 stages'),
+        (
+            {'test_cfg.windw_batch': 3},
+            ConfigError,
+            "test_cfg.*`windw_batch`.*did you mean 'window_b",
+        ),
+        (
+            {'test_cfg.mode': 'slidde'},
+            ConfigError,
+            "mode` must be 'whole' or 'slide', not 'slidde'",
+        ),
+        ({'test_cfg.crop_size': 64}, ConfigError, 'crop_size` must be two positive integers'),
+        ({'test_cfg.stride': [0, 0]}, ConfigError, 'stride` must be two positive integers'),
+        ({'test_cfg.stride': [256, 600]}, ConfigError, 'would leave gaps'),
+        ({'test_cfg.window_batch': 0}, ConfigError, 'window_batch` must be a positive integer'),
+        ({'train_cfg.foo': 1}, ConfigError, 'train_cfg` of SiamEncoderDecoder takes no keys.* foo'),
+        ({'backbone.init_cfg.type': 'Normal'}, ConfigError, 'Normal'),
+        ({'backbone.init_cfg.checkpoint': 'nowhere.pth'}, MissingFileError, 'Swin-Transformer'),
+    ],
+)
 def test_mistakes_are_named(options, error, words):
     config = Config.fromfile(_path(PUBLISHED[0]))
     config.merge_from_dict({f'model.{key}': value for key, value in options.items()})
@@ -152,11 +182,17 @@ def test_mistakes_are_named(options, error, words):
         MODELS.build(config.model).init_weights()
 
 
-@pytest.mark.parametrize(('options', 'words'), [
-    (dict(nc_depths=(1, 1, 1)), 'nc_depths has 3'),
-    (dict(nc_heads=(1, 2, 4, 7)), 'nc_heads=.* 7 does not divide the 512 channels of stage 4'),
-    (dict(rc_groups=(2, 16, 32, 64)), 'rc_groups=.* 2 does not divide the 3 channels of stage 1'),
-])
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (dict(nc_depths=(1, 1, 1)), 'nc_depths has 3'),
+        (dict(nc_heads=(1, 2, 4, 7)), 'nc_heads=.* 7 does not divide the 512 channels of stage 4'),
+        (
+            dict(rc_groups=(2, 16, 32, 64)),
+            'rc_groups=.* 2 does not divide the 3 channels of stage 1',
+        ),
+    ],
+)
 def test_mistakes_in_vitae_are_named(options, words):
     with pytest.raises(ConfigError, match=words):
         backbones.ViTAE_Window_NoShift_basic(**options)
@@ -175,8 +211,9 @@ def test_an_unknown_key_lists_those_of_the_head():
 
 def test_channels_of_another_backbone_are_named():
     config = Config.fromfile(_path(PUBLISHED[0]))
-    config.merge_from_dict({'model.decode_head.in_channels': [64, 128, 256, 512],
-                            'model.backbone.init_cfg': None})
+    config.merge_from_dict(
+        {'model.decode_head.in_channels': [64, 128, 256, 512], 'model.backbone.init_cfg': None}
+    )
     init_default_scope('rs_mm')
     model = MODELS.build(config.model)
     with pytest.raises(ConfigError, match=r'in_channels.*96, 192, 384, 768'):

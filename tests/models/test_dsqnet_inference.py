@@ -67,13 +67,19 @@ def test_folded_norm(bias):
     norm.eval()
     assert foldable(norm)
     x = torch.randn(2, 6, 9, 9)
-    torch.testing.assert_close(F.conv2d(x, *folded(conv, norm)), norm(conv(x)), atol=1e-5,
-                               rtol=1e-5)
+    torch.testing.assert_close(
+        F.conv2d(x, *folded(conv, norm)), norm(conv(x)), atol=1e-5, rtol=1e-5
+    )
 
 
-@pytest.mark.parametrize('norm', [
-    nn.GroupNorm(2, 8), nn.BatchNorm2d(8, affine=False),
-    nn.BatchNorm2d(8, track_running_stats=False)])
+@pytest.mark.parametrize(
+    'norm',
+    [
+        nn.GroupNorm(2, 8),
+        nn.BatchNorm2d(8, affine=False),
+        nn.BatchNorm2d(8, track_running_stats=False),
+    ],
+)
 def test_norms_that_do_not_fold(norm):
     assert not foldable(norm.eval())
 

@@ -21,12 +21,25 @@ from .dsqnet_cases import official_state
 from .dsqnet_plain import make_plain
 
 BACKBONES = dict(
-    swin=dict(type='SwinTransformer', embed_dims=24, depths=[2, 1, 1, 1], num_heads=[1, 2, 4, 8],
-              drop_path_rate=0.),
-    vitae=dict(type='ViTAE_Window_NoShift_basic', embed_dims=[8, 8, 16, 32],
-               token_dims=[24, 48, 96, 192], rc_heads=[1, 1, 1, 2], rc_groups=[1, 4, 8, 8],
-               nc_depths=[1, 1, 2, 1], nc_heads=[1, 1, 2, 4], nc_groups=[1, 4, 8, 8],
-               drop_path_rate=0.))
+    swin=dict(
+        type='SwinTransformer',
+        embed_dims=24,
+        depths=[2, 1, 1, 1],
+        num_heads=[1, 2, 4, 8],
+        drop_path_rate=0.0,
+    ),
+    vitae=dict(
+        type='ViTAE_Window_NoShift_basic',
+        embed_dims=[8, 8, 16, 32],
+        token_dims=[24, 48, 96, 192],
+        rc_heads=[1, 1, 1, 2],
+        rc_groups=[1, 4, 8, 8],
+        nc_depths=[1, 1, 2, 1],
+        nc_heads=[1, 1, 2, 4],
+        nc_groups=[1, 4, 8, 8],
+        drop_path_rate=0.0,
+    ),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -36,14 +49,25 @@ def _one_thread(_seed):
 
 def small_model(backbone='swin', join_dates=False, test_cfg=dict(mode='whole'), **bmq):  # noqa: B006
     init_default_scope('rs_mm')
-    model = MODELS.build(ConfigDict(
-        type='SiamEncoderDecoder', backbone=BACKBONES[backbone], join_dates=join_dates,
-        neck=dict(type='FeatureFusionNeck', policy='concat'),
-        decode_head=dict(
-            type='DSQNetHead', in_channels=[24, 48, 96, 192], channels=32, dsp=dict(type='DSP'),
-            bmq=dict(type='BMQ', **bmq), norm_cfg=dict(type='BN'), dropout_ratio=0.,
-            loss_decode=dict(type='mmseg.CrossEntropyLoss')),
-        test_cfg=test_cfg))
+    model = MODELS.build(
+        ConfigDict(
+            type='SiamEncoderDecoder',
+            backbone=BACKBONES[backbone],
+            join_dates=join_dates,
+            neck=dict(type='FeatureFusionNeck', policy='concat'),
+            decode_head=dict(
+                type='DSQNetHead',
+                in_channels=[24, 48, 96, 192],
+                channels=32,
+                dsp=dict(type='DSP'),
+                bmq=dict(type='BMQ', **bmq),
+                norm_cfg=dict(type='BN'),
+                dropout_ratio=0.0,
+                loss_decode=dict(type='mmseg.CrossEntropyLoss'),
+            ),
+            test_cfg=test_cfg,
+        )
+    )
     model.init_weights()
     for name, parameter in model.named_parameters():  # nothing symmetric, no zeros
         if parameter.ndim < 2 or 'point_mlp' in name or 'bias_table' in name:
@@ -122,8 +146,11 @@ def test_trained_regions():
     torch.testing.assert_close(model(inputs), trained(inputs))
     for net in (model, trained):
         training_loss(net.train(), inputs).backward()
-    names = [name for name, _ in model.named_parameters()
-             if 'key_generation' in name or 'query_conv' in name]
+    names = [
+        name
+        for name, _ in model.named_parameters()
+        if 'key_generation' in name or 'query_conv' in name
+    ]
     assert len(names) == 9
     for name in names:
         assert model.get_parameter(name).grad is None
@@ -137,22 +164,30 @@ def test_corrected_layout():
     published = BMQ(32, dict(type='BN'), num_regions=3)
     corrected = BMQ(32, dict(type='BN'), num_regions=3, correct_layout=True)
     corrected.load_state_dict(published.state_dict())
-    features = torch.arange(16.).view(1, 16, 1, 1).expand(2, 16, 20, 20)  # the channel's number
-    boxes = torch.tensor([[2., 2., 9., 9.], [3., 4., 12., 15.], [6., 1., 15., 12.]]).expand(2, 3, 4)
+    features = torch.arange(16.0).view(1, 16, 1, 1).expand(2, 16, 20, 20)  # the channel's number
+    boxes = torch.tensor(
+        [[2.0, 2.0, 9.0, 9.0], [3.0, 4.0, 12.0, 15.0], [6.0, 1.0, 15.0, 12.0]]
+    ).expand(2, 3, 4)
     with torch.no_grad():
         for net in (published, corrected):
             torch.nn.init.zeros_(net.point_mlp[-1].weight)
             torch.nn.init.zeros_(net.point_mlp[-1].bias)
         content = corrected.look_up(features, boxes)
-        torch.testing.assert_close(content, features[:, :, :1].expand(2, 16, 3, 20)[..., :1]
-                                   .expand(2, 16, 3, 64), atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            content,
+            features[:, :, :1].expand(2, 16, 3, 20)[..., :1].expand(2, 16, 3, 64),
+            atol=1e-4,
+            rtol=0,
+        )
         # as published: flat memory (region, channel) read as (channel, region)
         mixed = published.look_up(features, boxes)[0, :, :, 0].flatten()
-    torch.testing.assert_close(mixed, torch.arange(16.).repeat(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(mixed, torch.arange(16.0).repeat(3), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(('size', 'cells'), [
-    ((8, 11), [[0, 4], [0, 4]]), ((16, 23), [[0, 8], [0, 8]]), ((10, 10), [[0, 4], [0, 4]])])
+@pytest.mark.parametrize(
+    ('size', 'cells'),
+    [((8, 11), [[0, 4], [0, 4]]), ((16, 23), [[0, 8], [0, 8]]), ((10, 10), [[0, 4], [0, 4]])],
+)
 def test_query_pool_of_the_published_sizes(size, cells):
     """Cells of 4 (built for 256) or 8 (built for 512); what is left over is dropped."""
     keys = BMQ(16, dict(type='BN')).key_generation
@@ -161,7 +196,7 @@ def test_query_pool_of_the_published_sizes(size, cells):
     step = cells[0][1]
     for row, top in enumerate(cells[0]):
         for column, left in enumerate(cells[1]):
-            expected = x[:, :, top:top + step, left:left + step].mean((2, 3))
+            expected = x[:, :, top : top + step, left : left + step].mean((2, 3))
             torch.testing.assert_close(pooled[:, :, row, column], expected)
 
 
@@ -184,13 +219,13 @@ def test_regions_equal_roi_align(size):
 
 def test_regions_pass_a_gradient_to_their_boxes():
     """On a plane of slopes 2 (x) and 3 (y) a bin's mean moves with the bin's centre."""
-    plane = 2 * torch.arange(11.) + 3 * torch.arange(9.)[:, None]
+    plane = 2 * torch.arange(11.0) + 3 * torch.arange(9.0)[:, None]
     boxes = torch.tensor([[[1.31, 2.13, 6.24, 7.74], [2.42, 1.95, 9.13, 5.37]]], requires_grad=True)
     crops = sample_regions(plane.expand(1, 1, 9, 11), boxes, 3)
     centre = boxes.view(1, 2, 2, 2).mean(2) - 0.5
-    torch.testing.assert_close(crops.mean((2, 3, 4)), centre @ torch.tensor([2., 3.]))
+    torch.testing.assert_close(crops.mean((2, 3, 4)), centre @ torch.tensor([2.0, 3.0]))
     crops.sum().backward()
-    expected = torch.tensor([2., 3., 2., 3.]).expand(1, 2, 4) * 9 / 2
+    expected = torch.tensor([2.0, 3.0, 2.0, 3.0]).expand(1, 2, 4) * 9 / 2
     torch.testing.assert_close(boxes.grad, expected)
 
 
@@ -209,15 +244,18 @@ def test_slide_inference():
     corner = model.encode_decode(inputs[..., :64, :64], None)[..., :36, :48]
     torch.testing.assert_close(results[0][..., :36, :48], corner, atol=1e-4, rtol=1e-4)
     small = inputs[..., :48, :60]
-    torch.testing.assert_close(model.slide_inference(small, None),
-                               model.encode_decode(small, None), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        model.slide_inference(small, None), model.encode_decode(small, None), atol=1e-4, rtol=1e-4
+    )
 
 
-@pytest.mark.parametrize(('policy', 'expected'), [
-    ('concat', [1., 5.]), ('sum', [6.]), ('diff', [4.]), ('abs_diff', [4.])])
+@pytest.mark.parametrize(
+    ('policy', 'expected'),
+    [('concat', [1.0, 5.0]), ('sum', [6.0]), ('diff', [4.0]), ('abs_diff', [4.0])],
+)
 def test_fusion(policy, expected):
-    first, second = ([torch.full((1, 1, 2, 2), value)] for value in (1., 5.))
-    fused, = FeatureFusionNeck(policy, out_indices=[0])(first, second)
+    first, second = ([torch.full((1, 1, 2, 2), value)] for value in (1.0, 5.0))
+    (fused,) = FeatureFusionNeck(policy, out_indices=[0])(first, second)
     assert fused[0, :, 0, 0].tolist() == expected
     if policy == 'abs_diff':
         assert torch.equal(FeatureFusionNeck(policy, out_indices=[0])(second, first)[0], fused)
@@ -260,8 +298,11 @@ def test_original_vitae_checkpoint(tmp_path, container):
 
 def test_tables_of_another_window_are_resized(tmp_path):
     name = 'backbone.layers.0.blocks.0.attn.relative_position_bias_table'
-    init_cfg = official_file(tmp_path / 'swin.pth', 'swin',
-                             lambda state: state.update({name: torch.full((23 * 23, 3), 0.25)}))
+    init_cfg = official_file(
+        tmp_path / 'swin.pth',
+        'swin',
+        lambda state: state.update({name: torch.full((23 * 23, 3), 0.25)}),
+    )
     backbone = SwinTransformer(init_cfg=init_cfg)
     backbone.init_weights()
     table = backbone.stages[0].blocks[0].attn.w_msa.relative_position_bias_table
@@ -270,16 +311,21 @@ def test_tables_of_another_window_are_resized(tmp_path):
 
 def test_wrong_checkpoints_are_named(tmp_path):
     name = 'backbone.layers.0.blocks.0.mlp.fc1.weight'
-    wrong = official_file(tmp_path / 'wrong.pth', 'swin',
-                          lambda state: state.update({name: torch.zeros(5, 5)}))
+    wrong = official_file(
+        tmp_path / 'wrong.pth', 'swin', lambda state: state.update({name: torch.zeros(5, 5)})
+    )
     with pytest.raises(CheckpointError, match=r'shape \(5, 5\).*\(384, 96\)'):
         SwinTransformer(init_cfg=wrong).init_weights()
-    vitae = official_file(tmp_path / 'vitae.pth', 'vitae',
-                          lambda state: [state.pop(key) for key in list(state) if 'norm' in key])
+    vitae = official_file(
+        tmp_path / 'vitae.pth',
+        'vitae',
+        lambda state: [state.pop(key) for key in list(state) if 'norm' in key],
+    )
     with pytest.raises(CheckpointError, match='another model'):
         SwinTransformer(init_cfg=vitae).init_weights()
     with pytest.raises(MissingFileError, match='ViTAE-Transformer'):
         ViTAE_Window_NoShift_basic(
-            init_cfg=dict(type='Pretrained', checkpoint='missing.pth')).init_weights()
+            init_cfg=dict(type='Pretrained', checkpoint='missing.pth')
+        ).init_weights()
     with pytest.raises(ConfigError, match='full'):
         ViTAE_Window_NoShift_basic(attention=('window', 'all', 'full', 'full'))

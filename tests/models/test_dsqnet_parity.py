@@ -44,15 +44,25 @@ def head_outputs(head, stages):
     out = bmq(maps, semantics)
     normed = [head.norm_conv(x) for x in out]
     return dict(
-        dsp_out_t1=maps[0], dsp_out_t2=maps[1],
-        query_bias_t1=bmq.query_conv(semantics[0]), query_bias_t2=bmq.query_conv(semantics[1]),
-        query_key=codes, boxes=boxes, roi_from_t2=crops[1],
-        points_on_t1=bmq.point_grid(crops[0]), points_on_t2=bmq.point_grid(crops[1]),
+        dsp_out_t1=maps[0],
+        dsp_out_t2=maps[1],
+        query_bias_t1=bmq.query_conv(semantics[0]),
+        query_bias_t2=bmq.query_conv(semantics[1]),
+        query_key=codes,
+        boxes=boxes,
+        roi_from_t2=crops[1],
+        points_on_t1=bmq.point_grid(crops[0]),
+        points_on_t2=bmq.point_grid(crops[1]),
         relevance_softmax=relevance.softmax(-1),
         relevance_softmax_transposed=relevance.transpose(-1, -2).softmax(-1),
-        mixed_for_t1=mixed[0], mixed_for_t2=mixed[1], bmq_out_t1=out[0], bmq_out_t2=out[1],
-        flow=head.fusion.flow(torch.cat(normed, 1)), fusion_out=head.fuse(stages),
-        logits=head(stages))
+        mixed_for_t1=mixed[0],
+        mixed_for_t2=mixed[1],
+        bmq_out_t1=out[0],
+        bmq_out_t2=out[1],
+        flow=head.fusion.flow(torch.cat(normed, 1)),
+        fusion_out=head.fuse(stages),
+        logits=head(stages),
+    )
 
 
 def bmq_crops(bmq, features, boxes):
@@ -64,8 +74,9 @@ def fraction(logits, size):
     return (logits.argmax(1) == 1).float().mean((1, 2))
 
 
-@pytest.mark.parametrize('name', [
-    'swin_256', 'swin_256_c64', 'vitae_256', 'vitae_256_c64', 'swin_512', 'vitae_512'])
+@pytest.mark.parametrize(
+    'name', ['swin_256', 'swin_256_c64', 'vitae_256', 'vitae_256_c64', 'swin_512', 'vitae_512']
+)
 @torch.no_grad()
 def test_whole_model(name):
     case = load_case('dsqnet', f'dsqnet_{name}_eval')
@@ -106,8 +117,9 @@ def test_slide():
     case = load_case('dsqnet', 'dsqnet_swin_slide_640')
     config = case[0]['config']
     model = build_case(case[0]['model'])
-    model.test_cfg = ConfigDict(mode='slide', crop_size=config['crop_size'],
-                                stride=config['stride'], window_batch=5)
+    model.test_cfg = ConfigDict(
+        mode='slide', crop_size=config['crop_size'], stride=config['stride'], window_batch=5
+    )
     logits = model.inference(normalised_pair(case[0]['inputs']), [dict(ori_shape=(640, 640))])
     check(case, dict(logits=logits, pred_fraction=(logits.argmax(1) == 1).float().mean((1, 2))))
 
@@ -119,8 +131,10 @@ def test_state_and_size(name):
     model = build_case(name)
     renamed, dropped = rename_official_dsqnet(state)
     assert {key: value.shape for key, value in renamed.items()} == {
-        key: value.shape for key, value in model.state_dict().items()
-        if not key.endswith(('num_batches_tracked', 'relative_position_index'))}
+        key: value.shape
+        for key, value in model.state_dict().items()
+        if not key.endswith(('num_batches_tracked', 'relative_position_index'))
+    }
     sizes = load_case('dsqnet', 'dsqnet_model_size')[0]
     unused = sum(state[key].numel() for key in dropped)
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -134,7 +148,7 @@ def test_merge_of_augmented_views():
     views = normals(case[0]['inputs'])[0]
     samples = [SegDataSample(seg_logits=PixelData(data=view)) for view in views]
     model = MODELS.build(dict(type='SegTTAModel', module=build_case('dsqnet_swin_c64')))
-    merged, = model.merge_preds([samples])
+    (merged,) = model.merge_preds([samples])
     check(case, dict(mean_probability=merged.seg_probs.data), atol=1e-6)
     assert (merged.pred_sem_seg.data.numpy() == case[1]['pred']).all()
 
@@ -145,10 +159,15 @@ def _prediction(case, ori_shape):
     height, width = inputs.shape[-2:]
     padding = (0, -width % 32, 0, -height % 32)
     inputs = F.pad(inputs, padding)
-    sample = SegDataSample(metainfo=dict(
-        ori_shape=ori_shape, img_shape=(height, width), img_padding_size=padding,
-        pad_shape=inputs.shape[-2:]))
-    sample, = build_case(case[0]['model'])(inputs, [sample], mode='predict')
+    sample = SegDataSample(
+        metainfo=dict(
+            ori_shape=ori_shape,
+            img_shape=(height, width),
+            img_padding_size=padding,
+            pad_shape=inputs.shape[-2:],
+        )
+    )
+    (sample,) = build_case(case[0]['model'])(inputs, [sample], mode='predict')
     return sample
 
 
@@ -189,7 +208,7 @@ def test_training_step():
         gradient = _official_layout(name, gradients[ours])
         assert gradient.norm().item() == pytest.approx(norm, rel=1e-2), name
         expected = torch.from_numpy(arrays[f'grad/{name}'])
-        sampled = gradient.flatten()[::max(1, gradient.numel() // 64)][:64]
+        sampled = gradient.flatten()[:: max(1, gradient.numel() // 64)][:64]
         assert (sampled - expected).abs().max() <= 1e-2 * expected.abs().max(), name
 
     without = {_our_name(name) for name in manifest['parameters_without_gradient']} - {None}
@@ -219,8 +238,9 @@ VARIANTS = {
     'thresh 0.7, min_kept 100000': dict(thresh=0.7, min_kept=100000),
     'thresh 0.7, min_kept 1000': dict(thresh=0.7, min_kept=1000),
     'thresh 0.3, min_kept 1000': dict(thresh=0.3, min_kept=1000),
-    'thresh 0.3, min_kept 1000, first 8 rows of every label set to 255':
-        dict(thresh=0.3, min_kept=1000),
+    'thresh 0.3, min_kept 1000, first 8 rows of every label set to 255': dict(
+        thresh=0.3, min_kept=1000
+    ),
     'thresh none, min_kept 5000': dict(thresh=None, min_kept=5000),
     'no sampler': None,
     'no sampler, first 8 rows 255': None,
@@ -239,7 +259,8 @@ def test_sampler_variants():
             labels[:, :8] = 255
         head = model.decode_head
         head.sampler = VARIANTS[name] and TASK_UTILS.build(
-            dict(type='mmseg.OHEMPixelSampler', **VARIANTS[name]), default_args=dict(context=head))
+            dict(type='mmseg.OHEMPixelSampler', **VARIANTS[name]), default_args=dict(context=head)
+        )
         losses = head.loss_by_feat(logits, _samples(labels))
         assert losses['loss_ce'].item() == pytest.approx(expected['loss_ce'], rel=1e-4), name
         assert losses['acc_seg'].item() == pytest.approx(expected['acc_seg'], rel=1e-4), name

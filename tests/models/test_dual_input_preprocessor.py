@@ -16,8 +16,9 @@ MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
 
 def preprocessor(**kwargs):
-    settings = dict(mean=MEAN * 2, std=STD * 2, bgr_to_rgb=True, size_divisor=32,
-                    test_cfg=dict(size_divisor=32))
+    settings = dict(
+        mean=MEAN * 2, std=STD * 2, bgr_to_rgb=True, size_divisor=32, test_cfg=dict(size_divisor=32)
+    )
     return DualInputSegDataPreProcessor(**dict(settings, **kwargs))
 
 
@@ -43,23 +44,30 @@ def test_unequal_batch_is_cut_back_to_each_size():
     model = MODELS.build(toy_model_config()).eval()
     images = [pair(50, 70), pair(64, 40)]
     alone = [model.test_step(dict(inputs=[image]))[0] for image in images]
-    labelled = [SegDataSample(metainfo=dict(ori_shape=image.shape[1:], img_shape=image.shape[1:]),
-                              gt_sem_seg=PixelData(data=torch.zeros(1, *image.shape[1:])))
-                for image in images]
+    labelled = [
+        SegDataSample(
+            metainfo=dict(ori_shape=image.shape[1:], img_shape=image.shape[1:]),
+            gt_sem_seg=PixelData(data=torch.zeros(1, *image.shape[1:])),
+        )
+        for image in images
+    ]
     for samples in (None, labelled):
         together = model.test_step(dict(inputs=images, data_samples=samples))
         for image, one, other in zip(images, alone, together):
             assert one.pred_sem_seg.shape == other.pred_sem_seg.shape == image.shape[1:]
             # the rim of the toy's convolution sees other padding
-            torch.testing.assert_close(one.seg_logits.data[:, 1:-1, 1:-1],
-                                       other.seg_logits.data[:, 1:-1, 1:-1])
+            torch.testing.assert_close(
+                one.seg_logits.data[:, 1:-1, 1:-1], other.seg_logits.data[:, 1:-1, 1:-1]
+            )
     assert labelled[0].gt_sem_seg.shape == (50, 70)
 
 
 def test_labels_are_padded_with_255_in_training():
     images = [pair(50, 70), pair(64, 40)]
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, *image.shape[1:])))
-               for image in images]
+    samples = [
+        SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, *image.shape[1:])))
+        for image in images
+    ]
     out = preprocessor()(dict(inputs=images, data_samples=samples), training=True)
     assert out['inputs'].shape == (2, 6, 64, 96)
     label = out['data_samples'][0].gt_sem_seg.data
@@ -69,7 +77,7 @@ def test_labels_are_padded_with_255_in_training():
 def test_other_numbers_of_bands():
     """Six bands per date; one list of statistics serves both dates; no channel is reversed."""
     image = torch.arange(12).view(12, 1, 1).expand(12, 32, 32)
-    out = preprocessor(mean=[0.] * 6, std=[2.] * 6)(dict(inputs=[image]))
+    out = preprocessor(mean=[0.0] * 6, std=[2.0] * 6)(dict(inputs=[image]))
     torch.testing.assert_close(out['inputs'][0, :, 0, 0], torch.arange(12) / 2)
 
 

@@ -12,41 +12,53 @@ from rs_mm.structures import EpisodeDataSample
 
 def _model(frozen=True, **more):
     torch.manual_seed(0)
-    return MODELS.build(dict(
-        type='rs_mm.FewShotSegmentor',
-        backbone=dict(type='rs_mm.PreActivationBackbone', arch='resnet18', frozen=frozen),
-        head=dict(type='rs_mm.SelfCrossCorrelationHead', in_channels=(2, 2, 2)),
-        data_preprocessor=dict(type='rs_mm.FewShotDataPreprocessor'), **more))
+    return MODELS.build(
+        dict(
+            type='rs_mm.FewShotSegmentor',
+            backbone=dict(type='rs_mm.PreActivationBackbone', arch='resnet18', frozen=frozen),
+            head=dict(type='rs_mm.SelfCrossCorrelationHead', in_channels=(2, 2, 2)),
+            data_preprocessor=dict(type='rs_mm.FewShotDataPreprocessor'),
+            **more,
+        )
+    )
 
 
 def _episode(query=(64, 64), support=(64, 64), shots=1, seed=0, gt=True):
     rng = torch.Generator().manual_seed(seed)
     mask = torch.zeros(shots, *support, dtype=torch.uint8)
     mask[:, 10:40, 12:50] = 1
-    sample = EpisodeDataSample(support_mask=mask, metainfo=dict(
-        query_name=f'q{seed}', support_names=[f's{i}' for i in range(shots)]))
+    sample = EpisodeDataSample(
+        support_mask=mask,
+        metainfo=dict(query_name=f'q{seed}', support_names=[f's{i}' for i in range(shots)]),
+    )
     if gt:
         sample.gt_mask = (torch.rand(query, generator=rng) < 0.3).to(torch.uint8)
-    images = dict(query=torch.randint(0, 256, (3, *query), generator=rng, dtype=torch.uint8),
-                  support=torch.randint(0, 256, (shots, 3, *support), generator=rng,
-                                        dtype=torch.uint8))
+    images = dict(
+        query=torch.randint(0, 256, (3, *query), generator=rng, dtype=torch.uint8),
+        support=torch.randint(0, 256, (shots, 3, *support), generator=rng, dtype=torch.uint8),
+    )
     return dict(inputs=images, data_samples=sample)
 
 
 def _batch(*episodes):
-    return dict(inputs={name: [e['inputs'][name] for e in episodes]
-                        for name in ('query', 'support')},
-                data_samples=[e['data_samples'] for e in episodes])
+    return dict(
+        inputs={name: [e['inputs'][name] for e in episodes] for name in ('query', 'support')},
+        data_samples=[e['data_samples'] for e in episodes],
+    )
 
 
 def test_sizes_may_differ_between_calls_and_images():
     model = _model().eval()
-    for query, support in [((64, 64), (64, 64)), ((96, 72), (96, 72)), ((40, 300), (64, 96)),
-                           ((64, 64), (64, 64))]:
-        sample, = model.test_step(_batch(_episode(query, support, gt=False)))
+    for query, support in [
+        ((64, 64), (64, 64)),
+        ((96, 72), (96, 72)),
+        ((40, 300), (64, 96)),
+        ((64, 64), (64, 64)),
+    ]:
+        (sample,) = model.test_step(_batch(_episode(query, support, gt=False)))
         assert sample.pred_mask.shape == query and sample.pred_mask.dtype == torch.uint8
     fresh = _model().eval()
-    again, = fresh.test_step(_batch(_episode(gt=False)))
+    (again,) = fresh.test_step(_batch(_episode(gt=False)))
     assert (again.votes == sample.votes).all()
 
 
@@ -58,10 +70,13 @@ def test_batch_and_shots_equal_single_runs():
         together = model(**data)
         for i in range(2):
             for k in range(3):
-                one = dict(query=data['inputs']['query'][i:i + 1],
-                           support=data['inputs']['support'][i:i + 1, k:k + 1])
+                one = dict(
+                    query=data['inputs']['query'][i : i + 1],
+                    support=data['inputs']['support'][i : i + 1, k : k + 1],
+                )
                 sample = EpisodeDataSample(
-                    support_mask=episodes[i]['data_samples'].support_mask[k:k + 1])
+                    support_mask=episodes[i]['data_samples'].support_mask[k : k + 1]
+                )
                 assert torch.allclose(model(one, [sample])[0, 0], together[i, k], atol=1e-5)
 
 
@@ -126,22 +141,41 @@ def test_vgg_maps():
         assert torch.allclose(ours, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize('build, error, words', [
-    (lambda: PreActivationBackbone('resnet49'), ConfigError, 'resnet49'),
-    (lambda: PreActivationBackbone('efficientnet_b0'), ConfigError, 'neither'),
-    (lambda: _model()(None, None, mode='test'), ConfigError, 'mode'),
-    (lambda: MODELS.build(dict(type='rs_mm.SelfCrossCorrelationHead', extra_loss='dice')),
-     ConfigError, 'extra_loss'),
-    (lambda: PreActivationBackbone('resnet18', init_cfg=dict(
-        type='Pretrained', checkpoint='no/such.pth')).init_weights(),
-     MissingFileError, 'no/such.pth'),
-    (lambda: PreActivationBackbone('resnet18').load_classifier(
-        torchvision.models.resnet34(weights=None).state_dict() | {'layer2.0.conv1.weight':
-                                                                  torch.zeros(1)}),
-     CheckpointError, 'layer2.0.conv1.weight'),
-    (lambda: PreActivationBackbone('resnet34').load_classifier(
-        torchvision.models.resnet18(weights=None).state_dict()), CheckpointError, 'missing'),
-])
+@pytest.mark.parametrize(
+    'build, error, words',
+    [
+        (lambda: PreActivationBackbone('resnet49'), ConfigError, 'resnet49'),
+        (lambda: PreActivationBackbone('efficientnet_b0'), ConfigError, 'neither'),
+        (lambda: _model()(None, None, mode='test'), ConfigError, 'mode'),
+        (
+            lambda: MODELS.build(dict(type='rs_mm.SelfCrossCorrelationHead', extra_loss='dice')),
+            ConfigError,
+            'extra_loss',
+        ),
+        (
+            lambda: PreActivationBackbone(
+                'resnet18', init_cfg=dict(type='Pretrained', checkpoint='no/such.pth')
+            ).init_weights(),
+            MissingFileError,
+            'no/such.pth',
+        ),
+        (
+            lambda: PreActivationBackbone('resnet18').load_classifier(
+                torchvision.models.resnet34(weights=None).state_dict()
+                | {'layer2.0.conv1.weight': torch.zeros(1)}
+            ),
+            CheckpointError,
+            'layer2.0.conv1.weight',
+        ),
+        (
+            lambda: PreActivationBackbone('resnet34').load_classifier(
+                torchvision.models.resnet18(weights=None).state_dict()
+            ),
+            CheckpointError,
+            'missing',
+        ),
+    ],
+)
 def test_wrong_settings(build, error, words):
     with pytest.raises(error, match=words):
         build()
@@ -149,10 +183,13 @@ def test_wrong_settings(build, error, words):
 
 def test_head_must_fit_the_backbone():
     with pytest.raises(ConfigError, match=r'in_channels.*\(2, 2, 2\)'):
-        MODELS.build(dict(
-            type='rs_mm.FewShotSegmentor',
-            backbone=dict(type='rs_mm.PreActivationBackbone', arch='resnet18'),
-            head=dict(type='rs_mm.SelfCrossCorrelationHead', in_channels=(4, 6, 3))))
+        MODELS.build(
+            dict(
+                type='rs_mm.FewShotSegmentor',
+                backbone=dict(type='rs_mm.PreActivationBackbone', arch='resnet18'),
+                head=dict(type='rs_mm.SelfCrossCorrelationHead', in_channels=(4, 6, 3)),
+            )
+        )
 
 
 def test_mask_of_another_size():
@@ -170,10 +207,11 @@ def test_images_of_different_sizes_in_one_batch():
 def test_empty_support_mask_warns(monkeypatch):
     said = []
     from mmengine.logging import MMLogger
+
     monkeypatch.setattr(MMLogger.get_current_instance(), 'warning', said.append)
     episode = _episode(shots=2)
     episode['data_samples'].support_mask[1] = 0
-    sample, = _model().eval().test_step(_batch(episode))
+    (sample,) = _model().eval().test_step(_batch(episode))
     assert sample.pred_mask.max() <= 1
     assert len(said) == 1 and 's1' in said[0] and 's0' not in said[0]
 
@@ -189,8 +227,9 @@ def test_feature_cache_computes_each_image_once():
     plain, cached = _model().eval(), _model(feature_cache_gib=1.0).eval()
     episodes = [_episode(shots=2, seed=i, gt=False) for i in range(2)]
     episodes[1]['inputs']['support'] = episodes[0]['inputs']['support']
-    episodes[1]['data_samples'].set_metainfo(dict(
-        support_names=episodes[0]['data_samples'].support_names))
+    episodes[1]['data_samples'].set_metainfo(
+        dict(support_names=episodes[0]['data_samples'].support_names)
+    )
     computed = []
     cached.backbone.register_forward_hook(lambda m, i, o: computed.append(len(i[0])))
     for _ in range(2):

@@ -12,8 +12,12 @@ from rs_mm.registry import MODELS
 from tests import fill
 from tests.parity import load_case
 
-SNDL = [f'm{margin}{labels}{memory}' for margin in ('0.0', '0.2') for labels in ('', '_iid')
-        for memory in ('', '_initmem')]
+SNDL = [
+    f'm{margin}{labels}{memory}'
+    for margin in ('0.0', '0.2')
+    for labels in ('', '_iid')
+    for memory in ('', '_initmem')
+]
 
 
 def tensor(name, shape, kind=fill.normal):
@@ -52,13 +56,15 @@ def test_memory_after_sndl_equals_the_original(name):
     raw, index, memory, labels, temperature, margin = sndl_case(name, recorded)
     loss = sndl_module(labels, memory, temperature=temperature, margin=margin)
     loss(raw, None, None, index)
-    np.testing.assert_allclose(loss.memory.features[index], recorded[f'{name}_memory_after'],
-                               rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        loss.memory.features[index], recorded[f'{name}_memory_after'], rtol=1e-5, atol=1e-6
+    )
 
 
 def sndl_module(labels, memory, **settings):
-    bank = dict(type='FeatureBank', size=len(memory), dim=memory.shape[1],
-                num_classes=labels.shape[1])
+    bank = dict(
+        type='FeatureBank', size=len(memory), dim=memory.shape[1], num_classes=labels.shape[1]
+    )
     loss = MODELS.build(dict(type='SNDLoss', memory=bank, **settings))
     loss.memory.features.copy_(memory)
     loss.memory.set_labels(labels)
@@ -159,7 +165,8 @@ def test_the_module_updates_its_memory_in_training_only():
     after = loss.memory.features.clone()
     assert torch.equal(after[[1, 3]], before[[1, 3]])
     torch.testing.assert_close(
-        after[index], F.normalize(before[index] * 0.5 + 0.5 * F.normalize(raw.detach())))
+        after[index], F.normalize(before[index] * 0.5 + 0.5 * F.normalize(raw.detach()))
+    )
     # the gradient belongs to the memory before the update
     value.backward()
     check = raw.detach().clone().requires_grad_()
@@ -208,19 +215,23 @@ def test_comparison_losses_equal_the_original():
     pairs = squared_pairs.contrastive(squared(a, b), same, 1.5)
     check('contrastive_sum', pairs.sum(), [a, b], recorded)
     scores = tensor('grn/loss/logits', [12, 9])
-    np.testing.assert_allclose(label_ranking.lsep(scores.sigmoid(), labels).item(),
-                               recorded['lsep'], rtol=1e-4)
+    np.testing.assert_allclose(
+        label_ranking.lsep(scores.sigmoid(), labels).item(), recorded['lsep'], rtol=1e-4
+    )
     # the module works on the batch itself, L2-normalised
     hinge = MODELS.build(dict(type='PairHingeLoss'))(F.normalize(a), None, labels)
     np.testing.assert_allclose(hinge.item(), recorded['hinge'], rtol=1e-4)
     unit = F.normalize(a.detach()).requires_grad_()
     distances = (2 - 2 * unit @ unit.t()).clamp_min(0)
     value = squared_pairs.pairwise_hinge(
-        (unit[:, None] - unit[None]).square().sum(2), labels @ labels.t(), 0.44)
+        (unit[:, None] - unit[None]).square().sum(2), labels @ labels.t(), 0.44
+    )
     np.testing.assert_allclose(
-        squared_pairs.pairwise_hinge(distances, labels @ labels.t(), 0.44).item(), value.item(),
-        rtol=1e-5)
-    grad, = torch.autograd.grad(value, unit)
+        squared_pairs.pairwise_hinge(distances, labels @ labels.t(), 0.44).item(),
+        value.item(),
+        rtol=1e-5,
+    )
+    (grad,) = torch.autograd.grad(value, unit)
     np.testing.assert_allclose(grad, recorded['hinge_grad0'], rtol=1e-3, atol=1e-5)
 
 
@@ -229,13 +240,18 @@ def test_all_triplets_equals_the_loop():
     labels = (torch.rand(9, 4) < 0.4).float()
     ours = MODELS.build(dict(type='SquaredTripletLoss'))(embedding, None, labels)
     unit, alike = F.normalize(embedding), labels @ labels.t() > 0
-    terms = [((unit[i] - unit[p]).square().sum() - (unit[i] - unit[n]).square().sum() + 0.5)
-             .clamp_min(0) for i in range(9) for p in range(9) for n in range(9)
-             if i != p and alike[i, p] and not alike[i, n] and i != n]
+    terms = [
+        ((unit[i] - unit[p]).square().sum() - (unit[i] - unit[n]).square().sum() + 0.5).clamp_min(0)
+        for i in range(9)
+        for p in range(9)
+        for n in range(9)
+        if i != p and alike[i, p] and not alike[i, n] and i != n
+    ]
     # an image without label is not alike even to itself: it is no triplet's negative of its own
     torch.testing.assert_close(ours, torch.stack(terms).mean())
-    torch.testing.assert_close(*[torch.autograd.grad(value, embedding)[0] for value in
-                                 (ours, torch.stack(terms).mean())])
+    torch.testing.assert_close(
+        *[torch.autograd.grad(value, embedding)[0] for value in (ours, torch.stack(terms).mean())]
+    )
 
 
 def test_contrastive_module_equals_the_loop():
@@ -243,9 +259,13 @@ def test_contrastive_module_equals_the_loop():
     labels = (torch.rand(7, 3) < 0.4).float()
     ours = MODELS.build(dict(type='PairContrastiveLoss'))(embedding, None, labels)
     unit = F.normalize(embedding)
-    terms = [squared_pairs.contrastive((unit[i] - unit[j]).square().sum(),
-                                       (labels[i] @ labels[j] > 0).float(), 1.5)
-             for i in range(7) for j in range(i)]
+    terms = [
+        squared_pairs.contrastive(
+            (unit[i] - unit[j]).square().sum(), (labels[i] @ labels[j] > 0).float(), 1.5
+        )
+        for i in range(7)
+        for j in range(i)
+    ]
     torch.testing.assert_close(ours, torch.stack(terms).mean(), rtol=1e-4, atol=1e-5)
 
 
@@ -263,8 +283,9 @@ def test_warp_draws_until_a_violation():
     assert scores.grad[0, 2:].abs().max() == 0
 
 
-@pytest.mark.parametrize('name', ['LSEPLoss', 'WARPLoss', 'PairHingeLoss', 'SquaredTripletLoss',
-                                  'PairContrastiveLoss'])
+@pytest.mark.parametrize(
+    'name', ['LSEPLoss', 'WARPLoss', 'PairHingeLoss', 'SquaredTripletLoss', 'PairContrastiveLoss']
+)
 @pytest.mark.parametrize('fill_value', [0.0, 1.0])
 def test_degenerate_labels_give_a_finite_loss(name, fill_value):
     embedding = torch.randn(5, 8, requires_grad=True)

@@ -40,16 +40,19 @@ def test_memory_equals_the_original():
         rows = F.normalize(torch.from_numpy(fill.normal(f'grn/mem/x{step}', [10, 16])))
         rows.requires_grad_()
         (rows @ bank.features.t() / 0.05).backward(
-            torch.from_numpy(fill.normal(f'grn/mem/g{step}', [10, 50])))
+            torch.from_numpy(fill.normal(f'grn/mem/g{step}', [10, 50]))
+        )
         np.testing.assert_allclose(rows.grad, recorded[f'grad{step}'], rtol=1e-4, atol=1e-4)
         bank.update(rows, torch.from_numpy(recorded[f'index{step}']))
-        np.testing.assert_allclose(bank.features, recorded[f'memory{step + 1}'], rtol=1e-5,
-                                   atol=1e-6)
+        np.testing.assert_allclose(
+            bank.features, recorded[f'memory{step + 1}'], rtol=1e-5, atol=1e-6
+        )
     bank.features.copy_(initial_memory('grn/mem/mem_u', [50, 16]))
     rows = F.normalize(torch.from_numpy(fill.normal('grn/mem/xd', [6, 16])))
     bank.update(rows, torch.from_numpy(recorded['dup_index']))
-    np.testing.assert_allclose(bank.features[[3, 5, 7]], recorded['dup_memory'], rtol=1e-5,
-                               atol=1e-6)
+    np.testing.assert_allclose(
+        bank.features[[3, 5, 7]], recorded['dup_memory'], rtol=1e-5, atol=1e-6
+    )
 
 
 def test_memory_starts_uniform():
@@ -68,8 +71,10 @@ def test_memory_ignores_what_is_not_finite():
 
 def test_memory_names_what_is_wrong():
     bank = FeatureBank(3, 2, 4)
-    with pytest.raises(ConfigError, match='built for 3 training images with 4 labels, but the '
-                       'training set has 5 with 4'):
+    with pytest.raises(
+        ConfigError,
+        match='built for 3 training images with 4 labels, but the training set has 5 with 4',
+    ):
         bank.set_labels(torch.zeros(5, 4))
     with pytest.raises(DataError, match='must be 0 or 1'):
         bank.set_labels(torch.full((3, 4), 0.5))
@@ -79,13 +84,21 @@ def test_memory_names_what_is_wrong():
         bank.momentum = 1.0
     with pytest.raises(ConfigError, match='not 0'):
         FeatureBank(0, 2, 4)
-    with pytest.raises(CheckpointError, match=r'`features` of shape \(7, 2\), the model one of '
-                       r'\(3, 2\).*Set `size`'):
+    with pytest.raises(
+        CheckpointError,
+        match=r'`features` of shape \(7, 2\), the model one of '
+        r'\(3, 2\).*Set `size`',
+    ):
         bank.load_state_dict(FeatureBank(7, 2, 4).state_dict())
 
 
-MODEL_INPUTS = {'resnet18': '64x64', 'resnet18_cls': '96x64', 'resnet50': '64x96',
-                'wideresnet50_cls': '64x80', 'inceptionv3_cls': '128x112'}
+MODEL_INPUTS = {
+    'resnet18': '64x64',
+    'resnet18_cls': '96x64',
+    'resnet50': '64x96',
+    'wideresnet50_cls': '64x80',
+    'inceptionv3_cls': '128x112',
+}
 
 
 def build(name, embed_dims=128, num_classes=17, losses=()):
@@ -108,26 +121,36 @@ def load(model, shapes):
 @torch.no_grad()
 def test_network_equals_the_original(name, mode):
     manifest, recorded = load_case('grn', 'models')
-    spec = next(spec for spec in manifest['inputs']
-                if spec['name'].endswith(f'img{MODEL_INPUTS[name]}'))
+    spec = next(
+        spec for spec in manifest['inputs'] if spec['name'].endswith(f'img{MODEL_INPUTS[name]}')
+    )
     model = load(build(name), manifest['parameters'][name]).train(mode == 'train')
     output = model(torch.from_numpy(fill.normal(spec['name'], spec['shape'])))
     tolerance = dict(rtol=5e-4, atol=2e-5) if mode == 'eval' else dict(rtol=5e-3, atol=5e-4)
     np.testing.assert_allclose(output['embedding'], recorded[f'{name}_{mode}_feat'], **tolerance)
     if name.endswith('_cls'):
-        np.testing.assert_allclose(output['logits'], recorded[f'{name}_{mode}_logits'],
-                                   **tolerance)
+        np.testing.assert_allclose(output['logits'], recorded[f'{name}_{mode}_logits'], **tolerance)
 
 
-@pytest.mark.parametrize('case, prefix, dim', [('joint_step', 'grn/joint', 128),
-                                               ('sndl_step', 'grn/single', 64)])
+@pytest.mark.parametrize(
+    'case, prefix, dim', [('joint_step', 'grn/joint', 128), ('sndl_step', 'grn/single', 64)]
+)
 def test_training_steps_equal_the_original(case, prefix, dim):
     manifest, recorded = load_case('grn', case)
     settings = manifest['settings']
     labels = torch.from_numpy(recorded['labels'])
-    sndl = dict(type='SNDLoss', temperature=settings['T'], margin=settings['margin'],
-                memory=dict(type='FeatureBank', size=30, dim=dim, num_classes=17,
-                            momentum=settings['memory_momentum']))
+    sndl = dict(
+        type='SNDLoss',
+        temperature=settings['T'],
+        margin=settings['margin'],
+        memory=dict(
+            type='FeatureBank',
+            size=30,
+            dim=dim,
+            num_classes=17,
+            momentum=settings['memory_momentum'],
+        ),
+    )
     losses = [sndl, dict(type='MultiLabelBCELoss')] if case == 'joint_step' else [sndl]
     model = load(build(settings['model'], dim, 17, losses), manifest['parameters']['model'])
     bank = model.losses[0].memory
@@ -138,12 +161,14 @@ def test_training_steps_equal_the_original(case, prefix, dim):
     for step in range(3):
         images = torch.from_numpy(fill.normal(f'{prefix}/img{step}', [8, 3, 64, 64]))
         index = recorded[f'index{step}'].tolist()
-        samples = [EmbeddingDataSample(metainfo=dict(sample_idx=i)).set_gt_label(labels[i])
-                   for i in index]
+        samples = [
+            EmbeddingDataSample(metainfo=dict(sample_idx=i)).set_gt_label(labels[i]) for i in index
+        ]
         if step == 0:
             output = copy.deepcopy(model)(images)
-            np.testing.assert_allclose(output['embedding'].detach(), recorded['feat0'], rtol=2e-3,
-                                       atol=2e-4)
+            np.testing.assert_allclose(
+                output['embedding'].detach(), recorded['feat0'], rtol=2e-3, atol=2e-4
+            )
         losses = model(images, samples, mode='loss')
         optimizer.zero_grad()
         sum(losses.values()).backward()
@@ -174,7 +199,6 @@ def official_file(tmp_path):
     sys.modules.update({'lib': module, 'lib.memory': module.memory})
 
     class Average(nn.Module):
-
         def __init__(self, rows, dim):
             super().__init__()
             self.nLem = rows
@@ -184,12 +208,22 @@ def official_file(tmp_path):
     Average.__module__, Average.__qualname__ = 'lib.memory', 'Average'
     module.memory.Average = Average
     manifest, _ = load_case('grn', 'models')
-    state = {f'module.{key}': value
-             for key, value in fill_state(manifest['parameters']['resnet18_cls']).items()}
+    state = {
+        f'module.{key}': value
+        for key, value in fill_state(manifest['parameters']['resnet18_cls']).items()
+    }
     bank = Average(2100, 128)
     path = tmp_path / 'official.pth'
-    torch.save(dict(epoch=3, state_dict=state, lemniscate=bank, best_acc=0.8,
-                    optimizer=dict(state={0: dict(memory=torch.zeros(2, 2))})), path)
+    torch.save(
+        dict(
+            epoch=3,
+            state_dict=state,
+            lemniscate=bank,
+            best_acc=0.8,
+            optimizer=dict(state={0: dict(memory=torch.zeros(2, 2))}),
+        ),
+        path,
+    )
     yield path, bank.memory, state
     del sys.modules['lib'], sys.modules['lib.memory']
 
@@ -205,13 +239,13 @@ def test_official_checkpoint_is_read_without_its_code(official_file):
     # nothing of the file stays registered
     with pytest.raises(CheckpointError, match='could run code'):
         from rs_mm.checkpoint import load_file
+
         load_file(path)
 
 
 def test_official_checkpoint_becomes_a_model_with_its_memory(official_file):
     path, memory, _ = official_file
-    sndl = dict(type='SNDLoss', memory=dict(type='FeatureBank', size=2100, dim=128,
-                                            num_classes=17))
+    sndl = dict(type='SNDLoss', memory=dict(type='FeatureBank', size=2100, dim=128, num_classes=17))
     model = build('resnet18_cls', losses=[sndl])
     state, report = convert_checkpoint(path, 'aid')
     assert 'with the memory of 2100 x 128' in report
@@ -219,8 +253,10 @@ def test_official_checkpoint_becomes_a_model_with_its_memory(official_file):
     assert torch.equal(model.losses[0].memory.features, memory)
     assert torch.equal(model.losses[0].memory.labels, published_labels('aid'))
     assert 'name its data set' in convert_checkpoint(path)[1]
-    with pytest.raises(CheckpointError, match='memory of 2100 images, but the published training '
-                       "split of 'ucm' has 1470"):
+    with pytest.raises(
+        CheckpointError,
+        match="memory of 2100 images, but the published training split of 'ucm' has 1470",
+    ):
         convert_checkpoint(path, 'ucm')
     with pytest.raises(ConfigError, match="no published split is known for 'whdld'"):
         convert_checkpoint(path, 'whdld')
@@ -228,11 +264,16 @@ def test_official_checkpoint_becomes_a_model_with_its_memory(official_file):
 
 def test_labels_of_the_memory_follow_the_published_order():
     _, recorded = load_case('grn', 'splits')
-    for dataset, name in (('ucm', 'UCMerced'), ('aid', 'AID_multilabel'),
-                          ('dfc15', 'DFC15_multilabel')):
+    for dataset, name in (
+        ('ucm', 'UCMerced'),
+        ('aid', 'AID_multilabel'),
+        ('dfc15', 'DFC15_multilabel'),
+    ):
         names = [image.decode() for image in recorded[f'{name}_train']]
-        assert torch.equal(published_labels(dataset),
-                           torch.from_numpy(read_label_table(dataset).select(names).labels))
+        assert torch.equal(
+            published_labels(dataset),
+            torch.from_numpy(read_label_table(dataset).select(names).labels),
+        )
 
 
 class _Attack:

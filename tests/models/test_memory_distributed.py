@@ -28,8 +28,9 @@ def _batches():
 
 def _work(rank, folder):
     torch.set_num_threads(1)
-    torch_dist.init_process_group('gloo', init_method=f'file://{folder}/sync', rank=rank,
-                                  world_size=2)
+    torch_dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/sync', rank=rank, world_size=2
+    )
     loss = _loss()
     if rank == 1:  # as after another seed: rank 0's memory counts
         loss.memory.features.uniform_()

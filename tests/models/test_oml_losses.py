@@ -17,9 +17,14 @@ from rs_mm.structures import EmbeddingDataSample
 from tests import fill
 from tests.parity import fill_state, load_case
 
-METRIC = {'oml': 'OMLLoss', 'contrastive': 'ContrastiveAverageLoss',
-          'triplet': 'TripletAverageLoss', 'contrastive_avg': 'ContrastiveAverageLoss',
-          'triplet_avg': 'TripletAverageLoss', 'ml_xent': 'MultiLabelBCELoss'}
+METRIC = {
+    'oml': 'OMLLoss',
+    'contrastive': 'ContrastiveAverageLoss',
+    'triplet': 'TripletAverageLoss',
+    'contrastive_avg': 'ContrastiveAverageLoss',
+    'triplet_avg': 'TripletAverageLoss',
+    'ml_xent': 'MultiLabelBCELoss',
+}
 
 
 def build(kind, **options):
@@ -40,8 +45,7 @@ def loss_cases():
         for kind in ('contrastive', 'triplet'):
             for m in (1.2, 0.4):
                 for t in (0.5, 0.3):
-                    yield (f'{kind}_m{m}_t{t}{suffix}', suffix, kind,
-                           dict(margin=m, threshold=t))
+                    yield (f'{kind}_m{m}_t{t}{suffix}', suffix, kind, dict(margin=m, threshold=t))
 
 
 @pytest.mark.parametrize('name, suffix, kind, options', loss_cases())
@@ -79,8 +83,8 @@ def test_jaccard_distance():
 
 
 def test_oml_options():
-    labels = torch.tensor([[1., 0], [1, 0], [0, 1], [0, 1]])
-    embedding = torch.tensor([[1., 0], [1, 0.01], [0, 1], [0.01, 1]])
+    labels = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]])
+    embedding = torch.tensor([[1.0, 0], [1, 0.01], [0, 1], [0.01, 1]])
     # perfectly ordered: the intended normalisation reaches 0, the published one 1 - |P| / B
     assert build('oml', normalizer='class')(embedding, None, labels) == pytest.approx(0, abs=1e-3)
     assert build('oml')(embedding, None, labels) == pytest.approx(0.5, abs=1e-3)
@@ -88,8 +92,10 @@ def test_oml_options():
     assert half == pytest.approx(0.5, abs=1e-3)  # a label counts only where it is 1
     generator = torch.Generator().manual_seed(0)
     embedding, labels = torch.randn(30, 8, generator=generator), torch.rand(30, 5) < 0.4
-    runs = [value_and_gradient(build('oml', chunk_size=chunk), embedding.numpy(), labels)
-            for chunk in (30, 7, 1)]
+    runs = [
+        value_and_gradient(build('oml', chunk_size=chunk), embedding.numpy(), labels)
+        for chunk in (30, 7, 1)
+    ]
     for value, gradient in runs[1:]:
         np.testing.assert_allclose(value, runs[0][0], 1e-5)
         np.testing.assert_allclose(gradient, runs[0][1], 1e-3, 1e-6)
@@ -104,7 +110,7 @@ def test_oml_gradient_is_that_of_its_value():
     for i, j in ((0, 0), (3, 2), (6, 4)):
         shift = torch.zeros_like(embedding)
         shift[i, j] = step
-        slope = (loss(embedding + shift, None, labels) - loss(embedding - shift, None, labels))
+        slope = loss(embedding + shift, None, labels) - loss(embedding - shift, None, labels)
         assert float(slope) / (2 * step) == pytest.approx(float(gradient[i, j]), rel=0.02, abs=1e-4)
 
 
@@ -123,8 +129,10 @@ def test_mining_and_triplet_hard():
     value, gradient = value_and_gradient(loss, fill.normal('oml/loss/emb', (24, 64)), labels)
     np.testing.assert_allclose(value, expected['triplet_hard_loss'], 1e-5)
     np.testing.assert_allclose(gradient, expected['triplet_hard_grad'], 1e-5, 1e-6)
-    given = [torch.from_numpy(fill.normal(f'oml/loss/{n}', (24, 64))).requires_grad_()
-             for n in ('ta', 'tp', 'tn')]
+    given = [
+        torch.from_numpy(fill.normal(f'oml/loss/{n}', (24, 64))).requires_grad_()
+        for n in ('ta', 'tp', 'tn')
+    ]
     value = MODELS.build(dict(type='TripletHardLoss', margin=0.7)).compare(*given)
     value.backward()
     np.testing.assert_allclose(value.detach(), expected['given_loss'], 1e-5)
@@ -137,33 +145,49 @@ def test_triplet_hard_without_negatives():
     embedding = torch.randn(4, 3, requires_grad=True)
     loss(embedding, None, torch.ones(4, 2)).backward()
     assert not embedding.grad.any()
-    labels = torch.tensor([[1., 0], [1, 0], [1, 0], [0, 1]])
+    labels = torch.tensor([[1.0, 0], [1, 0], [1, 0], [0, 1]])
     assert loss(embedding, None, labels) > 0
 
 
 @pytest.mark.parametrize('branches', ['single', 'parts'])
-@pytest.mark.parametrize('classify, metric', [
-    (c, m) for c in (None, 'ml_xent') for m in (None, 'oml', 'contrastive_avg', 'triplet_avg')
-    if c or m])
+@pytest.mark.parametrize(
+    'classify, metric',
+    [
+        (c, m)
+        for c in (None, 'ml_xent')
+        for m in (None, 'oml', 'contrastive_avg', 'triplet_avg')
+        if c or m
+    ],
+)
 def test_combination(classify, metric, branches):
     _, expected = load_case('oml', 'loss_factory')
-    config = dict(type='ImageEmbedder', encoder=dict(type='TimmEncoder', model='resnet18'),
-                  head=dict(type='EmbeddingHead', num_classes=17), losses=[])
+    config = dict(
+        type='ImageEmbedder',
+        encoder=dict(type='TimmEncoder', model='resnet18'),
+        head=dict(type='EmbeddingHead', num_classes=17),
+        losses=[],
+    )
     for kind, weight in ((classify, 0.7), (metric, 1.3)):
         if kind:
             config['losses'].append(dict(type=METRIC[kind], loss_weight=weight))
     model = MODELS.build(config)
+
     def branch(name):
-        return tuple(torch.from_numpy(fill.normal(f'oml/loss/f_{name}{kind}', (24, size)))
-                     for kind, size in (('emb', 64), ('logits', 17)))
+        return tuple(
+            torch.from_numpy(fill.normal(f'oml/loss/f_{name}{kind}', (24, size)))
+            for kind, size in (('emb', 64), ('logits', 17))
+        )
 
     output = HeadOutput.single(*branch(''))
     if branches == 'parts':
-        groups = (tuple(branch(f'loc{i}_') for i in range(5)),
-                  tuple(branch(f'glo{i}_') for i in range(2)))
+        groups = (
+            tuple(branch(f'loc{i}_') for i in range(5)),
+            tuple(branch(f'glo{i}_') for i in range(2)),
+        )
         output = HeadOutput(torch.zeros(24, 1), None, groups)
-    samples = [EmbeddingDataSample(gt_label=row)
-               for row in torch.from_numpy(expected['labels']).float()]
+    samples = [
+        EmbeddingDataSample(gt_label=row) for row in torch.from_numpy(expected['labels']).float()
+    ]
     losses = model.loss(output, samples)
     total, id_term, metric_term = expected[f'{branches}_{classify}_{metric}']
     assert float(sum(losses.values())) == pytest.approx(total, rel=2e-5)
@@ -174,9 +198,14 @@ def test_combination(classify, metric, branches):
 @pytest.mark.parametrize('name', ['oml', 'contrastive'])
 def test_training_steps(name):
     manifest, expected = load_case('oml', f'train_{name}')
-    model = MODELS.build(dict(
-        type='ImageEmbedder', encoder=published_encoder('resnet18'),
-        head=dict(type='EmbeddingHead', num_classes=17), losses=[dict(type=METRIC[name])]))
+    model = MODELS.build(
+        dict(
+            type='ImageEmbedder',
+            encoder=published_encoder('resnet18'),
+            head=dict(type='EmbeddingHead', num_classes=17),
+            losses=[dict(type=METRIC[name])],
+        )
+    )
     converted, _ = convert_names(fill_state(manifest['parameters']['model']))
     model.load_state_dict(converted)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
@@ -201,8 +230,13 @@ def test_training_steps(name):
     assert np.abs(after - expected['after']).max() <= 0.02 * np.abs(expected['after']).max()
 
 
-LOSSES = ['OMLLoss', 'ContrastiveAverageLoss', 'TripletAverageLoss', 'TripletHardLoss',
-          'MultiLabelBCELoss']
+LOSSES = [
+    'OMLLoss',
+    'ContrastiveAverageLoss',
+    'TripletAverageLoss',
+    'TripletHardLoss',
+    'MultiLabelBCELoss',
+]
 
 
 def _gradients(rank=None, world=1):
@@ -230,9 +264,9 @@ def _gradients(rank=None, world=1):
 
 def _unequal_shares(rank):
     """Rows held in shares of 2 and 3, weighed by 1 and 2."""
-    rows = torch.arange(10.).view(5, 2)[slice(0, 2) if rank == 0 else slice(2, 5)]
+    rows = torch.arange(10.0).view(5, 2)[slice(0, 2) if rank == 0 else slice(2, 5)]
     rows.requires_grad_()
-    gathered, = gather_batch(rows)
+    (gathered,) = gather_batch(rows)
     ((rank + 1) * gathered).sum().backward()
     return dict(all=gathered.detach(), grad=rows.grad)
 
@@ -252,9 +286,10 @@ def test_two_processes_equal_one(tmp_path):
         found = torch.load(tmp_path / f'{rank}.pth', weights_only=True)
         for name in LOSSES:
             assert expected[name].abs().max() > 0
-            torch.testing.assert_close(found['gradients'][name], expected[name], rtol=1e-4,
-                                       atol=1e-6)
+            torch.testing.assert_close(
+                found['gradients'][name], expected[name], rtol=1e-4, atol=1e-6
+            )
         shares = found['shares']
-        assert torch.equal(shares['all'], torch.arange(10.).view(5, 2))
+        assert torch.equal(shares['all'], torch.arange(10.0).view(5, 2))
         # gradients of both processes add up
         assert shares['grad'].shape == (2 + rank, 2) and (shares['grad'] == 3).all()

@@ -20,10 +20,12 @@ def build(settings):
     head = dict(type='EmbeddingHead', num_classes=settings['num_classes'], pool=pool)
     if settings['parts'] != [[1, 1, 1]]:
         head.update(type='PartHead', part_dims=settings['part_dim'], splits=settings['parts'])
-    encoder = published_encoder(settings['backbone'], settings['channels'],
-                                settings['output_stride'])
-    return MODELS.build(dict(type='ImageEmbedder', encoder=encoder, head=head,
-                             neck=NECKS[settings['module']]))
+    encoder = published_encoder(
+        settings['backbone'], settings['channels'], settings['output_stride']
+    )
+    return MODELS.build(
+        dict(type='ImageEmbedder', encoder=encoder, head=head, neck=NECKS[settings['module']])
+    )
 
 
 def load(model, shapes):
@@ -44,16 +46,22 @@ def close(ours, theirs, tolerance=5e-4):
 
 
 def full_cases():
-    for name in ('model_options', 'model_resnet50_strides', 'backbones_resnet_ibn_vgg',
-                 'backbones_se', 'backbones_efficientnet'):
+    for name in (
+        'model_options',
+        'model_resnet50_strides',
+        'backbones_resnet_ibn_vgg',
+        'backbones_se',
+        'backbones_efficientnet',
+    ):
         manifest, _ = load_case('oml', name)
         for variant in manifest['settings']:
             small = any(part in variant for part in ('18', 'os', 'resnet34', 'ibn_a', 'vgg16'))
             small = small or variant in ('se_resnet50', 'se_resnext50_32x4d', 'efficientnet-b0')
             if 'resnet152' in variant or ('os' in variant and variant.endswith('c12')):
                 small = False
-            yield pytest.param(name, variant, marks=() if small else pytest.mark.slow,
-                               id=f'{name}-{variant}')
+            yield pytest.param(
+                name, variant, marks=() if small else pytest.mark.slow, id=f'{name}-{variant}'
+            )
 
 
 @pytest.mark.parametrize('name, variant', full_cases())
@@ -97,8 +105,9 @@ def test_stem_spread_over_bands():
     _, expected = load_case('oml', 'pretrained_channels')
     weight = torch.from_numpy(fill.weight('oml/inflate/r18/conv1.weight', (64, 3, 7, 7)))
     for channels in (1, 2, 3, 4, 10, 12):
-        np.testing.assert_allclose(spread_stem(weight, channels)[:8],
-                                   expected[f'conv1_c{channels}'], rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(
+            spread_stem(weight, channels)[:8], expected[f'conv1_c{channels}'], rtol=1e-6, atol=1e-7
+        )
 
 
 def test_pretrained_file_for_ten_bands(tmp_path):
@@ -161,8 +170,14 @@ def head_state(shapes, power):
 def test_single_head(variant):
     manifest, expected = load_case('oml', 'heads')
     mode, _, power = variant.partition('_p')
-    head = MODELS.build(dict(type='EmbeddingHead', in_channels=64, num_classes=17,
-                             pool=dict(type='GlobalPool', mode=mode)))
+    head = MODELS.build(
+        dict(
+            type='EmbeddingHead',
+            in_channels=64,
+            num_classes=17,
+            pool=dict(type='GlobalPool', mode=mode),
+        )
+    )
     head.load_state_dict(head_state(manifest['parameters'][f'single_{mode}'], float(power or 0)))
     output = head(torch.from_numpy(fill.normal('oml/head/fmap2', (2, 64, 8, 8))))
     close(output.embedding, expected[f'single_{variant}_embedding'], 1e-4)
@@ -174,9 +189,16 @@ def test_single_head(variant):
 def test_part_head(variant):
     manifest, expected = load_case('oml', 'heads')
     name, mode = variant.split('_')
-    head = MODELS.build(dict(type='PartHead', in_channels=64, num_classes=17, part_dims=32,
-                             splits=manifest['settings'][name],
-                             pool=dict(type='GlobalPool', mode=mode)))
+    head = MODELS.build(
+        dict(
+            type='PartHead',
+            in_channels=64,
+            num_classes=17,
+            part_dims=32,
+            splits=manifest['settings'][name],
+            pool=dict(type='GlobalPool', mode=mode),
+        )
+    )
     head.load_state_dict(head_state(manifest['parameters'][f'parts_{variant}'], 3.0))
     for phase, size in (('eval', 2), ('train', 4)):
         head.train(phase == 'train')
@@ -184,8 +206,11 @@ def test_part_head(variant):
         prefix = f'parts_{variant}_{phase}'
         for group, branches in zip(('local', 'global'), output.groups):
             for i, kind in enumerate(('embed', 'logits')):
-                close(torch.stack([b[i] for b in branches]), expected[f'{prefix}_{group}_{kind}'],
-                      1e-4)
+                close(
+                    torch.stack([b[i] for b in branches]),
+                    expected[f'{prefix}_{group}_{kind}'],
+                    1e-4,
+                )
         vector = torch.nn.functional.normalize(output.embedding)
         close(vector, expected[f'{prefix}_extracted'], 1e-4)
     assert output.embedding.shape[1] == expected[f'parts_{variant}_dim']
@@ -194,8 +219,11 @@ def test_part_head(variant):
 
 
 def small(**changes):
-    config = dict(type='ImageEmbedder', encoder=dict(type='TimmEncoder', model='resnet18'),
-                  head=dict(type='EmbeddingHead', num_classes=5))
+    config = dict(
+        type='ImageEmbedder',
+        encoder=dict(type='TimmEncoder', model='resnet18'),
+        head=dict(type='EmbeddingHead', num_classes=5),
+    )
     return MODELS.build({**config, **changes})
 
 
@@ -204,8 +232,10 @@ def test_predict_without_labels_and_compression():
     samples = model(torch.rand(2, 3, 40, 56), mode='predict')
     assert samples[0].embedding.shape == (16,) and samples[0].score.shape == (5,)
     assert samples[1].embedding.norm() == pytest.approx(1, abs=1e-5)
-    batch = dict(inputs=[torch.randint(0, 255, (3, 40, 56)).byte()],
-                 data_samples=[EmbeddingDataSample(metainfo=dict(name='a'))])
+    batch = dict(
+        inputs=[torch.randint(0, 255, (3, 40, 56)).byte()],
+        data_samples=[EmbeddingDataSample(metainfo=dict(name='a'))],
+    )
     assert model.test_step(batch)[0].name == 'a'
 
 
@@ -215,7 +245,8 @@ def test_bad_inputs():
         model.data_preprocessor(dict(inputs=[torch.rand(3, 4, 4), torch.rand(3, 5, 4)]))
     with pytest.raises(ConfigError, match='mean has 3 values, but the images have 2 bands'):
         MODELS.build(dict(type='EmbeddingDataPreProcessor', mean=[1, 2, 3]))(
-            dict(inputs=[torch.rand(2, 4, 4)]))
+            dict(inputs=[torch.rand(2, 4, 4)])
+        )
     with pytest.raises(ConfigError, match='losses is empty'):
         model(torch.rand(2, 3, 32, 32), [], mode='loss')
     with pytest.raises(ConfigError, match='resnet18x'):
@@ -225,8 +256,7 @@ def test_bad_inputs():
     with pytest.raises(ConfigError, match='dilate="first" is for ResNet'):
         TimmEncoder('tf_efficientnet_b0', output_stride=8, dilate='first')
     with pytest.raises(ConfigError, match='feature map cannot be cut'):
-        head = MODELS.build(dict(type='PartHead', in_channels=8, num_classes=5,
-                                 splits=[[1, 3, 1]]))
+        head = MODELS.build(dict(type='PartHead', in_channels=8, num_classes=5, splits=[[1, 3, 1]]))
         head(torch.rand(2, 8, 2, 2))
     with pytest.raises(CheckpointError, match='not one of the original OML code'):
         convert_names({'fc.weight': torch.zeros(1)})
@@ -238,10 +268,14 @@ def test_output_stride_all():
 
 
 def test_losses_see_every_branch():
-    model = small(head=dict(type='PartHead', num_classes=5, part_dims=8),
-                  losses=[dict(type='MultiLabelBCELoss', loss_weight=0.5)])
-    samples = [EmbeddingDataSample(metainfo=dict(sample_idx=i), gt_label=label)
-               for i, label in enumerate(torch.tensor([[1., 0, 0, 1, 0], [0., 1, 0, 0, 1]]))]
+    model = small(
+        head=dict(type='PartHead', num_classes=5, part_dims=8),
+        losses=[dict(type='MultiLabelBCELoss', loss_weight=0.5)],
+    )
+    samples = [
+        EmbeddingDataSample(metainfo=dict(sample_idx=i), gt_label=label)
+        for i, label in enumerate(torch.tensor([[1.0, 0, 0, 1, 0], [0.0, 1, 0, 0, 1]]))
+    ]
     images = torch.rand(2, 3, 64, 64)
     losses = model(images, samples, mode='loss')
     assert list(losses) == ['loss_bce']

@@ -19,8 +19,10 @@ def model():
 
 
 def _samples(support_mask, **more):
-    return [EpisodeDataSample(support_mask=m, **{k: v[i] for k, v in more.items()})
-            for i, m in enumerate(support_mask)]
+    return [
+        EpisodeDataSample(support_mask=m, **{k: v[i] for k, v in more.items()})
+        for i, m in enumerate(support_mask)
+    ]
 
 
 @pytest.mark.parametrize('name', ['resnet50_eval_fwd', 'resnet50_train_fwd'])
@@ -32,9 +34,13 @@ def test_forward(model, name):
         maps = model.backbone(torch.cat([inputs['query_img'], inputs['support_img']]))
         query = tuple([m[:2] for m in stage] for stage in maps)
         support = tuple([m[2:] for m in stage] for stage in maps)
-        out = model.head([StageFeatures(stage) for stage in query[::-1]],
-                         [StageFeatures(stage) for stage in support[::-1]],
-                         support_mask[:, None], (256, 256), query_mask)
+        out = model.head(
+            [StageFeatures(stage) for stage in query[::-1]],
+            [StageFeatures(stage) for stage in support[::-1]],
+            support_mask[:, None],
+            (256, 256),
+            query_mask,
+        )
     close(out.logits[:, 0, :, ::4, ::4], arrays['logit'], 5e-5)
     assert (out.first_mask[:, 0].numpy() != arrays['first_mask']).mean() <= 2e-4
     assert (out.logits[:, 0].argmax(1).numpy() != arrays['pred']).mean() <= 5e-4
@@ -48,16 +54,19 @@ def test_forward(model, name):
     s = [StageFeatures(stage) for stage in support[::-1]]
     first = out.first_mask[:, 0]
     masks = [resize_mask(first, stage.size)[:, None] for stage in q]
-    kinds = dict(cross=head.cross_correlations(q, s, support_mask[:, None]),
-                 self=head.self_correlations(q, masks))
+    kinds = dict(
+        cross=head.cross_correlations(q, s, support_mask[:, None]),
+        self=head.self_correlations(q, masks),
+    )
     if query_mask is not None:
         kinds['self_qmask'] = head.self_correlations(
-            q, [m * resize_mask(query_mask, stage.size)[:, None] for m, stage in zip(masks, q)])
+            q, [m * resize_mask(query_mask, stage.size)[:, None] for m, stage in zip(masks, q)]
+        )
     for kind, correlations in kinds.items():
         for layer, step, c in zip((4, 3, 2), (2, 4, 8), correlations):
             c = c.permute(0, 5, 1, 2, 3, 4)
             expected = arrays[f'corr_{kind}_l{layer}']
-            close(c[:, :, ::step, ::step, ::2 * step, ::2 * step], expected, 2e-5)
+            close(c[:, :, ::step, ::step, :: 2 * step, :: 2 * step], expected, 2e-5)
             full = manifest['outputs'][f'corr_{kind}_l{layer}']['full']
             assert list(c.shape) == full['shape']
             assert abs(c.mean().item() - full['mean']) < 1e-5
@@ -71,11 +80,15 @@ def test_losses(model):
     inputs = {item['role']: case_input(item) for item in manifest['inputs']}
     images = dict(query=inputs['query_img'], support=inputs['support_img'][:, None])
     with torch.no_grad():
-        output = model._logits(images, _samples(inputs['support_mask'][:, None]),
-                               inputs['query_mask'])
+        output = model._logits(
+            images, _samples(inputs['support_mask'][:, None]), inputs['query_mask']
+        )
     for extra, weight, key in [
-            (None, 1.0, 'total_loss_ld1_no_extra'), ('focal', 1.0, 'total_loss_ld1_focal'),
-            ('area', 1.0, 'total_loss_ld1_area'), (None, 0.5, 'total_loss_ld0.5_no_extra')]:
+        (None, 1.0, 'total_loss_ld1_no_extra'),
+        ('focal', 1.0, 'total_loss_ld1_focal'),
+        ('area', 1.0, 'total_loss_ld1_area'),
+        (None, 0.5, 'total_loss_ld0.5_no_extra'),
+    ]:
         head = SelfCrossCorrelationHead(guided_weight=weight, extra_loss=extra)
         losses = head.loss(output, inputs['query_mask'])
         assert abs(sum(losses.values()).item() - manifest['scalars'][key]) < 2e-5, key

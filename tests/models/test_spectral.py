@@ -29,12 +29,14 @@ def _decomposition(arch):
     integers = set(manifest.get('integer_buffers', ()))
     made = SpectralDecomposition(arch, checkpoint=None)
     made.backbone.load_classifier(
-        fill_state({k: v for k, v in manifest['state'].items() if k not in integers}))
+        fill_state({k: v for k, v in manifest['state'].items() if k not in integers})
+    )
     return made
 
 
-@pytest.mark.parametrize('name', ['spectral_resnet50', 'spectral_resnet101',
-                                  'spectral_resnet50_256'])
+@pytest.mark.parametrize(
+    'name', ['spectral_resnet50', 'spectral_resnet101', 'spectral_resnet50_256']
+)
 def test_parity(name):
     manifest, arrays = load_case('sccnet', name)
     item = manifest['inputs'][0]
@@ -50,11 +52,18 @@ def test_parity(name):
     assert np.abs(features.numpy()[step] - arrays['k'][0]).max() < 2e-4
 
     colours = colour_affinity(image, grid).tocoo()
-    theirs = {(r, c): v for r, c, v in zip(
-        arrays['graph_color_row'].tolist(), arrays['graph_color_col'].tolist(),
-        arrays['graph_color_value'].tolist())}
-    ours = {(r, c): v for r, c, v in zip(colours.row.tolist(), colours.col.tolist(),
-                                         colours.data.tolist())}
+    theirs = {
+        (r, c): v
+        for r, c, v in zip(
+            arrays['graph_color_row'].tolist(),
+            arrays['graph_color_col'].tolist(),
+            arrays['graph_color_value'].tolist(),
+        )
+    }
+    ours = {
+        (r, c): v
+        for r, c, v in zip(colours.row.tolist(), colours.col.tolist(), colours.data.tolist())
+    }
     assert sum(theirs.get(k) != ours.get(k) for k in theirs.keys() | ours.keys()) <= 20
 
     affinity = feature_affinity(features, coarse, grid)
@@ -119,7 +128,7 @@ def _fusion_case():
 
 
 def _unpack(bits, shape):
-    return np.unpackbits(bits)[:np.prod(shape)].reshape(shape)
+    return np.unpackbits(bits)[: np.prod(shape)].reshape(shape)
 
 
 def test_masks_of_eigenvectors():
@@ -132,9 +141,15 @@ def test_masks_of_eigenvectors():
             assert (up != _unpack(arrays[f'up_{i}_{j}'], (256, 256))).sum() <= 8
 
 
-@pytest.mark.parametrize('variant, dtype', [
-    ('off', torch.uint8), ('fuse', torch.float32), ('perfect', torch.float32),
-    ('fuse_int', torch.int64)])
+@pytest.mark.parametrize(
+    'variant, dtype',
+    [
+        ('off', torch.uint8),
+        ('fuse', torch.float32),
+        ('perfect', torch.float32),
+        ('fuse_int', torch.int64),
+    ],
+)
 def test_fused_masks(tmp_path, variant, dtype):
     manifest, arrays, vectors = _fusion_case()
     store = EigenvectorStore(tmp_path, dict(made='by the test'))
@@ -143,10 +158,12 @@ def test_fused_masks(tmp_path, variant, dtype):
     pred = torch.from_numpy(fill.blob_mask('sccnet/fusion/pred', (6, 256, 256))).to(dtype)
     target = torch.from_numpy(fill.blob_mask('sccnet/fusion/gt', (6, 256, 256)))
     values = {i['role']: i['values'] for i in manifest['inputs'] if 'values' in i}
-    samples = [EpisodeDataSample(pred_mask=p, gt_mask=t, metainfo=dict(
-        query_name=f'image{i}', class_id=c)) for p, t, i, c in zip(
-            pred, target, values['image index of each episode'],
-            values['class_id of each episode'])]
+    samples = [
+        EpisodeDataSample(pred_mask=p, gt_mask=t, metainfo=dict(query_name=f'image{i}', class_id=c))
+        for p, t, i, c in zip(
+            pred, target, values['image index of each episode'], values['class_id of each episode']
+        )
+    ]
     if variant != 'off':
         fusion = SpectralFusion(str(tmp_path), mode=variant.split('_')[0])
         for sample in samples:
@@ -173,8 +190,9 @@ def _sample(tmp_path):
     Image.fromarray(image).save(tmp_path / 'q.png')
     pred = torch.zeros(64, 64, dtype=torch.uint8)
     pred[18:38, 22:48] = 1
-    return EpisodeDataSample(pred_mask=pred, metainfo=dict(
-        query_name='q', query_path=str(tmp_path / 'q.png')))
+    return EpisodeDataSample(
+        pred_mask=pred, metainfo=dict(query_name='q', query_path=str(tmp_path / 'q.png'))
+    )
 
 
 def test_computed_on_the_fly_and_cached(tmp_path):

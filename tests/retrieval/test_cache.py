@@ -21,10 +21,19 @@ def fill(cache, files):
     good = [i for i in todo if 'bad' not in files[i].name]
     for one in good:  # a shard per file, not in their order
         write_shard(cache.folder, cache.identity, [files[one]], value(files[one])[None], {})
-    write_shard(cache.folder, cache.identity, [], np.zeros((0, 0), np.float32),
-                {files[i]: 'damaged' for i in todo if i not in good})
-    cache.write(files, rows, read_shards(cache.folder, cache.identity)[0],
-                [f'data/{file.name}' for file in files])
+    write_shard(
+        cache.folder,
+        cache.identity,
+        [],
+        np.zeros((0, 0), np.float32),
+        {files[i]: 'damaged' for i in todo if i not in good},
+    )
+    cache.write(
+        files,
+        rows,
+        read_shards(cache.folder, cache.identity)[0],
+        [f'data/{file.name}' for file in files],
+    )
     drop_shards(cache.folder)
     return len(todo)
 
@@ -90,8 +99,12 @@ def test_a_file_that_can_be_read_again_is_no_longer_missing(cache):
     """Its size and time may be what they were: a network was down, a record was restored."""
     again = reopen(cache)
     write_shard(cache.folder, IDENTITY, FILES[2:3], value(FILES[2])[None], {})
-    again.write(FILES, again.plan(FILES), read_shards(cache.folder, IDENTITY)[0],
-                [f'data/{file.name}' for file in FILES])
+    again.write(
+        FILES,
+        again.plan(FILES),
+        read_shards(cache.folder, IDENTITY)[0],
+        [f'data/{file.name}' for file in FILES],
+    )
     assert again.names() == [file.name for file in FILES] and not again.unreadable()
     np.testing.assert_array_equal(again.features(), np.array([value(file) for file in FILES]))
 

@@ -54,15 +54,16 @@ def test_official_values(case):
         assert recorded[f'{name}_pair_image'].tolist() == queries.images.tolist()
         prompts = [queries.prompts[i].encode() for i in queries.texts]
         assert recorded[f'{name}_pair_prompt'].tolist() == prompts
-        values = composed.evaluate_queries(queries, features,
-                                           cases.prompt_features(queries.prompts),
-                                           list(METHODS.values()))
+        values = composed.evaluate_queries(
+            queries, features, cases.prompt_features(queries.prompts), list(METHODS.values())
+        )
         for method, mine in zip(METHODS, values):
             expected = torch.from_numpy(recorded[f'{name}_{method}_per_pair'])
             mean = torch.from_numpy(recorded[f'{name}_{method}_mean'])
             torch.testing.assert_close(100 * mine, expected, rtol=0, atol=0.011)
-            torch.testing.assert_close(composed.average(mine, original_rounding=True), mean,
-                                       rtol=0, atol=0.011)
+            torch.testing.assert_close(
+                composed.average(mine, original_rounding=True), mean, rtol=0, atol=0.011
+            )
             same.append(((100 * mine).round(decimals=2) - expected).abs() < 1e-9)
     # to the last digit, but for a rank that a near-tie decides
     assert torch.cat(same).double().mean() > 0.999
@@ -74,10 +75,15 @@ def test_official_average_over_attributes(case):
     manifest, _ = load_case('weicom', case)
     features, lambdas = cases.features(case), manifest['settings']['lambdas']
     fusions = [WeiCom(lam) for lam in lambdas]
-    means = torch.stack([
-        composed.average(
-            composed.evaluate_queries(q, features, cases.prompt_features(q.prompts), fusions),
-            original_rounding=True) for q in query_sets(case)])
+    means = torch.stack(
+        [
+            composed.average(
+                composed.evaluate_queries(q, features, cases.prompt_features(q.prompts), fusions),
+                original_rounding=True,
+            )
+            for q in query_sets(case)
+        ]
+    )
     expected = manifest['settings']['mean_AP_over_attributes']['Weighted Similarities Norm']
     np.testing.assert_allclose(means[..., -1].mean(0), expected, rtol=0, atol=0.002)
 
@@ -120,10 +126,15 @@ def test_skipping_a_missing_row_differs_from_the_row_shift():
     # the row after the missing one asks with its own class' other value
     names = cases.archive_names()
     pairs = [(names[i], right.prompts[t]) for i, t in zip(right.images, right.texts)]
-    assert pairs[:3] == [('river001.jpg', 'straight'), ('river002.jpg', 'curved'),
-                         ('river003.jpg', 'straight')]
-    assert pairs[3:5] == [('swimmingpool001.jpg', 'kidney shaped'),
-                          ('swimmingpool001.jpg', 'rectangular')]
+    assert pairs[:3] == [
+        ('river001.jpg', 'straight'),
+        ('river002.jpg', 'curved'),
+        ('river003.jpg', 'straight'),
+    ]
+    assert pairs[3:5] == [
+        ('swimmingpool001.jpg', 'kidney shaped'),
+        ('swimmingpool001.jpg', 'rectangular'),
+    ]
 
 
 @pytest.mark.parametrize('kind', ['normal', 'ties', 'skewed', 'equal', 'tiny'])
@@ -141,7 +152,8 @@ def test_ranks_equal_a_stable_sort(kind):
     size = scores.shape[1]
     order = scores.argsort(dim=1, descending=True, stable=True)
     expected = torch.empty_like(order).scatter_(
-        1, order, torch.arange(1, size + 1).expand_as(order))
+        1, order, torch.arange(1, size + 1).expand_as(order)
+    )
     relevant = torch.stack([torch.randperm(size, generator=generator)[:40] for _ in range(5)])
     relevant[2, 3:] = -1
     expected = expected.gather(1, relevant.clamp(min=0)).masked_fill(relevant < 0, 0)
@@ -161,8 +173,10 @@ def test_chunks_change_nothing():
     case = 'patterncom_structured'
     queries, features = query_sets(case)[0], cases.features(case)
     text = cases.prompt_features(queries.prompts)
-    one, few, many = [composed.evaluate_queries(queries, features, text, [WeiCom(0.4)],
-                                              chunk_size=size) for size in (1, 3000, 2**30)]
+    one, few, many = [
+        composed.evaluate_queries(queries, features, text, [WeiCom(0.4)], chunk_size=size)
+        for size in (1, 3000, 2**30)
+    ]
     torch.testing.assert_close(one, many)
     torch.testing.assert_close(few, many)
 

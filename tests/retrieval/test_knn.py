@@ -23,21 +23,23 @@ def test_score_equals_the_original(k, max_similarities):
     _, recorded = load_case('grn', 'knn')
     train, val = recorded['labels_train'], recorded['labels_val']
     projection = fill.normal('grn/knn/proj', [17, 32])
-    reference = unit(train.astype(np.float32) @ projection * 0.6
-                     + fill.normal('grn/knn/nt', [300, 32])).astype(np.float32)
-    queries = unit(val.astype(np.float32) @ projection * 0.6
-                   + fill.normal('grn/knn/nv', [60, 32])).astype(np.float32)
+    reference = unit(
+        train.astype(np.float32) @ projection * 0.6 + fill.normal('grn/knn/nt', [300, 32])
+    ).astype(np.float32)
+    queries = unit(
+        val.astype(np.float32) @ projection * 0.6 + fill.normal('grn/knn/nv', [60, 32])
+    ).astype(np.float32)
     queries[:3] = reference[:3]
     pred = knn_classify(*map(torch.from_numpy, (queries, reference, train)), k, max_similarities)
     np.testing.assert_array_equal(pred, recorded[f'k{k}_pred'])
     scores = f1_scores(pred, torch.from_numpy(val))
     assert scores['sample'] == pytest.approx(recorded[f'k{k}_f1'], rel=1e-9)
     assert [scores[kind] for kind in ('macro', 'micro', 'sample')] == pytest.approx(
-        recorded[f'k{k}_f1_macro_micro_sample'].tolist(), rel=1e-9)
+        recorded[f'k{k}_f1_macro_micro_sample'].tolist(), rel=1e-9
+    )
 
 
-@pytest.mark.parametrize('rows, dim, k', [(50, 3, 10), (5000, 16, 10), (3000, 20, 1),
-                                          (12, 40, 12)])
+@pytest.mark.parametrize('rows, dim, k', [(50, 3, 10), (5000, 16, 10), (3000, 20, 1), (12, 40, 12)])
 def test_predictions_equal_scikit_learn(rows, dim, k):
     rng = np.random.default_rng(rows)
     reference = (rng.standard_normal((rows, dim)) + 30).astype(np.float32)  # far from the origin
@@ -45,8 +47,11 @@ def test_predictions_equal_scikit_learn(rows, dim, k):
     labels[:, 3] = 0  # a class the reference does not know
     queries = (rng.standard_normal((300, dim)) + 30).astype(np.float32)
     queries[:5] = reference[:5]
-    theirs = KNeighborsClassifier(k, weights='distance').fit(
-        reference.astype(np.float64), labels).predict(queries.astype(np.float64))
+    theirs = (
+        KNeighborsClassifier(k, weights='distance')
+        .fit(reference.astype(np.float64), labels)
+        .predict(queries.astype(np.float64))
+    )
     ours = knn_classify(*map(torch.from_numpy, (queries, reference, labels)), k)
     np.testing.assert_array_equal(ours, theirs)
     assert ours[:, 3].sum() == 0
@@ -59,8 +64,9 @@ def test_neighbours_are_exact_for_any_chunk(dtype, spread, monkeypatch):
     torch.manual_seed(0)
     queries, reference = (5 + spread * torch.randn(rows, 6) for rows in (300, 4097))
     reference[1000:1010] += 100 * spread
-    full = torch.cdist(queries.double(), reference.double(),
-                       compute_mode='donot_use_mm_for_euclid_dist')
+    full = torch.cdist(
+        queries.double(), reference.double(), compute_mode='donot_use_mm_for_euclid_dist'
+    )
     expected = full.topk(9, largest=False)
     for bound, width in ((2**26, 16384), (2**26, 1000), (40_000, 16384), (1, 700)):
         monkeypatch.setitem(nearest.__globals__['_WIDTH'], 'cpu', width)
@@ -73,8 +79,9 @@ def test_half_precision_is_mostly_enough(monkeypatch):
     torch.manual_seed(0)
     queries, reference = torch.randn(64, 32), torch.randn(3000, 32)
     kinds, search = [], nearest.__globals__['_Search']
-    monkeypatch.setitem(nearest.__globals__, '_Search',
-                        lambda *args: kinds.append(args[-1]) or search(*args))
+    monkeypatch.setitem(
+        nearest.__globals__, '_Search', lambda *args: kinds.append(args[-1]) or search(*args)
+    )
     nearest(queries, reference, 5, dtype=torch.bfloat16)
     sure = search(reference, 5, 64, torch.bfloat16)(queries)[2]
     assert kinds[0] == torch.bfloat16 and sure.float().mean() > 0.8

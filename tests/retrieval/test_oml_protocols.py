@@ -34,8 +34,9 @@ def run(thresholds=None, reranker=None, **options):
     base = vectors[database]
     args = {} if thresholds is None else dict(thresholds=thresholds)
     args.update(dict(keep=len(database), chunk_size=32), **options)
-    plain = evaluate(CosineScores(vectors[queries], base), labels[queries], labels[database],
-                     **args)
+    plain = evaluate(
+        CosineScores(vectors[queries], base), labels[queries], labels[database], **args
+    )
     if reranker is None:
         return plain
     scores = reranker(vectors[queries], base, labels[database], plain.positions, plain.scores)
@@ -45,8 +46,9 @@ def run(thresholds=None, reranker=None, **options):
 def check_means(means, expected, prefix):
     names = {f'mAP_{level}': f'{level}_map' for level in ('easy', 'medium', 'hard')}
     names |= {f'P@10_{level}': f'{level}_p10' for level in ('easy', 'medium', 'hard')}
-    names |= {f'{m}@{k}': f'{m}_at_{k}' for m in ('ACG', 'nDCG', 'wAP')
-              for k in (20, 40, 60, 80, 100)}
+    names |= {
+        f'{m}@{k}': f'{m}_at_{k}' for m in ('ACG', 'nDCG', 'wAP') for k in (20, 40, 60, 80, 100)
+    }
     for ours, theirs in names.items():
         assert means[ours] == pytest.approx(float(expected[prefix + theirs]), rel=1e-5), ours
 
@@ -63,8 +65,9 @@ def test_standard_protocol():
         assert np.array_equal(result.matches[level], expected[f'{level}_n'])
         np.testing.assert_allclose(result.values[f'mAP_{level}'], expected[f'{level}_ap'], 1e-5)
         has = expected[f'{level}_n'] > 0
-        np.testing.assert_allclose(result.values[f'P@10_{level}'][has],
-                                   expected[f'{level}_pr10'][has], 1e-5)
+        np.testing.assert_allclose(
+            result.values[f'P@10_{level}'][has], expected[f'{level}_pr10'][has], 1e-5
+        )
     for k in (20, 100):
         ours = np.stack([result.values[f'{m}@{k}'] for m in ('ACG', 'nDCG', 'wAP')], 1)
         np.testing.assert_allclose(ours, expected[f'per_query_acg_ndcg_wap_{k}'], 1e-6)
@@ -94,11 +97,21 @@ def test_ground_truth_counts():
         assert np.array_equal(counts, expected[f'gt_{level}_count'])
 
 
-@pytest.mark.parametrize('name, reranker', [
-    ('plain', None), ('qe_k10', AverageQE(10)), ('qe_k3', AverageQE(3)),
-    ('aqe_k10_a1', AlphaQE(10, 1)), ('aqe_k10_a3', AlphaQE(10, 3)), ('aqe_k3_a1', AlphaQE(3, 1)),
-    ('aqe_k3_a3', AlphaQE(3, 3)), ('ja_stable', LabelAffinity()), ('ben_qe', AverageQE(10)),
-    ('ben_ja_stable', LabelAffinity('single'))])
+@pytest.mark.parametrize(
+    'name, reranker',
+    [
+        ('plain', None),
+        ('qe_k10', AverageQE(10)),
+        ('qe_k3', AverageQE(3)),
+        ('aqe_k10_a1', AlphaQE(10, 1)),
+        ('aqe_k10_a3', AlphaQE(10, 3)),
+        ('aqe_k3_a1', AlphaQE(3, 1)),
+        ('aqe_k3_a3', AlphaQE(3, 3)),
+        ('ja_stable', LabelAffinity()),
+        ('ben_qe', AverageQE(10)),
+        ('ben_ja_stable', LabelAffinity('single')),
+    ],
+)
 def test_rerankers(name, reranker):
     _, expected = load_case('oml', 'rerank')
     result = run(reranker=reranker)

@@ -40,8 +40,10 @@ def test_ranking_is_stable_and_exact():
     assert torch.equal(rank(whole.clone())[0], whole.argsort(dim=1, stable=True))
 
 
-@pytest.mark.parametrize('thresholds', [
-    {'easy': 0.6, 'medium': 0.4, 'hard': 0.2}, {'a': 1 / 3, 'b': 0.5, 'c': 0.75}, {'none': 0.0}])
+@pytest.mark.parametrize(
+    'thresholds',
+    [{'easy': 0.6, 'medium': 0.4, 'hard': 0.2}, {'a': 1 / 3, 'b': 0.5, 'c': 0.75}, {'none': 0.0}],
+)
 @pytest.mark.parametrize('size', [19, 300])
 def test_levels_follow_the_distance(size, thresholds):
     labels = torch.cat([random_labels(120, size), torch.zeros(3, size), torch.ones(2, size)])
@@ -51,8 +53,12 @@ def test_levels_follow_the_distance(size, thresholds):
         assert torch.equal(((codes >> bit) & 1).bool(), distance <= threshold)
     assert torch.equal((codes >> len(thresholds)).bool(), shared > 0)
     assert torch.equal(shared.float(), labels @ labels.t())
-    assert float(jaccard_distance(torch.tensor([[1., 1, 1, 1, 0]]),
-                                  torch.tensor([[1., 1, 1, 0, 1]]))) == 0.4
+    assert (
+        float(
+            jaccard_distance(torch.tensor([[1.0, 1, 1, 1, 0]]), torch.tensor([[1.0, 1, 1, 0, 1]]))
+        )
+        == 0.4
+    )
 
 
 def test_average_precision_by_hand():
@@ -67,14 +73,19 @@ def test_average_precision_by_hand():
     at = precision_at(hits, count, k=3)
     # the first query's last match lies behind rank 3; the last query's does, too
     assert at[:2].tolist() == pytest.approx([2 / 3, 0]) and at[3] == 1
-    assert float(precision_at(torch.tensor([[1, 0, 0, 0]]), torch.tensor([1.]), 3)) == 1
+    assert float(precision_at(torch.tensor([[1, 0, 0, 0]]), torch.tensor([1.0]), 3)) == 1
 
 
 def test_shared_label_figures():
-    labels = torch.tensor([[1., 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1]])
+    labels = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1]])
     scores = torch.tensor([[0.9, 0.1, 0.5, 0.8]])
-    result = evaluate(lambda a, b: scores[a:b].clone(), torch.tensor([[1., 0, 0]]), labels, at=[2],
-                      shared_at=[1, 2])
+    result = evaluate(
+        lambda a, b: scores[a:b].clone(),
+        torch.tensor([[1.0, 0, 0]]),
+        labels,
+        at=[2],
+        shared_at=[1, 2],
+    )
     # order: image 0 (shares), 3 (not), 2 (not), 1 (shares)
     assert result.positions.tolist() == [[0, 3, 2, 1]]
     means = result.mean()
@@ -85,7 +96,7 @@ def test_shared_label_figures():
 def test_queries_without_match_are_left_out():
     labels = torch.eye(4)
     scores = torch.rand(2, 4)
-    queries = torch.tensor([[1., 0, 0, 0], [1, 1, 1, 1]])
+    queries = torch.tensor([[1.0, 0, 0, 0], [1, 1, 1, 1]])
     result = evaluate(lambda a, b: scores[a:b].clone(), queries, labels, at=[2], shared_at=[1])
     assert (result.matches['hard'] > 0).tolist() == [True, False]
     assert np.isfinite(result.mean()['mAP_hard'])
@@ -144,7 +155,8 @@ def test_bad_inputs():
         normalized(vectors)
     with pytest.raises(DataError, match='expected vectors'):
         normalized(torch.zeros(0, 4), 'queries')
-    result = evaluate(CosineScores(torch.ones(8, 1), torch.ones(8, 1)), labels, labels, at=[2],
-                      shared_at=[1])
+    result = evaluate(
+        CosineScores(torch.ones(8, 1), torch.ones(8, 1)), labels, labels, at=[2], shared_at=[1]
+    )
     with pytest.raises(ConfigError, match='mean_chunk is 9, but there are 8 queries'):
         result.mean(chunk=9)

@@ -63,12 +63,18 @@ def test_check_finds_every_kind_of_damage(levir):
         Image.new('L', (64, 64)).save(file)
     (root / 'test/B/test_1.png').unlink()
     report = check_config(config, num_workers=1)
-    for problem, words in zip(report['train']['problems'], (
-            'A/train_1.png is not a readable', 'train_2.png is 32 x 64', 'train_3.png is 64 x 32',
-            'train_4.png holds the values 9')):
+    for problem, words in zip(
+        report['train']['problems'],
+        (
+            'A/train_1.png is not a readable',
+            'train_2.png is 32 x 64',
+            'train_3.png is 64 x 32',
+            'train_4.png holds the values 9',
+        ),
+    ):
         assert words in problem
     assert len(report['train']['problems']) == 4
-    assert 'no label of the val split holds the class \'changed\'' in report['val']['problems'][0]
+    assert "no label of the val split holds the class 'changed'" in report['val']['problems'][0]
     assert 'has no partner' in report['test']['problems'][0]
     shutil.rmtree(root / 'val')
     assert 'does not exist' in check_config(config, ['val'])['val']['problems'][0]
@@ -95,34 +101,42 @@ def run(monkeypatch, capsys):
 def test_check_of_another_family(tmp_path):
     """Samples go through their pipeline; the table counts images per label."""
     from rs_mm.datasets.fake.multilabel import make_ucm
+
     make_ucm(tmp_path)
-    found = check_config(BASE / 'ucm_ml.py', ['test'], 1,
-                         {'test_dataloader.dataset.data_root': str(tmp_path)})['test']
+    found = check_config(
+        BASE / 'ucm_ml.py', ['test'], 1, {'test_dataloader.dataset.data_root': str(tmp_path)}
+    )['test']
     assert found['samples'] > 0 and not found['problems']
     assert sum(c['count'] for c in found['classes'].values()) >= found['samples']
 
 
 def test_check_finds_training_images_among_the_others(tmp_path):
     from rs_mm.datasets.fake.multilabel import make_multilabel
+
     make_multilabel(tmp_path, 'ucm', images=20, size=32)
-    options = {f'{split}_dataloader.dataset.data_root': str(tmp_path)
-               for split in ('train', 'val', 'test')}
+    options = {
+        f'{split}_dataloader.dataset.data_root': str(tmp_path) for split in ('train', 'val', 'test')
+    }
 
     def problems(split):
         return check_config(BASE / 'ucm_ml.py', ['train', split], 1, options)[split]['problems']
 
     assert problems('test') == []
     shutil.copy(tmp_path / 'train.csv', tmp_path / 'test.csv')
-    found, = problems('test')
+    (found,) = problems('test')
     assert found.startswith('14 of the 14 test images are training images, e.g. ')
 
 
 def test_check_notes_episodes_of_one_image_in_two_splits(tmp_path):
     from rs_mm.datasets.fake.few_shot import make_dlrsd_5i
+
     make_dlrsd_5i(tmp_path, n_per_class=2, size=32)
     places = dict(data_root=str(tmp_path), list_dir=f'{tmp_path}/lists')
-    options = {f'{split}_dataloader.dataset.{key}': value for split in ('train', 'test')
-               for key, value in places.items()}
+    options = {
+        f'{split}_dataloader.dataset.{key}': value
+        for split in ('train', 'test')
+        for key, value in places.items()
+    }
     report = check_config(BASE / 'fss_dlrsd_5i_fold0.py', ['train', 'test'], 1, options)['test']
     assert 'training images, e.g.' in report['notes'][0] and 'other classes' in report['notes'][0]
     assert 'NOTE: ' in format_report(dict(test=report))
@@ -132,8 +146,14 @@ def test_check_notes_episodes_of_one_image_in_two_splits(tmp_path):
 def test_check_tool_exits_with_1_on_problems(levir, tmp_path, run):
     root, config = levir
     (root / 'test/label/test_2.png').write_bytes(b'')
-    status, out, _ = run('analysis_tools/check_dataset.py', config, '--split', 'test', '--out',
-                         tmp_path / 'report.json')
+    status, out, _ = run(
+        'analysis_tools/check_dataset.py',
+        config,
+        '--split',
+        'test',
+        '--out',
+        tmp_path / 'report.json',
+    )
     assert status == 1
     assert 'PROBLEM' in out and 'test_2.png' in out
     assert json.loads((tmp_path / 'report.json').read_text())['test']['samples'] == 2
@@ -152,19 +172,27 @@ def test_browse(levir, tmp_path):
         browse_dataset(ROOT / 'configs/_base_/default_runtime.py', out)
 
 
-@pytest.mark.parametrize('tool', ['analysis_tools/browse_dataset.py', 'predict_change.py',
-                                  'analysis_tools/check_dataset.py',
-                                  'dataset_converters/make_fake.py'])
+@pytest.mark.parametrize(
+    'tool',
+    [
+        'analysis_tools/browse_dataset.py',
+        'predict_change.py',
+        'analysis_tools/check_dataset.py',
+        'dataset_converters/make_fake.py',
+    ],
+)
 def test_help_needs_no_heavy_import(tool):
-    done = subprocess.run([sys.executable, '-S', str(ROOT / 'tools' / tool), '--help'],
-                          capture_output=True, text=True)  # -S: no third-party package at all
+    done = subprocess.run(
+        [sys.executable, '-S', str(ROOT / 'tools' / tool), '--help'], capture_output=True, text=True
+    )  # -S: no third-party package at all
     assert done.returncode == 0 and 'usage' in done.stdout
 
 
 def test_make_fake(tmp_path, run):
     tool = 'dataset_converters/make_fake.py'
-    assert run(tool, 'dsifn', tmp_path, '--set', 'n_train=1', 'n_val=1', 'n_test=1',
-               'size=32')[0] == 0
+    assert (
+        run(tool, 'dsifn', tmp_path, '--set', 'n_train=1', 'n_val=1', 'n_test=1', 'size=32')[0] == 0
+    )
     make_dsifn(tmp_path / 'same', 1, 1, 1, 32)
     for file in ('train/t1/train_1.jpg', 'test/mask/test_1.tif'):
         assert (tmp_path / file).read_bytes() == (tmp_path / 'same' / file).read_bytes()
@@ -179,23 +207,41 @@ def write_geotiffs(folder, origins, shapes):
     """Two 16-bit four-band GeoTIFFs cut from one scene of 10 m pixels."""
     scene = np.random.default_rng(0).integers(0, 3000, (100, 120, 4)).astype(np.uint16)
     for name, (x, y), (h, w) in zip(('first', 'second'), origins, shapes):
-        tags = [(33550, 'd', 3, (10.0, 10.0, 0.0), True),
-                (33922, 'd', 6, (0, 0, 0, 5e5 + 10 * x, 5.1e6 - 10 * y, 0), True),
-                (34735, 'H', 8, (1, 1, 0, 1, 3072, 0, 1, 32633), True)]
-        tifffile.imwrite(folder / f'{name}.tif', scene[y:y + h, x:x + w], extratags=tags,
-                         photometric='minisblack', planarconfig='contig')
+        tags = [
+            (33550, 'd', 3, (10.0, 10.0, 0.0), True),
+            (33922, 'd', 6, (0, 0, 0, 5e5 + 10 * x, 5.1e6 - 10 * y, 0), True),
+            (34735, 'H', 8, (1, 1, 0, 1, 3072, 0, 1, 32633), True),
+        ]
+        tifffile.imwrite(
+            folder / f'{name}.tif',
+            scene[y : y + h, x : x + w],
+            extratags=tags,
+            photometric='minisblack',
+            planarconfig='contig',
+        )
 
 
 @pytest.fixture
 def predict(levir, tmp_path, run, monkeypatch):
     from rs_mm.registry import MODELS
+
     torch.manual_seed(0)
-    torch.save(dict(state_dict=MODELS.build(toy_model_config()).state_dict()),
-               tmp_path / 'toy.pth')
+    torch.save(dict(state_dict=MODELS.build(toy_model_config()).state_dict()), tmp_path / 'toy.pth')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     return lambda *arguments: run(
-        'predict_change.py', tmp_path / 'first.tif', tmp_path / 'second.tif', levir[1],
-        tmp_path / 'toy.pth', '--out', tmp_path / 'out', '--bands', 2, 1, 0, *arguments)
+        'predict_change.py',
+        tmp_path / 'first.tif',
+        tmp_path / 'second.tif',
+        levir[1],
+        tmp_path / 'toy.pth',
+        '--out',
+        tmp_path / 'out',
+        '--bands',
+        2,
+        1,
+        0,
+        *arguments,
+    )
 
 
 def read(path):

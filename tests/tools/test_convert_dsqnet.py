@@ -21,8 +21,12 @@ def _one_thread(_seed):
 
 
 def run_tool(*args):
-    return subprocess.run([sys.executable, 'tools/model_converters/dsqnet.py', *map(str, args)],
-                          cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, 'tools/model_converters/dsqnet.py', *map(str, args)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
 
 
 @torch.no_grad()
@@ -49,8 +53,7 @@ def test_there_and_again(name):
     state, _ = official_state(name)
     ours, dropped = rename_official_dsqnet(state)
     assert len(ours) == len(state) - len(dropped)
-    kept = sorted(value.double().sum().item() for key, value in state.items()
-                  if key not in dropped)
+    kept = sorted(value.double().sum().item() for key, value in state.items() if key not in dropped)
     torch.testing.assert_close(sorted(value.double().sum().item() for value in ours.values()), kept)
     again, dropped = rename_official_dsqnet(ours)
     assert not dropped

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 FILES = {
     'opencd/__init__.py': '',
-    'opencd/registry.py': '''
+    'opencd/registry.py': """
         from mmengine.registry import DATASETS as ROOT_DATASETS, HOOKS as ROOT_HOOKS
         from mmengine.registry import MODELS as ROOT_MODELS, METRICS as ROOT_METRICS
         from mmengine.registry import Registry
@@ -24,8 +24,8 @@ FILES = {
         DATASETS = Registry('dataset', parent=ROOT_DATASETS, locations=['opencd.parts'])
         METRICS = Registry('metric', parent=ROOT_METRICS, locations=['opencd.parts'])
         HOOKS = Registry('hook', parent=ROOT_HOOKS, locations=['opencd.parts'])
-        ''',
-    'opencd/parts.py': '''
+        """,
+    'opencd/parts.py': """
         import numpy as np
         import torch
         from mmcv.ops import DeformConv2d, SigmoidFocalLoss
@@ -71,10 +71,10 @@ FILES = {
             def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
                 if self.draw:
                     runner.visualizer.add_image(f'pair{batch_idx}', np.zeros((8, 8, 3), 'uint8'))
-        ''',
+        """,
 }
 
-CONFIG = '''
+CONFIG = """
 default_scope = '{scope}'
 model = dict(type='{prefix}Detector')
 data = dict(type='{prefix}Pairs')
@@ -89,7 +89,7 @@ optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
 default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4),
                      visualization=dict(type='{prefix}CDVisualizationHook'))
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
-'''
+"""
 
 
 @pytest.fixture(scope='module')
@@ -103,8 +103,14 @@ def neighbour(tmp_path_factory):
 
 def run(folder, *arguments):
     env = {**os.environ, 'PYTHONPATH': f'{folder}{os.pathsep}{ROOT}', 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=folder, env=env,
-                          capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done
 
@@ -115,7 +121,17 @@ def test_train_test_and_draw(neighbour, scope, prefix):
     config.write_text(CONFIG.format(scope=scope, prefix=prefix))
     run(neighbour, ROOT / 'tools/train.py', config)
     work = neighbour / 'work_dirs' / config.stem
-    run(neighbour, ROOT / 'tools/test.py', config, work / 'iter_4.pth', '--show-dir', 'shown',
-        '--out', 'metrics.json', '--work-dir', work)
+    run(
+        neighbour,
+        ROOT / 'tools/test.py',
+        config,
+        work / 'iter_4.pth',
+        '--show-dir',
+        'shown',
+        '--out',
+        'metrics.json',
+        '--work-dir',
+        work,
+    )
     assert list((neighbour / 'shown').rglob('pair0*.png'))
     assert 'mean' in (neighbour / 'metrics.json').read_text()

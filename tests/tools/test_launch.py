@@ -19,13 +19,24 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment():
-    return {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable,
-            'PORT': str(free_port())}
+    return {
+        **os.environ,
+        'PYTHONPATH': str(ROOT),
+        'OMP_NUM_THREADS': '1',
+        'PYTHON': sys.executable,
+        'PORT': str(free_port()),
+    }
 
 
 def run(*command, check=True, timeout=200):
-    done = subprocess.run(list(map(str, command)), env=environment(), capture_output=True,
-                          text=True, timeout=timeout, cwd=ROOT)
+    done = subprocess.run(
+        list(map(str, command)),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=ROOT,
+    )
     assert not check or done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -33,18 +44,30 @@ def run(*command, check=True, timeout=200):
 @pytest.fixture
 def config_file(tmp_path):
     """A toy config with a test set of 10, which 3 processes do not share evenly."""
+
     def write(**over):
-        config = toy_config(tmp_path / 'run', iters=6, batch_size=4, sync_bn='torch',
-                            model=dict(type='ToyModel', dropout=0.0), **over)
+        config = toy_config(
+            tmp_path / 'run',
+            iters=6,
+            batch_size=4,
+            sync_bn='torch',
+            model=dict(type='ToyModel', dropout=0.0),
+            **over,
+        )
         config['test_dataloader'] = dict(
-            batch_size=2, num_workers=0, dataset=config['train_dataloader']['dataset'],
-            sampler=dict(type='DefaultSampler', shuffle=False))
-        config.update(test_cfg=dict(type='TestLoop'), test_evaluator=dict(type='ToyMetric'),
-                      log_level='INFO')
+            batch_size=2,
+            num_workers=0,
+            dataset=config['train_dataloader']['dataset'],
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        )
+        config.update(
+            test_cfg=dict(type='TestLoop'), test_evaluator=dict(type='ToyMetric'), log_level='INFO'
+        )
         del config['experiment_name']
         path = tmp_path / 'toy.py'
         Config(config).dump(path)
         return path
+
     return write
 
 
@@ -60,15 +83,31 @@ def assert_equal_weights(first, second, **tolerance):
 def test_scripts_train_and_test_alike_on_one_and_more_processes(config_file, tmp_path):
     config = config_file()
     run(sys.executable, 'tools/train.py', config, '--work-dir', tmp_path / 'one')
-    run('bash', 'tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'two',
-        '--cfg-options', 'train_dataloader.batch_size=2')
-    assert_equal_weights(weights(tmp_path / 'one'), weights(tmp_path / 'two'), rtol=1e-5,
-                         atol=1e-6)
+    run(
+        'bash',
+        'tools/dist_train.sh',
+        config,
+        2,
+        '--work-dir',
+        tmp_path / 'two',
+        '--cfg-options',
+        'train_dataloader.batch_size=2',
+    )
+    assert_equal_weights(weights(tmp_path / 'one'), weights(tmp_path / 'two'), rtol=1e-5, atol=1e-6)
     results = []
     for processes in (1, 3):
         out = tmp_path / f'{processes}.json'
-        run('bash', 'tools/dist_test.sh', config, tmp_path / 'one/iter_6.pth', processes,
-            '--work-dir', tmp_path / 'tested', '--out', out)
+        run(
+            'bash',
+            'tools/dist_test.sh',
+            config,
+            tmp_path / 'one/iter_6.pth',
+            processes,
+            '--work-dir',
+            tmp_path / 'tested',
+            '--out',
+            out,
+        )
         results.append(json.loads(out.read_text()))
     assert results[0]['count'] == results[1]['count'] == 10
     assert results[0]['mean'] == pytest.approx(results[1]['mean'], rel=1e-5)
@@ -111,8 +150,15 @@ def extra_hooks(tmp_path):
 def train_command(processes, config, *arguments):
     if processes == 1:
         return [sys.executable, 'tools/train.py', str(config), *map(str, arguments)]
-    return ['bash', 'tools/dist_train.sh', str(config), str(processes), *map(str, arguments),
-            '--cfg-options', f'train_dataloader.batch_size={4 // processes}']
+    return [
+        'bash',
+        'tools/dist_train.sh',
+        str(config),
+        str(processes),
+        *map(str, arguments),
+        '--cfg-options',
+        f'train_dataloader.batch_size={4 // processes}',
+    ]
 
 
 def kill_all(argument):
@@ -136,8 +182,12 @@ def test_killed_and_resumed(config_file, extra_hooks, tmp_path, processes):
     env = environment()
     env['PYTHONPATH'] += os.pathsep + str(extra_hooks)
     killed = subprocess.Popen(
-        train_command(processes, slow, '--work-dir', tmp_path / 'killed'), cwd=ROOT, env=env,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        train_command(processes, slow, '--work-dir', tmp_path / 'killed'),
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.time() + 120
     while not (tmp_path / 'killed/last_checkpoint').exists() and time.time() < deadline:
         time.sleep(0.2)
@@ -148,55 +198,89 @@ def test_killed_and_resumed(config_file, extra_hooks, tmp_path, processes):
     assert_equal_weights(weights(tmp_path / 'whole'), weights(tmp_path / 'killed'), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize('of_the_user, words', [
-    (False, 'RuntimeError: the second rank has had enough'),
-    (True, 'error: the second rank has had enough (rank 1)')])
+@pytest.mark.parametrize(
+    'of_the_user, words',
+    [
+        (False, 'RuntimeError: the second rank has had enough'),
+        (True, 'error: the second rank has had enough (rank 1)'),
+    ],
+)
 def test_a_rank_that_dies_ends_the_job(config_file, extra_hooks, of_the_user, words):
     config = config_file()
     text = config.read_text().replace("'tests.toy'", "'tests.toy', 'extra_hooks'")
     config.write_text(
-        text + f"\ncustom_hooks = [dict(type='DyingHook', of_the_user={of_the_user})]\n")
+        text + f"\ncustom_hooks = [dict(type='DyingHook', of_the_user={of_the_user})]\n"
+    )
     env = environment()
     env['PYTHONPATH'] += os.pathsep + str(extra_hooks)
     start = time.time()
-    done = subprocess.run(['bash', 'tools/dist_train.sh', str(config), '2'], cwd=ROOT, env=env,
-                          capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        ['bash', 'tools/dist_train.sh', str(config), '2'],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode != 0 and time.time() - start < 60
     assert words in done.stderr and 'by peer' not in done.stderr
 
 
-@pytest.mark.parametrize('arguments, words', [
-    (['{config}', '--cfg-options', 'model.widht=3'], "takes no key `widht`; did you mean 'width'"),
-    (['{config}', '--resume', 'nowhere.pth'], 'there is no checkpoint nowhere.pth'),
-    (['{config}', '--launcher', 'pytorch'], 'needs the environment variable RANK'),
-])
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (
+            ['{config}', '--cfg-options', 'model.widht=3'],
+            "takes no key `widht`; did you mean 'width'",
+        ),
+        (['{config}', '--resume', 'nowhere.pth'], 'there is no checkpoint nowhere.pth'),
+        (['{config}', '--launcher', 'pytorch'], 'needs the environment variable RANK'),
+    ],
+)
 def test_wrong_command_lines_end_in_one_line(config_file, arguments, words):
     config = str(config_file())
-    done = run(sys.executable, 'tools/train.py', *(a.format(config=config) for a in arguments),
-               check=False)
+    done = run(
+        sys.executable, 'tools/train.py', *(a.format(config=config) for a in arguments), check=False
+    )
     assert done.returncode == 2
     assert words in done.stderr and 'Traceback' not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith('error: ')
 
 
-@pytest.mark.parametrize('script, arguments, words', [
-    ('dist_train.sh', ['a.py'], 'usage: dist_train.sh CONFIG PROCESSES'),
-    ('dist_test.sh', ['a.py', 'b.pth'], 'usage: dist_test.sh CONFIG [CHECKPOINT] PROCESSES'),
-    ('slurm_test.sh', ['part'], 'usage: slurm_test.sh PARTITION JOB_NAME CONFIG'),
-    ('slurm_train.sh', ['part', 'job', 'a.py'], 'GPUS=12 does not fill machines of '
-                                                'GPUS_PER_NODE=8'),
-])
+@pytest.mark.parametrize(
+    'script, arguments, words',
+    [
+        ('dist_train.sh', ['a.py'], 'usage: dist_train.sh CONFIG PROCESSES'),
+        ('dist_test.sh', ['a.py', 'b.pth'], 'usage: dist_test.sh CONFIG [CHECKPOINT] PROCESSES'),
+        ('slurm_test.sh', ['part'], 'usage: slurm_test.sh PARTITION JOB_NAME CONFIG'),
+        (
+            'slurm_train.sh',
+            ['part', 'job', 'a.py'],
+            'GPUS=12 does not fill machines of GPUS_PER_NODE=8',
+        ),
+    ],
+)
 def test_scripts_say_what_is_wrong(script, arguments, words):
-    done = subprocess.run(['bash', f'tools/{script}', *arguments], cwd=ROOT, capture_output=True,
-                          text=True, env={**os.environ, 'GPUS': '12'})
+    done = subprocess.run(
+        ['bash', f'tools/{script}', *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'GPUS': '12'},
+    )
     assert done.returncode == 2 and words in done.stderr
 
 
 @pytest.mark.parametrize('checkpoint', [[], [''], ['7.pth']])
 def test_processes_with_and_without_a_checkpoint(checkpoint):
-    done = subprocess.run(['bash', 'tools/dist_test.sh', 'a.py', *checkpoint, '3', '--tta'],
-                          cwd=ROOT, capture_output=True, text=True, check=True,
-                          env={**os.environ, 'PYTHON': 'echo'})
+    done = subprocess.run(
+        ['bash', 'tools/dist_test.sh', 'a.py', *checkpoint, '3', '--tta'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, 'PYTHON': 'echo'},
+    )
     end = ' '.join(['test.py a.py', *filter(None, checkpoint), '--launcher pytorch --tta'])
     assert '--nproc_per_node=3 ' in done.stdout and done.stdout.rstrip().endswith(end)
 
@@ -207,7 +291,13 @@ def test_slurm_starts_a_process_per_gpu(tmp_path):
     srun.write_text('#!/bin/sh\necho "$@"\n')
     srun.chmod(0o755)
     env = {**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'GPUS': '4', 'PYTHON': 'py'}
-    done = subprocess.run(['bash', 'tools/slurm_test.sh', 'part', 'job', 'a.py', 'b.pth', '--tta'],
-                          cwd=ROOT, capture_output=True, text=True, env=env, check=True)
+    done = subprocess.run(
+        ['bash', 'tools/slurm_test.sh', 'part', 'job', 'a.py', 'b.pth', '--tta'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=env,
+        check=True,
+    )
     assert '--gres=gpu:4 --ntasks=4 --ntasks-per-node=4' in done.stdout
     assert done.stdout.rstrip().endswith('py -u tools/test.py a.py --launcher slurm b.pth --tta')

@@ -51,14 +51,26 @@ def test_checkpoint(tmp_path, wrapped):
     prefix = 'module.' if wrapped else ''
     saved = {prefix + key: value for key, value in state.items()}
     torch.save(dict(epoch=3, state_dict=saved), tmp_path / 'epoch_3.pth')
-    out = subprocess.run([sys.executable, 'tools/model_converters/oml.py',
-                          str(tmp_path / 'epoch_3.pth'), str(tmp_path / 'out.pth')],
-                         capture_output=True, text=True)
+    out = subprocess.run(
+        [
+            sys.executable,
+            'tools/model_converters/oml.py',
+            str(tmp_path / 'epoch_3.pth'),
+            str(tmp_path / 'out.pth'),
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert out.returncode == 0, out.stderr
     assert '0 dropped' in out.stdout
-    model = MODELS.build(dict(
-        type='ImageEmbedder', encoder=dict(type='TimmEncoder', model='resnet18'),
-        neck=dict(type='CBAM'), head=dict(type='EmbeddingHead', num_classes=19)))
+    model = MODELS.build(
+        dict(
+            type='ImageEmbedder',
+            encoder=dict(type='TimmEncoder', model='resnet18'),
+            neck=dict(type='CBAM'),
+            head=dict(type='EmbeddingHead', num_classes=19),
+        )
+    )
     model.load_state_dict(read_state_dict(tmp_path / 'out.pth'))
 
 
@@ -73,8 +85,12 @@ def test_yaml(tmp_path):
     target.write_text(text)
     cfg = load_config(target)
     assert cfg.model.encoder == dict(
-        type='TimmEncoder', in_channels=10, model='legacy_seresnet50', output_stride=16,
-        dilate='first')
+        type='TimmEncoder',
+        in_channels=10,
+        model='legacy_seresnet50',
+        output_stride=16,
+        dilate='first',
+    )
     assert cfg.model.head.type == 'PartHead' and cfg.model.head.pool.mode == 'gem'
     assert [loss.type for loss in cfg.model.losses] == ['MultiLabelBCELoss', 'OMLLoss']
     assert [loss.loss_weight for loss in cfg.model.losses] == [0.5, 2.0]
@@ -88,18 +104,22 @@ def test_yaml(tmp_path):
 
 def _root():
     from pathlib import Path
+
     return Path(__file__).parents[2].as_posix()
 
 
-@pytest.mark.parametrize('old, new, message', [
-    ('se_resnet50', 'resnet7', "backbone 'resnet7' is none"),
-    ('metric_loss: smoothap', 'metric_loss: arcface', "metric_loss is 'arcface'"),
-    ('dataset: BigEarthNet', 'dataset: Pets', "dataset 'Pets' is unknown"),
-    ('module: cbam', 'module: se', "module is 'se'"),
-    ('chunk: 500', 'scheme: db', "scheme 'db' does not exist"),
-    ('seed: 24', 'seed: [', 'is not valid YAML'),
-    ('SGD', 'lamb', "optimizer is 'lamb'"),
-])
+@pytest.mark.parametrize(
+    'old, new, message',
+    [
+        ('se_resnet50', 'resnet7', "backbone 'resnet7' is none"),
+        ('metric_loss: smoothap', 'metric_loss: arcface', "metric_loss is 'arcface'"),
+        ('dataset: BigEarthNet', 'dataset: Pets', "dataset 'Pets' is unknown"),
+        ('module: cbam', 'module: se', "module is 'se'"),
+        ('chunk: 500', 'scheme: db', "scheme 'db' does not exist"),
+        ('seed: 24', 'seed: [', 'is not valid YAML'),
+        ('SGD', 'lamb', "optimizer is 'lamb'"),
+    ],
+)
 def test_bad_yaml(tmp_path, old, new, message):
     (tmp_path / '_base_').mkdir()
     (tmp_path / 'a.yaml').write_text(YAML.replace(old, new))

@@ -42,7 +42,8 @@ def test_patches(tmp_path):
     names = sorted(p.stem for p in (tmp_path / 'out/val/images').iterdir())
     assert names == sorted(
         [f'P0003_{y}_{y + 256}_{x}_{x + 256}' for y in (0, 44) for x in (0, 206, 214)]
-        + [f'P0004_0_256_{x}_{x + 256}' for x in (0, 144)])
+        + [f'P0004_0_256_{x}_{x + 256}' for x in (0, 144)]
+    )
     patch = np.asarray(Image.open(tmp_path / 'out/val/images/P0003_44_300_206_462.png'))
     assert (patch == image[44:300, 206:462]).all()
     labels = tmp_path / 'out/val/semantic_png'
@@ -59,8 +60,11 @@ def test_patches_of_real_scenes_are_those_of_the_lists(tmp_path, samples):
         for path in sorted((PACKED / 'isaid' / split).iterdir()):
             for name, label in read_entries(path):
                 if name.startswith(f'{scene}_'):
-                    mask = np.asarray(Image.open(
-                        tmp_path / folder / 'semantic_png' / f'{name}_instance_color_RGB.png'))
+                    mask = np.asarray(
+                        Image.open(
+                            tmp_path / folder / 'semantic_png' / f'{name}_instance_color_RGB.png'
+                        )
+                    )
                     assert (mask == label + 1).any(), (name, label)
                     checked += 1
     assert checked == 30
@@ -78,9 +82,21 @@ def test_wrong_scenes(tmp_path):
 
 
 def _spectral_args(images, out, **more):
-    return argparse.Namespace(**{**dict(
-        images=str(images), out=str(out), arch='resnet18', weights='none', num_vectors=3,
-        colour_weight=5.0, workers=1, limit=None), **more})
+    return argparse.Namespace(
+        **{
+            **dict(
+                images=str(images),
+                out=str(out),
+                arch='resnet18',
+                weights='none',
+                num_vectors=3,
+                colour_weight=5.0,
+                workers=1,
+                limit=None,
+            ),
+            **more,
+        }
+    )
 
 
 def test_eigenvectors_of_a_folder(tmp_path):
@@ -116,9 +132,15 @@ def test_wrong_images(tmp_path):
         spectral_eigenvectors.find_images(str(tmp_path))
 
 
-@pytest.mark.parametrize('text', ['model = dict()', '''
+@pytest.mark.parametrize(
+    'text',
+    [
+        'model = dict()',
+        """
 test_dataloader = dict(dataset=dict(type='MultiLabelDataset', data_root={root!r}, img_dirs='x'))
-'''])
+""",
+    ],
+)
 def test_a_config_without_episodes(tmp_path, text):
     (tmp_path / 'x').mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / 'x' / 'a.png')
@@ -136,6 +158,7 @@ def test_checkpoint(tmp_path, capsys):
     from mmengine.runner import load_checkpoint
 
     from tests.fss_parity import build_model
+
     model = build_model()
     with torch.no_grad():
         for p in model.parameters():
@@ -146,9 +169,13 @@ def test_checkpoint(tmp_path, capsys):
     assert torch.equal(model.backbone.net.stem.conv1.weight, state['module.backbone.conv1.weight'])
 
 
-@pytest.mark.parametrize('spoil, words', [
-    (lambda s: s.pop('module.merger.0.weight'), 'head.merge.weight'),
-    (lambda s: s.update({'module.decoder.1.weight': torch.zeros(1)}), 'decoder.1.weight')])
+@pytest.mark.parametrize(
+    'spoil, words',
+    [
+        (lambda s: s.pop('module.merger.0.weight'), 'head.merge.weight'),
+        (lambda s: s.update({'module.decoder.1.weight': torch.zeros(1)}), 'decoder.1.weight'),
+    ],
+)
 def test_foreign_checkpoint(tmp_path, spoil, words):
     state = {f'module.{k}': v for k, v in case_state('resnet50').items()}
     spoil(state)

@@ -49,9 +49,15 @@ def test_errors_have_their_colours():
 def test_fewer_panels_without_labels_or_prediction():
     label, prediction = masks()
     visualizer = ChangeVisualizer()
-    widths = [visualizer.draw_sample(sample(**given), INPUTS).shape[1] for given in (
-        dict(gt_sem_seg=label, pred_sem_seg=prediction), dict(pred_sem_seg=prediction),
-        dict(gt_sem_seg=label), {})]
+    widths = [
+        visualizer.draw_sample(sample(**given), INPUTS).shape[1]
+        for given in (
+            dict(gt_sem_seg=label, pred_sem_seg=prediction),
+            dict(pred_sem_seg=prediction),
+            dict(gt_sem_seg=label),
+            {},
+        )
+    ]
     assert widths[0] > widths[1] == widths[2] > widths[3]
 
 
@@ -60,7 +66,8 @@ def test_prediction_of_another_size_and_many_bands():
     label, prediction = (m.repeat(2, 0).repeat(2, 1) for m in masks())
     inputs = torch.rand(8, 40, 60) * 4000
     picture = ChangeVisualizer(bands=(3, 2, 1)).draw_sample(
-        sample(gt_sem_seg=label, pred_sem_seg=prediction), inputs)
+        sample(gt_sem_seg=label, pred_sem_seg=prediction), inputs
+    )
     assert picture.dtype == np.uint8 and picture.ndim == 3
 
 
@@ -76,8 +83,9 @@ def test_name_and_raw_mask():
 def test_the_dataset_says_how_classes_look():
     """The same class looks the same in every picture and mask, whatever else is in it."""
     visualizer = ChangeVisualizer(panel_size=60)
-    visualizer.dataset_meta = dict(classes=('unchanged', 'new', 'gone'),
-                                   palette=[[0, 0, 0], [10, 200, 30], [200, 10, 30]])
+    visualizer.dataset_meta = dict(
+        classes=('unchanged', 'new', 'gone'), palette=[[0, 0, 0], [10, 200, 30], [200, 10, 30]]
+    )
     label, prediction = masks()
     for mask in (prediction, prediction * 2, prediction * 0):
         np.testing.assert_array_equal(visualizer.raw_mask(sample(pred_sem_seg=mask)), mask)

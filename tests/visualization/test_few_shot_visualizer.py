@@ -10,9 +10,17 @@ from rs_mm.visualization.few_shot import FewShotVisualizer, overlay
 def _episode(gt):
     mask = torch.zeros(3, 24, 32, dtype=torch.uint8)
     mask[:, 4:12, 6:20] = 1
-    sample = EpisodeDataSample(support_mask=mask, pred_mask=mask[0].clone(), metainfo=dict(
-        class_id=3, class_name='tennis court', query_name='a b/c', sample_idx=7,
-        support_names=['x', 'y', 'z']))
+    sample = EpisodeDataSample(
+        support_mask=mask,
+        pred_mask=mask[0].clone(),
+        metainfo=dict(
+            class_id=3,
+            class_name='tennis court',
+            query_name='a b/c',
+            sample_idx=7,
+            support_names=['x', 'y', 'z'],
+        ),
+    )
     if gt:
         sample.gt_mask = mask[0].clone()
         sample.gt_mask[4:8] = 0
@@ -25,6 +33,7 @@ def _episode(gt):
 def test_sheet_with_and_without_ground_truth(monkeypatch):
     captions = []
     from rs_mm.visualization import few_shot
+
     draw = few_shot.draw_sheet
 
     def spy(rows, **kwargs):

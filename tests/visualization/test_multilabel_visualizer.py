@@ -10,8 +10,11 @@ def drawn(monkeypatch, visualizer, sample, inputs):
     """The panel that a sample becomes."""
     seen = []
     sheet = multilabel.draw_sheet
-    monkeypatch.setattr(multilabel, 'draw_sheet',
-                        lambda rows, **kwargs: seen.extend(rows[0]) or sheet(rows, **kwargs))
+    monkeypatch.setattr(
+        multilabel,
+        'draw_sheet',
+        lambda rows, **kwargs: seen.extend(rows[0]) or sheet(rows, **kwargs),
+    )
     picture = visualizer.draw_sample(sample, inputs)
     assert picture.ndim == 3 and picture.dtype == np.uint8
     return seen[0]
@@ -24,7 +27,7 @@ def test_labels_and_predictions_are_named(monkeypatch):
     assert visualizer.sample_name(sample) == 'beach07'
     inputs = torch.randn(3, 40, 30)
     assert drawn(monkeypatch, visualizer, sample, inputs).caption == ''
-    sample.set_gt_label(torch.tensor([1., 1, 0]))
+    sample.set_gt_label(torch.tensor([1.0, 1, 0]))
     sample.set_score(torch.tensor([0.2, 0.5, 0.4]))
     panel = drawn(monkeypatch, visualizer, sample, inputs)
     assert panel.caption == 'sea, sand\npredicted: sand'

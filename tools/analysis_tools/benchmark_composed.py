@@ -1,7 +1,7 @@
 """Measures composed retrieval: evaluation against one pair at a time, and feature extraction.
 
-    python tools/analysis_tools/benchmark_composed.py evaluation
-    python tools/analysis_tools/benchmark_composed.py extraction CONFIG --images 512
+python tools/analysis_tools/benchmark_composed.py evaluation
+python tools/analysis_tools/benchmark_composed.py extraction CONFIG --images 512
 """
 
 import argparse
@@ -14,18 +14,27 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Benchmark composed retrieval')
     parser.add_argument('part', choices=['evaluation', 'extraction'])
     parser.add_argument('config', nargs='?', help='for extraction: a config of configs/weicom')
-    parser.add_argument('--images', type=int, help='size of the archive (default: 30400, or 512 '
-                        'for extraction)')
+    parser.add_argument(
+        '--images', type=int, help='size of the archive (default: 30400, or 512 for extraction)'
+    )
     parser.add_argument('--dim', type=int, default=768, help='features per image (default: 768)')
-    parser.add_argument('--pairs', type=int, default=1200,
-                        help='(image, text) pairs evaluated at once (default: 1200)')
-    parser.add_argument('--single-pairs', type=int, default=12,
-                        help='pairs evaluated one at a time (default: 12)')
+    parser.add_argument(
+        '--pairs',
+        type=int,
+        default=1200,
+        help='(image, text) pairs evaluated at once (default: 1200)',
+    )
+    parser.add_argument(
+        '--single-pairs', type=int, default=12, help='pairs evaluated one at a time (default: 12)'
+    )
     parser.add_argument('--threads', type=int, default=2, help='CPU threads (default: 2)')
     parser.add_argument('--device', default='cpu', help='for evaluation (default: cpu)')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help="for extraction: overrides, e.g. model.init_cfg=None for random "
-                        'weights')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='for extraction: overrides, e.g. model.init_cfg=None for random weights',
+    )
     return parser.parse_args()
 
 
@@ -38,13 +47,16 @@ def example(images, dim, pairs, generator):
     import torch.nn.functional as F
 
     from rs_mm.retrieval.composed import QuerySet
+
     prompts = [f'value {i}' for i in range(4)]
-    features = F.normalize(torch.randn(images, dim, generator=generator)
-                           + 0.6 * torch.randn(38, dim, generator=generator)
-                           .repeat_interleave(-(-images // 38), 0)[:images])
+    features = F.normalize(
+        torch.randn(images, dim, generator=generator)
+        + 0.6
+        * torch.randn(38, dim, generator=generator).repeat_interleave(-(-images // 38), 0)[:images]
+    )
     text = F.normalize(torch.randn(len(prompts), dim, generator=generator) + features.mean(0))
     listed = torch.randperm(images, generator=generator)[:1600].view(16, 100)  # (class, value)
-    own = torch.randint(0, 16, (-(-pairs // 3), ), generator=generator)
+    own = torch.randint(0, 16, (-(-pairs // 3),), generator=generator)
     rows = torch.randint(0, 100, own.shape, generator=generator)
     images = listed[own, rows].repeat_interleave(3)[:pairs]
     other = (own[:, None] % 4 + torch.arange(1, 4)).flatten()[:pairs] % 4
@@ -56,6 +68,7 @@ def example(images, dim, pairs, generator):
 def one_at_a_time(queries, pair, features, text, fusions, ks):
     """One pair as an evaluation without any sharing does it: similarities, a sort per method."""
     import numpy as np
+
     image_similarity = features[queries.images[pair]] @ features.T
     text_similarity = text[queries.texts[pair]] @ features.T
     relevant = np.zeros(len(features), bool)
@@ -66,8 +79,13 @@ def one_at_a_time(queries, pair, features, text, fusions, ks):
         hits = relevant[order]
         so_far, total = hits.cumsum(), hits.sum()
         precision = so_far / np.arange(1, len(hits) + 1)
-        rows.append([*(so_far[k - 1] / total for k in ks), *(precision[k - 1] for k in ks),
-                     precision[hits].mean()])
+        rows.append(
+            [
+                *(so_far[k - 1] / total for k in ks),
+                *(precision[k - 1] for k in ks),
+                precision[hits].mean(),
+            ]
+        )
     return np.array(rows)
 
 
@@ -75,8 +93,11 @@ def peak_memory(reset=False):
     """Highest resident memory of this process so far, or since it was reset, in MiB (Linux)."""
     if reset:
         Path('/proc/self/clear_refs').write_text('5')
-    line = next(line for line in Path('/proc/self/status').read_text().splitlines()
-                if line.startswith('VmHWM'))
+    line = next(
+        line
+        for line in Path('/proc/self/status').read_text().splitlines()
+        if line.startswith('VmHWM')
+    )
     return int(line.split()[1]) / 1024
 
 
@@ -86,6 +107,7 @@ def evaluation(args):
 
     from rs_mm.retrieval.composed import evaluate_queries
     from rs_mm.retrieval.fusion import AverageFusion, ImageOnly, TextOnly, WeiCom
+
     torch.set_num_threads(args.threads)
     generator = torch.Generator().manual_seed(0)
     queries, features, text = example(args.images or 30400, args.dim, args.pairs, generator)
@@ -111,15 +133,17 @@ def evaluation(args):
             note('together', start, args.pairs)
     alone, together = np.median(wall['alone']), np.median(wall['together'])
     alone_cpu, together_cpu = np.median(cpu['alone']), np.median(cpu['together'])
-    print(f'{len(features)} images x {args.dim}, {args.threads} threads, {len(fusions)} methods, '
-          f'{args.pairs} pairs, peak memory of the evaluation {memory:.0f} MiB\n'
-          f'one pair at a time, a sort per method: {alone:8.2f} ms per pair '
-          f'({alone_cpu:.2f} ms of CPU time)\n'
-          f'all pairs, ranks counted ({args.device}):     {together:8.3f} ms per pair '
-          f'({together_cpu:.3f} ms of CPU time)\n'
-          f'ratio {alone / together:.0f} ({alone_cpu / together_cpu:.0f} in CPU time); the 41 to '
-          f'50 ms of the official evaluation are {41 / together:.0f} to {50 / together:.0f} times '
-          'as long')
+    print(
+        f'{len(features)} images x {args.dim}, {args.threads} threads, {len(fusions)} methods, '
+        f'{args.pairs} pairs, peak memory of the evaluation {memory:.0f} MiB\n'
+        f'one pair at a time, a sort per method: {alone:8.2f} ms per pair '
+        f'({alone_cpu:.2f} ms of CPU time)\n'
+        f'all pairs, ranks counted ({args.device}):     {together:8.3f} ms per pair '
+        f'({together_cpu:.3f} ms of CPU time)\n'
+        f'ratio {alone / together:.0f} ({alone_cpu / together_cpu:.0f} in CPU time); the 41 to '
+        f'50 ms of the official evaluation are {41 / together:.0f} to {50 / together:.0f} times '
+        'as long'
+    )
 
 
 def extraction(args):
@@ -128,6 +152,7 @@ def extraction(args):
     from PIL import Image
 
     from rs_mm.apis.search import ImageSearch
+
     MMLogger.get_instance('benchmark')
     count, rng = args.images or 512, np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -136,8 +161,9 @@ def extraction(args):
             coarse = Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8))
             coarse.resize((256, 256), Image.BICUBIC).save(f'{folder}/images/{i:06d}.jpg')
         # the log line of the extraction is the result
-        ImageSearch(f'{folder}/images', args.config, index_dir=f'{folder}/index',
-                    options=args.cfg_options)
+        ImageSearch(
+            f'{folder}/images', args.config, index_dir=f'{folder}/index', options=args.cfg_options
+        )
 
 
 def main():
@@ -147,8 +173,9 @@ def main():
 
     def run():
         if args.part == 'extraction' and not args.config:
-            raise ConfigError('extraction needs a config, e.g. '
-                              'configs/weicom/weicom_clip-vit-l14_patterncom.py.')
+            raise ConfigError(
+                'extraction needs a config, e.g. configs/weicom/weicom_clip-vit-l14_patterncom.py.'
+            )
         evaluation(args) if args.part == 'evaluation' else extraction(args)
 
     run_cli(run)

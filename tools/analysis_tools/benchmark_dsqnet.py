@@ -29,8 +29,13 @@ CASES = {  # name: (config of the model, side, batch, training)
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--cases', nargs='+', type=int, default=range(len(CASES)),
-                        help='numbers of: ' + ', '.join(f'{i} {n}' for i, n in enumerate(CASES)))
+    parser.add_argument(
+        '--cases',
+        nargs='+',
+        type=int,
+        default=range(len(CASES)),
+        help='numbers of: ' + ', '.join(f'{i} {n}' for i, n in enumerate(CASES)),
+    )
     parser.add_argument('--repeats', type=int, default=5, help='runs of each way (default: 5)')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--memory', action='store_true', help='measure peak memory too')
@@ -45,11 +50,18 @@ def make_case(case, plain):
 
     from rs_mm.apis.complexity import build_model
     from rs_mm.apis.config import load_config, set_up_torch
+
     sys.path.insert(0, str(ROOT))  # the plain way is part of the tests
     from tests.models.dsqnet_plain import make_plain
+
     backbone, side, batch, training = CASES[case]
-    cfg = load_config(str(ROOT / 'configs/DSQNet' /
-                          f'DSQNet_{backbone}_imp_512x512_80k_levircd_lr1e-4_bs8_wd0.01.py'))
+    cfg = load_config(
+        str(
+            ROOT
+            / 'configs/DSQNet'
+            / f'DSQNet_{backbone}_imp_512x512_80k_levircd_lr1e-4_bs8_wd0.01.py'
+        )
+    )
     set_up_torch(cfg.torch_cfg)
     torch.manual_seed(0)
     model = build_model(cfg)
@@ -57,9 +69,11 @@ def make_case(case, plain):
     data = model.data_preprocessor(model.example_inputs(batch, side, side), training)
     inputs, samples = data['inputs'], data['data_samples']
     if not training:
+
         def predict():
             with torch.inference_mode():
                 return model.inference(inputs, [sample.metainfo for sample in samples])
+
         return predict
 
     model.train()
@@ -70,6 +84,7 @@ def make_case(case, plain):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
     return step
 
 
@@ -78,6 +93,7 @@ def measure(case, repeats):
     import torch
 
     from rs_mm.apis.complexity import flop_counter
+
     ours, plain = make_case(case, plain=False), make_case(case, plain=True)
     with flop_counter() as counter:
         ours()
@@ -88,9 +104,16 @@ def measure(case, repeats):
     rounds = [[_seconds(function) for function in functions] for _ in range(repeats)]
     seconds, plain_seconds, *products = map(min, zip(*rounds))
     speed = 2 * 2048**3 / min(products)
-    return dict(case=case, ours_s=seconds, plain_s=plain_seconds, ratio=plain_seconds / seconds,
-                gflop=flops / 1e9, gflops_matrix_product=speed / 1e9, floor_s=flops / speed,
-                share_of_floor=flops / speed / seconds)
+    return dict(
+        case=case,
+        ours_s=seconds,
+        plain_s=plain_seconds,
+        ratio=plain_seconds / seconds,
+        gflop=flops / 1e9,
+        gflops_matrix_product=speed / 1e9,
+        floor_s=flops / speed,
+        share_of_floor=flops / speed / seconds,
+    )
 
 
 def _seconds(function):
@@ -118,6 +141,7 @@ def main():
     import torch
 
     from rs_mm.apis.benchmark import describe_machine
+
     torch.set_num_threads(args.threads)
     if args.memory_of:
         return print_memory(*args.memory_of)
@@ -126,13 +150,18 @@ def main():
     for case in [list(CASES)[i] for i in args.cases]:
         result = measure(case, args.repeats)
         results.append(result)
-        print('{case}: {plain_s:.3f} s -> {ours_s:.3f} s ({ratio:.2f}x); {gflop:.0f} GFLOP at '
-              '{gflops_matrix_product:.0f} GFLOP/s: {share_of_floor:.0%} of the floor'.format(
-                  **result), flush=True)
+        print(
+            '{case}: {plain_s:.3f} s -> {ours_s:.3f} s ({ratio:.2f}x); {gflop:.0f} GFLOP at '
+            '{gflops_matrix_product:.0f} GFLOP/s: {share_of_floor:.0%} of the floor'.format(
+                **result
+            ),
+            flush=True,
+        )
         if args.memory:
             result.update({f'{way}_mib': peak_memory(args, case, way) for way in ('plain', 'ours')})
-            print('    peak memory {plain_mib:.0f} -> {ours_mib:.0f} MiB'.format(**result),
-                  flush=True)
+            print(
+                '    peak memory {plain_mib:.0f} -> {ours_mib:.0f} MiB'.format(**result), flush=True
+            )
     if args.out:
         Path(args.out).write_text(json.dumps(dict(machine=machine, results=results), indent=1))
 

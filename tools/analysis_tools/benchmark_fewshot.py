@@ -27,12 +27,21 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--arch', default='resnet50', choices=['resnet50', 'resnet101', 'vgg16'])
     parser.add_argument('--size', type=int, default=256, help='side of the images')
-    parser.add_argument('--cases', nargs='+', type=int, default=range(len(CASES)),
-                        help='numbers of: ' + ', '.join(f'{i} {n}' for i, n in enumerate(CASES)))
+    parser.add_argument(
+        '--cases',
+        nargs='+',
+        type=int,
+        default=range(len(CASES)),
+        help='numbers of: ' + ', '.join(f'{i} {n}' for i, n in enumerate(CASES)),
+    )
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--mask-share', type=float, default=0.2,
-                        help='part of a support image that its class covers')
+    parser.add_argument(
+        '--mask-share',
+        type=float,
+        default=0.2,
+        help='part of a support image that its class covers',
+    )
     parser.add_argument('--memory', action='store_true', help='measure peak memory too')
     parser.add_argument('--out', help='JSON file of the results')
     parser.add_argument('--memory-of', nargs=2, help=argparse.SUPPRESS)
@@ -41,10 +50,12 @@ def parse_args():
 
 # ---------------------------------------------------------------- the published way, plainly
 
+
 def plain_layer(layer, x):
     """One 4-D layer on (B, C, h_q, w_q, h_s, w_s), permuting around both convolutions."""
     import torch
     import torch.nn.functional as F
+
     b, c, hq, wq, hs, ws = x.shape
     step = layer.stride
     rows, columns = (torch.arange(0, n, step) for n in (hs, ws))
@@ -87,13 +98,21 @@ def plain_learner(learner, correlations):
 def plain_mask(stages, mask):
     """Every map times the resized mask."""
     import torch.nn.functional as F
-    return [[m * F.interpolate(mask[:, None].float(), m.shape[2:], mode='bilinear',
-                               align_corners=True) for m in stage] for stage in stages]
+
+    return [
+        [
+            m
+            * F.interpolate(mask[:, None].float(), m.shape[2:], mode='bilinear', align_corners=True)
+            for m in stage
+        ]
+        for stage in stages
+    ]
 
 
 def plain_correlations(query, support):
     """Clamped cosines of all maps, stacked by stage, deepest first."""
     import torch
+
     out = []
     for q_maps, s_maps in zip(query[::-1], support[::-1]):
         layers = []
@@ -111,6 +130,7 @@ def plain_forward(model, query, support, mask, query_mask=None):
     """The published forward pass of one shot: (logits, guided logits or None)."""
     import torch
     import torch.nn.functional as F
+
     backbone, head, size = model.backbone, model.head, query.shape[2:]
 
     def enlarge(x):
@@ -139,13 +159,17 @@ def plain_predict(model, query, support, masks):
     import torch
 
     from rs_mm.models.segmentors.few_shot import vote
+
     with torch.no_grad():
-        shots = [plain_forward(model, query, support[:, k], masks[:, k])[0].argmax(1)
-                 for k in range(support.shape[1])]
+        shots = [
+            plain_forward(model, query, support[:, k], masks[:, k])[0].argmax(1)
+            for k in range(support.shape[1])
+        ]
     return vote(torch.stack(shots, 1))[0]
 
 
 # ---------------------------------------------------------------- measuring
+
 
 def build(arch):
     """The model with random weights."""
@@ -153,13 +177,17 @@ def build(arch):
 
     import rs_mm.models  # noqa: F401
     from rs_mm.registry import MODELS
+
     torch.manual_seed(0)
     counts = dict(resnet50=(4, 6, 3), resnet101=(4, 23, 3), vgg16=(3, 3, 1))
-    return MODELS.build(dict(
-        type='rs_mm.FewShotSegmentor',
-        backbone=dict(type='rs_mm.PreActivationBackbone', arch=arch),
-        head=dict(type='rs_mm.SelfCrossCorrelationHead', in_channels=counts[arch]),
-        data_preprocessor=dict(type='rs_mm.FewShotDataPreprocessor')))
+    return MODELS.build(
+        dict(
+            type='rs_mm.FewShotSegmentor',
+            backbone=dict(type='rs_mm.PreActivationBackbone', arch=arch),
+            head=dict(type='rs_mm.SelfCrossCorrelationHead', in_channels=counts[arch]),
+            data_preprocessor=dict(type='rs_mm.FewShotDataPreprocessor'),
+        )
+    )
 
 
 def make_case(model, case, size, mask_share):
@@ -167,20 +195,27 @@ def make_case(model, case, size, mask_share):
     import torch
 
     from rs_mm.structures import EpisodeDataSample
+
     shots, batch, training = CASES[case]
     generator = torch.Generator().manual_seed(1)
     query = torch.randn(batch, 3, size, size, generator=generator)
     support = torch.randn(batch, shots, 3, size, size, generator=generator)
     yy, xx = torch.meshgrid(torch.arange(size), torch.arange(size), indexing='ij')
     radius = size * (mask_share / torch.pi) ** 0.5
-    disc = ((yy - size / 2) ** 2 + (xx - size / 2) ** 2 < radius ** 2).to(torch.uint8)
-    samples = [EpisodeDataSample(gt_mask=disc, support_mask=disc.expand(shots, -1, -1),
-                                 metainfo=dict(query_name='q')) for _ in range(batch)]
+    disc = ((yy - size / 2) ** 2 + (xx - size / 2) ** 2 < radius**2).to(torch.uint8)
+    samples = [
+        EpisodeDataSample(
+            gt_mask=disc, support_mask=disc.expand(shots, -1, -1), metainfo=dict(query_name='q')
+        )
+        for _ in range(batch)
+    ]
     masks, inputs = disc.expand(batch, shots, -1, -1), dict(query=query, support=support)
     model.train(training)
     if not training:
-        return (lambda: plain_predict(model, query, support, masks),
-                lambda: torch.stack([s.pred_mask for s in model.predict(inputs, samples)]))
+        return (
+            lambda: plain_predict(model, query, support, masks),
+            lambda: torch.stack([s.pred_mask for s in model.predict(inputs, samples)]),
+        )
 
     optimizer = torch.optim.SGD(model.head.parameters(), lr=0.0)
 
@@ -214,17 +249,21 @@ def alternate(functions, repeats):
 def matrix_speed(repeats):
     """FLOP/s of a large float32 matrix product, the faster of the two libraries torch has."""
     import torch
+
     n = 2048
     a, b = torch.randn(2, n, n)
-    image, kernel = a[None, :, :, None].contiguous(memory_format=torch.channels_last), b[
-        :, :, None, None]
+    image, kernel = (
+        a[None, :, :, None].contiguous(memory_format=torch.channels_last),
+        b[:, :, None, None],
+    )
     best = alternate([lambda: a @ b, lambda: torch.conv2d(image, kernel)], repeats)
-    return 2 * n ** 3 / min(best)
+    return 2 * n**3 / min(best)
 
 
 def count_flops(function):
     """FLOPs of products and convolutions as they are really done."""
     from torch.utils.flop_counter import FlopCounterMode
+
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops()
@@ -232,13 +271,27 @@ def count_flops(function):
 
 def peak_memory(args, case, way):
     """MiB by which the process's peak grows, in a fresh process."""
-    command = [sys.executable, __file__, '--arch', args.arch, '--size', str(args.size), '--threads',
-               str(args.threads), '--mask-share', str(args.mask_share), '--memory-of', case, way]
+    command = [
+        sys.executable,
+        __file__,
+        '--arch',
+        args.arch,
+        '--size',
+        str(args.size),
+        '--threads',
+        str(args.threads),
+        '--mask-share',
+        str(args.mask_share),
+        '--memory-of',
+        case,
+        way,
+    ]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def print_memory(args):
     import resource
+
     case, way = args.memory_of
     function = make_case(build(args.arch), case, args.size, args.mask_share)[way == 'ours']
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -249,12 +302,15 @@ def print_memory(args):
 def main():
     args = parse_args()
     import torch
+
     torch.set_num_threads(args.threads)
     if args.memory_of:
         return print_memory(args)
     speed = matrix_speed(args.repeats)
-    print(f'{args.arch}, {args.size} x {args.size}, {args.threads} threads, matrix product '
-          f'{speed / 1e9:.0f} GFLOP/s')
+    print(
+        f'{args.arch}, {args.size} x {args.size}, {args.threads} threads, matrix product '
+        f'{speed / 1e9:.0f} GFLOP/s'
+    )
     model, results = build(args.arch), []
     for case in [list(CASES)[i] for i in args.cases]:
         plain, ours = make_case(model, case, args.size, args.mask_share)
@@ -262,22 +318,42 @@ def main():
         flops = [count_flops(plain), count_flops(ours)]
         seconds = alternate([plain, ours], args.repeats)
         result = dict(
-            case=case, plain_s=seconds[0], ours_s=seconds[1], ratio=seconds[0] / seconds[1],
-            plain_gflop=flops[0] / 1e9, ours_gflop=flops[1] / 1e9, floor_s=flops[1] / speed,
-            ours_over_floor=seconds[1] * speed / flops[1], mean_difference=difference)
+            case=case,
+            plain_s=seconds[0],
+            ours_s=seconds[1],
+            ratio=seconds[0] / seconds[1],
+            plain_gflop=flops[0] / 1e9,
+            ours_gflop=flops[1] / 1e9,
+            floor_s=flops[1] / speed,
+            ours_over_floor=seconds[1] * speed / flops[1],
+            mean_difference=difference,
+        )
         results.append(result)
-        print('{case}: {plain_s:.3f} s -> {ours_s:.3f} s ({ratio:.2f}x), {plain_gflop:.1f} -> '
-              '{ours_gflop:.1f} GFLOP, {ours_over_floor:.2f} x floor, difference '
-              '{mean_difference:.1e}'.format(**result), flush=True)
+        print(
+            '{case}: {plain_s:.3f} s -> {ours_s:.3f} s ({ratio:.2f}x), {plain_gflop:.1f} -> '
+            '{ours_gflop:.1f} GFLOP, {ours_over_floor:.2f} x floor, difference '
+            '{mean_difference:.1e}'.format(**result),
+            flush=True,
+        )
         if args.memory:
             result.update({f'{way}_mib': peak_memory(args, case, way) for way in ('plain', 'ours')})
-            print('    peak memory {plain_mib:.0f} -> {ours_mib:.0f} MiB'.format(**result),
-                  flush=True)
+            print(
+                '    peak memory {plain_mib:.0f} -> {ours_mib:.0f} MiB'.format(**result), flush=True
+            )
     if args.out:
         with open(args.out, 'w') as file:
-            json.dump(dict(arch=args.arch, size=args.size, threads=args.threads,
-                           mask_share=args.mask_share, gflops_matrix_product=speed / 1e9,
-                           results=results), file, indent=1)
+            json.dump(
+                dict(
+                    arch=args.arch,
+                    size=args.size,
+                    threads=args.threads,
+                    mask_share=args.mask_share,
+                    gflops_matrix_product=speed / 1e9,
+                    results=results,
+                ),
+                file,
+                indent=1,
+            )
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """Draws what a config's pipeline makes of its data, after augmentation.
 
-    python tools/analysis_tools/browse_dataset.py CONFIG --out DIR --num 16
+python tools/analysis_tools/browse_dataset.py CONFIG --out DIR --num 16
 """
 
 import argparse
@@ -9,14 +9,23 @@ import argparse
 def parse_args():
     parser = argparse.ArgumentParser(description='Draw augmented samples of a config')
     parser.add_argument('config', help='config file')
-    parser.add_argument('--out', default='work_dirs/browse', metavar='DIR',
-                        help='folder of the pictures (default: %(default)s)')
+    parser.add_argument(
+        '--out',
+        default='work_dirs/browse',
+        metavar='DIR',
+        help='folder of the pictures (default: %(default)s)',
+    )
     parser.add_argument('--num', type=int, default=16, help='pictures (default: %(default)s)')
-    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train',
-                        help='whose pipeline (default: %(default)s)')
+    parser.add_argument(
+        '--split',
+        choices=['train', 'val', 'test'],
+        default='train',
+        help='whose pipeline (default: %(default)s)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of the draws')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='override keys of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
+    )
     return parser.parse_args()
 
 
@@ -24,14 +33,15 @@ def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
     from rs_mm.apis.cli import run_cli
+
     run_cli(lambda: browse(args))
 
 
 def browse(args):
     """Draws as the command line says."""
     from rs_mm.apis.browse import browse_dataset
-    count = browse_dataset(args.config, args.out, args.num, args.split, args.seed,
-                           args.cfg_options)
+
+    count = browse_dataset(args.config, args.out, args.num, args.split, args.seed, args.cfg_options)
     print(f'{count} pictures in {args.out}')
 
 

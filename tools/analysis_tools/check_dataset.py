@@ -14,13 +14,20 @@ import sys
 def parse_args():
     parser = argparse.ArgumentParser(description="Check every file of a config's datasets")
     parser.add_argument('config', help='config file')
-    parser.add_argument('--split', nargs='+', choices=['train', 'val', 'test'],
-                        default=['train', 'val', 'test'], help='splits to check (default: all)')
-    parser.add_argument('--num-workers', type=int, default=4,
-                        help='processes (default: %(default)s)')
+    parser.add_argument(
+        '--split',
+        nargs='+',
+        choices=['train', 'val', 'test'],
+        default=['train', 'val', 'test'],
+        help='splits to check (default: all)',
+    )
+    parser.add_argument(
+        '--num-workers', type=int, default=4, help='processes (default: %(default)s)'
+    )
     parser.add_argument('--out', metavar='FILE', help='write the whole report as JSON')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='override keys of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
+    )
     return parser.parse_args()
 
 
@@ -28,6 +35,7 @@ def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
     from rs_mm.apis.cli import run_cli
+
     run_cli(lambda: check(args))
 
 
@@ -37,6 +45,7 @@ def check(args):
     from pathlib import Path
 
     from rs_mm.apis.dataset_check import check_config, format_report
+
     report = check_config(args.config, args.split, args.num_workers, args.cfg_options)
     print(format_report(report))
     if args.out:

@@ -6,8 +6,14 @@ import argparse
 def parse_args():
     parser = argparse.ArgumentParser(description="Count a model's parameters and multiply-adds")
     parser.add_argument('config', help='config file')
-    parser.add_argument('--shape', type=int, nargs='+', default=[512], metavar='SIDE',
-                        help='height and width, or one side of a square (default: 512)')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        default=[512],
+        metavar='SIDE',
+        help='height and width, or one side of a square (default: 512)',
+    )
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='overrides')
     return parser.parse_args()
 
@@ -15,6 +21,7 @@ def parse_args():
 def main():
     args = parse_args()
     from rs_mm.apis.cli import run_cli
+
     run_cli(lambda: report(args))
 
 
@@ -23,6 +30,7 @@ def report(args):
 
     from rs_mm.apis.complexity import build_model, count_flops, count_parameters, example_batch
     from rs_mm.apis.config import load_config, prepare
+
     height, width = args.shape[0], args.shape[-1]
     cfg = prepare(load_config(args.config, args.cfg_options))
     model = build_model(cfg)
@@ -32,8 +40,9 @@ def report(args):
     table.align = 'r'
     table.align['part'] = 'l'
     for part in {**parameters_of, **flops_of}:
-        table.add_row([part, f'{parameters_of.get(part, 0):,}',
-                       f'{flops_of.get(part, 0) / 1e9:.2f}'])
+        table.add_row(
+            [part, f'{parameters_of.get(part, 0):,}', f'{flops_of.get(part, 0) / 1e9:.2f}']
+        )
     table.add_row(['whole model', f'{parameters:,}', f'{flops / 1e9:.2f}'])
     print(f'{args.config}, one input of {height} x {width}')
     print(table)

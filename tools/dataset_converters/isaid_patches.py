@@ -13,9 +13,24 @@ import argparse
 
 SIZE, OVERLAP = 256, 50
 # RGB of the published colour masks, classes 0 (background) to 15
-COLOURS = ((0, 0, 0), (0, 0, 63), (0, 63, 63), (0, 63, 0), (0, 63, 127), (0, 63, 191), (0, 63, 255),
-           (0, 127, 63), (0, 127, 127), (0, 0, 127), (0, 0, 191), (0, 0, 255), (0, 191, 127),
-           (0, 127, 191), (0, 127, 255), (0, 100, 155))
+COLOURS = (
+    (0, 0, 0),
+    (0, 0, 63),
+    (0, 63, 63),
+    (0, 63, 0),
+    (0, 63, 127),
+    (0, 63, 191),
+    (0, 63, 255),
+    (0, 127, 63),
+    (0, 127, 127),
+    (0, 0, 127),
+    (0, 0, 191),
+    (0, 0, 255),
+    (0, 191, 127),
+    (0, 127, 191),
+    (0, 127, 255),
+    (0, 100, 155),
+)
 MASK = '_instance_color_RGB.png'
 
 
@@ -24,8 +39,11 @@ def parse_args():
     parser.add_argument('src', help='iSAID with whole scenes')
     parser.add_argument('dst', help='folder to write iSAID-5i into')
     parser.add_argument('--splits', nargs='+', default=['train', 'val'], choices=['train', 'val'])
-    parser.add_argument('--listed-only', action='store_true',
-                        help='write only the patches that the published lists name')
+    parser.add_argument(
+        '--listed-only',
+        action='store_true',
+        help='write only the patches that the published lists name',
+    )
     parser.add_argument('--workers', type=int, default=1, help='processes')
     return parser.parse_args()
 
@@ -34,6 +52,7 @@ def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
     from rs_mm.apis.cli import run_cli
+
     run_cli(lambda: convert(args.src, args.dst, args.splits, args.listed_only, args.workers))
 
 
@@ -54,6 +73,7 @@ def class_numbers(colours, path):
     import numpy as np
 
     from rs_mm.errors import DataError
+
     # one number for each colour, looked up in a sorted table
     keys = np.array([(r << 16) | (g << 8) | b for r, g, b in COLOURS])
     order = np.argsort(keys)
@@ -64,8 +84,10 @@ def class_numbers(colours, path):
     wrong = keys[found] != codes
     if wrong.any():
         y, x = np.argwhere(wrong)[0]
-        raise DataError(f'the mask {path} has the colour {tuple(colours[y, x].tolist())} at row '
-                        f'{y}, column {x}, which is no class of iSAID; is it the instance id mask?')
+        raise DataError(
+            f'the mask {path} has the colour {tuple(colours[y, x].tolist())} at row '
+            f'{y}, column {x}, which is no class of iSAID; is it the instance id mask?'
+        )
     return found.astype(np.uint8)
 
 
@@ -76,6 +98,7 @@ def convert(src, dst, splits, listed_only, workers):
     from tqdm import tqdm
 
     from rs_mm.errors import MissingFileError
+
     jobs = []
     for split in splits:
         folder = Path(src) / split / 'images'
@@ -95,26 +118,30 @@ def _run(jobs, workers):
         yield from map(_cut, jobs)
         return
     from multiprocessing import get_context
+
     with get_context('spawn').Pool(workers) as pool:
         yield from pool.imap_unordered(_cut, jobs)
 
 
 def _listed(split):
     from rs_mm.datasets.episodes import PACKED, read_entries
+
     folder = PACKED / 'isaid' / ('trn' if split == 'train' else 'val')
     return {name for path in folder.iterdir() for name, _ in read_entries(path)}
 
 
 def _mask_of(scene, split):
     from rs_mm.errors import MissingFileError
+
     root = scene.parents[1]
     places = [scene.parent, root / 'Semantic_masks' / 'images', root / 'semantic_png']
     for folder in places:
         path = folder / f'{scene.stem}{MASK}'
         if path.is_file():
             return path
-    raise MissingFileError(f'there is no mask {scene.stem}{MASK} for {scene}; looked in '
-                           f'{", ".join(map(str, places))}.')
+    raise MissingFileError(
+        f'there is no mask {scene.stem}{MASK} for {scene}; looked in {", ".join(map(str, places))}.'
+    )
 
 
 def _cut(job):
@@ -123,12 +150,15 @@ def _cut(job):
 
     from rs_mm.datasets.transforms.episodes import read_image
     from rs_mm.errors import DataError
+
     Image.MAX_IMAGE_PIXELS = None  # scenes of DOTA reach 13000 x 6000
     scene, mask_path, out, listed = job
     image, colours = read_image(scene), read_image(mask_path)
     if image.shape != colours.shape:
-        raise DataError(f'{scene} is {image.shape[1]} x {image.shape[0]}, but its mask {mask_path} '
-                        f'is {colours.shape[1]} x {colours.shape[0]}.')
+        raise DataError(
+            f'{scene} is {image.shape[1]} x {image.shape[0]}, but its mask {mask_path} '
+            f'is {colours.shape[1]} x {colours.shape[0]}.'
+        )
     label = class_numbers(colours, mask_path)
     pad = [(0, max(0, SIZE - side)) for side in label.shape]
     image = np.pad(image, [*pad, (0, 0)])

@@ -1,6 +1,6 @@
 """Writes a small fake data set in the layout of a real one.
 
-    python tools/dataset_converters/make_fake.py levir_cd data/LEVIR-CD --set n_train=64 size=256
+python tools/dataset_converters/make_fake.py levir_cd data/LEVIR-CD --set n_train=64 size=256
 """
 
 import argparse
@@ -31,14 +31,21 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Write a small fake data set')
     parser.add_argument('name', choices=sorted(GENERATORS), help='layout to write')
     parser.add_argument('out', help='folder to write into')
-    parser.add_argument('--set', nargs='+', default=[], metavar='KEY=INT', dest='options',
-                        help='arguments of the generator, e.g. n_train=64 size=256 seed=1')
+    parser.add_argument(
+        '--set',
+        nargs='+',
+        default=[],
+        metavar='KEY=INT',
+        dest='options',
+        help='arguments of the generator, e.g. n_train=64 size=256 seed=1',
+    )
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
     from rs_mm.apis.cli import run_cli
+
     run_cli(lambda: make(args.name, args.out, args.options))
 
 
@@ -47,16 +54,21 @@ def make(name, out, options):
     import inspect
 
     from rs_mm.errors import ConfigError
+
     module, function = GENERATORS[name]
     generator = getattr(importlib.import_module(f'rs_mm.datasets.fake.{module}'), function)
-    known = [key for key, parameter in inspect.signature(generator).parameters.items()
-             if isinstance(parameter.default, int)]
+    known = [
+        key
+        for key, parameter in inspect.signature(generator).parameters.items()
+        if isinstance(parameter.default, int)
+    ]
     arguments = {}
     for option in options:
         key, _, value = option.partition('=')
         if key not in known or not value.lstrip('-').isdigit():
-            raise ConfigError(f'--set {option}: expected KEY=INT with KEY one of '
-                              f'{", ".join(known)}.')
+            raise ConfigError(
+                f'--set {option}: expected KEY=INT with KEY one of {", ".join(known)}.'
+            )
         arguments[key] = int(value)
         least = 0 if key in ('seed', 'by_scene') else 1
         if arguments[key] < least:

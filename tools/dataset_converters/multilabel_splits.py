@@ -13,12 +13,18 @@ from pathlib import Path
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Write split files of a multi-label set')
-    parser.add_argument('table', help='ucm, aid, dfc15 (tables packed with rs_mm), or a label '
-                        'table with the header `image,<class>,...`')
+    parser.add_argument(
+        'table',
+        help='ucm, aid, dfc15 (tables packed with rs_mm), or a label '
+        'table with the header `image,<class>,...`',
+    )
     parser.add_argument('root', help='folder of the set; the files are written there')
     parser.add_argument('--seed', type=int, default=24, help='of the random split (default: 24)')
-    parser.add_argument('--by-folder', action='store_true',
-                        help='follow the folders of the images instead of drawing')
+    parser.add_argument(
+        '--by-folder',
+        action='store_true',
+        help='follow the folders of the images instead of drawing',
+    )
     return parser.parse_args()
 
 
@@ -26,9 +32,11 @@ def run(args):
     from rs_mm.datasets.label_tables import read_label_table, write_split_file
     from rs_mm.datasets.splits import folder_split, random_split
     from rs_mm.errors import MissingFileError
+
     if not Path(args.root).is_dir():
-        raise MissingFileError(f'there is no folder {args.root}; give the one that holds the '
-                               'images of the set.')
+        raise MissingFileError(
+            f'there is no folder {args.root}; give the one that holds the images of the set.'
+        )
     table = read_label_table(args.table)
     if args.by_folder:
         splits = folder_split(args.root, table.names)
@@ -43,6 +51,7 @@ def run(args):
 def main():
     args = parse_args()
     from rs_mm.apis.cli import run_cli
+
     run_cli(lambda: run(args))
 
 

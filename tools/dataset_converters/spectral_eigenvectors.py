@@ -19,9 +19,13 @@ def parse_args():
     parser.add_argument('images', help='folder of images, or a config with a test_dataloader')
     parser.add_argument('out', help='folder to write into')
     parser.add_argument('--arch', default='resnet50', help='resnet50, resnet101 or vgg16')
-    parser.add_argument('--weights', default=None, metavar='FILE',
-                        help='ImageNet weights: a file, a URL or torchvision://ARCH (default); '
-                        '"none" for random ones')
+    parser.add_argument(
+        '--weights',
+        default=None,
+        metavar='FILE',
+        help='ImageNet weights: a file, a URL or torchvision://ARCH (default); '
+        '"none" for random ones',
+    )
     parser.add_argument('--num-vectors', type=int, default=5, metavar='K')
     parser.add_argument('--colour-weight', type=float, default=5.0, metavar='LAMBDA')
     parser.add_argument('--workers', type=int, default=1, help='processes')
@@ -33,6 +37,7 @@ def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
     from rs_mm.apis.cli import run_cli
+
     run_cli(lambda: compute(args))
 
 
@@ -41,10 +46,10 @@ def find_images(source):
     from pathlib import Path
 
     from rs_mm.errors import DataError, MissingFileError
+
     path = Path(source)
     if path.is_dir():
-        pairs = [(p.stem, str(p)) for p in sorted(path.rglob('*'))
-                 if p.suffix.lower() in SUFFIXES]
+        pairs = [(p.stem, str(p)) for p in sorted(path.rglob('*')) if p.suffix.lower() in SUFFIXES]
     elif path.suffix == '.py' and path.is_file():
         pairs = _queries(source)
     else:
@@ -63,12 +68,15 @@ def _queries(config):
     from rs_mm.apis.config import load_config
     from rs_mm.errors import ConfigError
     from rs_mm.registry import DATASETS
+
     loader = load_config(config).get('test_dataloader') or {}
     dataset = DATASETS.build(loader['dataset']) if 'dataset' in loader else ()
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     if not infos or 'query_files' not in infos[0]:
-        raise ConfigError(f'{config} tests no episodes: the dataset of its test_dataloader must be '
-                          'one of few-shot segmentation; or give a folder of images.')
+        raise ConfigError(
+            f'{config} tests no episodes: the dataset of its test_dataloader must be '
+            'one of few-shot segmentation; or give a folder of images.'
+        )
     return [(info['query'], info['query_files'][0]) for info in infos]
 
 
@@ -77,10 +85,11 @@ def compute(args):
     from tqdm import tqdm
 
     from rs_mm.models.spectral.store import EigenvectorStore
+
     images = find_images(args.images)
     # made here first, so that wrong settings stop before any process starts
     store = EigenvectorStore(args.out, _decomposition(args).settings)
-    todo = [item for item in images.items() if not store.path(item[0]).is_file()][:args.limit]
+    todo = [item for item in images.items() if not store.path(item[0]).is_file()][: args.limit]
     print(f'{len(images)} images, {len(todo)} to do')
     with tqdm(total=len(todo), unit='image') as bar:
         for _ in _run(args, todo):
@@ -93,6 +102,7 @@ def _run(args, todo):
         yield from map(_decompose, todo)
         return
     from multiprocessing import get_context
+
     with get_context('spawn').Pool(args.workers, _start, (args,)) as pool:
         yield from pool.imap_unordered(_decompose, todo)
 
@@ -101,10 +111,12 @@ def _decomposition(args):
     import torch
 
     from rs_mm.models.spectral import SpectralDecomposition
+
     torch.manual_seed(0)  # random weights are the same in every process
     weights = args.weights or f'torchvision://{args.arch}'
-    return SpectralDecomposition(args.arch, None if weights == 'none' else weights,
-                                 args.num_vectors, args.colour_weight)
+    return SpectralDecomposition(
+        args.arch, None if weights == 'none' else weights, args.num_vectors, args.colour_weight
+    )
 
 
 def _start(args):
@@ -112,12 +124,14 @@ def _start(args):
     import torch
 
     from rs_mm.models.spectral.store import EigenvectorStore
+
     torch.set_num_threads(1)
     _made, _store = _decomposition(args), EigenvectorStore(args.out)
 
 
 def _decompose(item):
     from rs_mm.datasets.transforms.episodes import read_image
+
     name, path = item
     _store.save(name, _made(read_image(path))[1])
 

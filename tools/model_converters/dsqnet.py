@@ -5,7 +5,8 @@ import argparse
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description='Convert a checkpoint of the official DSQNet (an Open-CD project) to rs_mm')
+        description='Convert a checkpoint of the official DSQNet (an Open-CD project) to rs_mm'
+    )
     parser.add_argument('src', help='official checkpoint')
     parser.add_argument('dst', help='where to write; `tools/test.py CONFIG DST` takes it')
     return parser.parse_args()

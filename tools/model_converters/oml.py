@@ -5,10 +5,14 @@ import argparse
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description='Convert a checkpoint of the original OML code (Imbriaco et al.) to rs_mm')
+        description='Convert a checkpoint of the original OML code (Imbriaco et al.) to rs_mm'
+    )
     parser.add_argument('src', help='original checkpoint, epoch_N.pth')
-    parser.add_argument('dst', help='where to write; `tools/test.py CONFIG DST` takes it. A config '
-                        'for it comes from tools/model_converters/oml_config.py')
+    parser.add_argument(
+        'dst',
+        help='where to write; `tools/test.py CONFIG DST` takes it. A config '
+        'for it comes from tools/model_converters/oml_config.py',
+    )
     return parser.parse_args()
 
 
@@ -24,8 +28,10 @@ def main():
         state = read_state_dict(args.src, strip=())
         converted, dropped = convert_names(state)
         save_converted(converted, args.dst, dict(source=args.src))
-        print(f'{args.dst}: {len(state)} entries, {len(converted)} written, {len(dropped)} '
-              'dropped' + (f' (first {dropped[0]})' if dropped else ''))
+        print(
+            f'{args.dst}: {len(state)} entries, {len(converted)} written, {len(dropped)} '
+            'dropped' + (f' (first {dropped[0]})' if dropped else '')
+        )
 
     run_cli(convert)
 

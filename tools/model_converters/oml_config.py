@@ -1,6 +1,6 @@
 """Converts a YAML config of the original OML code into a config of rs_mm.
 
-    python tools/model_converters/oml_config.py ucm.yaml configs/oml/my_ucm.py
+python tools/model_converters/oml_config.py ucm.yaml configs/oml/my_ucm.py
 """
 
 import argparse
@@ -8,7 +8,8 @@ import argparse
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description='Convert a YAML config of the original OML code (Imbriaco et al.)')
+        description='Convert a YAML config of the original OML code (Imbriaco et al.)'
+    )
     parser.add_argument('src', help='YAML file')
     parser.add_argument('dst', help='config to write, somewhere below configs/')
     return parser.parse_args()

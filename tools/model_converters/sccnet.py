@@ -10,9 +10,13 @@ import argparse
 import re
 
 _LEARNERS = {'hpn_learner': 'cross_learner', 'hpn_learner2': 'self_learner'}
-_BLOCKS = {'encoder_layer4': 'squeeze.0', 'encoder_layer3': 'squeeze.1',
-           'encoder_layer2': 'squeeze.2', 'encoder_layer4to3': 'mix.0',
-           'encoder_layer3to2': 'mix.1'}
+_BLOCKS = {
+    'encoder_layer4': 'squeeze.0',
+    'encoder_layer3': 'squeeze.1',
+    'encoder_layer2': 'squeeze.2',
+    'encoder_layer4to3': 'mix.0',
+    'encoder_layer3to2': 'mix.1',
+}
 _DECODERS = {'decoder1': 'decoder', 'decoder2': 'classifier'}
 _CONVOLUTIONS = {'conv1': 'conv_query', 'conv2': 'conv_support'}
 _UNUSED = ('backbone.fc.', 'backbone.classifier.')
@@ -82,22 +86,32 @@ def convert(src, dst):
     try:
         converted, dropped = convert_state(state)
     except (KeyError, ValueError) as error:
-        raise CheckpointError(f'{src} is not a checkpoint of SCCNet: it has an entry that the '
-                              f'network lacks ({error.args[0]}).') from error
+        raise CheckpointError(
+            f'{src} is not a checkpoint of SCCNet: it has an entry that the '
+            f'network lacks ({error.args[0]}).'
+        ) from error
     arch = architecture(state)
     model = FewShotSegmentor(
         dict(type='rs_mm.PreActivationBackbone', arch=arch),
         dict(type='rs_mm.SelfCrossCorrelationHead', in_channels=_MAP_COUNTS[arch]),
-        dict(type='rs_mm.FewShotDataPreprocessor'))
-    missing = [name for name, value in model.state_dict().items()
-               if getattr(converted.get(name), 'shape', None) != value.shape
-               and not name.endswith('num_batches_tracked')]
+        dict(type='rs_mm.FewShotDataPreprocessor'),
+    )
+    missing = [
+        name
+        for name, value in model.state_dict().items()
+        if getattr(converted.get(name), 'shape', None) != value.shape
+        and not name.endswith('num_batches_tracked')
+    ]
     if missing:
-        raise CheckpointError(f'{src} is not a checkpoint of SCCNet with {arch}: {missing[0]} and '
-                              f'{len(missing) - 1} more are missing or of another shape.')
+        raise CheckpointError(
+            f'{src} is not a checkpoint of SCCNet with {arch}: {missing[0]} and '
+            f'{len(missing) - 1} more are missing or of another shape.'
+        )
     save_converted(converted, dst, dict(source=str(src), arch=arch))
-    print(f'{arch}: {len(converted)} entries mapped, {len(dropped)} dropped (the classifier of '
-          f'the backbone), 0 missing -> {dst}')
+    print(
+        f'{arch}: {len(converted)} entries mapped, {len(dropped)} dropped (the classifier of '
+        f'the backbone), 0 missing -> {dst}'
+    )
 
 
 def main():
@@ -107,6 +121,7 @@ def main():
     args = parser.parse_args()
     # heavy imports wait, so that --help answers at once
     from rs_mm.apis.cli import run_cli
+
     run_cli(lambda: convert(args.src, args.dst))
 
 

@@ -1,6 +1,6 @@
 """Evaluates extracted features by a config's metrics, without the model and the images.
 
-    python tools/retrieval/evaluate.py CONFIG DIR --split test
+python tools/retrieval/evaluate.py CONFIG DIR --split test
 """
 
 import argparse
@@ -10,13 +10,24 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Evaluate extracted features')
     parser.add_argument('config', help='config whose metrics and labels are used')
     parser.add_argument('features', help='folder that tools/retrieval/extract.py wrote')
-    parser.add_argument('--split', default='test', choices=['train', 'val', 'test'],
-                        help='the split they were extracted from (default: test)')
-    parser.add_argument('--reference', metavar='DIR',
-                        help='features of the train split, which KNNMultiLabel searches')
+    parser.add_argument(
+        '--split',
+        default='test',
+        choices=['train', 'val', 'test'],
+        help='the split they were extracted from (default: test)',
+    )
+    parser.add_argument(
+        '--reference',
+        metavar='DIR',
+        help='features of the train split, which KNNMultiLabel searches',
+    )
     parser.add_argument('--out', metavar='FILE.json', help='write the metrics there')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='override keys of the config, e.g. test_evaluator.seed=1')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='override keys of the config, e.g. test_evaluator.seed=1',
+    )
     return parser.parse_args()
 
 
@@ -27,8 +38,10 @@ def main():
 
     def run():
         from rs_mm.apis.evaluate_features import evaluate_features
-        metrics = evaluate_features(args.config, args.features, args.split, args.reference,
-                                    args.cfg_options, args.out)
+
+        metrics = evaluate_features(
+            args.config, args.features, args.split, args.reference, args.cfg_options, args.out
+        )
         for name, value in metrics.items():
             print(f'{name}: {value:.4f}')
 

@@ -11,25 +11,52 @@ import argparse
 def parse_args():
     parser = argparse.ArgumentParser(
         description='Embed the images of a split or a folder. The same command again goes on after '
-        'an interruption, also with another number of processes, and embeds what was added.')
+        'an interruption, also with another number of processes, and embeds what was added.'
+    )
     parser.add_argument('config', help='config of an embedder')
-    parser.add_argument('checkpoint', nargs='?', help='checkpoint; without one the weights are '
-                        'those the config starts from (training-free systems need none)')
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the features; all '
-                        'processes must see it')
-    parser.add_argument('--split', default='test', choices=['train', 'val', 'test'],
-                        help="which dataloader's images, by the test pipeline (default: test)")
-    parser.add_argument('--archive', metavar='FOLDER',
-                        help='instead of a split: every image below a folder')
-    parser.add_argument('--shard-size', type=int, default=4096, metavar='N',
-                        help='images per shard: bounds memory and what a killed process loses '
-                        '(default: 4096)')
-    parser.add_argument('--work-dir', metavar='DIR', help='folder of the logs '
-                        '(default: work_dirs/CONFIG_NAME)')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='override keys of the config, e.g. test_dataloader.batch_size=4')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how the processes were started')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint; without one the weights are '
+        'those the config starts from (training-free systems need none)',
+    )
+    parser.add_argument(
+        '--out',
+        required=True,
+        metavar='DIR',
+        help='folder of the features; all processes must see it',
+    )
+    parser.add_argument(
+        '--split',
+        default='test',
+        choices=['train', 'val', 'test'],
+        help="which dataloader's images, by the test pipeline (default: test)",
+    )
+    parser.add_argument(
+        '--archive', metavar='FOLDER', help='instead of a split: every image below a folder'
+    )
+    parser.add_argument(
+        '--shard-size',
+        type=int,
+        default=4096,
+        metavar='N',
+        help='images per shard: bounds memory and what a killed process loses (default: 4096)',
+    )
+    parser.add_argument(
+        '--work-dir', metavar='DIR', help='folder of the logs (default: work_dirs/CONFIG_NAME)'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='override keys of the config, e.g. test_dataloader.batch_size=4',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes were started',
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -41,8 +68,18 @@ def main():
 
     def run():
         from rs_mm.apis.extract import extract
-        extract(args.config, args.checkpoint, args.out, args.split, args.archive, args.cfg_options,
-                shard_size=args.shard_size, work_dir=args.work_dir, launcher=args.launcher)
+
+        extract(
+            args.config,
+            args.checkpoint,
+            args.out,
+            args.split,
+            args.archive,
+            args.cfg_options,
+            shard_size=args.shard_size,
+            work_dir=args.work_dir,
+            launcher=args.launcher,
+        )
 
     run_cli(run)
 

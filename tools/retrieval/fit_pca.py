@@ -15,11 +15,16 @@ def parse_args():
     parser.add_argument('out', help='.npz to write')
     parser.add_argument('--dims', type=int, default=128, help='dimensions to keep (default: 128)')
     parser.add_argument('--no-whiten', action='store_true', help='leave the variances as they are')
-    parser.add_argument('--split', default='train', choices=['train', 'val', 'test'],
-                        help='images to fit to (default: train)')
+    parser.add_argument(
+        '--split',
+        default='train',
+        choices=['train', 'val', 'test'],
+        help='images to fit to (default: train)',
+    )
     parser.add_argument('--work-dir', help='folder of the logs')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='override keys of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
+    )
     return parser.parse_args()
 
 
@@ -29,8 +34,17 @@ def main():
 
     def fit():
         from rs_mm.apis.pca import fit_pca
-        fit_pca(args.config, args.checkpoint, args.out, args.dims, not args.no_whiten, args.split,
-                args.cfg_options, args.work_dir)
+
+        fit_pca(
+            args.config,
+            args.checkpoint,
+            args.out,
+            args.dims,
+            not args.no_whiten,
+            args.split,
+            args.cfg_options,
+            args.work_dir,
+        )
 
     run_cli(fit)
 

@@ -5,9 +5,19 @@ _base_ = './ml_256.py'
 
 num_classes = 17
 dataset = dict(
-    data_root='data/AID', classes='aid',
-    img_dirs=['train', 'train/*', 'val', 'test', 'test/*', 'images_tr/*', 'images_test/*',
-              'Images/*'])
+    data_root='data/AID',
+    classes='aid',
+    img_dirs=[
+        'train',
+        'train/*',
+        'val',
+        'test',
+        'test/*',
+        'images_tr/*',
+        'images_test/*',
+        'Images/*',
+    ],
+)
 
 train_dataloader = dict(dataset=dataset)
 val_dataloader = dict(dataset=dict(ann_file='test.csv', **dataset))

@@ -8,8 +8,12 @@ pipeline = [
     dict(type='PackEmbeddingInputs'),
 ]
 dataset = dict(
-    type='BigEarthNetDataset', data_root='data/BigEarthNet', lmdb_path='lmdb',
-    num_classes=num_classes, pipeline=pipeline)
+    type='BigEarthNetDataset',
+    data_root='data/BigEarthNet',
+    lmdb_path='lmdb',
+    num_classes=num_classes,
+    pipeline=pipeline,
+)
 
 train_dataloader = dict(
     batch_size=300,
@@ -18,7 +22,8 @@ train_dataloader = dict(
     collate_fn=dict(type='rs_mm.stack_collate'),
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(ann_file='lmdb/splits/train.csv', **dataset))
+    dataset=dict(ann_file='lmdb/splits/train.csv', **dataset),
+)
 # the published code hands over the two evaluation lists in the wrong order: its `test` figures are
 # of the validation list. Exchange the two `ann_file` for the lists' own meaning
 val_dataloader = dict(
@@ -27,17 +32,20 @@ val_dataloader = dict(
     persistent_workers=True,
     collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(ann_file='lmdb/splits/test.csv', test_mode=True, **dataset))
+    dataset=dict(ann_file='lmdb/splits/test.csv', test_mode=True, **dataset),
+)
 test_dataloader = dict(
     batch_size=300,
     num_workers=4,
     persistent_workers=True,
     collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(ann_file='lmdb/splits/val.csv', test_mode=True, **dataset))
+    dataset=dict(ann_file='lmdb/splits/val.csv', test_mode=True, **dataset),
+)
 
 val_evaluator = dict(type='MultiLabelRetrieval')
 test_evaluator = dict(type='MultiLabelRetrieval')
 
-visualizer = dict(type='MultiLabelVisualizer', vis_backends=[dict(type='LocalVisBackend')],
-                  name='visualizer')
+visualizer = dict(
+    type='MultiLabelVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer'
+)

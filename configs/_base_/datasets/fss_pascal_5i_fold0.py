@@ -13,16 +13,27 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(type=dataset_type, data_root=data_root, fold=0, split='trn', shots=1,
-                 pipeline=pipeline))
+    dataset=dict(
+        type=dataset_type, data_root=data_root, fold=0, split='trn', shots=1, pipeline=pipeline
+    ),
+)
 # test_mode: the episodes are fixed by `seed`
 val_dataloader = dict(
     batch_size=8,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type=dataset_type, data_root=data_root, fold=0, split='val', shots=1, seed=0,
-                 test_mode=True, pipeline=pipeline))
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        fold=0,
+        split='val',
+        shots=1,
+        seed=0,
+        test_mode=True,
+        pipeline=pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='FewShotIoU')
 test_evaluator = val_evaluator

@@ -2,10 +2,10 @@
 # data set is named by the config that inherits.
 image_size = 256
 
-normalize = dict(
-    type='NormalizeBands', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-resize = dict(type='TorchvisionTransforms', ops=[
-    dict(type='Resize', size=(image_size, image_size))])
+normalize = dict(type='NormalizeBands', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+resize = dict(
+    type='TorchvisionTransforms', ops=[dict(type='Resize', size=(image_size, image_size))]
+)
 
 train_pipeline = [
     dict(type='LoadBandImage', num_bands=3),
@@ -30,23 +30,27 @@ train_dataloader = dict(
     persistent_workers=True,
     collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='MultiLabelDataset', pipeline=train_pipeline))
+    dataset=dict(type='MultiLabelDataset', pipeline=train_pipeline),
+)
 val_dataloader = dict(
     batch_size=256,
     num_workers=4,
     persistent_workers=True,
     collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='MultiLabelDataset', pipeline=test_pipeline, test_mode=True))
+    dataset=dict(type='MultiLabelDataset', pipeline=test_pipeline, test_mode=True),
+)
 test_dataloader = dict(
     batch_size=256,
     num_workers=4,
     persistent_workers=True,
     collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='MultiLabelDataset', pipeline=test_pipeline, test_mode=True))
+    dataset=dict(type='MultiLabelDataset', pipeline=test_pipeline, test_mode=True),
+)
 
-visualizer = dict(type='MultiLabelVisualizer', vis_backends=[dict(type='LocalVisBackend')],
-                  name='visualizer')
+visualizer = dict(
+    type='MultiLabelVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer'
+)
 val_evaluator = dict(type='KNNMultiLabel', k=10)
 test_evaluator = [dict(type='KNNMultiLabel', k=10), dict(type='MultiLabelRetrieval')]

@@ -2,8 +2,11 @@
 _base_ = './grn_256.py'
 
 num_images, num_classes = 2100, 17  # for training
-dataset = dict(data_root='data/AID', img_dirs=['*', 'Images/*', 'images_tr/*', 'images_test/*'],
-               label_table='aid')
+dataset = dict(
+    data_root='data/AID',
+    img_dirs=['*', 'Images/*', 'images_tr/*', 'images_test/*'],
+    label_table='aid',
+)
 split = dict(type='SceneSplit', expected=3000)
 
 train_dataloader = dict(dataset=dict(split=dict(subset='train', **split), **dataset))

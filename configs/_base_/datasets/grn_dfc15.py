@@ -2,8 +2,9 @@
 _base_ = './grn_256.py'
 
 num_images, num_classes = 2339, 8  # for training
-dataset = dict(data_root='data/DFC15', img_dirs=['Images', 'images_tr', 'images_test'],
-               label_table='dfc15')
+dataset = dict(
+    data_root='data/DFC15', img_dirs=['Images', 'images_tr', 'images_test'], label_table='dfc15'
+)
 split = dict(type='SceneSplit', by_folder=False, expected=3342)
 
 train_dataloader = dict(dataset=dict(split=dict(subset='train', **split), **dataset))

@@ -2,8 +2,7 @@
 _base_ = './grn_256.py'
 
 num_images, num_classes = 1470, 17  # for training
-dataset = dict(data_root='data/UCMerced', img_dirs=['Images/*', '*'],
-               label_table='ucm')
+dataset = dict(data_root='data/UCMerced', img_dirs=['Images/*', '*'], label_table='ucm')
 split = dict(type='SceneSplit', expected=2100)
 
 train_dataloader = dict(dataset=dict(split=dict(subset='train', **split), **dataset))

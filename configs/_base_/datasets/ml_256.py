@@ -4,8 +4,11 @@ image_size = 256
 # `reverse_statistics`: the published runs normalise red with blue's numbers and blue with red's;
 # remove it to match them up
 normalize = dict(
-    type='NormalizeBands', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
-    reverse_statistics=True)
+    type='NormalizeBands',
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    reverse_statistics=True,
+)
 
 train_pipeline = [
     dict(type='LoadBandImage', num_bands=3),
@@ -31,26 +34,32 @@ train_dataloader = dict(
     collate_fn=dict(type='rs_mm.stack_collate'),
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='MultiLabelDataset', ann_file='train.csv', pipeline=train_pipeline))
+    dataset=dict(type='MultiLabelDataset', ann_file='train.csv', pipeline=train_pipeline),
+)
 val_dataloader = dict(
     batch_size=72,
     num_workers=4,
     persistent_workers=True,
     collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='MultiLabelDataset', ann_file='val.csv', pipeline=test_pipeline,
-                 test_mode=True))
+    dataset=dict(
+        type='MultiLabelDataset', ann_file='val.csv', pipeline=test_pipeline, test_mode=True
+    ),
+)
 test_dataloader = dict(
     batch_size=72,
     num_workers=4,
     persistent_workers=True,
     collate_fn=dict(type='rs_mm.stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='MultiLabelDataset', ann_file='test.csv', pipeline=test_pipeline,
-                 test_mode=True))
+    dataset=dict(
+        type='MultiLabelDataset', ann_file='test.csv', pipeline=test_pipeline, test_mode=True
+    ),
+)
 
 val_evaluator = dict(type='MultiLabelRetrieval')
 test_evaluator = dict(type='MultiLabelRetrieval')
 
-visualizer = dict(type='MultiLabelVisualizer', vis_backends=[dict(type='LocalVisBackend')],
-                  name='visualizer')
+visualizer = dict(
+    type='MultiLabelVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer'
+)

@@ -7,7 +7,8 @@ data_preprocessor = dict(
     pad_val=0,
     seg_pad_val=255,
     size_divisor=32,
-    test_cfg=dict(size_divisor=32))
+    test_cfg=dict(size_divisor=32),
+)
 
 model = dict(
     type='SiamEncoderDecoder',
@@ -20,8 +21,8 @@ model = dict(
         num_heads=[3, 6, 12, 24],
         window_size=7,
         drop_path_rate=0.3,
-        init_cfg=dict(
-            type='Pretrained', checkpoint='pretrained/swin_tiny_patch4_window7_224.pth')),
+        init_cfg=dict(type='Pretrained', checkpoint='pretrained/swin_tiny_patch4_window7_224.pth'),
+    ),
     neck=dict(type='FeatureFusionNeck', policy='concat'),
     decode_head=dict(
         type='DSQNetHead',
@@ -34,8 +35,10 @@ model = dict(
         norm_cfg=dict(type='SyncBN', requires_grad=True),
         align_corners=False,
         loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-        sampler=dict(type='mmseg.OHEMPixelSampler', thresh=0.7, min_kept=100000)),
+        sampler=dict(type='mmseg.OHEMPixelSampler', thresh=0.7, min_kept=100000),
+    ),
     train_cfg=dict(),
-    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(256, 256)))
+    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(256, 256)),
+)
 
 tta_model = dict(type='SegTTAModel')

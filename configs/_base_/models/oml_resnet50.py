@@ -3,6 +3,10 @@
 model = dict(
     type='ImageEmbedder',
     encoder=dict(
-        type='TimmEncoder', model='resnet50', dilate='first',
-        init_cfg=dict(type='Pretrained', checkpoint='timm/resnet50.tv_in1k')),
-    head=dict(type='EmbeddingHead', pool=dict(type='GlobalPool', mode='max')))
+        type='TimmEncoder',
+        model='resnet50',
+        dilate='first',
+        init_cfg=dict(type='Pretrained', checkpoint='timm/resnet50.tv_in1k'),
+    ),
+    head=dict(type='EmbeddingHead', pool=dict(type='GlobalPool', mode='max')),
+)

@@ -3,4 +3,5 @@ model = dict(
     type='ComposedRetriever',
     arch='ViT-L-14',
     precision='fp32',
-    init_cfg=dict(type='Pretrained', checkpoint='models/CLIP-ViT-L-14.bin'))
+    init_cfg=dict(type='Pretrained', checkpoint='models/CLIP-ViT-L-14.bin'),
+)

@@ -5,7 +5,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     constructor='WeightBiasOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=9e-4, momentum=0.9, weight_decay=5e-4, fused=True),
-    paramwise_cfg=dict(multipliers=(1, 2, 10, 20)))
+    paramwise_cfg=dict(multipliers=(1, 2, 10, 20)),
+)
 param_scheduler = [dict(type='CountedPolyLR', power=0.9, end=200000)]
 
 # the original validates after each epoch: some 600 iterations on iSAID-5i, 100 on DLRSD-5i
@@ -15,7 +16,14 @@ test_cfg = dict(type='TestLoop')
 # and counts validation batches as steps; without this hook all 200,000 steps train
 custom_hooks = [dict(type='CountValidationHook')]
 default_hooks = dict(
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=600, max_keep_ckpts=1,
-                    save_best='mIoU', rule='greater'))
+    checkpoint=dict(
+        type='CheckpointHook',
+        by_epoch=False,
+        interval=600,
+        max_keep_ckpts=1,
+        save_best='mIoU',
+        rule='greater',
+    )
+)
 auto_scale_lr = dict(enable=False, base_batch_size=32)
 visualizer = dict(type='FewShotVisualizer')

@@ -12,6 +12,7 @@ test_cfg = dict(type='TestLoop')
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=True),
     checkpoint=dict(by_epoch=True, interval=20, max_keep_ckpts=3),
-    visualization=dict(type='RetrievalVisualizationHook'))
+    visualization=dict(type='RetrievalVisualizationHook'),
+)
 log_processor = dict(by_epoch=True)
 randomness = dict(seed=24)

@@ -5,5 +5,12 @@ training_free = True
 test_cfg = dict(type='ComposedRetrievalLoop', cache_dir='work_dirs/features')
 default_hooks = dict(
     visualization=dict(
-        _delete_=True, type='ComposedRetrievalVisualizationHook', draw=False, out_dir=None,
-        show=False, queries_per_set=3, k=8))
+        _delete_=True,
+        type='ComposedRetrievalVisualizationHook',
+        draw=False,
+        out_dir=None,
+        show=False,
+        queries_per_set=3,
+        k=8,
+    )
+)

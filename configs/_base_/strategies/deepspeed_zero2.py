@@ -6,4 +6,5 @@ strategy = dict(
     type='DeepSpeedStrategy',
     zero_optimization=dict(stage=2),
     # DeepSpeed knows Adam and its kin; SGD too is meant
-    config=dict(zero_allow_untested_optimizer=True))
+    config=dict(zero_allow_untested_optimizer=True),
+)

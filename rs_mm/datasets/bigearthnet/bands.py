@@ -59,8 +59,10 @@ def upsample(bands: np.ndarray, factor: int) -> np.ndarray:
         # OpenCV repeats the edge; mirrored, the outer half pixel is the inner one reflected
         cv2.resize(source, target.shape[::-1], dst=target, interpolation=cv2.INTER_LINEAR)
     half = factor // 2
-    for outer, inner in ((slice(0, half), slice(2 * half - 1, half - 1, -1)),
-                         (slice(-1, -half - 1, -1), slice(-2 * half, -half))):
+    for outer, inner in (
+        (slice(0, half), slice(2 * half - 1, half - 1, -1)),
+        (slice(-1, -half - 1, -1), slice(-2 * half, -half)),
+    ):
         large[:, outer] = large[:, inner]
         large[..., outer] = large[..., inner]
     return large

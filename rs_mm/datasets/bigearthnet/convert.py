@@ -34,9 +34,15 @@ _PATCHES_PER_CALL = 16
 _STATE = {}
 
 
-def convert(source, out: str, splits: Mapping[str, Sequence[str]] | None = None,
-            exclude: Iterable[str] = (), workers: int = 4, batch_size: int = 256,
-            verify: bool = False) -> dict:
+def convert(
+    source,
+    out: str,
+    splits: Mapping[str, Sequence[str]] | None = None,
+    exclude: Iterable[str] = (),
+    workers: int = 4,
+    batch_size: int = 256,
+    verify: bool = False,
+) -> dict:
     """Writes every patch of a source into an LMDB, and goes on where a killed run stopped.
 
     A patch that cannot be read (missing or truncated band, unknown label, …) is left out, and
@@ -64,8 +70,10 @@ def convert(source, out: str, splits: Mapping[str, Sequence[str]] | None = None,
         check_unique(names, f'the list {split}')
     names = sorted({name for split in listed.values() for name in split} or source.names())
     if not names:
-        raise DataError(f'{source.root}: no patch there to convert; give the folder that holds the '
-                        'patch folders.')
+        raise DataError(
+            f'{source.root}: no patch there to convert; give the folder that holds the '
+            'patch folders.'
+        )
     wanted = [name for name in names if name not in excluded]
     splits = {split: [name for name in listed[split] if name not in excluded] for split in listed}
     with PatchWriter(out) as writer:
@@ -77,8 +85,9 @@ def convert(source, out: str, splits: Mapping[str, Sequence[str]] | None = None,
     if verify:
         failed = {name for name, _ in problems}
         stored = [name for name in wanted if name not in failed]
-        problems += [found for found in _run(_check_one, source, out, stored, workers, 'verify')
-                     if found]
+        problems += [
+            found for found in _run(_check_one, source, out, stored, workers, 'verify') if found
+        ]
     manifest = _describe(source, out, splits, problems)
     manifest['excluded'] = len(names) - len(wanted)
     manifest['verified'] = bool(verify)
@@ -104,14 +113,17 @@ def _run(function, source, out, names, workers, title) -> Iterator:
         return
     if out:
         close_reader(out)
-    with ProcessPoolExecutor(min(workers, len(names)), initializer=_start_process,
-                             initargs=(source, out, os.getpid())) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(names)), initializer=_start_process, initargs=(source, out, os.getpid())
+    ) as pool:
         try:
             yield from tqdm(_in_order(pool, function, names, 4 * workers), **progress)
         except BrokenProcessPool:
-            raise DataError('a process that reads patches was killed (perhaps for want of memory); '
-                            'what it had read is kept: run the same command again, if need be with '
-                            'fewer --workers.') from None
+            raise DataError(
+                'a process that reads patches was killed (perhaps for want of memory); '
+                'what it had read is kept: run the same command again, if need be with '
+                'fewer --workers.'
+            ) from None
 
 
 def _in_order(pool, function, names, ahead) -> Iterator:
@@ -120,7 +132,7 @@ def _in_order(pool, function, names, ahead) -> Iterator:
     for start in range(0, len(names), _PATCHES_PER_CALL):
         if len(calls) == ahead:
             yield from calls.popleft().result()
-        calls.append(pool.submit(_each, function, names[start:start + _PATCHES_PER_CALL]))
+        calls.append(pool.submit(_each, function, names[start : start + _PATCHES_PER_CALL]))
     for call in calls:
         yield from call.result()
 
@@ -160,8 +172,9 @@ def _check_one(name: str) -> Problem | None:
     except (RSMMError, OSError) as error:
         return name, str(error)
     if list(stored) == list(expected) and all(
-            stored[key].dtype == expected[key].dtype and np.array_equal(stored[key], expected[key])
-            for key in expected):
+        stored[key].dtype == expected[key].dtype and np.array_equal(stored[key], expected[key])
+        for key in expected
+    ):
         return None
     return name, 'the stored record differs from its source; remove the LMDB and convert again'
 
@@ -178,13 +191,24 @@ def _describe(source, out, splits, problems) -> dict:
         digest.update(name.encode() + struct.pack('<I', reader.checksum(name)))
     held = set(names)
     return dict(
-        format=FORMAT, version=VERSION, source_layout=source.layout, patches=len(names),
-        records_sha256=digest.hexdigest(), bands=GROUPS, sizes=SIZES,
-        splits={split: _write_split(out, split, [name for name in listed if name in held])
-                for split, listed in splits.items()},
-        label_counts={str(classes): dict(zip(NOMENCLATURES[classes], total.tolist()))
-                      for classes, total in counts.items() if total.any()},
-        problems=[list(problem) for problem in problems])
+        format=FORMAT,
+        version=VERSION,
+        source_layout=source.layout,
+        patches=len(names),
+        records_sha256=digest.hexdigest(),
+        bands=GROUPS,
+        sizes=SIZES,
+        splits={
+            split: _write_split(out, split, [name for name in listed if name in held])
+            for split, listed in splits.items()
+        },
+        label_counts={
+            str(classes): dict(zip(NOMENCLATURES[classes], total.tolist()))
+            for classes, total in counts.items()
+            if total.any()
+        },
+        problems=[list(problem) for problem in problems],
+    )
 
 
 def _write_split(out, split, names) -> dict:

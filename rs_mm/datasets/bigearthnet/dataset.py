@@ -50,35 +50,56 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
 
     METAINFO = dict(task_name='multi_label_retrieval')
 
-    def __init__(self, lmdb_path: str = '', ann_file: str = '', num_classes: int = 19,
-                 exclude: Sequence[str] = (), data_root: str = '', metainfo=None, pipeline=(),
-                 **kwargs):
+    def __init__(
+        self,
+        lmdb_path: str = '',
+        ann_file: str = '',
+        num_classes: int = 19,
+        exclude: Sequence[str] = (),
+        data_root: str = '',
+        metainfo=None,
+        pipeline=(),
+        **kwargs,
+    ):
         if num_classes not in NOMENCLATURES:
-            raise ConfigError(f'BigEarthNetDataset: num_classes={num_classes}; there are 19 and '
-                              '43 classes.')
+            raise ConfigError(
+                f'BigEarthNetDataset: num_classes={num_classes}; there are 19 and 43 classes.'
+            )
         self.num_classes, self.exclude = num_classes, list(exclude)
         self.reader = PatchReader(os.path.join(data_root, lmdb_path))
         metainfo = dict(classes=NOMENCLATURES[num_classes]) | dict(metainfo or {})
-        super().__init__(ann_file=ann_file, data_root=data_root, metainfo=metainfo,
-                         pipeline=build_pipeline(pipeline), **kwargs)
+        super().__init__(
+            ann_file=ann_file,
+            data_root=data_root,
+            metainfo=metainfo,
+            pipeline=build_pipeline(pipeline),
+            **kwargs,
+        )
 
     def load_data_list(self) -> list[dict]:
         """Returns one dict per patch, with ``name`` and ``img_path``."""
         names = read_names(self.ann_file) if self.ann_file else self.reader.names()
         check_unique(names, self.ann_file)
         if self.ann_file and (missing := self.reader.missing(names)):
-            raise DataError(f'{self.ann_file}: {len(missing)} of {len(names)} patches are not in '
-                            f'{self.reader.path}, the first is {missing[0]!r}; convert them, or '
-                            'use the list that the conversion wrote (splits/*.csv).')
-        excluded = {name for path in self.exclude
-                    for name in read_names(os.path.join(self.data_root, path))}
-        return [dict(name=name, img_path=f'{self.reader.path}:{name}')
-                for name in names if name not in excluded]
+            raise DataError(
+                f'{self.ann_file}: {len(missing)} of {len(names)} patches are not in '
+                f'{self.reader.path}, the first is {missing[0]!r}; convert them, or '
+                'use the list that the conversion wrote (splits/*.csv).'
+            )
+        excluded = {
+            name for path in self.exclude for name in read_names(os.path.join(self.data_root, path))
+        }
+        return [
+            dict(name=name, img_path=f'{self.reader.path}:{name}')
+            for name in names
+            if name not in excluded
+        ]
 
     def get_data_info(self, idx: int) -> dict:
         """Adds how to read it: ``reader`` (shared by all samples), ``num_classes``, ``check``."""
         return super().get_data_info(idx) | dict(
-            reader=self.reader, num_classes=self.num_classes, check=self.test_mode)
+            reader=self.reader, num_classes=self.num_classes, check=self.test_mode
+        )
 
     def names(self) -> list[str]:
         """Returns the names of all samples in order."""
@@ -96,10 +117,12 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
 
         Reads no pixels.
         """
-        names = [self.get_data_info(i)['name']
-                 for i in (range(len(self)) if rows is None else rows)]
-        return np.stack([read_label(self.reader.read(name), name, self.num_classes)
-                         for name in names])
+        names = [
+            self.get_data_info(i)['name'] for i in (range(len(self)) if rows is None else rows)
+        ]
+        return np.stack(
+            [read_label(self.reader.read(name), name, self.num_classes) for name in names]
+        )
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Classes of a sample, for ``ClassBalancedDataset``."""
@@ -116,8 +139,10 @@ def read_true_colour(img_path: str) -> np.ndarray:
 def read_label(record: dict[str, np.ndarray], name: str, num_classes: int) -> np.ndarray:
     """Multi-hot labels (num_classes,) float32 of a record."""
     if f'label{num_classes}' not in record:
-        raise DataError(f'patch {name} has no labels of {num_classes} classes: BigEarthNet v2 is '
-                        'published with 19; set num_classes=19.')
+        raise DataError(
+            f'patch {name} has no labels of {num_classes} classes: BigEarthNet v2 is '
+            'published with 19; set num_classes=19.'
+        )
     return record[f'label{num_classes}'].astype(np.float32)
 
 
@@ -136,23 +161,29 @@ class LoadBigEarthNetPatch(BaseTransform):
     def __init__(self, bands: str | Sequence[str] = 'rgb'):
         names = SELECTIONS.get(bands, (bands,)) if isinstance(bands, str) else tuple(bands)
         if unknown := set(names) - set(sum(GROUPS.values(), ())):
-            raise ConfigError(f'LoadBigEarthNetPatch: unknown bands {sorted(unknown)}; choose '
-                              f'{", ".join(map(repr, SELECTIONS))} or of {sorted(STATISTICS)}.')
+            raise ConfigError(
+                f'LoadBigEarthNetPatch: unknown bands {sorted(unknown)}; choose '
+                f'{", ".join(map(repr, SELECTIONS))} or of {sorted(STATISTICS)}.'
+            )
         self.bands = names
 
     def transform(self, results: dict) -> dict:
         if 'reader' not in results:
-            raise ConfigError('LoadBigEarthNetPatch reads the LMDB of a BigEarthNetDataset, not '
-                              f'files such as {results.get("img_path")}; use a config whose '
-                              'pipeline starts with LoadBandImage or LoadRGBImage.')
+            raise ConfigError(
+                'LoadBigEarthNetPatch reads the LMDB of a BigEarthNetDataset, not '
+                f'files such as {results.get("img_path")}; use a config whose '
+                'pipeline starts with LoadBandImage or LoadRGBImage.'
+            )
         reader, num_classes = results.pop('reader'), results.pop('num_classes')
         record = reader.read(results['name'], results.pop('check', False))
         try:
             bands = select_bands(record, self.bands)
         except (KeyError, IndexError, ValueError) as error:
-            raise DataError(f'{results["img_path"]}: the record is no Sentinel-2 patch: arrays '
-                            f'{ {key: array.shape for key, array in record.items()} }; convert '
-                            'the data again.') from error
+            raise DataError(
+                f'{results["img_path"]}: the record is no Sentinel-2 patch: arrays '
+                f'{ {key: array.shape for key, array in record.items()} }; convert '
+                'the data again.'
+            ) from error
         # a view: the bands stay contiguous in memory
         results['img'] = bands.transpose(1, 2, 0)
         results['ori_shape'] = results['img_shape'] = results['img'].shape[:2]

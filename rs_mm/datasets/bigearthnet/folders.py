@@ -73,8 +73,10 @@ def read_bands(folder: str | Path, name: str, wanted=ALL_BANDS) -> dict[str, np.
     Raises:
         MissingFileError, DataError: a band is missing, damaged, or of another size or type.
     """
-    arrays = {group: np.empty((len(bands), SIZES[group], SIZES[group]), np.uint16)
-              for group, bands in GROUPS.items()}
+    arrays = {
+        group: np.empty((len(bands), SIZES[group], SIZES[group]), np.uint16)
+        for group, bands in GROUPS.items()
+    }
     for group, bands in GROUPS.items():
         for row, band in enumerate(bands):
             if band in wanted:
@@ -88,8 +90,10 @@ def _read_band(path, size):
     band = read_image(path)
     if band.shape != (size, size, 1) or band.dtype != np.uint16:
         height, width, count = band.shape
-        raise DataError(f'{path}: {count} x {height} x {width} {band.dtype}, expected one band of '
-                        f'{size} x {size} uint16')
+        raise DataError(
+            f'{path}: {count} x {height} x {width} {band.dtype}, expected one band of '
+            f'{size} x {size} uint16'
+        )
     return band[..., 0]
 
 
@@ -129,8 +133,9 @@ class FolderV2:
     layout = 'v2'
 
     def __init__(self, root: Path, tables: list[Path]):
-        self.root = next(folder for folder in (Path(root) / 'BigEarthNet-S2', Path(root))
-                          if folder.is_dir())
+        self.root = next(
+            folder for folder in (Path(root) / 'BigEarthNet-S2', Path(root)) if folder.is_dir()
+        )
         self.labels, self._splits = {}, {}
         for table in tables:
             self._add_table(table)
@@ -138,15 +143,19 @@ class FolderV2:
     def _add_table(self, path):
         import pyarrow as pa
         import pyarrow.parquet as pq
+
         if not path.is_file():
-            raise MissingFileError(f'{path}: no such table; BigEarthNet v2 keeps its labels in it, '
-                                   'name it with --metadata.')
+            raise MissingFileError(
+                f'{path}: no such table; BigEarthNet v2 keeps its labels in it, '
+                'name it with --metadata.'
+            )
         try:
             table = pq.read_table(path)
             names, labels = (table.column(key).to_pylist() for key in ('patch_id', 'labels'))
         except (pa.ArrowException, KeyError) as error:
-            raise DataError(f'{path}: not a table with `patch_id` and `labels` '
-                            f'({error}).') from error
+            raise DataError(
+                f'{path}: not a table with `patch_id` and `labels` ({error}).'
+            ) from error
         self.labels.update(zip(names, labels))
         splits = table.column('split').to_pylist() if 'split' in table.column_names else []
         for name, split in zip(names, splits):
@@ -194,8 +203,9 @@ class OriginalDatabase:
             value = transaction.get(b'__keys__')
             if value is not None:
                 return sorted(key.decode() for key in legacy.read_value(value)[0])
-            return sorted(key.decode() for key, _ in transaction.cursor()
-                          if not key.startswith(b'__'))
+            return sorted(
+                key.decode() for key, _ in transaction.cursor() if not key.startswith(b'__')
+            )
 
     def splits(self) -> dict[str, list[str]]:
         return {}

@@ -51,7 +51,8 @@ def encode(names: Iterable[str], num_classes: int) -> np.ndarray:
     classes, hot = NOMENCLATURES[num_classes], np.zeros(num_classes, np.uint8)
     for name in names:
         if name not in classes:
-            raise DataError(f'unknown label {name!r}: not one of the {num_classes} classes of '
-                            'BigEarthNet.')
+            raise DataError(
+                f'unknown label {name!r}: not one of the {num_classes} classes of BigEarthNet.'
+            )
         hot[classes.index(name)] = 1
     return hot

@@ -29,6 +29,7 @@ def read_value(value) -> tuple[object, list[np.ndarray]]:
         DataError: the bytes are not such a value.
     """
     import pyarrow as pa
+
     try:
         count = struct.unpack_from('<4i', value)[2]
         reader = pa.BufferReader(pa.py_buffer(value))

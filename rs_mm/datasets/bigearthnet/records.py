@@ -47,8 +47,9 @@ def pack_record(arrays: Mapping[str, np.ndarray]) -> bytes:
         padding = -offset % _ALIGN
         offset += padding
         shape = array.shape + (0,) * (3 - array.ndim)
-        entries.append(_ENTRY.pack(name.encode(), array.dtype.str.encode(), offset, array.ndim,
-                                   *shape))
+        entries.append(
+            _ENTRY.pack(name.encode(), array.dtype.str.encode(), offset, array.ndim, *shape)
+        )
         body.append(b'\0' * padding + array.tobytes())
         offset += array.nbytes
     content = b''.join(entries + body)
@@ -79,24 +80,31 @@ def unpack_record(record, name: str = 'record', check: bool = False) -> dict[str
         raise DataError(f'{name}: not a patch record of rs_mm; convert the data again.')
     _, version, count, length, checksum = _HEADER.unpack_from(record)
     if version != VERSION:
-        raise DataError(f'{name}: written with layout version {version}, this rs_mm reads version '
-                        f'{VERSION}; convert the data again.')
+        raise DataError(
+            f'{name}: written with layout version {version}, this rs_mm reads version '
+            f'{VERSION}; convert the data again.'
+        )
     if length != len(record):
-        raise DataError(f'{name}: {len(record)} bytes long, its header says {length}; the record '
-                        'is damaged, convert the data again.')
-    if check and zlib.crc32(record[_HEADER.size:]) != checksum:
-        raise DataError(f'{name}: the checksum does not match; the record is damaged, convert the '
-                        'data again.')
+        raise DataError(
+            f'{name}: {len(record)} bytes long, its header says {length}; the record '
+            'is damaged, convert the data again.'
+        )
+    if check and zlib.crc32(record[_HEADER.size :]) != checksum:
+        raise DataError(
+            f'{name}: the checksum does not match; the record is damaged, convert the data again.'
+        )
     try:
         return dict(_view(record, index) for index in range(count))
     except (TypeError, ValueError, struct.error) as error:
-        raise DataError(f'{name}: its list of arrays is damaged ({error}); convert the data '
-                        'again.') from error
+        raise DataError(
+            f'{name}: its list of arrays is damaged ({error}); convert the data again.'
+        ) from error
 
 
 def _view(record, index):
     key, dtype, offset, ndim, *shape = _ENTRY.unpack_from(
-        record, _HEADER.size + index * _ENTRY.size)
+        record, _HEADER.size + index * _ENTRY.size
+    )
     array = np.ndarray(shape[:ndim], dtype.rstrip(b'\0').decode(), record, offset)
     array.flags.writeable = False  # also where the record itself could be written
     return key.rstrip(b'\0').decode(), array

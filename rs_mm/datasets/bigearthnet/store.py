@@ -50,19 +50,23 @@ def open_readonly(path: str) -> lmdb.Environment:
     if not file.is_file():
         raise MissingFileError(
             f'{path}: no LMDB (data.mdb) there; make it with '
-            '`python tools/dataset_converters/bigearthnet_to_lmdb.py`.')
+            '`python tools/dataset_converters/bigearthnet_to_lmdb.py`.'
+        )
     try:
         # readahead off: samples are drawn at random; lock off: nobody writes meanwhile
         env = lmdb.open(path, readonly=True, lock=False, readahead=False, create=False)
     except lmdb.Error as error:
-        raise DataError(f'{path}: not a readable LMDB ({error}); convert the data '
-                        'again.') from error
+        raise DataError(
+            f'{path}: not a readable LMDB ({error}); convert the data again.'
+        ) from error
     # reading a page beyond the end of the file would kill the process (SIGBUS)
     needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
     if file.stat().st_size < needed:
         env.close()
-        raise DataError(f'{file}: truncated: {file.stat().st_size} bytes of {needed}; copy or '
-                        'convert the data again.')
+        raise DataError(
+            f'{file}: truncated: {file.stat().st_size} bytes of {needed}; copy or '
+            'convert the data again.'
+        )
     return env
 
 
@@ -115,8 +119,9 @@ class PatchReader:
         try:
             value = self._begin().get(name.encode())
         except lmdb.Error as error:
-            raise DataError(f'{self.path}, patch {name}: cannot be read ({error}); convert the '
-                            'data again.') from error
+            raise DataError(
+                f'{self.path}, patch {name}: cannot be read ({error}); convert the data again.'
+            ) from error
         if value is None:
             raise DataError(f'{self.path}: holds no patch {name!r}.')
         return value
@@ -151,15 +156,21 @@ def _check_meta(path, transaction):
     if value is None:
         original = transaction.get(b'__len__') is not None
         kind = 'the layout of the original OML code' if original else 'an unknown layout'
-        raise DataError(f'{path}: this LMDB has {kind}; convert it with '
-                        '`python tools/dataset_converters/bigearthnet_to_lmdb.py`.')
+        raise DataError(
+            f'{path}: this LMDB has {kind}; convert it with '
+            '`python tools/dataset_converters/bigearthnet_to_lmdb.py`.'
+        )
     meta = json.loads(bytes(value))
     if meta.get('format') != FORMAT or meta.get('version') != VERSION:
-        raise DataError(f'{path}: layout {meta.get("format")!r} version {meta.get("version")!r}, '
-                        f'this rs_mm reads {FORMAT!r} version {VERSION}; convert the data again.')
+        raise DataError(
+            f'{path}: layout {meta.get("format")!r} version {meta.get("version")!r}, '
+            f'this rs_mm reads {FORMAT!r} version {VERSION}; convert the data again.'
+        )
     if not meta.get('complete'):
-        raise DataError(f'{path}: the conversion was not finished; run the same '
-                        'bigearthnet_to_lmdb.py command again, it goes on where it stopped.')
+        raise DataError(
+            f'{path}: the conversion was not finished; run the same '
+            'bigearthnet_to_lmdb.py command again, it goes on where it stopped.'
+        )
 
 
 class PatchWriter:
@@ -181,8 +192,9 @@ class PatchWriter:
         try:
             self.env = lmdb.open(str(path), map_size=map_size, readahead=False, meminit=False)
         except lmdb.Error as error:
-            raise DataError(f'{path}: cannot be continued ({error}); remove it and convert '
-                            'again.') from error
+            raise DataError(
+                f'{path}: cannot be continued ({error}); remove it and convert again.'
+            ) from error
         self.file = file
         meta = self._get(META_KEY)
         if meta is None and self.env.stat()['entries']:
@@ -190,9 +202,11 @@ class PatchWriter:
             raise DataError(f'{path}: holds an LMDB that is not of rs_mm; choose another folder.')
         if meta is not None and json.loads(meta).get('version') != VERSION:
             self.env.close()
-            raise DataError(f'{path}: holds records of layout version '
-                            f'{json.loads(meta).get("version")}, this rs_mm writes {VERSION}; '
-                            'choose another folder.')
+            raise DataError(
+                f'{path}: holds records of layout version '
+                f'{json.loads(meta).get("version")}, this rs_mm writes {VERSION}; '
+                'choose another folder.'
+            )
         self.set_complete(False)
 
     def __enter__(self):

@@ -38,9 +38,17 @@ def make_bigearthnet_v1(root, patches: int = 24, seed: int = 0) -> list[str]:
         folder = root / name
         folder.mkdir(parents=True)
         write_bands(folder, name, to_19(encode(labels, 43)), rng)
-        (folder / f'{name}_labels_metadata.json').write_text(json.dumps(dict(
-            labels=labels, coordinates=_coordinates(index), projection='EPSG:32629',
-            tile_source='generated', acquisition_date='2017-07-17 11:33:21')))
+        (folder / f'{name}_labels_metadata.json').write_text(
+            json.dumps(
+                dict(
+                    labels=labels,
+                    coordinates=_coordinates(index),
+                    projection='EPSG:32629',
+                    tile_source='generated',
+                    acquisition_date='2017-07-17 11:33:21',
+                )
+            )
+        )
         names.append(name)
     lists = root.parent / 'splits'
     lists.mkdir(exist_ok=True)
@@ -56,6 +64,7 @@ def make_bigearthnet_v2(root, patches: int = 24, seed: int = 0) -> list[str]:
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
+
     rng, root = np.random.default_rng(seed), Path(root)
     names, labels = [f'{_TILE}_{i // 90}_{i % 90}' for i in range(patches)], []
     for name in names:
@@ -67,9 +76,19 @@ def make_bigearthnet_v2(root, patches: int = 24, seed: int = 0) -> list[str]:
     rows = random_split(patches)
     split[rows['train']], split[rows['test']] = 'train', 'test'
     no = [False] * patches
-    pq.write_table(pa.table(dict(
-        patch_id=names, labels=labels, split=split.tolist(), country=['Austria'] * patches,
-        contains_seasonal_snow=no, contains_cloud_or_shadow=no)), root / 'metadata.parquet')
+    pq.write_table(
+        pa.table(
+            dict(
+                patch_id=names,
+                labels=labels,
+                split=split.tolist(),
+                country=['Austria'] * patches,
+                contains_seasonal_snow=no,
+                contains_cloud_or_shadow=no,
+            )
+        ),
+        root / 'metadata.parquet',
+    )
     return names
 
 
@@ -112,9 +131,14 @@ def _regions(classes, rng):
 def _write(path, band, step):
     # the tags that make it a GeoTIFF: pixel size and position of the upper left corner
     scale, corner = (10.0 * step, 10.0 * step, 0.0), (0.0, 0.0, 0.0, 643200.0, 5798040.0, 0.0)
-    tifffile.imwrite(path, band, photometric='minisblack', metadata=None,
-                     rowsperstrip=min(len(band), 34),
-                     extratags=[(33550, 'd', 3, scale, True), (33922, 'd', 6, corner, True)])
+    tifffile.imwrite(
+        path,
+        band,
+        photometric='minisblack',
+        metadata=None,
+        rowsperstrip=min(len(band), 34),
+        extratags=[(33550, 'd', 3, scale, True), (33922, 'd', 6, corner, True)],
+    )
 
 
 def _coordinates(index):

@@ -25,8 +25,15 @@ def make_levir_cd(root, n_train=48, n_val=8, n_test=8, size=256, seed=0) -> Path
 
 def make_svcd(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
     """SVCD's layout: ``{split}/{A,B,OUT}/*.jpg``, labels as JPEG."""
-    return _write_splits(root, (n_train, n_val, n_test), size, seed, ('A', 'B', 'OUT'),
-                         img_suffix='.jpg', label_suffixes=('.jpg',) * 3)
+    return _write_splits(
+        root,
+        (n_train, n_val, n_test),
+        size,
+        seed,
+        ('A', 'B', 'OUT'),
+        img_suffix='.jpg',
+        label_suffixes=('.jpg',) * 3,
+    )
 
 
 def make_s2looking(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
@@ -48,8 +55,16 @@ def make_s2looking(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path
 
 def make_dsifn(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
     """DSIFN's layout: ``{split}/{t1,t2}/*.jpg``, ``{split}/mask/*.png`` (test: ``.tif``), 0/1."""
-    return _write_splits(root, (n_train, n_val, n_test), size, seed, ('t1', 't2', 'mask'),
-                         img_suffix='.jpg', label_suffixes=('.png', '.png', '.tif'), changed=1)
+    return _write_splits(
+        root,
+        (n_train, n_val, n_test),
+        size,
+        seed,
+        ('t1', 't2', 'mask'),
+        img_suffix='.jpg',
+        label_suffixes=('.png', '.png', '.tif'),
+        changed=1,
+    )
 
 
 def make_clcd(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
@@ -72,8 +87,9 @@ def make_whu_cd(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
     return root
 
 
-def _write_splits(root, counts, size, seed, folders, img_suffix='.png',
-                  label_suffixes=('.png',) * 3, changed=255):
+def _write_splits(
+    root, counts, size, seed, folders, img_suffix='.png', label_suffixes=('.png',) * 3, changed=255
+):
     root, rng = Path(root), np.random.default_rng(seed)
     for split, count, label_suffix in zip(('train', 'val', 'test'), counts, label_suffixes):
         for i in range(count):

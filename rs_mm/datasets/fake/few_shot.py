@@ -33,8 +33,10 @@ def make_isaid_5i(root, n_per_class=8, size=256, seed=0):
 
         def files(i, folder=folder):
             name = f'P{i:04d}_0_{size}_0_{size}'
-            return name, (f'{folder}/images/{name}.png',
-                          f'{folder}/semantic_png/{name}_instance_color_RGB.png')
+            return name, (
+                f'{folder}/images/{name}.png',
+                f'{folder}/semantic_png/{name}_instance_color_RGB.png',
+            )
 
         entries = []
         for label in range(15):
@@ -57,10 +59,13 @@ def make_dlrsd_5i(root, n_per_class=8, size=256, seed=0):
             name = f'{scene}{counts[scene]:02d}'
             counts[scene] += 1
             if counts[scene] > 100:
-                raise ValueError('DLRSD has two digits for the images of a scene: n_per_class must '
-                                 'be at most 33')
-            paths = (f'UCMerced_LandUse/Images/{scene}/{name}.tif',
-                     f'DLRSD/Images/{scene}/{name}.png')
+                raise ValueError(
+                    'DLRSD has two digits for the images of a scene: n_per_class must be at most 33'
+                )
+            paths = (
+                f'UCMerced_LandUse/Images/{scene}/{name}.tif',
+                f'DLRSD/Images/{scene}/{name}.png',
+            )
             entries += _write(root, name, paths, label, 15, size, rng)
     for split in ('trn', 'val'):
         _write_lists(root, split, entries, DLRSD5iDataset)
@@ -95,15 +100,18 @@ def draw_scene(labels, classes, size, rng):
         0 or class + 1.
     """
     coarse = rng.random((6, 6, 1), np.float32) * np.array([40, 35, 25], np.float32)
-    image = np.array([70, 80, 60], np.float32) + cv2.resize(coarse * [1, 1, 1], (size, size),
-                                                            interpolation=cv2.INTER_CUBIC)
+    image = np.array([70, 80, 60], np.float32) + cv2.resize(
+        coarse * [1, 1, 1], (size, size), interpolation=cv2.INTER_CUBIC
+    )
     label = np.zeros((size, size), np.uint8)
     yy, xx = np.mgrid[:size, :size].astype(np.float32)
     for k in labels:
         mask = _shape(_SHAPES[k % 3], size, rng)
         hue = (k * 0.618) % 1
-        colours = [255 * np.array(colorsys.hsv_to_rgb(h, 0.75, v))
-                   for h, v in ((hue, 0.85), ((hue + 0.12) % 1, 0.5))]
+        colours = [
+            255 * np.array(colorsys.hsv_to_rgb(h, 0.75, v))
+            for h, v in ((hue, 0.85), ((hue + 0.12) % 1, 0.5))
+        ]
         angle, period = np.pi * (k % 4) / 4, size / (10 + 3 * (k % 5))
         wave = np.sin(2 * np.pi * (np.cos(angle) * xx + np.sin(angle) * yy) / period)
         texture = np.where(wave[..., None] > 0, *colours) * rng.uniform(0.85, 1.1)

@@ -22,13 +22,24 @@ from ..splits import random_split
 _SUFFIX = dict(ucm='.tif', aid='.jpg', whdld='.jpg', dfc15='.png')
 #: The real AID and UCM put a scene's images into one folder; AID's folder names are capitalised.
 _SCENE_FOLDERS = dict(
-    bareland='BareLand', baseballfield='BaseballField', denseresidential='DenseResidential',
-    mediumresidential='MediumResidential', railwaystation='RailwayStation',
-    sparseresidential='SparseResidential', storagetanks='StorageTanks')
+    bareland='BareLand',
+    baseballfield='BaseballField',
+    denseresidential='DenseResidential',
+    mediumresidential='MediumResidential',
+    railwaystation='RailwayStation',
+    sparseresidential='SparseResidential',
+    storagetanks='StorageTanks',
+)
 
 
-def make_multilabel(root, dataset: str = 'ucm', images: int = 210, size: int = 64,
-                    by_scene: bool = False, seed: int = 0) -> dict[str, list[str]]:
+def make_multilabel(
+    root,
+    dataset: str = 'ucm',
+    images: int = 210,
+    size: int = 64,
+    by_scene: bool = False,
+    seed: int = 0,
+) -> dict[str, list[str]]:
     """Writes a fake set: images, and ``train.csv``, ``val.csv``, ``test.csv`` beside them.
 
     Layouts: ``Images/NAME.tif`` (UCM), ``Images/NAME.jpg`` (WHDLD), ``{train,val,test}/NAME.jpg``
@@ -143,6 +154,7 @@ def _folder(dataset, mode, name, by_scene):
 def _write(path, img):
     if path.suffix == '.tif':
         import tifffile
+
         tifffile.imwrite(path, img, photometric='rgb')
     else:
         cv2.imwrite(str(path), img[..., ::-1])

@@ -8,8 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-COLORS = dict(white=(245, 245, 245), gray=(130, 130, 135), purple=(140, 60, 170),
-              green=(50, 150, 80), blue=(50, 90, 190), red=(190, 60, 50))
+COLORS = dict(
+    white=(245, 245, 245),
+    gray=(130, 130, 135),
+    purple=(140, 60, 170),
+    green=(50, 150, 80),
+    blue=(50, 90, 190),
+    red=(190, 60, 50),
+)
 GRASS, WATER, ASPHALT, SAND = (105, 135, 80), (55, 95, 120), (95, 95, 100), (190, 175, 140)
 
 # class -> (attribute, its values in turn)
@@ -17,15 +23,15 @@ CLASSES = {
     'airplane': ('color', ('white', 'gray', 'purple')),
     'basketballcourt': ('quantity', ('one', 'two', 'four')),
     'bridge': ('context', ('over water', 'over grass')),
-    'closedroad': ('shape', ('round', )),
-    'denseresidential': ('density', ('dense', )),
+    'closedroad': ('shape', ('round',)),
+    'denseresidential': ('density', ('dense',)),
     'ferryterminal': ('existence', ('with boats', 'without boats')),
     'harbor': ('existence', ('with boats', 'without boats')),
     'intersection': ('shape', ('cross shaped', 't shaped')),
     'overpass': ('context', ('over road', 'over grass')),
     'parkinglot': ('existence', ('with cars', 'without cars')),
     'river': ('shape', ('curved', 'straight')),
-    'sparseresidential': ('density', ('sparse', )),
+    'sparseresidential': ('density', ('sparse',)),
     'swimmingpool': ('shape', ('oval', 'rectangular', 'kidney shaped')),
     'tenniscourt': ('color', ('green', 'blue', 'red')),
 }
@@ -65,22 +71,33 @@ def make_patternnet(root, images_per_class: int = 12, size: int = 96, seed: int 
 def draw_scene(name: str, value: str, size: int, rng) -> np.ndarray:
     """One scene of a class that shows an attribute's value: (size, size, 3) uint8 RGB."""
     side = 96
-    base = {'harbor': WATER, 'ferryterminal': WATER, 'parkinglot': ASPHALT, 'airplane': ASPHALT,
-            'tenniscourt': SAND, 'basketballcourt': SAND}.get(name, GRASS)
+    base = {
+        'harbor': WATER,
+        'ferryterminal': WATER,
+        'parkinglot': ASPHALT,
+        'airplane': ASPHALT,
+        'tenniscourt': SAND,
+        'basketballcourt': SAND,
+    }.get(name, GRASS)
     if name in ('bridge', 'overpass'):
         base = {'over water': WATER, 'over road': ASPHALT, 'over grass': GRASS}[value]
     ground = np.array(base) + rng.normal(0, 6, 3)
     # blotches: coarse noise, enlarged
-    blotches = cv2.resize(rng.normal(0, 9, (8, 8, 1)).astype(np.float32), (side, side),
-                          interpolation=cv2.INTER_CUBIC)[..., None]
+    blotches = cv2.resize(
+        rng.normal(0, 9, (8, 8, 1)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC
+    )[..., None]
     img = (ground + blotches).clip(0, 255).astype(np.uint8)
     _PAINTERS[name](img, value, rng)
-    turned = cv2.warpAffine(img, cv2.getRotationMatrix2D((side / 2, side / 2),
-                                                         float(rng.uniform(-20, 20)), 1.1),
-                            (side, side), borderMode=cv2.BORDER_REFLECT)
+    turned = cv2.warpAffine(
+        img,
+        cv2.getRotationMatrix2D((side / 2, side / 2), float(rng.uniform(-20, 20)), 1.1),
+        (side, side),
+        borderMode=cv2.BORDER_REFLECT,
+    )
     noisy = turned + rng.normal(0, 5, turned.shape)
-    return cv2.resize(noisy.clip(0, 255).astype(np.uint8), (size, size),
-                      interpolation=cv2.INTER_AREA)
+    return cv2.resize(
+        noisy.clip(0, 255).astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA
+    )
 
 
 def _box(img, x, y, w, h, color, angle=0.0):
@@ -104,13 +121,17 @@ def _tennis(img, value, rng):
 
 
 def _outline(img, x, y, w, h):
-    cv2.rectangle(img, (int(x - w / 2), int(y - h / 2)), (int(x + w / 2), int(y + h / 2)),
-                  (240, 240, 240), 1)
+    cv2.rectangle(
+        img, (int(x - w / 2), int(y - h / 2)), (int(x + w / 2), int(y + h / 2)), (240, 240, 240), 1
+    )
 
 
 def _basketball(img, value, rng):
-    places = {'one': [(48, 48)], 'two': [(28, 48), (68, 48)],
-              'four': [(28, 27), (68, 27), (28, 69), (68, 69)]}[value]
+    places = {
+        'one': [(48, 48)],
+        'two': [(28, 48), (68, 48)],
+        'four': [(28, 27), (68, 27), (28, 69), (68, 69)],
+    }[value]
     for x, y in places:
         _box(img, x, y, 24, 36, (165, 95, 70))
         _outline(img, x, y, 20, 32)
@@ -187,9 +208,18 @@ def _pool(img, value, rng):
 
 
 _PAINTERS = {
-    'airplane': _airplane, 'basketballcourt': _basketball, 'bridge': _bridge,
-    'closedroad': _closedroad, 'denseresidential': _residential, 'ferryterminal': _pier,
-    'harbor': _pier, 'intersection': _intersection, 'overpass': _bridge, 'parkinglot': _parking,
-    'river': _river, 'sparseresidential': _residential, 'swimmingpool': _pool,
+    'airplane': _airplane,
+    'basketballcourt': _basketball,
+    'bridge': _bridge,
+    'closedroad': _closedroad,
+    'denseresidential': _residential,
+    'ferryterminal': _pier,
+    'harbor': _pier,
+    'intersection': _intersection,
+    'overpass': _bridge,
+    'parkinglot': _parking,
+    'river': _river,
+    'sparseresidential': _residential,
+    'swimmingpool': _pool,
     'tenniscourt': _tennis,
 }

@@ -4,10 +4,19 @@ import cv2
 import numpy as np
 
 # RGB: two seasons of each ground cover
-_GROUNDS = (((96, 118, 70), (138, 126, 88)), ((118, 128, 84), (150, 136, 104)),
-            ((84, 104, 74), (112, 110, 82)))
-_ROOFS = ((168, 92, 74), (150, 150, 154), (196, 190, 180), (126, 96, 80), (112, 118, 130),
-          (210, 206, 202))
+_GROUNDS = (
+    ((96, 118, 70), (138, 126, 88)),
+    ((118, 128, 84), (150, 136, 104)),
+    ((84, 104, 74), (112, 110, 82)),
+)
+_ROOFS = (
+    (168, 92, 74),
+    (150, 150, 154),
+    (196, 190, 180),
+    (126, 96, 80),
+    (112, 118, 130),
+    (210, 206, 202),
+)
 _ROAD, _TREE = (128, 126, 122), (52, 76, 44)
 _SHADOW = 0.45
 
@@ -41,7 +50,8 @@ def draw_pair(size, rng, change_share=0.9):
         fate[0] = 'comes'
     images = [
         _render(ground, roads, trees, [b for b, f in zip(buildings, fate) if f != absent], rng)
-        for absent in ('comes', 'goes')]
+        for absent in ('comes', 'goes')
+    ]
     label = np.zeros((size, size), np.uint8)
     for building, f in zip(buildings, fate):
         if f != 'stays':
@@ -52,8 +62,9 @@ def draw_pair(size, rng, change_share=0.9):
 def _noise(size, cell, rng):
     """Smooth noise in [0, 1] whose features are about ``cell`` pixels wide."""
     side = max(2, size // cell + 2)
-    return cv2.resize(rng.random((side, side), np.float32), (size, size),
-                      interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(
+        rng.random((side, side), np.float32), (size, size), interpolation=cv2.INTER_CUBIC
+    )
 
 
 def _ground(size, rng):
@@ -61,14 +72,19 @@ def _ground(size, rng):
     seeds = rng.uniform(0, size, (max(3, size // 40), 2)).astype(np.float32)
     yy, xx = np.mgrid[:size, :size].astype(np.float32)
     wobble = 20 * _noise(size, 48, rng)
-    distance = np.hypot(yy[None] + wobble - seeds[:, 0, None, None],
-                        xx[None] + wobble - seeds[:, 1, None, None])
+    distance = np.hypot(
+        yy[None] + wobble - seeds[:, 0, None, None], xx[None] + wobble - seeds[:, 1, None, None]
+    )
     parcel = distance.argmin(0)
-    return dict(cover=rng.integers(0, len(_GROUNDS), len(seeds))[parcel],
-                brightness=rng.uniform(0.85, 1.15, len(seeds))[parcel].astype(np.float32),
-                texture=sum(w * (_noise(size, c, rng) - 0.5)
-                            for c, w in ((64, 0.25), (16, 0.2), (5, 0.15), (2, 0.12))),
-                moisture=_noise(size, 80, rng))
+    return dict(
+        cover=rng.integers(0, len(_GROUNDS), len(seeds))[parcel],
+        brightness=rng.uniform(0.85, 1.15, len(seeds))[parcel].astype(np.float32),
+        texture=sum(
+            w * (_noise(size, c, rng) - 0.5)
+            for c, w in ((64, 0.25), (16, 0.2), (5, 0.15), (2, 0.12))
+        ),
+        moisture=_noise(size, 80, rng),
+    )
 
 
 def _road(size, rng):
@@ -98,9 +114,15 @@ def _place_buildings(size, road_mask, rng):
         if (taken & area).any() and not crowded:
             continue
         taken |= area
-        buildings.append(dict(outline=box.round().astype(np.int32), corners=box,
-                              roof=np.array(_ROOFS[rng.integers(len(_ROOFS))], np.float32),
-                              height=rng.uniform(3, 9), gable=rng.random() < 0.7))
+        buildings.append(
+            dict(
+                outline=box.round().astype(np.int32),
+                corners=box,
+                roof=np.array(_ROOFS[rng.integers(len(_ROOFS))], np.float32),
+                height=rng.uniform(3, 9),
+                gable=rng.random() < 0.7,
+            )
+        )
         if len(buildings) == wanted:
             break
     return buildings
@@ -154,10 +176,8 @@ def _draw_roof(image, building, direction):
         half = np.array([a, (a + b) / 2, (c + d) / 2, d])  # a-b and c-d are the short sides
         facing = float(np.dot(a - b, direction) / (np.linalg.norm(a - b) + 1e-6))
         shade = np.clip(roof * (1 - 0.22 * facing), 0, 255)
-        cv2.fillConvexPoly(image, half.round().astype(np.int32), tuple(shade.tolist()),
-                           cv2.LINE_AA)
-    cv2.polylines(image, [building['outline']], True, tuple((roof * 0.72).tolist()), 1,
-                  cv2.LINE_AA)
+        cv2.fillConvexPoly(image, half.round().astype(np.int32), tuple(shade.tolist()), cv2.LINE_AA)
+    cv2.polylines(image, [building['outline']], True, tuple((roof * 0.72).tolist()), 1, cv2.LINE_AA)
 
 
 def _expose(image, rng):
@@ -168,8 +188,9 @@ def _expose(image, rng):
     image = (1 - haze) * image * gain + haze * 200
     image = image * (1 + 0.15 * (_noise(size, size, rng)[..., None] - 0.5))
     shift = np.float32([[1, 0, rng.uniform(-0.7, 0.7)], [0, 1, rng.uniform(-0.7, 0.7)]])
-    image = cv2.warpAffine(image.astype(np.float32), shift, (size, size),
-                           borderMode=cv2.BORDER_REFLECT)
+    image = cv2.warpAffine(
+        image.astype(np.float32), shift, (size, size), borderMode=cv2.BORDER_REFLECT
+    )
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 0.8))
     image = image + rng.normal(0, 3, image.shape)
     return np.clip(image, 0, 255).round().astype(np.uint8)

@@ -28,8 +28,9 @@ class RandomFlipRotateBands(BaseTransform):
             False: each of the three by itself. Default: True.
     """
 
-    def __init__(self, hflip: float = 0.5, vflip: float = 0.0, rotate: float = 0.0,
-                 one_of: bool = True):
+    def __init__(
+        self, hflip: float = 0.5, vflip: float = 0.0, rotate: float = 0.0, one_of: bool = True
+    ):
         self.probs, self.one_of = (hflip, vflip, rotate), one_of
 
     def transform(self, results: dict) -> dict:
@@ -62,11 +63,18 @@ class RandomPhotometricBands(BaseTransform):
             1 whatever the data, which would destroy reflectances; give 10000 for those.
     """
 
-    def __init__(self, prob: float = 0.5, weights: Sequence[float] = (0.1, 0.1, 0.1, 0.1, 1.0),
-                 published: bool = True, max_value: float = 1.0):
+    def __init__(
+        self,
+        prob: float = 0.5,
+        weights: Sequence[float] = (0.1, 0.1, 0.1, 0.1, 1.0),
+        published: bool = True,
+        max_value: float = 1.0,
+    ):
         if len(weights) != 5 or min(weights) < 0 or not sum(weights):
-            raise ConfigError('RandomPhotometricBands: `weights` needs five numbers >= 0 (blur, '
-                              f'brightness, contrast, gamma, all), not {list(weights)}.')
+            raise ConfigError(
+                'RandomPhotometricBands: `weights` needs five numbers >= 0 (blur, '
+                f'brightness, contrast, gamma, all), not {list(weights)}.'
+            )
         self.prob, self.weights = prob, np.asarray(weights) / np.sum(weights)
         self.published, self.max_value = published, max_value
 
@@ -77,7 +85,7 @@ class RandomPhotometricBands(BaseTransform):
         choice = np.random.choice(5, p=self.weights)
         # a plane per band: everything below runs over contiguous memory
         img = np.array(results['img'].transpose(2, 0, 1), np.float32, order='C')
-        for step in steps if choice == 4 else steps[choice:choice + 1]:
+        for step in steps if choice == 4 else steps[choice : choice + 1]:
             img = step(img)
         results['img'] = img.transpose(1, 2, 0)
         return results
@@ -135,8 +143,13 @@ class RandomEraseBands(BaseTransform):
         fill (float): value of the rectangle. Default: 0.
     """
 
-    def __init__(self, prob: float = 0.0, area: tuple[float, float] = (0.02, 0.4),
-                 min_aspect: float = 0.3, fill: float = 0.0):
+    def __init__(
+        self,
+        prob: float = 0.0,
+        area: tuple[float, float] = (0.02, 0.4),
+        min_aspect: float = 0.3,
+        fill: float = 0.0,
+    ):
         self.prob, self.area, self.min_aspect, self.fill = prob, area, min_aspect, fill
 
     def transform(self, results: dict) -> dict:
@@ -151,7 +164,7 @@ class RandomEraseBands(BaseTransform):
                 top = np.random.randint(height - rows + 1)
                 left = np.random.randint(width - cols + 1)
                 results['img'] = results['img'].copy()
-                results['img'][top:top + rows, left:left + cols] = self.fill
+                results['img'][top : top + rows, left : left + cols] = self.fill
                 break
         return results
 
@@ -171,17 +184,21 @@ class TorchvisionTransforms(BaseTransform):
 
     def __init__(self, ops: Sequence[dict]):
         from torchvision.transforms import v2
+
         built = []
         for op in map(dict, ops):
             name = op.pop('type', None)
             if not isinstance(name, str) or not hasattr(v2, name):
-                raise ConfigError(f'TorchvisionTransforms: type={name!r} is no transform of '
-                                  'torchvision.transforms.v2.')
+                raise ConfigError(
+                    f'TorchvisionTransforms: type={name!r} is no transform of '
+                    'torchvision.transforms.v2.'
+                )
             built.append(getattr(v2, name)(**op))
         self.ops = v2.Compose(built)
 
     def transform(self, results: dict) -> dict:
         import torch
+
         # a view with the bands last in memory: torchvision resizes that several times as fast
         img = torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1)
         results['img'] = self.ops(img).permute(1, 2, 0).numpy()

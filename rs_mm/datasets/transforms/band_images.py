@@ -48,6 +48,7 @@ def read_image(path: str) -> np.ndarray:
 
 def _read_tiff(path: str) -> np.ndarray:
     import tifffile
+
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages[0]
@@ -82,8 +83,10 @@ class LoadBandImage(BaseTransform):
         count = img.shape[2]
         if self.bands is not None:
             if max(self.bands) >= count:
-                raise DataError(f'{results["img_path"]}: has {count} bands, but the config asks '
-                                f'for bands {self.bands}.')
+                raise DataError(
+                    f'{results["img_path"]}: has {count} bands, but the config asks '
+                    f'for bands {self.bands}.'
+                )
             img = img[..., self.bands]
         elif self.num_bands not in (None, count):
             if count == 1:
@@ -91,8 +94,10 @@ class LoadBandImage(BaseTransform):
             elif count == 4 and self.num_bands == 3:
                 img = img[..., :3]
             else:
-                raise DataError(f'{results["img_path"]}: has {count} bands, the config wants '
-                                f'{self.num_bands}; set `bands` to choose.')
+                raise DataError(
+                    f'{results["img_path"]}: has {count} bands, the config wants '
+                    f'{self.num_bands}; set `bands` to choose.'
+                )
         results['img'] = img
         results['ori_shape'] = results['img_shape'] = img.shape[:2]
         return results
@@ -108,14 +113,19 @@ class ResizeBands(BaseTransform):
             ``'bilinear'``, ``'bicubic'`` or ``'nearest'``. Default: ``'area'``.
     """
 
-    MODES = dict(area=cv2.INTER_AREA, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC,
-                 nearest=cv2.INTER_NEAREST)
+    MODES = dict(
+        area=cv2.INTER_AREA,
+        bilinear=cv2.INTER_LINEAR,
+        bicubic=cv2.INTER_CUBIC,
+        nearest=cv2.INTER_NEAREST,
+    )
 
     def __init__(self, size: int | tuple[int, int], interpolation: str = 'area'):
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if interpolation not in self.MODES:
-            raise ConfigError(f'ResizeBands: interpolation {interpolation!r} is none of '
-                              f'{sorted(self.MODES)}.')
+            raise ConfigError(
+                f'ResizeBands: interpolation {interpolation!r} is none of {sorted(self.MODES)}.'
+            )
         self.interpolation = interpolation
 
     def transform(self, results: dict) -> dict:
@@ -123,9 +133,12 @@ class ResizeBands(BaseTransform):
         if img.shape[:2] != self.size:
             mode, (height, width) = self.MODES[self.interpolation], self.size
             # OpenCV resizes at most four channels at a time in area mode
-            parts = [cv2.resize(np.ascontiguousarray(img[..., i:i + 4]), (width, height),
-                                interpolation=mode).reshape(height, width, -1)
-                     for i in range(0, img.shape[2], 4)]
+            parts = [
+                cv2.resize(
+                    np.ascontiguousarray(img[..., i : i + 4]), (width, height), interpolation=mode
+                ).reshape(height, width, -1)
+                for i in range(0, img.shape[2], 4)
+            ]
             img = np.concatenate(parts, axis=2)
         results['img'], results['img_shape'] = img, img.shape[:2]
         return results
@@ -160,11 +173,13 @@ class NormalizeBands(BaseTransform):
             with blue's statistics and blue with red's. ``False`` matches them up. Default: False.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float],
-                 reverse_statistics: bool = False):
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], reverse_statistics: bool = False
+    ):
         if len(mean) != len(std):
-            raise ConfigError(f'NormalizeBands: {len(mean)} means but {len(std)} standard '
-                              'deviations.')
+            raise ConfigError(
+                f'NormalizeBands: {len(mean)} means but {len(std)} standard deviations.'
+            )
         order = -1 if reverse_statistics else 1
         self.mean = np.asarray(mean, np.float32)[::order].copy()
         self.std = np.asarray(std, np.float32)[::order].copy()
@@ -172,9 +187,11 @@ class NormalizeBands(BaseTransform):
     def transform(self, results: dict) -> dict:
         img = results['img']
         if img.shape[2] != len(self.mean):
-            raise DataError(f'{results.get("img_path", "an image")}: has {img.shape[2]} bands, but '
-                            f'NormalizeBands has statistics of {len(self.mean)}; set `num_bands` '
-                            'or `bands` of the loading transform.')
+            raise DataError(
+                f'{results.get("img_path", "an image")}: has {img.shape[2]} bands, but '
+                f'NormalizeBands has statistics of {len(self.mean)}; set `num_bands` '
+                'or `bands` of the loading transform.'
+            )
         # band by band into planes, each contiguous, which packing then takes as they are
         planes = np.empty((img.shape[2], *img.shape[:2]), np.float32)
         for band, plane in enumerate(planes):

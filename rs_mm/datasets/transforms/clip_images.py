@@ -30,8 +30,9 @@ def to_uint8(img: np.ndarray, percentiles: Sequence[float] = (2, 98)) -> np.ndar
         return img
     img = img.astype(np.float64)
     valid = np.isfinite(img)
-    low, high = np.nanpercentile(np.where(valid, img, np.nan) if not valid.all() else img,
-                                 percentiles, axis=(0, 1))
+    low, high = np.nanpercentile(
+        np.where(valid, img, np.nan) if not valid.all() else img, percentiles, axis=(0, 1)
+    )
     scaled = (img - low) / np.maximum(high - low, np.finfo(np.float64).tiny)
     return (np.where(valid, scaled, 0).clip(0, 1) * 255).round().astype(np.uint8)
 
@@ -49,11 +50,11 @@ class LoadRGBImage(BaseTransform):
         percentiles (Sequence[float]): see :func:`to_uint8`.
     """
 
-    def __init__(self, bands: Sequence[int] | None = None,
-                 percentiles: Sequence[float] = (2, 98)):
+    def __init__(self, bands: Sequence[int] | None = None, percentiles: Sequence[float] = (2, 98)):
         if bands is not None and len(bands) != 3:
-            raise ConfigError(f'LoadRGBImage: bands={list(bands)} must be three numbers, for red, '
-                              'green and blue.')
+            raise ConfigError(
+                f'LoadRGBImage: bands={list(bands)} must be three numbers, for red, green and blue.'
+            )
         self.bands = None if bands is None else list(bands)
         self.percentiles = tuple(percentiles)
 
@@ -89,8 +90,10 @@ def _from_pillow(path):
     except FileNotFoundError as error:
         raise MissingFileError(f'{path}: no such image.') from error
     except Exception as error:  # Pillow's decoders raise many types for a damaged file
-        raise DataError(f'{path}: the image cannot be decoded ({type(error).__name__}); the '
-                        'file is damaged or no image.') from error
+        raise DataError(
+            f'{path}: the image cannot be decoded ({type(error).__name__}); the '
+            'file is damaged or no image.'
+        ) from error
 
 
 @TRANSFORMS.register_module()
@@ -109,15 +112,24 @@ class OpenCLIPPreprocess(BaseTransform):
             out; ``squash``: both sides become ``size``; ``longest``: padded.
     """
 
-    def __init__(self,
-                 size: int = 224,
-                 mean: Sequence[float] = (0.48145466, 0.4578275, 0.40821073),
-                 std: Sequence[float] = (0.26862954, 0.26130258, 0.27577711),
-                 interpolation: str = 'bicubic',
-                 resize_mode: str = 'shortest'):
+    def __init__(
+        self,
+        size: int = 224,
+        mean: Sequence[float] = (0.48145466, 0.4578275, 0.40821073),
+        std: Sequence[float] = (0.26862954, 0.26130258, 0.27577711),
+        interpolation: str = 'bicubic',
+        resize_mode: str = 'shortest',
+    ):
         from open_clip.transform import image_transform
-        self.preprocess = image_transform(size, is_train=False, mean=tuple(mean), std=tuple(std),
-                                          interpolation=interpolation, resize_mode=resize_mode)
+
+        self.preprocess = image_transform(
+            size,
+            is_train=False,
+            mean=tuple(mean),
+            std=tuple(std),
+            interpolation=interpolation,
+            resize_mode=resize_mode,
+        )
 
     def transform(self, results: dict) -> dict:
         img = self.preprocess(Image.fromarray(results['img']))

@@ -25,23 +25,42 @@ class RandomColour(BaseTransform):
         hue (float): half width of the shift's range, in [0, 0.5].
     """
 
-    def __init__(self, grey: float = 0.2, brightness: float = 0.4, contrast: float = 0.4,
-                 saturation: float = 0.4, hue: float = 0.4):
-        for name, value, top in (('grey', grey, 1), ('brightness', brightness, 1),
-                                 ('contrast', contrast, 1), ('saturation', saturation, 1),
-                                 ('hue', hue, 0.5)):
+    def __init__(
+        self,
+        grey: float = 0.2,
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        saturation: float = 0.4,
+        hue: float = 0.4,
+    ):
+        for name, value, top in (
+            ('grey', grey, 1),
+            ('brightness', brightness, 1),
+            ('contrast', contrast, 1),
+            ('saturation', saturation, 1),
+            ('hue', hue, 0.5),
+        ):
             if not 0 <= value <= top:
                 raise ConfigError(f'RandomColour: `{name}` must lie in [0, {top}], not {value}.')
         self.grey = grey
-        self.changes = [(change, amount) for change, amount in (
-            (change_brightness, brightness), (change_contrast, contrast),
-            (change_saturation, saturation), (change_hue, hue)) if amount]
+        self.changes = [
+            (change, amount)
+            for change, amount in (
+                (change_brightness, brightness),
+                (change_contrast, contrast),
+                (change_saturation, saturation),
+                (change_hue, hue),
+            )
+            if amount
+        ]
 
     def transform(self, results: dict) -> dict:
         img = np.ascontiguousarray(results['img'])
         if img.dtype != np.uint8 or img.shape[2] != 3:
-            raise DataError(f'{results.get("img_path", "an image")}: RandomColour is for 8-bit RGB '
-                            f'images, not for {img.dtype} with {img.shape[2]} bands.')
+            raise DataError(
+                f'{results.get("img_path", "an image")}: RandomColour is for 8-bit RGB '
+                f'images, not for {img.dtype} with {img.shape[2]} bands.'
+            )
         if np.random.rand() < self.grey:
             img = cv2.merge([cv2.cvtColor(img, cv2.COLOR_RGB2GRAY)] * 3)
         for index in np.random.permutation(len(self.changes)):

@@ -21,8 +21,7 @@ class PackEmbeddingInputs(BaseTransform):
         meta_keys (Sequence[str]): keys copied to the sample's meta information where present.
     """
 
-    def __init__(self, meta_keys=('sample_idx', 'name', 'img_path', 'ori_shape',
-                                  'band_names')):
+    def __init__(self, meta_keys=('sample_idx', 'name', 'img_path', 'ori_shape', 'band_names')):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:

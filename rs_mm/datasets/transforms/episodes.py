@@ -44,9 +44,11 @@ def read_label(path):
         return label
     label = np.asarray(_open(path))
     if label.ndim != 2 or label.dtype not in (np.uint8, bool):
-        raise DataError(f'the label map {path} is not an 8-bit map of class numbers (it has shape '
-                        f'{label.shape} and type {label.dtype}); isaid_patches.py converts the '
-                        'colour masks of iSAID.')
+        raise DataError(
+            f'the label map {path} is not an 8-bit map of class numbers (it has shape '
+            f'{label.shape} and type {label.dtype}); isaid_patches.py converts the '
+            'colour masks of iSAID.'
+        )
     return label.astype(np.uint8)
 
 
@@ -78,8 +80,10 @@ class LoadEpisode(BaseTransform):
     def _read(files):
         image, label = read_image(files[0]), read_label(files[1])
         if image.shape[:2] != label.shape:
-            raise DataError(f'the image {files[0]} is {_size(image)}, but its label map {files[1]} '
-                            f'is {_size(label)} (width x height).')
+            raise DataError(
+                f'the image {files[0]} is {_size(image)}, but its label map {files[1]} '
+                f'is {_size(label)} (width x height).'
+            )
         return dict(img=image, label=label)
 
 
@@ -128,8 +132,9 @@ class ResizeEpisode(BaseTransform):
     def __init__(self, size=256):
         size = (size, size) if isinstance(size, int) else tuple(size)
         if len(size) != 2 or min(size) < 1:
-            raise ConfigError(f'`size` of ResizeEpisode must be a side or (height, width), not '
-                              f'{size}.')
+            raise ConfigError(
+                f'`size` of ResizeEpisode must be a side or (height, width), not {size}.'
+            )
         self.size = size
 
     def transform(self, results):
@@ -157,19 +162,30 @@ class PackEpisode(BaseTransform):
         query, supports, label = (results[k] for k in ('query_read', 'supports_read', 'class_id'))
         sizes = {item['img'].shape[:2] for item in supports}
         if len(sizes) > 1:
-            raise DataError(f'the supports of query {results["query"]} have different sizes '
-                            f'{sorted(sizes)}; put ResizeEpisode into the pipeline.')
+            raise DataError(
+                f'the supports of query {results["query"]} have different sizes '
+                f'{sorted(sizes)}; put ResizeEpisode into the pipeline.'
+            )
         images = np.stack([item['img'] for item in supports])
         labels = np.stack([item['label'] for item in supports])
         sample = EpisodeDataSample(
-            gt_mask=_binary(query['label'], label + 1), ignore=_binary(query['label'], IGNORE),
-            support_mask=_binary(labels, label + 1), support_ignore=_binary(labels, IGNORE),
+            gt_mask=_binary(query['label'], label + 1),
+            ignore=_binary(query['label'], IGNORE),
+            support_mask=_binary(labels, label + 1),
+            support_ignore=_binary(labels, IGNORE),
             metainfo=dict(
-                class_id=label, class_name=results['class_name'], query_name=results['query'],
-                support_names=results['supports'], query_path=results['query_files'][0],
-                sample_idx=results['sample_idx']))
-        return dict(inputs=dict(query=_channels_first(query['img']),
-                                support=_channels_first(images)), data_samples=sample)
+                class_id=label,
+                class_name=results['class_name'],
+                query_name=results['query'],
+                support_names=results['supports'],
+                query_path=results['query_files'][0],
+                sample_idx=results['sample_idx'],
+            ),
+        )
+        return dict(
+            inputs=dict(query=_channels_first(query['img']), support=_channels_first(images)),
+            data_samples=sample,
+        )
 
 
 def _binary(labels, value):

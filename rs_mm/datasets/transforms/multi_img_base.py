@@ -45,8 +45,10 @@ def one_per_band(value, bands, key) -> list:
     """
     values = np.ravel(value).tolist()
     if len(values) not in (1, bands):
-        raise DataError(f'{key}={value} has {len(values)} entries, but the image has {bands} '
-                        'band(s): give one number, or one per band.')
+        raise DataError(
+            f'{key}={value} has {len(values)} entries, but the image has {bands} '
+            'band(s): give one number, or one per band.'
+        )
     return values if len(values) == bands else values * bands
 
 
@@ -63,6 +65,8 @@ def fill_bands(function, image, fill):
         image (np.ndarray): (H, W, bands).
         fill (Sequence[float]): one value per band.
     """
-    parts = [keep_band_axis(function(image[..., i:i + 4], tuple(fill[i:i + 4])))
-             for i in range(0, image.shape[2], 4)]
+    parts = [
+        keep_band_axis(function(image[..., i : i + 4], tuple(fill[i : i + 4])))
+        for i in range(0, image.shape[2], 4)
+    ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, 2)

@@ -47,8 +47,9 @@ def _as_tuple(value):
 class MultiImgRandomResize(RandomResize):
     """Draws a scale, then resizes both dates to it; arguments of mmcv's ``RandomResize``."""
 
-    def __init__(self, scale, ratio_range=None, resize_type='rs_mm.MultiImgResize',
-                 **resize_kwargs):
+    def __init__(
+        self, scale, ratio_range=None, resize_type='rs_mm.MultiImgResize', **resize_kwargs
+    ):
         if isinstance(scale, list) and all(isinstance(s, int) for s in scale):
             scale = tuple(scale)
         super().__init__(scale, ratio_range, resize_type, **resize_kwargs)
@@ -107,8 +108,14 @@ class MultiImgRandomRotate(single.RandomRotate):
         """Rotates every image of ``results['img']`` and every label map."""
         rotate, angle = self.generate_degree()
         if rotate:
-            _rotate(results, angle, self.pal_val, self.seg_pad_val, center=self.center,
-                    auto_bound=self.auto_bound)
+            _rotate(
+                results,
+                angle,
+                self.pal_val,
+                self.seg_pad_val,
+                center=self.center,
+                auto_bound=self.auto_bound,
+            )
         return results
 
 
@@ -129,11 +136,14 @@ class MultiImgRandomRotFlip(BaseTransform):
         seg_pad_val (int): fills the corners of the labels.
     """
 
-    def __init__(self, rotate_prob=0.5, flip_prob=0.5, degree=(-20, 20), pad_val=0,
-                 seg_pad_val=255):
+    def __init__(
+        self, rotate_prob=0.5, flip_prob=0.5, degree=(-20, 20), pad_val=0, seg_pad_val=255
+    ):
         if not (0 <= rotate_prob <= 1 and 0 <= flip_prob <= 1):
-            raise ConfigError(f'{type(self).__name__}: rotate_prob and flip_prob must lie in '
-                              f'[0, 1], got {rotate_prob} and {flip_prob}.')
+            raise ConfigError(
+                f'{type(self).__name__}: rotate_prob and flip_prob must lie in '
+                f'[0, 1], got {rotate_prob} and {flip_prob}.'
+            )
         self.rotate_prob = rotate_prob
         self.flip_prob = flip_prob
         self.degree = (-degree, degree) if isinstance(degree, (int, float)) else tuple(degree)
@@ -151,21 +161,34 @@ class MultiImgRandomRotFlip(BaseTransform):
         return results
 
     def __repr__(self):
-        return (f'{type(self).__name__}(rotate_prob={self.rotate_prob}, '
-                f'flip_prob={self.flip_prob}, degree={self.degree})')
+        return (
+            f'{type(self).__name__}(rotate_prob={self.rotate_prob}, '
+            f'flip_prob={self.flip_prob}, degree={self.degree})'
+        )
 
 
 def _rotate(results, angle, pad_val, seg_pad_val, **kwargs):
     def rotate(image):
         bands = image.shape[2]
         single_value = isinstance(pad_val, (int, float))
-        fill = [pad_val] + [0] * (bands - 1) if single_value else one_per_band(
-            pad_val, bands, 'pad_val')
-        return fill_bands(lambda part, value: mmcv.imrotate(
-            part, angle, border_value=value, **kwargs), image, fill)
+        fill = (
+            [pad_val] + [0] * (bands - 1)
+            if single_value
+            else one_per_band(pad_val, bands, 'pad_val')
+        )
+        return fill_bands(
+            lambda part, value: mmcv.imrotate(part, angle, border_value=value, **kwargs),
+            image,
+            fill,
+        )
 
-    _apply(results, rotate, lambda label: mmcv.imrotate(
-        label, angle, border_value=seg_pad_val, interpolation='nearest', **kwargs))
+    _apply(
+        results,
+        rotate,
+        lambda label: mmcv.imrotate(
+            label, angle, border_value=seg_pad_val, interpolation='nearest', **kwargs
+        ),
+    )
 
 
 def _turn(array, turns, axis):
@@ -201,10 +224,12 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
         DataError: the image is smaller than the crop, with ``smaller_images='error'``.
     """
 
-    def __init__(self, crop_size, cat_max_ratio=1., ignore_index=255, smaller_images=None):
+    def __init__(self, crop_size, cat_max_ratio=1.0, ignore_index=255, smaller_images=None):
         if smaller_images not in (None, 'keep', 'error'):
-            raise ConfigError(f'{type(self).__name__}: smaller_images must be \'keep\' or '
-                              f'\'error\', got {smaller_images!r}.')
+            raise ConfigError(
+                f"{type(self).__name__}: smaller_images must be 'keep' or "
+                f"'error', got {smaller_images!r}."
+            )
         super().__init__(_as_tuple(crop_size), cat_max_ratio, ignore_index)
         self.smaller_images = smaller_images
 
@@ -217,14 +242,18 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
         return results
 
     def _complain(self, height, width, name):
-        finding = (f'crop_size {self.crop_size} is larger than the image {height} x {width} of '
-                   f'{name}')
+        finding = (
+            f'crop_size {self.crop_size} is larger than the image {height} x {width} of {name}'
+        )
         if self.smaller_images == 'error':
-            raise DataError(f'{finding}; set a smaller crop_size, or put MultiImgPad or '
-                            'MultiImgResize before the crop.')
+            raise DataError(
+                f'{finding}; set a smaller crop_size, or put MultiImgPad or '
+                'MultiImgResize before the crop.'
+            )
         MMLogger.get_current_instance().warning(
             f"{finding}, and so for others perhaps: such crops stay smaller (smaller_images='keep' "
-            "of MultiImgRandomCrop silences this, 'error' stops instead).")
+            "of MultiImgRandomCrop silences this, 'error' stops instead)."
+        )
         self.smaller_images = 'keep'
 
     @cache_randomness
@@ -235,7 +264,7 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
             for _ in range(10):
                 label = self.crop(results['gt_seg_map'], box)
                 counts = _count(label)
-                counts[self.ignore_index:self.ignore_index + 1] = 0
+                counts[self.ignore_index : self.ignore_index + 1] = 0
                 if (counts > 0).sum() > 1 and counts.max() / counts.sum() < self.cat_max_ratio:
                     break
                 box = self._draw_box(results['img'].shape)
@@ -277,16 +306,29 @@ class MultiImgPad(EachDate, Pad):
         elif self.size is not None:
             size = self.size[::-1]
         values = one_per_band(self.pad_val.get('img', 0), image.shape[2], 'pad_val')
-        image = fill_bands(lambda part, value: mmcv.impad(
-            part, shape=size, pad_val=value, padding_mode=self.padding_mode), image, values)
-        results.update(img=image, img_shape=image.shape[:2], pad_shape=image.shape,
-                       pad_fixed_size=self.size, pad_size_divisor=self.size_divisor)
+        image = fill_bands(
+            lambda part, value: mmcv.impad(
+                part, shape=size, pad_val=value, padding_mode=self.padding_mode
+            ),
+            image,
+            values,
+        )
+        results.update(
+            img=image,
+            img_shape=image.shape[:2],
+            pad_shape=image.shape,
+            pad_fixed_size=self.size,
+            pad_size_divisor=self.size_divisor,
+        )
 
     def _pad_seg(self, results):
         for key in results.get('seg_fields', []):
-            results[key] = mmcv.impad(results[key], shape=results['pad_shape'][:2],
-                                      pad_val=self.pad_val.get('seg', 255),
-                                      padding_mode=self.padding_mode)
+            results[key] = mmcv.impad(
+                results[key],
+                shape=results['pad_shape'][:2],
+                pad_val=self.pad_val.get('seg', 255),
+                padding_mode=self.padding_mode,
+            )
 
 
 @TRANSFORMS.register_module()
@@ -296,8 +338,9 @@ class MultiImgRandomCutOut(EachDate, single.RandomCutOut):
     ``fill_in`` is one number for all bands, or one per band.
     """
 
-    def __init__(self, prob, n_holes, cutout_shape=None, cutout_ratio=None, fill_in=0,
-                 seg_fill_in=None):
+    def __init__(
+        self, prob, n_holes, cutout_shape=None, cutout_ratio=None, fill_in=0, seg_fill_in=None
+    ):
         super().__init__(prob, n_holes, cutout_shape, cutout_ratio, fill_in, seg_fill_in)
 
     def transform(self, results: dict) -> dict:

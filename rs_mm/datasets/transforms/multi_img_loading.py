@@ -48,8 +48,9 @@ class MultiImgLoadImageFromFile(LoadImageFromFile):
     def transform(self, results: dict) -> dict:
         paths = results['img_path']
         images = [self._read(path) for path in paths]
-        _check_same_size(images, [p if isinstance(p, str) else f'date {i + 1}'
-                                  for i, p in enumerate(paths)])
+        _check_same_size(
+            images, [p if isinstance(p, str) else f'date {i + 1}' for i, p in enumerate(paths)]
+        )
         return _set_images(results, images)
 
     def _read(self, path):
@@ -148,8 +149,10 @@ class MultiImgLoadAnnotations(BaseTransform):
     def transform(self, results: dict) -> dict:
         path = results.get('seg_map_path')
         if path is None:
-            raise DataError('MultiImgLoadAnnotations: this pair has no label; name seg_map_path in '
-                            'data_prefix, or predict without labels by tools/predict_change.py.')
+            raise DataError(
+                'MultiImgLoadAnnotations: this pair has no label; name seg_map_path in '
+                'data_prefix, or predict without labels by tools/predict_change.py.'
+            )
         label = decode_label(path, self.imdecode_backend, self.backend_args).squeeze()
         self._check(label, path, results)
         label = label.astype(np.uint8, copy=False)
@@ -170,8 +173,10 @@ class MultiImgLoadAnnotations(BaseTransform):
     def _check(self, label, path, results):
         expected = results.get('ori_shape')
         if expected is not None and label.shape != tuple(expected[:2]):
-            raise DataError(f'label {path} is {label.shape[0]} x {label.shape[1]}, but its images '
-                            f'are {expected[0]} x {expected[1]}.')
+            raise DataError(
+                f'label {path} is {label.shape[0]} x {label.shape[1]}, but its images '
+                f'are {expected[0]} x {expected[1]}.'
+            )
         allowed = results.get('label_values')
         if allowed is None:
             if label.dtype != np.uint8 and (label.astype(np.uint8) != label).any():
@@ -187,12 +192,15 @@ class MultiImgLoadAnnotations(BaseTransform):
             raise DataError(
                 f'label {path} holds the values {listed}, but only {list(allowed)} are expected '
                 f'with format_seg_map={results.get("format_seg_map")!r}; mend the file, or set '
-                '`format_seg_map` (\'to_binary\' for 0/255, None for 0/1) or `label_values` of the '
-                'dataset.')
+                "`format_seg_map` ('to_binary' for 0/255, None for 0/1) or `label_values` of the "
+                'dataset.'
+            )
 
     def __repr__(self):
-        return (f'{type(self).__name__}(reduce_zero_label={self.reduce_zero_label}, '
-                f'imdecode_backend={self.imdecode_backend!r})')
+        return (
+            f'{type(self).__name__}(reduce_zero_label={self.reduce_zero_label}, '
+            f'imdecode_backend={self.imdecode_backend!r})'
+        )
 
 
 def decode(path, flag, backend, backend_args=None):

@@ -22,16 +22,30 @@ class MultiImgPackSegInputs(BaseTransform):
         meta_keys (tuple[str]): keys of the results that are kept with the sample, if present.
     """
 
-    def __init__(self, meta_keys=('img_path', 'seg_map_path', 'seg_map_path_from',
-                                  'seg_map_path_to', 'ori_shape', 'img_shape', 'pad_shape',
-                                  'scale_factor', 'flip', 'flip_direction', 'pair_name')):
+    def __init__(
+        self,
+        meta_keys=(
+            'img_path',
+            'seg_map_path',
+            'seg_map_path_from',
+            'seg_map_path_to',
+            'ori_shape',
+            'img_shape',
+            'pad_shape',
+            'scale_factor',
+            'flip',
+            'flip_direction',
+            'pair_name',
+        ),
+    ):
         self.meta_keys = meta_keys
 
     def transform(self, results: dict) -> dict:
         images = [image if image.ndim == 3 else image[..., None] for image in results['img']]
         # straight into the planes, in one pass over each image
-        planes = np.empty((sum(image.shape[2] for image in images), *images[0].shape[:2]),
-                          np.result_type(*images))
+        planes = np.empty(
+            (sum(image.shape[2] for image in images), *images[0].shape[:2]), np.result_type(*images)
+        )
         end = 0
         for image in images:
             start, end = end, end + image.shape[2]

@@ -28,8 +28,14 @@ class MultiImgPhotoMetricDistortion(single.PhotoMetricDistortion):
             is really shared.
     """
 
-    def __init__(self, brightness_delta=32, contrast_range=(0.5, 1.5),
-                 saturation_range=(0.5, 1.5), hue_delta=18, consistent_contrast_mode=False):
+    def __init__(
+        self,
+        brightness_delta=32,
+        contrast_range=(0.5, 1.5),
+        saturation_range=(0.5, 1.5),
+        hue_delta=18,
+        consistent_contrast_mode=False,
+    ):
         super().__init__(brightness_delta, contrast_range, saturation_range, hue_delta)
         self.consistent_contrast_mode = consistent_contrast_mode
 
@@ -40,8 +46,10 @@ class MultiImgPhotoMetricDistortion(single.PhotoMetricDistortion):
 
     def _distort(self, image, mode):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise DataError(f'{type(self).__name__} needs uint8 images of three bands, got '
-                            f'{image.dtype} of shape {image.shape}; leave it out for other bands.')
+            raise DataError(
+                f'{type(self).__name__} needs uint8 images of three bands, got '
+                f'{image.dtype} of shape {image.shape}; leave it out for other bands.'
+            )
         image = self.brightness(image)
         mode = mode or np.random.randint(2)
         if mode == 1:
@@ -103,14 +111,14 @@ class MultiImgAdjustGamma(EachDate, single.AdjustGamma):
 
 @TRANSFORMS.register_module()
 class MultiImgRerange(EachDate, single.Rerange):
-    """Stretches each date to ``min_value`` .. ``max_value``; a constant image becomes the minimum.
-    """
+    """Stretches a date to ``min_value`` .. ``max_value``; a constant image becomes the minimum."""
 
     def transform(self, results: dict) -> dict:
         constant = [np.ptp(image) == 0 for image in results['img']]
         images = results['img']
-        results['img'] = [_with_range(image) if flat else image
-                          for image, flat in zip(images, constant)]
+        results['img'] = [
+            _with_range(image) if flat else image for image, flat in zip(images, constant)
+        ]
         results = super().transform(results)
         for i in np.flatnonzero(constant):
             results['img'][i] = np.full(images[i].shape, float(self.min_value))
@@ -133,9 +141,11 @@ class MultiImgRGB2Gray(EachDate, single.RGB2Gray):
     def transform(self, results: dict) -> dict:
         bands = results['img'][0].shape[2]
         if len(self.weights) != bands:
-            raise DataError(f'{type(self).__name__}: weights={self.weights} has '
-                            f'{len(self.weights)} entries, but the images have {bands} band(s): '
-                            'give one weight per band.')
+            raise DataError(
+                f'{type(self).__name__}: weights={self.weights} has '
+                f'{len(self.weights)} entries, but the images have {bands} band(s): '
+                'give one weight per band.'
+            )
         return super().transform(results)
 
 
@@ -159,13 +169,17 @@ class MultiImgAlbu(BaseTransform):
         try:
             import albumentations
         except ImportError as error:
-            raise ConfigError(f'{type(self).__name__} needs the package albumentations: '
-                              '`pip install albumentations==2.0.8`.') from error
+            raise ConfigError(
+                f'{type(self).__name__} needs the package albumentations: '
+                '`pip install albumentations==2.0.8`.'
+            ) from error
         self.transforms = transforms
         self.keymap = dict(keymap or dict(img='image', gt_semantic_seg='mask'))
         self.update_pad_shape = update_pad_shape
-        self.aug = albumentations.Compose([self._build(albumentations, t) for t in transforms],
-                                          additional_targets=additional_targets)
+        self.aug = albumentations.Compose(
+            [self._build(albumentations, t) for t in transforms],
+            additional_targets=additional_targets,
+        )
 
     def _build(self, package, cfg):
         cfg = dict(cfg)
@@ -180,8 +194,11 @@ class MultiImgAlbu(BaseTransform):
         images = results['img']
         bands = images[0].shape[2]
         stacked = np.concatenate([image[..., ::-1] for image in images], axis=2)
-        given = {theirs: results[ours] for ours, theirs in self.keymap.items()
-                 if ours in results and ours != 'img'}
+        given = {
+            theirs: results[ours]
+            for ours, theirs in self.keymap.items()
+            if ours in results and ours != 'img'
+        }
         out = self.aug(image=np.ascontiguousarray(stacked), **given)
         for ours, theirs in self.keymap.items():
             if ours in results and ours != 'img':

@@ -14,8 +14,19 @@ from .retrieval_visualization import RetrievalVisualizationHook
 from .throughput import ThroughputHook
 from .visualization import SampleVisualizationHook
 
-__all__ = ['BatchCheckHook', 'CheckpointHook', 'ClassCheckHook',
-           'ComposedRetrievalVisualizationHook', 'EmbeddingVisualizationHook', 'FeatureBankHook',
-           'KNNReferenceHook', 'NumericGuardHook', 'ProfilerHook', 'ReproducibleHook',
-           'ResumeCheckHook', 'RetrievalVisualizationHook', 'SampleVisualizationHook',
-           'ThroughputHook']
+__all__ = [
+    'BatchCheckHook',
+    'CheckpointHook',
+    'ClassCheckHook',
+    'ComposedRetrievalVisualizationHook',
+    'EmbeddingVisualizationHook',
+    'FeatureBankHook',
+    'KNNReferenceHook',
+    'NumericGuardHook',
+    'ProfilerHook',
+    'ReproducibleHook',
+    'ResumeCheckHook',
+    'RetrievalVisualizationHook',
+    'SampleVisualizationHook',
+    'ThroughputHook',
+]

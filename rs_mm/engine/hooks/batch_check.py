@@ -25,11 +25,13 @@ class BatchCheckHook(Hook):
         if runner.train_loop.max_iters == 0:
             raise ConfigError(
                 f'train_dataloader.batch_size={size}: the {len(runner.train_dataloader.dataset)} '
-                f'training samples do not fill one batch on {processes} process(es); lower it.')
+                f'training samples do not fill one batch on {processes} process(es); lower it.'
+            )
         for module in runner.model.modules():
             needed = getattr(module, 'min_batch', 1)
             if size * processes < needed:
                 raise ConfigError(
                     f'train_dataloader.batch_size={size} on {processes} process(es) makes batches '
                     f'of {size * processes}, and {type(module).__name__} compares at least '
-                    f'{needed} samples; raise it.')
+                    f'{needed} samples; raise it.'
+                )

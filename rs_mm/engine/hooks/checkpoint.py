@@ -53,9 +53,11 @@ class CheckpointHook(_CheckpointHook):
         reported = _reported(runner.val_loop)
         for key in self.save_best or ():
             if reported and key not in (*reported, 'auto'):
-                raise ConfigError('`default_hooks.checkpoint.save_best`: the validation reports no '
-                                  f'`{key}`{suggest(key, reported)}. It reports '
-                                  f'{", ".join(reported)}.')
+                raise ConfigError(
+                    '`default_hooks.checkpoint.save_best`: the validation reports no '
+                    f'`{key}`{suggest(key, reported)}. It reports '
+                    f'{", ".join(reported)}.'
+                )
         super().before_train(runner)
 
     def _save_checkpoint_with_step(self, runner, step, meta):
@@ -93,5 +95,8 @@ def _reported(loop):
     metrics = loop.evaluator.metrics if hasattr(loop, 'evaluator') else ()
     if not all(hasattr(metric, 'result_keys') for metric in metrics):
         return []
-    return [f'{metric.prefix}/{key}' if metric.prefix else key
-            for metric in metrics for key in metric.result_keys()]
+    return [
+        f'{metric.prefix}/{key}' if metric.prefix else key
+        for metric in metrics
+        for key in metric.result_keys()
+    ]

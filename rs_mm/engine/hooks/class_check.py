@@ -30,4 +30,5 @@ def _check(model, dataloader):
     if model.decode_head.num_classes != len(classes):
         raise ConfigError(
             f'model.decode_head.num_classes={model.decode_head.num_classes}, but the dataset has '
-            f'{len(classes)} classes ({", ".join(classes)}): set it to {len(classes)}.')
+            f'{len(classes)} classes ({", ".join(classes)}): set it to {len(classes)}.'
+        )

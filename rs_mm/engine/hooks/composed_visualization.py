@@ -59,15 +59,30 @@ class ComposedRetrievalVisualizationHook(Hook):
         best, _ = top_k(queries, pair, archive.features, prompts, fusions, self.k)
         answers = set(queries.answers[queries.groups[pair]].tolist())
         load = LoadRGBImage()
-        pictures = {int(i): load.transform(dict(img_path=archive.paths[i]))['img']
-                    for i in {*best.flatten().tolist(), int(queries.images[pair])}}
+        pictures = {
+            int(i): load.transform(dict(img_path=archive.paths[i]))['img']
+            for i in {*best.flatten().tolist(), int(queries.images[pair])}
+        }
         query = int(queries.images[pair])
-        rows = [(fusion.name, [
-            Hit(pictures[i], Path(archive.names[i]).stem + '\n(the query)' * (i == query),
-                i in answers) for i in found.tolist()]) for fusion, found in zip(fusions, best)]
+        rows = [
+            (
+                fusion.name,
+                [
+                    Hit(
+                        pictures[i],
+                        Path(archive.names[i]).stem + '\n(the query)' * (i == query),
+                        i in answers,
+                    )
+                    for i in found.tolist()
+                ],
+            )
+            for fusion, found in zip(fusions, best)
+        ]
         text = queries.prompts[queries.texts[pair]]
-        title = (f'{queries.name}: {queries.labels[pair]} + "{text}" '
-                 f'({len(answers)} right answers in {len(archive.names)} images)')
+        title = (
+            f'{queries.name}: {queries.labels[pair]} + "{text}" '
+            f'({len(answers)} right answers in {len(archive.names)} images)'
+        )
         return draw_composed_query(pictures[query], text, rows, title)
 
 

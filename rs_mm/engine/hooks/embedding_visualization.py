@@ -33,18 +33,30 @@ class EmbeddingVisualizationHook(RetrievalVisualizationHook):
         super().after_test_epoch(runner, metrics)
         if not (self.draw or self.show) or not is_main_process():
             return
-        embedded = next((metric.embedded for metric in runner.test_evaluator.metrics
-                         if getattr(metric, 'embedded', None) is not None), None)
+        embedded = next(
+            (
+                metric.embedded
+                for metric in runner.test_evaluator.metrics
+                if getattr(metric, 'embedded', None) is not None
+            ),
+            None,
+        )
         if embedded is None:
-            raise ConfigError('--show-dir: the map shows what KNNMultiLabel scored; add '
-                              "`dict(type='KNNMultiLabel')` to test_evaluator.")
+            raise ConfigError(
+                '--show-dir: the map shows what KNNMultiLabel scored; add '
+                "`dict(type='KNNMultiLabel')` to test_evaluator."
+            )
         count = len(embedded.embeddings)
         rows = np.unique(np.linspace(0, count - 1, min(count, self.max_images)).astype(int))
         picture = draw_embedding_map(
-            project(embedded.embeddings[rows].numpy()), embedded.labels[rows].numpy(),
-            embedded.classes, f'Embeddings of {len(rows)} test images by t-SNE, by label set')
+            project(embedded.embeddings[rows].numpy()),
+            embedded.labels[rows].numpy(),
+            embedded.classes,
+            f'Embeddings of {len(rows)} test images by t-SNE, by label set',
+        )
         if self.draw:
-            save_sheet(Path(self.out_dir or Path(runner.log_dir) / 'vis') / 'embedding_map.png',
-                       picture)
+            save_sheet(
+                Path(self.out_dir or Path(runner.log_dir) / 'vis') / 'embedding_map.png', picture
+            )
         if self.show:
             runner.visualizer.show(picture, win_name='embedding map')

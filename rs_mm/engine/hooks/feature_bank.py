@@ -32,8 +32,10 @@ class FeatureBankHook(Hook):
     def __init__(self, momentum: Sequence[tuple[int, float]] = ((0, 0.5), (80, 0.8), (120, 0.9))):
         epochs = [epoch for epoch, _ in momentum]
         if not epochs or epochs[0] != 0 or epochs != sorted(set(epochs)):
-            raise ConfigError('FeatureBankHook: `momentum` needs pairs (first epoch, value) with '
-                              f'ascending epochs from 0, not {momentum}.')
+            raise ConfigError(
+                'FeatureBankHook: `momentum` needs pairs (first epoch, value) with '
+                f'ascending epochs from 0, not {momentum}.'
+            )
         self.momentum = momentum
 
     def before_train(self, runner) -> None:
@@ -41,8 +43,10 @@ class FeatureBankHook(Hook):
         labels = training_labels(runner.train_dataloader.dataset)
         for bank in _banks(runner):
             if bank.labelled and not torch.equal(bank.labels.cpu(), labels.to(torch.uint8)):
-                raise ConfigError('the checkpoint holds a memory of another training set: its '
-                                  'labels differ; resume with the set it was trained on.')
+                raise ConfigError(
+                    'the checkpoint holds a memory of another training set: its '
+                    'labels differ; resume with the set it was trained on.'
+                )
             bank.set_labels(labels)
             bank.synchronize()
 
@@ -82,7 +86,8 @@ class KNNReferenceHook(Hook):
             if not bank.labelled:
                 raise ConfigError(
                     'the memory has never been trained: its labels are not set. Test a checkpoint, '
-                    "or embed the training images afresh with `dataloader` of KNNReferenceHook.")
+                    'or embed the training images afresh with `dataloader` of KNNReferenceHook.'
+                )
             embeddings, labels = bank.features, bank.labels
         else:
             embeddings, labels = self._embed(runner)
@@ -99,8 +104,10 @@ class KNNReferenceHook(Hook):
         for batch in self.dataloader:
             for sample in runner.model.test_step(batch):
                 if 'gt_label' not in sample:
-                    raise DataError(f'the reference image {sample.get("name", "?")!r} has no '
-                                    'label, which KNN needs.')
+                    raise DataError(
+                        f'the reference image {sample.get("name", "?")!r} has no '
+                        'label, which KNN needs.'
+                    )
                 # the index alone starts anew in each part of a concatenation
                 place = sample.sample_idx, sample.get('img_path', sample.get('name', ''))
                 found[place] = sample.embedding.cpu(), sample.gt_label.cpu()
@@ -109,8 +116,10 @@ class KNNReferenceHook(Hook):
         parts = dist.all_gather_object(found)
         found = {place: pair for part in parts for place, pair in part.items()}
         pairs = [found[place] for place in sorted(found)]
-        return (torch.stack([embedding for embedding, _ in pairs]),
-                torch.stack([label for _, label in pairs]))
+        return (
+            torch.stack([embedding for embedding, _ in pairs]),
+            torch.stack([label for _, label in pairs]),
+        )
 
 
 def training_labels(dataset) -> torch.Tensor:
@@ -122,8 +131,10 @@ def training_labels(dataset) -> torch.Tensor:
         if info.get('gt_label') is None:
             raise DataError(f'the training image {name!r} has no label, which the memory needs.')
         if names.setdefault(index, name) != name:
-            raise DataError(f'sample_idx {index} names two training images, {names[index]!r} and '
-                            f'{name!r}; train on one dataset instead of a concatenation.')
+            raise DataError(
+                f'sample_idx {index} names two training images, {names[index]!r} and '
+                f'{name!r}; train on one dataset instead of a concatenation.'
+            )
         rows[index] = np.asarray(info['gt_label'])
     if sorted(rows) != list(range(len(rows))):
         raise DataError(f'the sample_idx of the training set are not 0 to {len(rows) - 1}.')
@@ -134,7 +145,9 @@ def _banks(runner):
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     banks = [module for module in model.modules() if isinstance(module, FeatureBank)]
     if not banks:
-        raise ConfigError('the model has no FeatureBank; add one to a loss, e.g. '
-                          "`losses=[dict(type='SNDLoss', memory=dict(type='FeatureBank', …))]`, or "
-                          'remove the hook.')
+        raise ConfigError(
+            'the model has no FeatureBank; add one to a loss, e.g. '
+            "`losses=[dict(type='SNDLoss', memory=dict(type='FeatureBank', …))]`, or "
+            'remove the hook.'
+        )
     return banks

@@ -39,15 +39,22 @@ class NumericGuardHook(Hook):
             wrapper.optimizer.register_step_pre_hook(self._watch_gradients)
 
     def _watch_gradients(self, optimizer, args, kwargs):
-        gradients = [p.grad for group in optimizer.param_groups for p in group['params']
-                     if p.grad is not None and not p.grad.is_sparse]
+        gradients = [
+            p.grad
+            for group in optimizer.param_groups
+            for p in group['params']
+            if p.grad is not None and not p.grad.is_sparse
+        ]
         if gradients:
             # the norm of a tensor is finite only if all of it is
             self._gradient = torch.stack([n.float() for n in torch._foreach_norm(gradients)]).sum()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        terms = {name: value.detach() for name, value in (outputs or {}).items()
-                 if isinstance(value, torch.Tensor)}
+        terms = {
+            name: value.detach()
+            for name, value in (outputs or {}).items()
+            if isinstance(value, torch.Tensor)
+        }
         self._recent.append((runner.iter + 1, terms, self._gradient, batch_names(data_batch)))
         self._gradient = None
         if self.every_n_train_iters(runner, self.interval):
@@ -73,7 +80,8 @@ class NumericGuardHook(Hook):
                     f'on rank {runner.rank} (losses: {listed}; batch: '
                     f'{", ".join(names) or "unnamed"}). The last checkpoint is from before. Look '
                     'at these files with tools/analysis_tools/check_dataset.py, or lower the '
-                    'learning rate.')
+                    'learning rate.'
+                )
 
 
 def _finite(value):

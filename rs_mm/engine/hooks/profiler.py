@@ -52,8 +52,10 @@ class ProfilerHook(Hook):
         if self.profiler is not None:
             self._finish(runner)
         elif self.iterations and runner.iter <= self._start:
-            runner.logger.warning(f'nothing was profiled: the training ended before iteration '
-                                  f'{self._start}; lower default_hooks.profiler.skip')
+            runner.logger.warning(
+                f'nothing was profiled: the training ended before iteration '
+                f'{self._start}; lower default_hooks.profiler.skip'
+            )
 
     def _finish(self, runner):
         profiler, self.profiler = self.profiler, None

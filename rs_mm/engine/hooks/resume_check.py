@@ -47,8 +47,10 @@ class ResumeCheckHook(Hook):
         self._compare_batches(runner, checkpoint['meta'])
         done, limit = checkpoint['meta']['iter'], runner.train_loop.max_iters
         if done >= limit:
-            runner.logger.warning(f'the checkpoint is of iteration {done} and the config trains '
-                                  f'{limit}: nothing is left to train')
+            runner.logger.warning(
+                f'the checkpoint is of iteration {done} and the config trains '
+                f'{limit}: nothing is left to train'
+            )
 
     def _compare_optimizers(self, runner, checkpoint):
         optimizer = runner.optim_wrapper.optimizer
@@ -64,18 +66,23 @@ class ResumeCheckHook(Hook):
         if all(meta.get(key, value) == value for key, value in now.items()):
             return
         before, after = (run['world_size'] * run['batch_size'] for run in (meta, now))
-        text = (f'resumed on {now["world_size"]} process(es) of batch {now["batch_size"]}; the '
-                f'checkpoint is of {meta["world_size"]} of batch {meta["batch_size"]}. ')
-        text += ('The global batch is the same, and so is the order of the samples.'
-                 if before == after else
-                 f'The global batch changes from {before} to {after}: scale the learning rate with '
-                 'it, or change `train_dataloader.batch_size`.')
+        text = (
+            f'resumed on {now["world_size"]} process(es) of batch {now["batch_size"]}; the '
+            f'checkpoint is of {meta["world_size"]} of batch {meta["batch_size"]}. '
+        )
+        text += (
+            'The global batch is the same, and so is the order of the samples.'
+            if before == after
+            else f'The global batch changes from {before} to {after}: scale the learning rate with '
+            'it, or change `train_dataloader.batch_size`.'
+        )
         runner.logger.warning(text)
 
 
 def _batch(runner):
-    return dict(world_size=get_world_size(),
-                batch_size=runner.train_dataloader.batch_sampler.batch_size)
+    return dict(
+        world_size=get_world_size(), batch_size=runner.train_dataloader.batch_sampler.batch_size
+    )
 
 
 def _compare_schedules(runner, there, here):
@@ -86,13 +93,17 @@ def _compare_schedules(runner, there, here):
 
 
 def _say_what_stays(runner, there, here, progress):
-    changed = {f'{key} {before[key]} (config: {after[key]})': None
-               for before, after in zip(there, here)
-               for key in after if key not in progress and before[key] != after[key]}
+    changed = {
+        f'{key} {before[key]} (config: {after[key]})': None
+        for before, after in zip(there, here)
+        for key in after
+        if key not in progress and before[key] != after[key]
+    }
     if changed:
         runner.logger.warning(
             f'--resume keeps the settings of the checkpoint: {", ".join(changed)}. To change them, '
-            'start a new training from its weights: `--cfg-options load_from=CHECKPOINT`.')
+            'start a new training from its weights: `--cfg-options load_from=CHECKPOINT`.'
+        )
 
 
 def _layout(groups):
@@ -106,4 +117,5 @@ def _must_agree(what, there, here):
         raise CheckpointError(
             f'--resume: the {what} of the checkpoint ({there}) is not that of this config '
             f'({here}). Resume with the config of that training, or start a new one from its '
-            'weights with `--cfg-options load_from=CHECKPOINT`.')
+            'weights with `--cfg-options load_from=CHECKPOINT`.'
+        )

@@ -28,19 +28,31 @@ class RetrievalVisualizationHook(Hook):
         bands: which bands of the loaded image are shown as red, green and blue.
     """
 
-    def __init__(self, draw: bool = False, out_dir: str | None = None, show: bool = False,
-                 num_queries: int = 20, topk: int = 10, bands: Sequence[int] = (0, 1, 2)):
+    def __init__(
+        self,
+        draw: bool = False,
+        out_dir: str | None = None,
+        show: bool = False,
+        num_queries: int = 20,
+        topk: int = 10,
+        bands: Sequence[int] = (0, 1, 2),
+    ):
         self.draw, self.out_dir, self.show = draw, out_dir, show
         self.num_queries, self.topk, self.bands = num_queries, topk, tuple(bands)
 
     def after_test_epoch(self, runner, metrics=None) -> None:
         if not (self.draw or self.show) or not is_main_process():
             return
-        found = [m.retrieved for m in runner.test_evaluator.metrics
-                 if getattr(m, 'retrieved', None) is not None]
+        found = [
+            m.retrieved
+            for m in runner.test_evaluator.metrics
+            if getattr(m, 'retrieved', None) is not None
+        ]
         if not found:
-            raise ConfigError('--show-dir: no metric of test_evaluator ranks images; '
-                              'add dict(type="MultiLabelRetrieval").')
+            raise ConfigError(
+                '--show-dir: no metric of test_evaluator ranks images; '
+                'add dict(type="MultiLabelRetrieval").'
+            )
         dataset = runner.test_loop.dataloader.dataset
         folder = Path(self.out_dir or Path(runner.log_dir) / 'vis')
         places = np.unique(np.linspace(0, len(found[0].queries) - 1, self.num_queries).astype(int))
@@ -66,8 +78,9 @@ class RetrievalVisualizationHook(Hook):
             return result_panel(image, retrieved.names[row], words, similarity, overlap)
 
         results = []
-        for row, similarity in zip(retrieved.results[place, :self.topk],
-                                   retrieved.similarity[place]):
+        for row, similarity in zip(
+            retrieved.results[place, : self.topk], retrieved.similarity[place]
+        ):
             labels = retrieved.labels[row]
             overlap = np.minimum(labels, wanted).sum() / max(np.maximum(labels, wanted).sum(), 1)
             results.append(panel(int(row), float(similarity), float(overlap)))

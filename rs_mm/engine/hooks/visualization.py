@@ -27,8 +27,9 @@ class SampleVisualizationHook(Hook):
             (TensorBoard, or files in the log folder), always the same ones. Default: 0.
     """
 
-    def __init__(self, draw=False, out_dir=None, show=False, interval=1, save_mask=False,
-                 val_samples=0):
+    def __init__(
+        self, draw=False, out_dir=None, show=False, interval=1, save_mask=False, val_samples=0
+    ):
         self.draw, self.out_dir, self.show = draw, out_dir, show
         self.interval, self.save_mask, self.val_samples = interval, save_mask, val_samples
         self._seen = 0
@@ -42,10 +43,11 @@ class SampleVisualizationHook(Hook):
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if not is_main_process():
             return
-        for i, sample in enumerate(outputs[:max(self.val_samples - self._seen, 0)]):
+        for i, sample in enumerate(outputs[: max(self.val_samples - self._seen, 0)]):
             picture = runner.visualizer.draw_sample(sample, _item(data_batch['inputs'], i))
-            runner.visualizer.add_image(runner.visualizer.sample_name(sample), picture,
-                                        step=runner.iter)
+            runner.visualizer.add_image(
+                runner.visualizer.sample_name(sample), picture, step=runner.iter
+            )
             self._seen += 1
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):

@@ -49,8 +49,10 @@ class PreActivationBackbone(BaseModule):
         super().__init__(init_cfg=init_cfg)
         self.arch, self.frozen = arch, frozen
         if not timm.is_model(arch):
-            raise ConfigError(f'timm knows no network {arch!r}; use e.g. resnet50, resnet101 or '
-                              'vgg16 as `arch` of the backbone.')
+            raise ConfigError(
+                f'timm knows no network {arch!r}; use e.g. resnet50, resnet101 or '
+                'vgg16 as `arch` of the backbone.'
+            )
         net = timm.create_model(arch, pretrained=False)
         self.net = nn.Module()
         if all(hasattr(net, f'layer{i}') for i in range(1, 5)):
@@ -87,8 +89,9 @@ class PreActivationBackbone(BaseModule):
         if not self.init_cfg or self.is_init:
             return
         if self.init_cfg.get('type') != 'Pretrained':
-            raise ConfigError('`init_cfg` of the backbone must be dict(type="Pretrained", '
-                              'checkpoint=...).')
+            raise ConfigError(
+                '`init_cfg` of the backbone must be dict(type="Pretrained", checkpoint=...).'
+            )
         self.load_classifier(_pretrained_state(self.init_cfg['checkpoint']))
         self._is_init = True
 
@@ -104,16 +107,24 @@ class PreActivationBackbone(BaseModule):
         """
         state = {_own_name(name): value for name, value in state.items()}
         wanted = self.net.state_dict()
-        missing = [name for name in wanted
-                   if name not in state and not name.endswith('num_batches_tracked')]
+        missing = [
+            name
+            for name in wanted
+            if name not in state and not name.endswith('num_batches_tracked')
+        ]
         if missing:
-            raise CheckpointError(f'the weights are not those of {self.arch}: {missing[0]} and '
-                                  f'{len(missing) - 1} more are missing.')
-        wrong = [name for name in wanted
-                 if name in state and state[name].shape != wanted[name].shape]
+            raise CheckpointError(
+                f'the weights are not those of {self.arch}: {missing[0]} and '
+                f'{len(missing) - 1} more are missing.'
+            )
+        wrong = [
+            name for name in wanted if name in state and state[name].shape != wanted[name].shape
+        ]
         if wrong:
-            raise CheckpointError(f'the weights are not those of {self.arch}: {wrong[0]} has shape '
-                                  f'{tuple(state[wrong[0]].shape)}.')
+            raise CheckpointError(
+                f'the weights are not those of {self.arch}: {wrong[0]} has shape '
+                f'{tuple(state[wrong[0]].shape)}.'
+            )
         self.net.load_state_dict({k: v for k, v in state.items() if k in wanted}, strict=False)
 
     def train(self, mode=True):
@@ -141,8 +152,10 @@ class PreActivationBackbone(BaseModule):
             return self._features(net, x)
 
     def _folded_net(self):
-        key = tuple((t.data_ptr(), t._version, t.dtype)
-                    for t in chain(self.net.parameters(), self.net.buffers()))
+        key = tuple(
+            (t.data_ptr(), t._version, t.dtype)
+            for t in chain(self.net.parameters(), self.net.buffers())
+        )
         if self._folded[0] != key:
             # a tuple, because a module assigned as it is would enter the state dict
             self._folded = (key, fold_batchnorm(self.net).to(memory_format=torch.channels_last))
@@ -207,7 +220,7 @@ def _own_name(name):
 def _pretrained_state(source):
     try:
         if source.startswith('timm://'):
-            return timm.create_model(source[len('timm://'):], pretrained=True).state_dict()
+            return timm.create_model(source[len('timm://') :], pretrained=True).state_dict()
         if '://' not in source and not Path(source).is_file():
             raise FileNotFoundError(source)
         state = CheckpointLoader.load_checkpoint(source, map_location='cpu')
@@ -216,6 +229,7 @@ def _pretrained_state(source):
             f'the backbone weights {source!r} could not be read or downloaded '
             f'({type(error).__name__}); put a file with the ImageNet weights of the network '
             '(torchvision naming, e.g. resnet50-0676ba61.pth from download.pytorch.org/models) '
-            'there, or name it as `model.backbone.init_cfg.checkpoint`.') from error
+            'there, or name it as `model.backbone.init_cfg.checkpoint`.'
+        ) from error
     state = state.get('state_dict', state)
     return {name.removeprefix('module.'): value for name, value in state.items()}

@@ -20,8 +20,10 @@ def dilate_first_block(model: nn.Module, output_stride: int) -> None:
     """
     stages = [getattr(model, name, None) for name in ('layer3', 'layer4')]
     if None in stages or output_stride not in _FIRST_BLOCK:
-        raise ConfigError('encoder.dilate="first" is for ResNet and SE-ResNet families with '
-                          'output_stride 8, 16 or 32; use dilate="all" or "none" here.')
+        raise ConfigError(
+            'encoder.dilate="first" is for ResNet and SE-ResNet families with '
+            'output_stride 8, 16 or 32; use dilate="all" or "none" here.'
+        )
     for stage, (stride, dilation) in zip(stages, _FIRST_BLOCK[output_stride]):
         for name, conv in _striding_convs(stage[0]):
             conv.stride = (stride, stride)
@@ -33,7 +35,8 @@ def dilate_first_block(model: nn.Module, output_stride: int) -> None:
 def remove_strides(model: nn.Module, output_stride: int) -> None:
     """Reaches an output stride by setting the last stages' strides to 1, without dilation."""
     stages = list(getattr(model, 'blocks', [])) or [
-        getattr(model, f'layer{i}') for i in range(1, 5) if hasattr(model, f'layer{i}')]
+        getattr(model, f'layer{i}') for i in range(1, 5) if hasattr(model, f'layer{i}')
+    ]
     striding = [stage for stage in stages if any(_striding_convs(stage))]
     stride = 32
     while stride > output_stride and striding:
@@ -43,13 +46,18 @@ def remove_strides(model: nn.Module, output_stride: int) -> None:
         _replace_striding_pools(stage, 1)
         stride //= 2
     if stride != output_stride:
-        raise ConfigError(f'encoder.output_stride {output_stride} cannot be reached with '
-                          'dilate="none" by this model; use 32.')
+        raise ConfigError(
+            f'encoder.output_stride {output_stride} cannot be reached with '
+            'dilate="none" by this model; use 32.'
+        )
 
 
 def _striding_convs(module):
-    return [(name, conv) for name, conv in module.named_modules()
-            if isinstance(conv, nn.Conv2d) and conv.stride != (1, 1)]
+    return [
+        (name, conv)
+        for name, conv in module.named_modules()
+        if isinstance(conv, nn.Conv2d) and conv.stride != (1, 1)
+    ]
 
 
 def _replace_striding_pools(module, stride):
@@ -78,8 +86,15 @@ def fix_padding(model: nn.Module) -> None:
     for module in list(model.modules()):
         for name, conv in list(module.named_children()):
             if isinstance(conv, nn.Conv2d) and conv.kernel_size != (1, 1):
-                new = FixedPadConv2d(conv.in_channels, conv.out_channels, conv.kernel_size,
-                                     conv.stride, 0, conv.dilation, conv.groups,
-                                     conv.bias is not None)
+                new = FixedPadConv2d(
+                    conv.in_channels,
+                    conv.out_channels,
+                    conv.kernel_size,
+                    conv.stride,
+                    0,
+                    conv.dilation,
+                    conv.groups,
+                    conv.bias is not None,
+                )
                 new.load_state_dict(conv.state_dict())
                 setattr(module, name, new)

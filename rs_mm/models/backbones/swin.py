@@ -40,16 +40,35 @@ class SwinTransformer(MMSegSwinTransformer):
         ConfigError: the stages' numbers do not fit together.
     """
 
-    def __init__(self, embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24),
-                 strides=(4, 2, 2, 2), out_indices=(0, 1, 2, 3), **kwargs):
+    def __init__(
+        self,
+        embed_dims=96,
+        depths=(2, 2, 6, 2),
+        num_heads=(3, 6, 12, 24),
+        strides=(4, 2, 2, 2),
+        out_indices=(0, 1, 2, 3),
+        **kwargs,
+    ):
         check_stages('SwinTransformer', depths=depths, num_heads=num_heads, strides=strides)
-        check_divides('SwinTransformer', 'num_heads', num_heads,
-                      [embed_dims * 2**stage for stage in range(len(depths))])
+        check_divides(
+            'SwinTransformer',
+            'num_heads',
+            num_heads,
+            [embed_dims * 2**stage for stage in range(len(depths))],
+        )
         if not all(0 <= index < len(depths) for index in out_indices):
-            raise ConfigError(f'out_indices={tuple(out_indices)} of SwinTransformer must name some '
-                              f'of its {len(depths)} stages, counted from 0.')
-        super().__init__(embed_dims=embed_dims, depths=depths, num_heads=num_heads,
-                         strides=strides, out_indices=out_indices, **kwargs)
+            raise ConfigError(
+                f'out_indices={tuple(out_indices)} of SwinTransformer must name some '
+                f'of its {len(depths)} stages, counted from 0.'
+            )
+        super().__init__(
+            embed_dims=embed_dims,
+            depths=depths,
+            num_heads=num_heads,
+            strides=strides,
+            out_indices=out_indices,
+            **kwargs,
+        )
 
     def train(self, mode: bool = True):
         super().train(mode)
@@ -62,9 +81,12 @@ class SwinTransformer(MMSegSwinTransformer):
                 if name.endswith('relative_position_bias_table'):
                     trunc_normal_(table, std=0.02)
         else:
-            load_pretrained(self, self.init_cfg,
-                            'https://github.com/microsoft/Swin-Transformer (ImageNet-1K models)',
-                            rename=rename_official)
+            load_pretrained(
+                self,
+                self.init_cfg,
+                'https://github.com/microsoft/Swin-Transformer (ImageNet-1K models)',
+                rename=rename_official,
+            )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Stage outputs of images (N, C, H, W): one (N, C_i, H_i, W_i) per ``out_indices``."""
@@ -104,9 +126,15 @@ def _attend(attention, x):
     if shift:
         bias = bias + shift_mask(*x.shape[1:3], window, shift, x.device)
     out = window_attention(
-        map_linear(core.qkv, x), core.num_heads, window, scale=core.scale,
-        pad_value=core.qkv.bias, shift=shift, bias=bias,
-        dropout=core.attn_drop.p if core.training else 0.)
+        map_linear(core.qkv, x),
+        core.num_heads,
+        window,
+        scale=core.scale,
+        pad_value=core.qkv.bias,
+        shift=shift,
+        bias=bias,
+        dropout=core.attn_drop.p if core.training else 0.0,
+    )
     return attention.drop(core.proj_drop(map_linear(core.proj, out)))
 
 

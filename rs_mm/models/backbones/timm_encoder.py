@@ -48,16 +48,18 @@ class TimmEncoder(BaseModule):
         torch.Size([2, 512, 2, 2])
     """
 
-    def __init__(self,
-                 model: str,
-                 in_channels: int = 3,
-                 output_stride: int = 32,
-                 dilate: str = 'all',
-                 ibn: bool = False,
-                 linear_ends: bool = False,
-                 fixed_padding: bool = False,
-                 timm_args: dict | None = None,
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        model: str,
+        in_channels: int = 3,
+        output_stride: int = 32,
+        dilate: str = 'all',
+        ibn: bool = False,
+        linear_ends: bool = False,
+        fixed_padding: bool = False,
+        timm_args: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         if dilate not in ('all', 'first', 'none'):
             raise ConfigError(f'encoder.dilate is {dilate!r}; use "all", "first" or "none".')
@@ -92,9 +94,11 @@ class TimmEncoder(BaseModule):
             ConfigError: the images have another number of bands.
         """
         if x.shape[1] != self.in_channels:
-            raise ConfigError(f'the images have {x.shape[1]} bands, but model.encoder.in_channels '
-                              f'is {self.in_channels}; set it, or the bands that the pipelines of '
-                              'the datasets load.')
+            raise ConfigError(
+                f'the images have {x.shape[1]} bands, but model.encoder.in_channels '
+                f'is {self.in_channels}; set it, or the bands that the pipelines of '
+                'the datasets load.'
+            )
         return self.model.forward_features(x.contiguous(memory_format=torch.channels_last))
 
     def init_weights(self):
@@ -121,11 +125,15 @@ class TimmEncoder(BaseModule):
             if value.dim() == 4 and value.shape[1] == 3 != own[key].shape[1]:
                 state[key] = value = spread_stem(value, own[key].shape[1])
             if value.shape != own[key].shape:
-                raise CheckpointError(f'{checkpoint}: {key} has shape {tuple(value.shape)}, '
-                                      f'{self.name} needs {tuple(own[key].shape)}.')
+                raise CheckpointError(
+                    f'{checkpoint}: {key} has shape {tuple(value.shape)}, '
+                    f'{self.name} needs {tuple(own[key].shape)}.'
+                )
         if missing:
-            raise CheckpointError(f'{checkpoint} lacks {len(missing)} weights of {self.name}, '
-                                  f'first {missing[0]}; is it of another network?')
+            raise CheckpointError(
+                f'{checkpoint} lacks {len(missing)} weights of {self.name}, '
+                f'first {missing[0]}; is it of another network?'
+            )
         self.model.load_state_dict(state, strict=False)
 
 
@@ -149,8 +157,10 @@ def _create(name, args):
     try:
         model = timm.create_model(name, num_classes=0, **args)
     except (AssertionError, TypeError, NotImplementedError) as error:
-        raise ConfigError(f'timm\'s {name} does not take {args} ({error}); '
-                          'leave out what it does not offer, such as output_stride.') from error
+        raise ConfigError(
+            f"timm's {name} does not take {args} ({error}); "
+            'leave out what it does not offer, such as output_stride.'
+        ) from error
     if isinstance(getattr(model, 'pre_logits', None), nn.Module):
         model.pre_logits = nn.Identity()  # VGG: 120 million weights that nobody would train
     return model
@@ -165,13 +175,17 @@ def _timm_weights(name):
         raise MissingFileError(
             f'the pretrained weights of {name} ({where}) could not be downloaded; get them on '
             'another machine, put the file at e.g. data/weights, and set '
-            'encoder.init_cfg.checkpoint to its path.') from error
+            'encoder.init_cfg.checkpoint to its path.'
+        ) from error
 
 
 def _file_weights(path):
     from rs_mm.checkpoint import read_state_dict
+
     if not Path(path).is_file():
-        raise MissingFileError(f'encoder.init_cfg.checkpoint: there is no file {path}; put the '
-                               'pretrained weights there, or use "timm" to download them.')
+        raise MissingFileError(
+            f'encoder.init_cfg.checkpoint: there is no file {path}; put the '
+            'pretrained weights there, or use "timm" to download them.'
+        )
     # a checkpoint of a whole embedder has its encoder under this name
     return read_state_dict(path, strip=('module.', 'encoder.model.'))

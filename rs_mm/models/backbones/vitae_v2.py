@@ -63,28 +63,56 @@ class ViTAE_Window_NoShift_basic(BaseModule):  # noqa: N801  the published name
         [(1, 64, 16, 24), (1, 128, 8, 12), (1, 256, 4, 6), (1, 512, 2, 3)]
     """
 
-    def __init__(self, *, in_channels=3, embed_dims=(64, 64, 128, 256),
-                 token_dims=(64, 128, 256, 512), downsample_ratios=(4, 2, 2, 2),
-                 kernel_sizes=(7, 3, 3, 3), dilations=((1, 2, 3, 4), (1, 2, 3), (1, 2), (1, 2)),
-                 rc_heads=(1, 1, 2, 4), rc_groups=(1, 16, 32, 64), nc_depths=(2, 2, 8, 2),
-                 nc_heads=(1, 2, 4, 8), nc_groups=(1, 32, 64, 128),
-                 attention=('window', 'window', 'full', 'full'), window_size=7, mlp_ratio=4.,
-                 drop_path_rate=0.3, drop_path_over_whole_depth=False, init_cfg=None):
+    def __init__(
+        self,
+        *,
+        in_channels=3,
+        embed_dims=(64, 64, 128, 256),
+        token_dims=(64, 128, 256, 512),
+        downsample_ratios=(4, 2, 2, 2),
+        kernel_sizes=(7, 3, 3, 3),
+        dilations=((1, 2, 3, 4), (1, 2, 3), (1, 2), (1, 2)),
+        rc_heads=(1, 1, 2, 4),
+        rc_groups=(1, 16, 32, 64),
+        nc_depths=(2, 2, 8, 2),
+        nc_heads=(1, 2, 4, 8),
+        nc_groups=(1, 32, 64, 128),
+        attention=('window', 'window', 'full', 'full'),
+        window_size=7,
+        mlp_ratio=4.0,
+        drop_path_rate=0.3,
+        drop_path_over_whole_depth=False,
+        init_cfg=None,
+    ):
         super().__init__(init_cfg)
         if not set(attention) <= {'window', 'full'}:
-            raise ConfigError(f"attention={attention} of the ViTAE backbone: every entry must be "
-                              "'window' or 'full'.")
+            raise ConfigError(
+                f'attention={attention} of the ViTAE backbone: every entry must be '
+                "'window' or 'full'."
+            )
         name = type(self).__name__
-        check_stages(name, embed_dims=embed_dims, token_dims=token_dims,
-                     downsample_ratios=downsample_ratios, kernel_sizes=kernel_sizes,
-                     dilations=dilations, rc_heads=rc_heads, rc_groups=rc_groups,
-                     nc_depths=nc_depths, nc_heads=nc_heads, nc_groups=nc_groups,
-                     attention=attention)
+        check_stages(
+            name,
+            embed_dims=embed_dims,
+            token_dims=token_dims,
+            downsample_ratios=downsample_ratios,
+            kernel_sizes=kernel_sizes,
+            dilations=dilations,
+            rc_heads=rc_heads,
+            rc_groups=rc_groups,
+            nc_depths=nc_depths,
+            nc_heads=nc_heads,
+            nc_groups=nc_groups,
+            attention=attention,
+        )
         for key, divisors, widths in (
-                ('rc_heads', rc_heads, token_dims), ('nc_heads', nc_heads, token_dims),
-                ('rc_groups', rc_groups, (in_channels, *token_dims)),
-                ('rc_groups', rc_groups, embed_dims), ('rc_groups', rc_groups, token_dims),
-                ('nc_groups', nc_groups, token_dims)):
+            ('rc_heads', rc_heads, token_dims),
+            ('nc_heads', nc_heads, token_dims),
+            ('rc_groups', rc_groups, (in_channels, *token_dims)),
+            ('rc_groups', rc_groups, embed_dims),
+            ('rc_groups', rc_groups, token_dims),
+            ('nc_groups', nc_groups, token_dims),
+        ):
             check_divides(name, key, divisors, widths)
         rates = torch.linspace(0, drop_path_rate, sum(nc_depths)).tolist()
         self.layers = nn.ModuleList()
@@ -94,12 +122,32 @@ class ViTAE_Window_NoShift_basic(BaseModule):  # noqa: N801  the published name
             else:
                 start = nc_depths[stage - 1] if stage else 0
             window = window_size if attention[stage] == 'window' else None
-            self.layers.append(Stage(
-                ReductionCell(in_channels, embed_dims[stage], token_dims[stage],
-                              downsample_ratios[stage], kernel_sizes[stage], dilations[stage],
-                              rc_heads[stage], rc_groups[stage], window),
-                [NormalCell(token_dims[stage], nc_heads[stage], nc_groups[stage], mlp_ratio, window,
-                            rates[start + cell]) for cell in range(depth)]))
+            self.layers.append(
+                Stage(
+                    ReductionCell(
+                        in_channels,
+                        embed_dims[stage],
+                        token_dims[stage],
+                        downsample_ratios[stage],
+                        kernel_sizes[stage],
+                        dilations[stage],
+                        rc_heads[stage],
+                        rc_groups[stage],
+                        window,
+                    ),
+                    [
+                        NormalCell(
+                            token_dims[stage],
+                            nc_heads[stage],
+                            nc_groups[stage],
+                            mlp_ratio,
+                            window,
+                            rates[start + cell],
+                        )
+                        for cell in range(depth)
+                    ],
+                )
+            )
             in_channels = token_dims[stage]
         self.first_ratio = downsample_ratios[0]
 
@@ -109,9 +157,9 @@ class ViTAE_Window_NoShift_basic(BaseModule):  # noqa: N801  the published name
             return
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                trunc_normal_init(module, std=.02, bias=0.)
+                trunc_normal_init(module, std=0.02, bias=0.0)
             elif isinstance(module, nn.LayerNorm):
-                constant_init(module, val=1., bias=0.)
+                constant_init(module, val=1.0, bias=0.0)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Stage outputs of images (N, C, H, W): four (N, C_i, H_i, W_i), strides 4 8 16 32."""
@@ -143,8 +191,9 @@ class Stage(nn.Module):
 class ReductionCell(nn.Module):
     """Pyramid of dilated convolutions, attention, and a parallel convolution branch."""
 
-    def __init__(self, in_channels, embed_dim, token_dim, ratio, kernel, dilations, heads, groups,
-                 window):
+    def __init__(
+        self, in_channels, embed_dim, token_dim, ratio, kernel, dilations, heads, groups, window
+    ):
         super().__init__()
         strides = (2, 2, 1) if ratio == 4 else (2, 1, 1)
         self.PCM = ConvBranch((in_channels, embed_dim, embed_dim, token_dim), strides, groups)
@@ -163,8 +212,11 @@ class PyramidReduction(nn.Module):
         self.convs = nn.ModuleList()
         for dilation in dilations:
             padding = math.ceil(((kernel - 1) * dilation + 1 - ratio) / 2)
-            self.convs.append(nn.Sequential(
-                nn.Conv2d(in_channels, embed_dim, kernel, ratio, padding, dilation), nn.GELU()))
+            self.convs.append(
+                nn.Sequential(
+                    nn.Conv2d(in_channels, embed_dim, kernel, ratio, padding, dilation), nn.GELU()
+                )
+            )
 
     def forward(self, x):
         return torch.cat([_as_tokens(conv(x)) for conv in self.convs], -1)
@@ -176,8 +228,9 @@ class ReductionAttention(nn.Module):
     def __init__(self, in_dim, dim, heads, window):
         super().__init__()
         self.norm1 = nn.LayerNorm(in_dim)
-        self.attn = Attention(in_dim, dim, heads, window, qkv_bias=window is not None,
-                              add_values=window is None)
+        self.attn = Attention(
+            in_dim, dim, heads, window, qkv_bias=window is not None, add_values=window is None
+        )
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = MLP(dim, dim)
 
@@ -216,8 +269,15 @@ class ConvBranch(nn.Sequential):
         def conv(index):
             return nn.Conv2d(widths[index], widths[index + 1], 3, strides[index], 1, groups=groups)
 
-        super().__init__(conv(0), nn.BatchNorm2d(widths[1]), nn.SiLU(inplace=True),
-                         conv(1), nn.BatchNorm2d(widths[2]), nn.SiLU(inplace=True), conv(2))
+        super().__init__(
+            conv(0),
+            nn.BatchNorm2d(widths[1]),
+            nn.SiLU(inplace=True),
+            conv(1),
+            nn.BatchNorm2d(widths[2]),
+            nn.SiLU(inplace=True),
+            conv(2),
+        )
         self.on_planes = groups > 1
 
     def forward(self, x):
@@ -226,8 +286,9 @@ class ConvBranch(nn.Sequential):
         if not all(foldable(norm) for norm in (self[1], self[4])):
             return super().forward(x)
         for conv, norm, activate in (tuple(self)[:3], tuple(self)[3:6]):
-            x = activate(F.conv2d(x, *folded(conv, norm), conv.stride, conv.padding,
-                                  groups=conv.groups))
+            x = activate(
+                F.conv2d(x, *folded(conv, norm), conv.stride, conv.padding, groups=conv.groups)
+            )
         return self[6](x)
 
 
@@ -245,7 +306,7 @@ class Attention(nn.Module):
     def __init__(self, in_dim, dim, heads, window, qkv_bias=True, add_values=False):
         super().__init__()
         self.heads, self.window, self.add_values = heads, window, add_values
-        self.scale = (dim // heads)**-0.5
+        self.scale = (dim // heads) ** -0.5
         self.qkv = nn.Linear(in_dim, dim * 3, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
 
@@ -254,8 +315,9 @@ class Attention(nn.Module):
         if self.window is None:
             out = self._full(qkv)
         else:
-            out = window_attention(qkv, self.heads, self.window, scale=self.scale,
-                                   pad_value=self.qkv.bias)
+            out = window_attention(
+                qkv, self.heads, self.window, scale=self.scale, pad_value=self.qkv.bias
+            )
         out = map_linear(self.proj, out)
         return out + qkv.chunk(3, -1)[2] if self.add_values else out
 
@@ -267,7 +329,6 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-
     def __init__(self, dim, hidden):
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)

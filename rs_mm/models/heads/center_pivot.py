@@ -36,8 +36,9 @@ class CenterPivotConv4d(nn.Module):
         pad = kernel_size // 2
         self.stride = support_stride
         self.conv_query = nn.Conv2d(in_channels, out_channels, kernel_size, padding=pad)
-        self.conv_support = nn.Conv2d(in_channels, out_channels, kernel_size,
-                                      stride=support_stride, padding=pad)
+        self.conv_support = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride=support_stride, padding=pad
+        )
         self.norm = GroupNormReLU(groups, out_channels)
 
     def forward(self, x):
@@ -59,14 +60,14 @@ class CenterPivotConv4d(nn.Module):
     def _single_point(self, x):
         # of the support kernel only the centre meets data: it joins the centre of the query kernel
         pad = self.conv_query.padding[0]
-        centre = self.conv_support.weight[:, :, pad:pad + 1, pad:pad + 1]
+        centre = self.conv_support.weight[:, :, pad : pad + 1, pad : pad + 1]
         weight = self.conv_query.weight + F.pad(centre, (pad,) * 4)
         bias = self.conv_query.bias + self.conv_support.bias
         y = F.conv2d(x[:, :, :, 0, 0].permute(0, 3, 1, 2), weight, bias, padding=pad)
         return y.permute(0, 2, 3, 1)[:, :, :, None, None]
 
     def _over_query(self, x):
-        x = x[:, :, :, ::self.stride, ::self.stride]
+        x = x[:, :, :, :: self.stride, :: self.stride]
         b, hq, wq, hs, ws, c = x.shape
         x = x.permute(0, 3, 4, 1, 2, 5).reshape(b * hs * ws, hq, wq, c)
         y = self.conv_query(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
@@ -78,7 +79,7 @@ class CenterPivotConv4d(nn.Module):
         if max(hs, ws) <= stride:
             # one output position: the part of the kernel that meets data is a matrix
             rows, columns = min(hs, pad + 1), min(ws, pad + 1)
-            weight = self.conv_support.weight[:, :, pad:pad + rows, pad:pad + columns]
+            weight = self.conv_support.weight[:, :, pad : pad + rows, pad : pad + columns]
             weight = weight.permute(0, 2, 3, 1).flatten(1)
             seen = x[:, :, :, :rows, :columns].reshape(b, hq, wq, -1)
             return F.linear(seen, weight, self.conv_support.bias)[:, :, :, None, None]

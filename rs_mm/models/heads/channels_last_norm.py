@@ -36,7 +36,6 @@ def _forward(x, weight, bias, groups, eps):
 
 
 class _GroupNormReLU(torch.autograd.Function):
-
     @staticmethod
     def forward(ctx, x, weight, bias, groups, eps):
         # (B, 1, C) float32 or better, whatever the precision of x

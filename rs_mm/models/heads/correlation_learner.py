@@ -28,20 +28,30 @@ class CorrelationLearner(nn.Module):
     def __init__(self, in_channels, channels=(16, 64, 128), out_channels=2):
         super().__init__()
         self.squeeze = nn.ModuleList(
-            nn.Sequential(*[CenterPivotConv4d(c_in, c_out, k, s) for c_in, c_out, (k, s)
-                            in zip((first, *channels), channels, layers)])
-            for first, layers in zip(in_channels, self._LAYERS))
+            nn.Sequential(
+                *[
+                    CenterPivotConv4d(c_in, c_out, k, s)
+                    for c_in, c_out, (k, s) in zip((first, *channels), channels, layers)
+                ]
+            )
+            for first, layers in zip(in_channels, self._LAYERS)
+        )
         width = channels[-1]
         self.mix = nn.ModuleList(
-            nn.Sequential(*[CenterPivotConv4d(width, width, 3) for _ in range(3)])
-            for _ in range(2))
+            nn.Sequential(*[CenterPivotConv4d(width, width, 3) for _ in range(3)]) for _ in range(2)
+        )
         half = width // 2
         self.decoder = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(width, half, 3, padding=1), nn.ReLU())
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, half, 3, padding=1),
+            nn.ReLU(),
+        )
         self.classifier = nn.Sequential(
-            nn.Conv2d(half, half, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(half, out_channels, 3, padding=1))
+            nn.Conv2d(half, half, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(half, out_channels, 3, padding=1),
+        )
 
     def forward(self, correlations):
         """Computes the logits.

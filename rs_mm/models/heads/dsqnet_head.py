@@ -33,20 +33,45 @@ class DSQNetHead(BaseDecodeHead):
             :class:`mmseg.models.decode_heads.BaseDecodeHead`.
     """
 
-    def __init__(self, in_channels, channels, *, dsp, bmq, norm_cfg, loss_decode, num_classes=2,
-                 in_index=(0, 1, 2, 3), dropout_ratio=0.1, ignore_index=255, sampler=None,
-                 align_corners=False,
-                 init_cfg=dict(type='Normal', std=0.01, override=dict(name='conv_seg'))):  # noqa: B006
+    def __init__(
+        self,
+        in_channels,
+        channels,
+        *,
+        dsp,
+        bmq,
+        norm_cfg,
+        loss_decode,
+        num_classes=2,
+        in_index=(0, 1, 2, 3),
+        dropout_ratio=0.1,
+        ignore_index=255,
+        sampler=None,
+        align_corners=False,
+        init_cfg=dict(type='Normal', std=0.01, override=dict(name='conv_seg')),  # noqa: B006
+    ):
         if channels % 16:
             raise ConfigError(f'channels={channels} of DSQNetHead must be a multiple of 16.')
         if num_classes < 2:
-            raise ConfigError(f'num_classes={num_classes} of DSQNetHead must be at least 2: '
-                              'unchanged is a class, too.')
-        super().__init__(in_channels, channels, num_classes=num_classes, out_channels=num_classes,
-                         in_index=in_index, input_transform='multiple_select',
-                         norm_cfg=norm_cfg, loss_decode=loss_decode,
-                         dropout_ratio=dropout_ratio, ignore_index=ignore_index, sampler=sampler,
-                         align_corners=align_corners, init_cfg=init_cfg)
+            raise ConfigError(
+                f'num_classes={num_classes} of DSQNetHead must be at least 2: '
+                'unchanged is a class, too.'
+            )
+        super().__init__(
+            in_channels,
+            channels,
+            num_classes=num_classes,
+            out_channels=num_classes,
+            in_index=in_index,
+            input_transform='multiple_select',
+            norm_cfg=norm_cfg,
+            loss_decode=loss_decode,
+            dropout_ratio=dropout_ratio,
+            ignore_index=ignore_index,
+            sampler=sampler,
+            align_corners=align_corners,
+            init_cfg=init_cfg,
+        )
         shared = dict(channels=channels, norm_cfg=norm_cfg)
         self.dsp = MODELS.build(dict(in_channels=in_channels, **shared, **dsp))
         self.bmq = None if bmq is None else MODELS.build(dict(**shared, **bmq))
@@ -61,8 +86,9 @@ class DSQNetHead(BaseDecodeHead):
     def loss(self, inputs: tuple[Tensor, ...], batch_data_samples: list, train_cfg: dict) -> dict:
         return self.loss_by_feat(self(inputs), batch_data_samples)
 
-    def predict(self, inputs: tuple[Tensor, ...], batch_img_metas: list[dict],
-                test_cfg: dict) -> Tensor:
+    def predict(
+        self, inputs: tuple[Tensor, ...], batch_img_metas: list[dict], test_cfg: dict
+    ) -> Tensor:
         return self.predict_by_feat(self(inputs), batch_img_metas)
 
     def fuse(self, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -70,9 +96,11 @@ class DSQNetHead(BaseDecodeHead):
         stages = self._transform_inputs(inputs)
         given = [stage.shape[1] / 2 for stage in stages]
         if given != list(self.in_channels):
-            raise ConfigError(f'in_channels={list(self.in_channels)} of DSQNetHead do not fit: '
-                              f'the stages have {[round(width) for width in given]} channels per '
-                              "date (the neck must be FeatureFusionNeck with policy='concat').")
+            raise ConfigError(
+                f'in_channels={list(self.in_channels)} of DSQNetHead do not fit: '
+                f'the stages have {[round(width) for width in given]} channels per '
+                "date (the neck must be FeatureFusionNeck with policy='concat')."
+            )
         dates = zip(*(stage.chunk(2, 1) for stage in stages))
         first, second = both_dates(self.dsp, *dates)
         maps, semantics = zip(first, second)
@@ -88,13 +116,17 @@ class FlowDualAlignment(nn.Module):
         super().__init__()
         self.flow = nn.Sequential(
             nn.Conv2d(channels, channels, 5, padding=2, groups=channels),
-            nn.InstanceNorm2d(channels), nn.GELU(), nn.Conv2d(channels, 4, 1, bias=False))
+            nn.InstanceNorm2d(channels),
+            nn.GELU(),
+            nn.Conv2d(channels, 4, 1, bias=False),
+        )
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Two maps (N, C/2, H, W) to (N, C, H, W)."""
         flow_first, flow_second = self.flow(torch.cat([first, second], 1)).chunk(2, 1)
-        return torch.cat([self.warp(first, flow_first) - second,
-                          self.warp(second, flow_second) - first], 1)
+        return torch.cat(
+            [self.warp(first, flow_first) - second, self.warp(second, flow_second) - first], 1
+        )
 
     @staticmethod
     def warp(x: Tensor, flow: Tensor) -> Tensor:

@@ -29,12 +29,14 @@ class EmbeddingHead(BaseModule):
             the embedding is the pooled vector.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 num_classes: int,
-                 pool: dict = _MAX_POOL,
-                 embed_dims: int | None = None,
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        pool: dict = _MAX_POOL,
+        embed_dims: int | None = None,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         self.pool = MODELS.build(pool)
         self.project = nn.Linear(in_channels, embed_dims) if embed_dims else None
@@ -77,31 +79,38 @@ class PartHead(BaseModule):
         pool: config of the pooling, shared by all branches.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 num_classes: int,
-                 part_dims: int = 256,
-                 splits: Sequence[Sequence[int]] = ((1, 1, 1), (1, 2, 2)),
-                 pool: dict = _MAX_POOL,
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        part_dims: int = 256,
+        splits: Sequence[Sequence[int]] = ((1, 1, 1), (1, 2, 2)),
+        pool: dict = _MAX_POOL,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         for split in splits:
             if len(split) != 3 or min(split) < 1 or in_channels % split[0]:
-                raise ConfigError(f'head.splits has {tuple(split)}; each split is (channel, row, '
-                                  'column) chunk counts from 1, the first dividing the '
-                                  f'{in_channels} channels of the map.')
+                raise ConfigError(
+                    f'head.splits has {tuple(split)}; each split is (channel, row, '
+                    'column) chunk counts from 1, the first dividing the '
+                    f'{in_channels} channels of the map.'
+                )
         self.splits = [tuple(split) for split in splits]
         self.pool = MODELS.build(pool)
         widths = [in_channels // c for c, h, w in self.splits for _ in range(c * h * w)]
         self.local_branches = nn.ModuleList(
-            BNNeck(width, part_dims, num_classes) for width in widths)
+            BNNeck(width, part_dims, num_classes) for width in widths
+        )
         self.global_branches = nn.ModuleList(
-            BNNeck(in_channels, part_dims, num_classes) for _ in self.splits)
+            BNNeck(in_channels, part_dims, num_classes) for _ in self.splits
+        )
 
     def forward(self, features: Tensor) -> HeadOutput:
         chunks = itertools.chain.from_iterable(self._cut(features, s) for s in self.splits)
-        local = tuple(branch(self.pool(chunk))
-                      for branch, chunk in zip(self.local_branches, chunks))
+        local = tuple(
+            branch(self.pool(chunk)) for branch, chunk in zip(self.local_branches, chunks)
+        )
         pooled = self.pool(features)
         whole = tuple(branch(pooled) for branch in self.global_branches)
         embedding = torch.cat([vector for vector, _ in local + whole], dim=1)
@@ -113,7 +122,9 @@ class PartHead(BaseModule):
         for axis, count in enumerate(split, start=1):
             parts = [piece for part in parts for piece in part.chunk(count, axis)]
         if len(parts) != split[0] * split[1] * split[2]:
-            raise ConfigError(f'a {features.shape[2]}x{features.shape[3]} feature map cannot be '
-                              f'cut as head.splits {split} asks; use larger images, a smaller '
-                              'output_stride or fewer parts.')
+            raise ConfigError(
+                f'a {features.shape[2]}x{features.shape[3]} feature map cannot be '
+                f'cut as head.splits {split} asks; use larger images, a smaller '
+                'output_stride or fewer parts.'
+            )
         return parts

@@ -29,8 +29,14 @@ class GRNHead(BaseModule):
         pool (dict): config of the pooling.
     """
 
-    def __init__(self, in_channels: int, embed_dims: int = 128, num_classes: int | None = None,
-                 pool: dict = _AVG_POOL, init_cfg: dict | None = None):
+    def __init__(
+        self,
+        in_channels: int,
+        embed_dims: int = 128,
+        num_classes: int | None = None,
+        pool: dict = _AVG_POOL,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         self.pool = MODELS.build(pool)
         self.fc = nn.Linear(in_channels, embed_dims)

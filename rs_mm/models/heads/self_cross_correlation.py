@@ -53,12 +53,20 @@ class SelfCrossCorrelationHead(BaseModule):
         extra_weight (float): its weight.
     """
 
-    def __init__(self, in_channels=(4, 6, 3), guided_weight=1.0, extra_loss=None,
-                 extra_weight=0.5, init_cfg=None):
+    def __init__(
+        self,
+        in_channels=(4, 6, 3),
+        guided_weight=1.0,
+        extra_loss=None,
+        extra_weight=0.5,
+        init_cfg=None,
+    ):
         super().__init__(init_cfg=init_cfg)
         if extra_loss is not None and extra_loss not in _EXTRA_LOSSES:
-            raise ConfigError(f'`extra_loss` of the head must be None or one of '
-                              f'{sorted(_EXTRA_LOSSES)}, not {extra_loss!r}.')
+            raise ConfigError(
+                f'`extra_loss` of the head must be None or one of '
+                f'{sorted(_EXTRA_LOSSES)}, not {extra_loss!r}.'
+            )
         self.in_channels = tuple(in_channels)
         self.guided_weight = guided_weight
         self.extra_loss, self.extra_weight = extra_loss, extra_weight
@@ -89,8 +97,10 @@ class SelfCrossCorrelationHead(BaseModule):
             first = _enlarge(coarse, query_size).argmax(1).bool()
             masks = [resize_mask(first, stage.size).unflatten(0, (b, k)) for stage in query]
             if query_mask is not None:
-                masks = [torch.cat([mask, mask * resize_mask(query_mask, stage.size)[:, None]], 1)
-                         for mask, stage in zip(masks, query)]
+                masks = [
+                    torch.cat([mask, mask * resize_mask(query_mask, stage.size)[:, None]], 1)
+                    for mask, stage in zip(masks, query)
+                ]
         del correlations
         # own and guided pass in one batch: the learner treats every image by itself
         correlations = self.self_correlations(query, masks)
@@ -117,8 +127,10 @@ class SelfCrossCorrelationHead(BaseModule):
             list[Tensor]: (B * K, h_q, w_q, h_s, w_s, L), deepest first.
         """
         shape, flat = support_mask.shape[:2], support_mask.flatten(0, 1)
-        return [cross_correlation(q, s, resize_mask(flat, s.size).unflatten(0, shape))
-                for q, s in zip(query, support)]
+        return [
+            cross_correlation(q, s, resize_mask(flat, s.size).unflatten(0, shape))
+            for q, s in zip(query, support)
+        ]
 
     @staticmethod
     def self_correlations(query, masks):
@@ -150,8 +162,9 @@ class SelfCrossCorrelationHead(BaseModule):
         logits = output.logits.flatten(0, 1)
         losses = dict(
             loss_ce=F.cross_entropy(logits, target),
-            loss_guided=self.guided_weight * F.cross_entropy(
-                output.guided_logits.flatten(0, 1), target))
+            loss_guided=self.guided_weight
+            * F.cross_entropy(output.guided_logits.flatten(0, 1), target),
+        )
         if self.extra_loss is not None:
             extra = _EXTRA_LOSSES[self.extra_loss](logits.argmax(1), target)
             losses['loss_extra'] = self.extra_weight * extra

@@ -29,9 +29,14 @@ class _AverageSetLoss(nn.Module):
 
     min_batch = 2
 
-    def __init__(self, margin: float = 1.2, threshold: float = 0.5,
-                 anchor_in_negatives: bool = True, loss_weight: float = 1.0,
-                 loss_name: str = 'average'):
+    def __init__(
+        self,
+        margin: float = 1.2,
+        threshold: float = 0.5,
+        anchor_in_negatives: bool = True,
+        loss_weight: float = 1.0,
+        loss_name: str = 'average',
+    ):
         super().__init__()
         self.margin = margin
         self.threshold = threshold
@@ -39,8 +44,13 @@ class _AverageSetLoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
-    def forward(self, embedding: Tensor, logits: Tensor | None, labels: Tensor,
-                sample_idx: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        embedding: Tensor,
+        logits: Tensor | None,
+        labels: Tensor,
+        sample_idx: Tensor | None = None,
+    ) -> Tensor:
         embedding, labels = gather_batch(embedding.float(), labels)
         near = jaccard_distance(labels, labels) <= self.threshold
         itself = torch.eye(len(near), dtype=torch.bool, device=near.device)
@@ -69,9 +79,14 @@ class ContrastiveAverageLoss(_AverageSetLoss):
     ``0.5 d(a, p)^2 + 0.5 max(0, margin - d(a, n))^2``. Arguments as of :class:`_AverageSetLoss`.
     """
 
-    def __init__(self, margin: float = 1.2, threshold: float = 0.5,
-                 anchor_in_negatives: bool = True, loss_weight: float = 1.0,
-                 loss_name: str = 'contrastive'):
+    def __init__(
+        self,
+        margin: float = 1.2,
+        threshold: float = 0.5,
+        anchor_in_negatives: bool = True,
+        loss_weight: float = 1.0,
+        loss_name: str = 'contrastive',
+    ):
         super().__init__(margin, threshold, anchor_in_negatives, loss_weight, loss_name)
 
     def compare(self, anchor, positive, negative):
@@ -88,9 +103,14 @@ class TripletAverageLoss(_AverageSetLoss):
     Arguments as of :class:`_AverageSetLoss`.
     """
 
-    def __init__(self, margin: float = 1.2, threshold: float = 0.5,
-                 anchor_in_negatives: bool = True, loss_weight: float = 1.0,
-                 loss_name: str = 'triplet'):
+    def __init__(
+        self,
+        margin: float = 1.2,
+        threshold: float = 0.5,
+        anchor_in_negatives: bool = True,
+        loss_weight: float = 1.0,
+        loss_name: str = 'triplet',
+    ):
         super().__init__(margin, threshold, anchor_in_negatives, loss_weight, loss_name)
 
     def compare(self, anchor, positive, negative):

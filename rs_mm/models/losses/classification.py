@@ -23,8 +23,9 @@ class MultiLabelBCELoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
-    def forward(self, embedding: Tensor, logits: Tensor, labels: Tensor,
-                sample_idx: Tensor | None = None) -> Tensor:
+    def forward(
+        self, embedding: Tensor, logits: Tensor, labels: Tensor, sample_idx: Tensor | None = None
+    ) -> Tensor:
         check_logits(logits, labels)
         return self.loss_weight * F.binary_cross_entropy_with_logits(logits.float(), labels)
 
@@ -45,8 +46,9 @@ class LabelCrossEntropyLoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
-    def forward(self, embedding: Tensor, logits: Tensor, labels: Tensor,
-                sample_idx: Tensor | None = None) -> Tensor:
+    def forward(
+        self, embedding: Tensor, logits: Tensor, labels: Tensor, sample_idx: Tensor | None = None
+    ) -> Tensor:
         check_logits(logits, labels)
         return self.loss_weight * F.cross_entropy(logits.float(), labels)
 
@@ -56,5 +58,7 @@ def check_logits(logits: Tensor | None, labels: Tensor) -> None:
     if logits is None:
         raise ConfigError('a classification loss needs logits, but model.head makes none.')
     if logits.shape != labels.shape:
-        raise ConfigError(f'the labels have {labels.shape[1]} columns, but model.head has '
-                          f'num_classes={logits.shape[1]}; make them equal.')
+        raise ConfigError(
+            f'the labels have {labels.shape[1]} columns, but model.head has '
+            f'num_classes={logits.shape[1]}; make them equal.'
+        )

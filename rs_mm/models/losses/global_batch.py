@@ -39,7 +39,6 @@ def same_on_all(values: Tensor) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-
     @staticmethod
     def forward(ctx, rows, counts):
         ctx.counts = counts
@@ -62,7 +61,7 @@ def _counts(rows):
 def _all_rows(rows, counts):
     # collectives want equal shapes: pad to the longest
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
-    padded[:len(rows)] = rows.detach()
+    padded[: len(rows)] = rows.detach()
     parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded)
     return torch.cat([part[:count] for part, count in zip(parts, counts)])

@@ -49,7 +49,7 @@ def warp(scores: Tensor, labels: Tensor) -> Tensor:
     count = scores.shape[1]
     present = labels > 0
     hinge = 1 - scores[:, :, None] + scores[:, None, :]  # image, its label, another label
-    other = (present[:, :, None] & ~present[:, None, :])
+    other = present[:, :, None] & ~present[:, None, :]
     # drawing in the order of random keys: all keys up to the first violation have been tried
     keys = torch.rand_like(hinge).masked_fill(~other, torch.inf)
     first, partner = keys.masked_fill(hinge <= 0, torch.inf).min(2)
@@ -60,13 +60,17 @@ def warp(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 class _LabelRanking(nn.Module):
-
     def __init__(self, loss_weight: float = 1.0, sigmoid: bool = True):
         super().__init__()
         self.loss_weight, self.sigmoid = loss_weight, sigmoid
 
-    def forward(self, embedding: Tensor, logits: Tensor | None, labels: Tensor,
-                sample_idx: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        embedding: Tensor,
+        logits: Tensor | None,
+        labels: Tensor,
+        sample_idx: Tensor | None = None,
+    ) -> Tensor:
         """Returns the loss; uses ``logits`` and ``labels``, both (B, L)."""
         check_logits(logits, labels)
         scores = logits.float().sigmoid() if self.sigmoid else logits.float()

@@ -36,12 +36,14 @@ class OMLLoss(nn.Module):
 
     min_batch = 2
 
-    def __init__(self,
-                 temperature: float = 0.01,
-                 normalizer: str = 'batch',
-                 chunk_size: int = 32,
-                 loss_weight: float = 1.0,
-                 loss_name: str = 'oml'):
+    def __init__(
+        self,
+        temperature: float = 0.01,
+        normalizer: str = 'batch',
+        chunk_size: int = 32,
+        loss_weight: float = 1.0,
+        loss_name: str = 'oml',
+    ):
         super().__init__()
         if normalizer not in ('batch', 'class'):
             raise ConfigError(f'OMLLoss.normalizer is {normalizer!r}; use "batch" or "class".')
@@ -51,8 +53,13 @@ class OMLLoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
-    def forward(self, embedding: Tensor, logits: Tensor | None, labels: Tensor,
-                sample_idx: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        embedding: Tensor,
+        logits: Tensor | None,
+        labels: Tensor,
+        sample_idx: Tensor | None = None,
+    ) -> Tensor:
         embedding, labels = gather_batch(embedding.float(), labels)
         positive = (labels == 1).float()
         count = positive.sum(0)
@@ -63,8 +70,9 @@ class OMLLoss(nn.Module):
         embedding = F.normalize(embedding)
         queries = len(embedding) if self.normalizer == 'batch' else count
         weight = positive * counts / (count * queries * classes).clamp(min=1)
-        mean_ap = _MeanAP.apply(embedding @ embedding.t(), positive, weight, self.temperature,
-                                self.chunk_size)
+        mean_ap = _MeanAP.apply(
+            embedding @ embedding.t(), positive, weight, self.temperature, self.chunk_size
+        )
         return self.loss_weight * ((classes > 0).float() - mean_ap)
 
 

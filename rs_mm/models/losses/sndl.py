@@ -16,10 +16,18 @@ _TINY = 1e-30
 _DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 
 
-def sndl_loss(features: Tensor, index: Tensor, memory: Tensor, memory_labels: Tensor,
-              temperature: float = 0.05, margin: float = 0.0, chunk_size: int | None = None,
-              max_similarities: int = 2**26, dtype: torch.dtype = torch.float32,
-              work: Tensor | None = None) -> Tensor:
+def sndl_loss(
+    features: Tensor,
+    index: Tensor,
+    memory: Tensor,
+    memory_labels: Tensor,
+    temperature: float = 0.05,
+    margin: float = 0.0,
+    chunk_size: int | None = None,
+    max_similarities: int = 2**26,
+    dtype: torch.dtype = torch.float32,
+    work: Tensor | None = None,
+) -> Tensor:
     """SNDL of a batch against a memory, with a gradient for the features only.
 
     With ``e = exp(feature . row / T)`` and ``w`` the share of label positions on which an image
@@ -55,15 +63,35 @@ def sndl_loss(features: Tensor, index: Tensor, memory: Tensor, memory_labels: Te
     """
     if chunk_size is None:
         chunk_size = 4096 if features.device.type == 'cpu' else 65536
-    return _SNDL.apply(features, index, memory, memory_labels, float(temperature), float(margin),
-                       chunk_size, max_similarities, dtype, work)
+    return _SNDL.apply(
+        features,
+        index,
+        memory,
+        memory_labels,
+        float(temperature),
+        float(margin),
+        chunk_size,
+        max_similarities,
+        dtype,
+        work,
+    )
 
 
 class _SNDL(torch.autograd.Function):
-
     @staticmethod
-    def forward(ctx, features, index, memory, memory_labels, temperature, margin, chunk_size,
-                max_similarities, dtype, work):
+    def forward(
+        ctx,
+        features,
+        index,
+        memory,
+        memory_labels,
+        temperature,
+        margin,
+        chunk_size,
+        max_similarities,
+        dtype,
+        work,
+    ):
         # autocast would round the similarities, which are divided by T right after
         with torch.autocast(features.device.type, enabled=False):
             # with a column of ones, one product gives sum e by label and over all
@@ -73,10 +101,23 @@ class _SNDL(torch.autograd.Function):
             largest = queries.norm(dim=1).amax() * memory.norm(dim=1).amax()
             relative = not bool(largest * _LOG2_E < _SAFE)
             rows = max(1, max_similarities // len(memory))
-            losses, grads = zip(*[
-                _block(queries[i:i + rows], index[i:i + rows], memory, states, margin / temperature,
-                       chunk_size, dtype, work, relative, ctx.needs_input_grad[0])
-                for i in range(0, len(queries), rows)])
+            losses, grads = zip(
+                *[
+                    _block(
+                        queries[i : i + rows],
+                        index[i : i + rows],
+                        memory,
+                        states,
+                        margin / temperature,
+                        chunk_size,
+                        dtype,
+                        work,
+                        relative,
+                        ctx.needs_input_grad[0],
+                    )
+                    for i in range(0, len(queries), rows)
+                ]
+            )
         if ctx.needs_input_grad[0]:
             scale = 1 / (temperature * len(features))
             ctx.save_for_backward((torch.cat(grads) * scale).to(features.dtype))
@@ -85,7 +126,7 @@ class _SNDL(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_output):
-        grad, = ctx.saved_tensors
+        (grad,) = ctx.saved_tensors
         return grad_output.to(grad.dtype) * grad, *[None] * 9
 
 
@@ -102,25 +143,26 @@ def _block(queries, index, memory, states, margin, chunk_size, dtype, work, rela
         work = memory.new_empty(count * len(memory))
 
     def exponentials(start, size):
-        return work[count * start:count * (start + size)].view(size, count)
+        return work[count * start : count * (start + size)].view(size, count)
 
     peaks, sums = [], []
     columns = (queries.t() * _LOG2_E).to(dtype).contiguous()
     everyone = torch.arange(count, device=index.device)
     for start in starts:
-        chunk = memory[start:start + chunk_size].to(dtype)
+        chunk = memory[start : start + chunk_size].to(dtype)
         e = exponentials(start, len(chunk))
         if dtype == e.dtype:
             torch.mm(chunk, columns, out=e)
         else:
             e.copy_(chunk @ columns)
         _leave_out_own(e, index - start, everyone)
-        peaks.append(e.amax(0).clamp_min(torch.finfo(e.dtype).min) if relative else
-                     e.new_zeros(count))
+        peaks.append(
+            e.amax(0).clamp_min(torch.finfo(e.dtype).min) if relative else e.new_zeros(count)
+        )
         if relative:
             e.sub_(peaks[-1])
         e.exp2_()
-        sums.append(states[start:start + chunk_size].t() @ e)
+        sums.append(states[start : start + chunk_size].t() @ e)
     scales = torch.stack(peaks)
     scales = (scales - scales.amax(0)).exp2_()
     sums = torch.einsum('klb,kb->bl', torch.stack(sums), scales) / num_labels
@@ -144,10 +186,13 @@ def _block(queries, index, memory, states, margin, chunk_size, dtype, work, rela
         weights = torch.cat([slopes, share * outside + (1 - share) * inside], 1).t().contiguous()
         factors = memory.new_empty(min(chunk_size, len(memory)), count)
         for scale, start in zip(scales, starts):
-            chunk = memory[start:start + chunk_size]
+            chunk = memory[start : start + chunk_size]
             e = exponentials(start, len(chunk))
-            e.mul_(torch.mm(states[start:start + chunk_size], weights * scale,
-                            out=factors[:len(chunk)]))
+            e.mul_(
+                torch.mm(
+                    states[start : start + chunk_size], weights * scale, out=factors[: len(chunk)]
+                )
+            )
             if dtype == e.dtype:
                 grad.addmm_(chunk.t(), e)
             else:
@@ -166,7 +211,7 @@ def _in_log_space(queries, index, memory, states, margin):
     _leave_out_own(similarity, index, torch.arange(len(index), device=index.device))
     similarity = similarity.t()
     labels = states[:, :-1]
-    agreement = (labels[index] @ labels.t() + (1 - labels[index]) @ (1 - labels).t())
+    agreement = labels[index] @ labels.t() + (1 - labels[index]) @ (1 - labels).t()
     agreement /= labels.shape[1]
     alike, unlike = similarity + agreement.log(), similarity + (1 - agreement).log()
     log_alike, log_unlike = alike.logsumexp(1), unlike.logsumexp(1)
@@ -180,8 +225,9 @@ def _in_log_space(queries, index, memory, states, margin):
 def _leave_out_own(similarities, row, column):
     """Sets entry (row[i], column[i]) to -inf where that row lies in this chunk."""
     inside = row.clamp(0, len(similarities) - 1)
-    similarities[inside, column] = torch.where(inside == row, -torch.inf,
-                                               similarities[inside, column])
+    similarities[inside, column] = torch.where(
+        inside == row, -torch.inf, similarities[inside, column]
+    )
 
 
 @MODELS.register_module()
@@ -206,23 +252,32 @@ class SNDLoss(nn.Module):
 
     loss_name = 'sndl'
 
-    def __init__(self, memory: dict, temperature: float = 0.05, margin: float = 0.0,
-                 loss_weight: float = 1.0, dtype: str = 'float32', chunk_size: int | None = None,
-                 max_similarities: int = 2**26):
+    def __init__(
+        self,
+        memory: dict,
+        temperature: float = 0.05,
+        margin: float = 0.0,
+        loss_weight: float = 1.0,
+        dtype: str = 'float32',
+        chunk_size: int | None = None,
+        max_similarities: int = 2**26,
+    ):
         super().__init__()
         if temperature <= 0:
             raise ConfigError(f'SNDLoss: `temperature` must be positive, not {temperature}.')
         if dtype not in _DTYPES:
-            raise ConfigError(f'SNDLoss: `dtype` must be one of {", ".join(_DTYPES)}, '
-                              f'not {dtype!r}.')
+            raise ConfigError(
+                f'SNDLoss: `dtype` must be one of {", ".join(_DTYPES)}, not {dtype!r}.'
+            )
         self.memory = MODELS.build(memory)
         self.temperature, self.margin, self.loss_weight = temperature, margin, loss_weight
         self.dtype = _DTYPES[dtype]
         self.chunk_size, self.max_similarities = chunk_size, max_similarities
         self._work = torch.empty(0)
 
-    def forward(self, embedding: Tensor, logits: Tensor | None, labels: Tensor,
-                sample_idx: Tensor) -> Tensor:
+    def forward(
+        self, embedding: Tensor, logits: Tensor | None, labels: Tensor, sample_idx: Tensor
+    ) -> Tensor:
         """Returns the loss, a scalar.
 
         Args:
@@ -237,16 +292,29 @@ class SNDLoss(nn.Module):
         """
         memory = self.memory
         if embedding.shape[1] != memory.features.shape[1]:
-            raise ConfigError(f'the embedding has {embedding.shape[1]} dimensions, the memory '
-                              f'{memory.features.shape[1]}: set `dim` of the FeatureBank.')
+            raise ConfigError(
+                f'the embedding has {embedding.shape[1]} dimensions, the memory '
+                f'{memory.features.shape[1]}: set `dim` of the FeatureBank.'
+            )
         if not memory.labelled:
-            raise ConfigError("the memory has no labels of the training set: add `dict(type='"
-                              "FeatureBankHook')` to `custom_hooks`.")
+            raise ConfigError(
+                "the memory has no labels of the training set: add `dict(type='"
+                "FeatureBankHook')` to `custom_hooks`."
+            )
         memory.check_index(sample_idx)
         embedding = F.normalize(embedding.float())
-        loss = sndl_loss(embedding, sample_idx, memory.features, memory.labels, self.temperature,
-                         self.margin, self.chunk_size, self.max_similarities, self.dtype,
-                         self._work_for(embedding))
+        loss = sndl_loss(
+            embedding,
+            sample_idx,
+            memory.features,
+            memory.labels,
+            self.temperature,
+            self.margin,
+            self.chunk_size,
+            self.max_similarities,
+            self.dtype,
+            self._work_for(embedding),
+        )
         if self.training and torch.is_grad_enabled():
             memory.update(embedding, sample_idx)
         return self.loss_weight * loss

@@ -79,15 +79,19 @@ def squared_distances(embedding: Tensor) -> Tensor:
 
 
 class _LabelledPairs(nn.Module):
-
     min_batch = 2
 
     def __init__(self, margin, loss_weight):
         super().__init__()
         self.margin, self.loss_weight = margin, loss_weight
 
-    def forward(self, embedding: Tensor, logits: Tensor | None, labels: Tensor,
-                sample_idx: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        embedding: Tensor,
+        logits: Tensor | None,
+        labels: Tensor,
+        sample_idx: Tensor | None = None,
+    ) -> Tensor:
         """Returns the loss; uses ``embedding`` (B, D) and ``labels`` (B, L) of 0 and 1."""
         embedding, labels = gather_batch(embedding, labels)
         shared = labels.float() @ labels.float().t()

@@ -59,22 +59,33 @@ class TripletHardLoss(nn.Module):
 
     min_batch = 3
 
-    def __init__(self, margin: float | None = 1.2, threshold: float = 0.5,
-                 loss_weight: float = 1.0, loss_name: str = 'triplet_hard'):
+    def __init__(
+        self,
+        margin: float | None = 1.2,
+        threshold: float = 0.5,
+        loss_weight: float = 1.0,
+        loss_name: str = 'triplet_hard',
+    ):
         super().__init__()
         self.margin = margin
         self.threshold = threshold
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
-    def forward(self, embedding: Tensor, logits: Tensor | None, labels: Tensor,
-                sample_idx: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        embedding: Tensor,
+        logits: Tensor | None,
+        labels: Tensor,
+        sample_idx: Tensor | None = None,
+    ) -> Tensor:
         embedding, labels = gather_batch(embedding.float(), labels)
         anchors, positives, negatives = jaccard_mining(labels, self.threshold)
         if not len(anchors):
             return embedding.sum() * 0
-        return self.loss_weight * self.compare(*(embedding[i]
-                                                 for i in (anchors, positives, negatives)))
+        return self.loss_weight * self.compare(
+            *(embedding[i] for i in (anchors, positives, negatives))
+        )
 
     def compare(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """The loss of given (n, D) triplets."""

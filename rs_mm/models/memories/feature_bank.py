@@ -38,8 +38,7 @@ class FeatureBank(BaseModule):
         labelled (Tensor): bool scalar, whether ``labels`` have been set.
     """
 
-    def __init__(self, size: int, dim: int, num_classes: int, momentum: float = 0.5,
-                 init_cfg=None):
+    def __init__(self, size: int, dim: int, num_classes: int, momentum: float = 0.5, init_cfg=None):
         super().__init__(init_cfg)
         if size < 1:
             raise ConfigError(f'FeatureBank: `size` is the number of training images, not {size}.')
@@ -74,7 +73,8 @@ class FeatureBank(BaseModule):
             raise ConfigError(
                 f'the memory is built for {self.labels.shape[0]} training images with '
                 f'{self.labels.shape[1]} labels, but the training set has {labels.shape[0]} with '
-                f'{labels.shape[1]}; set `size` and `num_classes` of the FeatureBank accordingly.')
+                f'{labels.shape[1]}; set `size` and `num_classes` of the FeatureBank accordingly.'
+            )
         if not bool(((labels == 0) | (labels == 1)).all()):
             raise DataError('the labels of the training set must be 0 or 1 for the memory.')
         self.labels.copy_(labels)
@@ -89,7 +89,8 @@ class FeatureBank(BaseModule):
             raise DataError(
                 f'sample index {low if low < 0 else high} lies outside the memory of '
                 f'{len(self.features)} rows; `size` of the FeatureBank must be the number of '
-                'training images.')
+                'training images.'
+            )
 
     @torch.no_grad()
     def update(self, features: Tensor, index: Tensor) -> None:
@@ -130,7 +131,8 @@ class FeatureBank(BaseModule):
                     f'the model one of {tuple(own.shape)}: it was made for another training set or '
                     'embedding. Set `size`, `dim` and `num_classes` of the FeatureBank to the '
                     "checkpoint's, or start from its encoder alone with `model.encoder.init_cfg="
-                    "dict(type='Pretrained', checkpoint=FILE)`.")
+                    "dict(type='Pretrained', checkpoint=FILE)`."
+                )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

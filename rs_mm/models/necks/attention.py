@@ -15,8 +15,11 @@ class ChannelGate(nn.Module):
 
     def __init__(self, channels: int, reduction: int):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(channels, channels // reduction), nn.ReLU(),
-                                 nn.Linear(channels // reduction, channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, channels // reduction),
+            nn.ReLU(),
+            nn.Linear(channels // reduction, channels),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3)))
@@ -48,8 +51,10 @@ class CBAM(BaseModule):
     def __init__(self, in_channels: int, reduction: int = 16, init_cfg: dict | None = None):
         super().__init__(init_cfg)
         if in_channels < reduction:
-            raise ConfigError(f'neck.reduction {reduction} leaves nothing of {in_channels} '
-                              'channels; use a smaller one.')
+            raise ConfigError(
+                f'neck.reduction {reduction} leaves nothing of {in_channels} '
+                'channels; use a smaller one.'
+            )
         self.channel_gate = ChannelGate(in_channels, reduction)
         self.spatial_gate = SpatialGate()
 

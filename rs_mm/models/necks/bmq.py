@@ -38,8 +38,17 @@ class BMQ(BaseModule):
 
     content_size = 8  # side to which the looked-up places are enlarged
 
-    def __init__(self, channels, norm_cfg, num_regions=32, region_size=7, points=4,
-                 query_pools=(4, 8), correct_layout=False, train_regions=False):
+    def __init__(
+        self,
+        channels,
+        norm_cfg,
+        num_regions=32,
+        region_size=7,
+        points=4,
+        query_pools=(4, 8),
+        correct_layout=False,
+        train_regions=False,
+    ):
         super().__init__()
         self.num_regions, self.region_size, self.points = num_regions, region_size, points
         self.correct_layout, self.train_regions = correct_layout, train_regions
@@ -51,8 +60,12 @@ class BMQ(BaseModule):
         reduced = channels // 8
         self.point_conv = nn.Sequential(nn.Conv2d(channels // 2, reduced, 1), nn.ReLU())
         self.point_mlp = nn.Sequential(
-            nn.Linear(reduced * region_size**2, 64), nn.ReLU(),
-            nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 2 * points**2))
+            nn.Linear(reduced * region_size**2, 64),
+            nn.ReLU(),
+            nn.Linear(64, 128),
+            nn.ReLU(),
+            nn.Linear(128, 2 * points**2),
+        )
 
     def init_weights(self):
         super().init_weights()
@@ -60,14 +73,16 @@ class BMQ(BaseModule):
         nn.init.zeros_(self.point_mlp[-1].weight)
         nn.init.zeros_(self.point_mlp[-1].bias)
 
-    def forward(self, maps: tuple[Tensor, Tensor],
-                semantics: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, maps: tuple[Tensor, Tensor], semantics: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Both dates' maps (N, C/2, H, W) and semantic maps (N, C, h, w) to new maps."""
         boxes = self.boxes(self.codes(*semantics), maps[0].shape[-2:])
         first, second = self.mix(*(self.look_up(other, boxes) for other in reversed(maps)))
         return tuple(
             x + F.interpolate(content, size=x.shape[-2:], mode='bilinear', align_corners=False)
-            for x, content in zip(maps, (first, second)))
+            for x, content in zip(maps, (first, second))
+        )
 
     def codes(self, first: Tensor, second: Tensor) -> Tensor:
         """Region codes (N, regions, 4) before the sigmoid."""
@@ -91,8 +106,9 @@ class BMQ(BaseModule):
         if self.correct_layout:
             content = content.unflatten(0, (batch, regions)).transpose(1, 2)
         content = content.reshape(batch, channels * regions, self.points, self.points)
-        content = F.interpolate(content, size=(self.content_size,) * 2, mode='bilinear',
-                                align_corners=False)
+        content = F.interpolate(
+            content, size=(self.content_size,) * 2, mode='bilinear', align_corners=False
+        )
         return content.view(batch, channels, regions, -1)
 
     def point_grid(self, crops: Tensor) -> Tensor:

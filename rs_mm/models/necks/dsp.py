@@ -33,8 +33,9 @@ class DSP(BaseModule):
         for index, stage_channels in enumerate(in_channels):
             top = index == len(in_channels) - 1
             width = stage_channels + (1 if top else 2) * channels
-            self.levels.append(ConvModule(
-                width, channels if index else channels // 2, 1, norm_cfg=norm_cfg))
+            self.levels.append(
+                ConvModule(width, channels if index else channels // 2, 1, norm_cfg=norm_cfg)
+            )
 
     def forward(self, stages: list[Tensor]) -> tuple[Tensor, Tensor]:
         """One date's stages to a map for matching and one for the queries.
@@ -56,8 +57,7 @@ class DSP(BaseModule):
 def _fuse(block, coarse, stage):
     """``block(cat([*resized coarse, stage], 1))``, projecting before resizing."""
     fold = foldable(block.norm)
-    weight, bias = (folded(block.conv, block.norm) if fold else
-                    (block.conv.weight, block.conv.bias))
+    weight, bias = folded(block.conv, block.norm) if fold else (block.conv.weight, block.conv.bias)
     widths = [x.shape[1] for x in (*coarse, stage)]
     *coarse_weights, stage_weight = weight.split(widths, 1)
     out = F.conv2d(stage, stage_weight, bias)
@@ -86,7 +86,8 @@ class SemanticAdjustment(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 1)
         self.norm2 = nn.GroupNorm(groups, channels)
         self.mlp = nn.Sequential(
-            nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels))
+            nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels)
+        )
 
     def forward(self, x):
         x = self.project(x)

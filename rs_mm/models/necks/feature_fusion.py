@@ -27,8 +27,10 @@ class FeatureFusionNeck(BaseModule):
     def __init__(self, policy, out_indices=(0, 1, 2, 3)):
         super().__init__()
         if policy not in _POLICIES:
-            raise ConfigError(f"policy='{policy}' of FeatureFusionNeck is unknown; choose one of "
-                              f"{', '.join(_POLICIES)}.")
+            raise ConfigError(
+                f"policy='{policy}' of FeatureFusionNeck is unknown; choose one of "
+                f'{", ".join(_POLICIES)}.'
+            )
         self.policy, self.out_indices = policy, out_indices
 
     def forward(self, first: list[Tensor], second: list[Tensor]) -> tuple[Tensor, ...]:

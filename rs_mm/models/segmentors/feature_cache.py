@@ -44,7 +44,7 @@ class FeatureCache:
             stages = compute(images[list(new.values())])
             for i, key in enumerate(new):
                 # copies, because a slice would keep the whole batch alive
-                wanted[key] = [[m[i:i + 1].clone() for m in stage] for stage in stages]
+                wanted[key] = [[m[i : i + 1].clone() for m in stage] for stage in stages]
         for key in wanted:
             self._keep(key, wanted[key])
         per_image = [wanted[key] for key in keys]

@@ -52,8 +52,16 @@ class FewShotSegmentor(BaseModel):
     # of the correlations differs from batch to batch
     compiled_parts = ('backbone',)
 
-    def __init__(self, backbone, head, data_preprocessor=None, vote_threshold=0.4,
-                 post_processor=None, feature_cache_gib=0.0, init_cfg=None):
+    def __init__(
+        self,
+        backbone,
+        head,
+        data_preprocessor=None,
+        vote_threshold=0.4,
+        post_processor=None,
+        feature_cache_gib=0.0,
+        init_cfg=None,
+    ):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head)
@@ -63,23 +71,37 @@ class FewShotSegmentor(BaseModel):
         if feature_cache_gib > 0:
             if not self.backbone.frozen:
                 raise ConfigError('`feature_cache_gib` needs a frozen backbone.')
-            self.feature_cache = FeatureCache(int(feature_cache_gib * 2 ** 30))
+            self.feature_cache = FeatureCache(int(feature_cache_gib * 2**30))
         if tuple(self.backbone.map_counts) != self.head.in_channels:
             raise ConfigError(
                 f'`head.in_channels` is {self.head.in_channels}, but the backbone gives '
-                f'{tuple(self.backbone.map_counts)} maps; set it to that.')
+                f'{tuple(self.backbone.map_counts)} maps; set it to that.'
+            )
 
     def example_inputs(self, batch, height, width):
         """Random 1-shot episodes as the data pipeline packs them, for the analysis tools."""
+
         def mask(*shape):
             return (torch.rand(*shape, height, width) < 0.2).to(torch.uint8)
 
-        samples = [EpisodeDataSample(support_mask=mask(1), gt_mask=mask(), metainfo=dict(
-            query_name=f'query {i}', support_names=[f'support {i}'], class_id=0, sample_idx=i))
-            for i in range(batch)]
+        samples = [
+            EpisodeDataSample(
+                support_mask=mask(1),
+                gt_mask=mask(),
+                metainfo=dict(
+                    query_name=f'query {i}',
+                    support_names=[f'support {i}'],
+                    class_id=0,
+                    sample_idx=i,
+                ),
+            )
+            for i in range(batch)
+        ]
         pixels = torch.randint(256, (2, batch, 3, height, width), dtype=torch.uint8)
-        return dict(inputs=dict(query=list(pixels[0]), support=list(pixels[1][:, None])),
-                    data_samples=samples)
+        return dict(
+            inputs=dict(query=list(pixels[0]), support=list(pixels[1][:, None])),
+            data_samples=samples,
+        )
 
     def forward(self, inputs, data_samples, mode='tensor'):
         """Runs the model.
@@ -166,7 +188,8 @@ def _stack_masks(data_samples, support):
         if tuple(sample.support_mask.shape) != wanted:
             raise DataError(
                 f'the support masks of query {_name(sample)} have shape '
-                f'{tuple(sample.support_mask.shape)}, but its support images need {wanted}.')
+                f'{tuple(sample.support_mask.shape)}, but its support images need {wanted}.'
+            )
     masks = torch.stack([sample.support_mask for sample in data_samples])
     return masks.to(support.device, non_blocking=True)
 
@@ -176,7 +199,8 @@ def _check_finite(logits, data_samples):
     if not all(finite):
         raise DataError(
             f'the prediction for query {_name(data_samples[finite.index(False)])} is NaN or '
-            'infinite; did the training diverge, or is the checkpoint damaged?')
+            'infinite; did the training diverge, or is the checkpoint damaged?'
+        )
 
 
 def _warn_of_empty_masks(data_samples):
@@ -188,7 +212,8 @@ def _warn_of_empty_masks(data_samples):
         empty = ', '.join(str(name) for name, some in zip(names, filled) if not some)
         MMLogger.get_current_instance().warning(
             f'the support mask of {empty} (query {_name(sample)}) has no foreground; it carries '
-            'no information about the class.')
+            'no information about the class.'
+        )
 
 
 def _name(sample):

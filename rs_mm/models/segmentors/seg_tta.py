@@ -22,8 +22,11 @@ class SegTTAModel(BaseTTAModel):
         for views in data_samples_list:
             sample = views[0]
             probabilities = sum(view.seg_logits.data.softmax(0) for view in views) / len(views)
-            sample.set_data(dict(
-                seg_probs=PixelData(data=probabilities),
-                pred_sem_seg=PixelData(data=torch.argmax(probabilities, 0, keepdim=True))))
+            sample.set_data(
+                dict(
+                    seg_probs=PixelData(data=probabilities),
+                    pred_sem_seg=PixelData(data=torch.argmax(probabilities, 0, keepdim=True)),
+                )
+            )
             merged.append(sample)
         return merged

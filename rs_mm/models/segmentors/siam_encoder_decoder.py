@@ -34,8 +34,10 @@ class SiamEncoderDecoder(EncoderDecoder):
 
     def __init__(self, *, backbone_inchannels=3, join_dates=False, **kwargs):
         if kwargs.get('neck') is None:
-            raise ConfigError('SiamEncoderDecoder needs a `neck` that fuses the two dates, e.g. '
-                              "neck=dict(type='FeatureFusionNeck', policy='concat').")
+            raise ConfigError(
+                'SiamEncoderDecoder needs a `neck` that fuses the two dates, e.g. '
+                "neck=dict(type='FeatureFusionNeck', policy='concat')."
+            )
         _check_train_cfg(kwargs.get('train_cfg') or {})
         kwargs['test_cfg'] = kwargs.get('test_cfg') or dict(mode='whole')
         _check_test_cfg(kwargs['test_cfg'])
@@ -45,16 +47,19 @@ class SiamEncoderDecoder(EncoderDecoder):
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Fused features of pairs (N, 2 * C, H, W), date 1 before date 2."""
         if inputs.shape[1] != 2 * self.backbone_inchannels:
-            raise ConfigError(f'the input has {inputs.shape[1]} channels, but two dates of '
-                              f'backbone_inchannels={self.backbone_inchannels} make '
-                              f'{2 * self.backbone_inchannels}.')
+            raise ConfigError(
+                f'the input has {inputs.shape[1]} channels, but two dates of '
+                f'backbone_inchannels={self.backbone_inchannels} make '
+                f'{2 * self.backbone_inchannels}.'
+            )
         return self.neck(*both_dates(self.backbone, *inputs.chunk(2, 1), join=self.join_dates))
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of the size of ``inputs``."""
         # a torch.Size tells mmseg's head to resize to it, whatever the meta data say
         return self.decode_head.predict(
-            self.extract_feat(inputs), [dict(img_shape=inputs.shape[2:])], self.test_cfg)
+            self.extract_feat(inputs), [dict(img_shape=inputs.shape[2:])], self.test_cfg
+        )
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits averaged over overlapping windows, several windows per forward.
@@ -68,20 +73,23 @@ class SiamEncoderDecoder(EncoderDecoder):
         """
         batch, _, height, width = inputs.shape
         crop_h, crop_w = (min(pair) for pair in zip(self.test_cfg.crop_size, (height, width)))
-        corners = [(top, left)
-                   for top in _starts(height, crop_h, self.test_cfg.stride[0])
-                   for left in _starts(width, crop_w, self.test_cfg.stride[1])]
+        corners = [
+            (top, left)
+            for top in _starts(height, crop_h, self.test_cfg.stride[0])
+            for left in _starts(width, crop_w, self.test_cfg.stride[1])
+        ]
         total = inputs.new_zeros((batch, self.out_channels, height, width))
         count = inputs.new_zeros((height, width))
         limit = self.test_cfg.get('window_batch') or _window_batch(inputs.device, crop_h * crop_w)
         per_forward = max(limit // batch, 1)
-        for group in (corners[i:i + per_forward] for i in range(0, len(corners), per_forward)):
-            windows = torch.cat([inputs[..., top:top + crop_h, left:left + crop_w]
-                                 for top, left in group])
+        for group in (corners[i : i + per_forward] for i in range(0, len(corners), per_forward)):
+            windows = torch.cat(
+                [inputs[..., top : top + crop_h, left : left + crop_w] for top, left in group]
+            )
             logits = self.encode_decode(windows, batch_img_metas).split(batch)
             for (top, left), part in zip(group, logits):
-                total[..., top:top + crop_h, left:left + crop_w] += part
-                count[top:top + crop_h, left:left + crop_w] += 1
+                total[..., top : top + crop_h, left : left + crop_w] += part
+                count[top : top + crop_h, left : left + crop_w] += 1
         return total / count
 
     def example_inputs(self, batch: int, height: int, width: int) -> dict:
@@ -98,35 +106,44 @@ class SiamEncoderDecoder(EncoderDecoder):
 
 def _check_train_cfg(cfg):
     if cfg:
-        raise ConfigError(f'`model.train_cfg` of SiamEncoderDecoder takes no keys, but holds '
-                          f'{", ".join(cfg)}; the training loop has a `train_cfg` of its own.')
+        raise ConfigError(
+            f'`model.train_cfg` of SiamEncoderDecoder takes no keys, but holds '
+            f'{", ".join(cfg)}; the training loop has a `train_cfg` of its own.'
+        )
 
 
 def _check_test_cfg(cfg):
     known = ('mode', 'crop_size', 'stride', 'window_batch')
     for key in cfg:
         if key not in known:
-            raise ConfigError(f'`model.test_cfg` of SiamEncoderDecoder takes no key `{key}` '
-                              f'(it takes {", ".join(known)}){suggest(key, known)}')
+            raise ConfigError(
+                f'`model.test_cfg` of SiamEncoderDecoder takes no key `{key}` '
+                f'(it takes {", ".join(known)}){suggest(key, known)}'
+            )
     mode = cfg.get('mode', 'whole')
     if mode not in ('whole', 'slide'):
         raise ConfigError(f"`model.test_cfg.mode` must be 'whole' or 'slide', not {mode!r}.")
     if cfg.get('window_batch') is not None and not _is_positive(cfg['window_batch']):
-        raise ConfigError('`model.test_cfg.window_batch` must be a positive integer, not '
-                          f'{cfg["window_batch"]!r}.')
+        raise ConfigError(
+            '`model.test_cfg.window_batch` must be a positive integer, not '
+            f'{cfg["window_batch"]!r}.'
+        )
     if mode == 'slide':
         crop, stride = (_sides(key, cfg.get(key)) for key in ('crop_size', 'stride'))
         if stride[0] > crop[0] or stride[1] > crop[1]:
             raise ConfigError(
                 f'`model.test_cfg.stride` {stride} is larger than `crop_size` {crop}: the windows '
-                'would leave gaps; make it at most as large.')
+                'would leave gaps; make it at most as large.'
+            )
 
 
 def _sides(key, value):
     pair = tuple(value) if isinstance(value, (tuple, list)) else ()
     if len(pair) != 2 or not all(map(_is_positive, pair)):
-        raise ConfigError(f"`model.test_cfg.{key}` must be two positive integers (height, width) "
-                          f"for mode='slide', not {value!r}.")
+        raise ConfigError(
+            f'`model.test_cfg.{key}` must be two positive integers (height, width) '
+            f"for mode='slide', not {value!r}."
+        )
     return pair
 
 

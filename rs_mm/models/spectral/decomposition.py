@@ -38,11 +38,19 @@ class SpectralDecomposition:
         factor (int): image pixels along one side of a graph position.
     """
 
-    def __init__(self, arch='resnet50', checkpoint='torchvision://resnet50', num_vectors=5,
-                 colour_weight=5.0, factor=4):
+    def __init__(
+        self,
+        arch='resnet50',
+        checkpoint='torchvision://resnet50',
+        num_vectors=5,
+        colour_weight=5.0,
+        factor=4,
+    ):
         if num_vectors < 2:
-            raise ConfigError('`num_vectors` of SpectralDecomposition must be at least 2: the '
-                              'first vector is constant.')
+            raise ConfigError(
+                '`num_vectors` of SpectralDecomposition must be at least 2: the '
+                'first vector is constant.'
+            )
         self.arch, self.checkpoint = arch, checkpoint
         self.num_vectors, self.colour_weight, self.factor = num_vectors, colour_weight, factor
 
@@ -60,9 +68,13 @@ class SpectralDecomposition:
         digest = hashlib.sha256()
         for tensor in self.backbone.state_dict().values():
             digest.update(tensor.cpu().numpy().tobytes())
-        return dict(arch=self.backbone.arch, weights=digest.hexdigest()[:16],
-                    num_vectors=self.num_vectors, colour_weight=float(self.colour_weight),
-                    factor=self.factor)
+        return dict(
+            arch=self.backbone.arch,
+            weights=digest.hexdigest()[:16],
+            num_vectors=self.num_vectors,
+            colour_weight=float(self.colour_weight),
+            factor=self.factor,
+        )
 
     def features(self, image):
         """The features of an image.
@@ -92,10 +104,15 @@ class SpectralDecomposition:
         """
         grid = tuple(side // 16 * 16 // self.factor for side in image.shape[:2])
         if grid[0] * grid[1] <= 2 * self.num_vectors:
-            raise DataError(f'an image of {image.shape[1]} x {image.shape[0]} is too small for '
-                            f'{self.num_vectors} eigenvectors.')
+            raise DataError(
+                f'an image of {image.shape[1]} x {image.shape[0]} is too small for '
+                f'{self.num_vectors} eigenvectors.'
+            )
         features, coarse = self.features(image)
         values, vectors = smallest_eigenvectors(
-            feature_affinity(features, coarse, grid), colour_affinity(image, grid),
-            self.colour_weight, self.num_vectors)
+            feature_affinity(features, coarse, grid),
+            colour_affinity(image, grid),
+            self.colour_weight,
+            self.num_vectors,
+        )
         return values, vectors.reshape(-1, *grid)

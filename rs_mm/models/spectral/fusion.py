@@ -89,7 +89,8 @@ class SpectralFusion:
         """The folder of eigenvectors; opened at first use, because its settings name the weights
         of the decomposition, which are then loaded."""
         return EigenvectorStore(
-            self.eig_dir, self.decomposition.settings if self.decomposition else None)
+            self.eig_dir, self.decomposition.settings if self.decomposition else None
+        )
 
     def __call__(self, sample):
         """Refines a prediction.
@@ -109,16 +110,22 @@ class SpectralFusion:
         vectors = self._vectors(sample)
         count = 2 if self.mode == 'fuse' else 5
         if len(vectors) < count:
-            raise DataError(f'{self.store.path(sample.query_name)} holds {len(vectors)} '
-                            f'eigenvectors, but mode {self.mode} needs {count}.')
-        masks = [enlarge_mask(eigenvector_mask(vector), tuple(pred.shape)).to(pred.device)
-                 for vector in vectors[1:count]]
+            raise DataError(
+                f'{self.store.path(sample.query_name)} holds {len(vectors)} '
+                f'eigenvectors, but mode {self.mode} needs {count}.'
+            )
+        masks = [
+            enlarge_mask(eigenvector_mask(vector), tuple(pred.shape)).to(pred.device)
+            for vector in vectors[1:count]
+        ]
         if self.mode == 'fuse':
             best, overlap = masks[0], mask_iou(masks[0], pred)
         else:
             if 'gt_mask' not in sample:
-                raise DataError(f'query {sample.query_name}: mode perfect of SpectralFusion needs '
-                                'the ground truth.')
+                raise DataError(
+                    f'query {sample.query_name}: mode perfect of SpectralFusion needs '
+                    'the ground truth.'
+                )
             target = sample.gt_mask.to(pred.device)
             overlaps = [mask_iou(mask, target) for mask in masks]
             overlap = max(overlaps)
@@ -132,6 +139,7 @@ class SpectralFusion:
         if self.decomposition is None or self.store.path(name).is_file():
             return self.store.load(name)
         from rs_mm.datasets.transforms.episodes import read_image
+
         vectors = self.decomposition(read_image(sample.query_path))[1]
         self.store.save(name, vectors)
         return vectors

@@ -59,8 +59,9 @@ def feature_affinity(features, grid, fine_grid):
 
 def _enlarging(old, new):
     """(new, old) sparse matrix of a linear resampling along one axis, corners not aligned."""
-    weights = F.interpolate(torch.eye(old, dtype=torch.double)[None], new, mode='linear',
-                            align_corners=False)[0]
+    weights = F.interpolate(
+        torch.eye(old, dtype=torch.double)[None], new, mode='linear', align_corners=False
+    )[0]
     return sp.csr_matrix(weights.T.numpy())
 
 
@@ -136,8 +137,14 @@ def smallest_eigenvectors(affinity, colours, colour_weight, count):
     scale = 1 / np.sqrt(degree)
     operator = LinearOperator((n, n), lambda x: scale * multiply(scale * x.ravel()), dtype=float)
     start = np.random.RandomState(0).uniform(-1, 1, n)
-    values, vectors = eigsh(operator, count, which='LA', v0=start, tol=1e-7 if dense else 1e-9,
-                            ncv=min(n, max(4 * count, 32)))
+    values, vectors = eigsh(
+        operator,
+        count,
+        which='LA',
+        v0=start,
+        tol=1e-7 if dense else 1e-9,
+        ncv=min(n, max(4 * count, 32)),
+    )
     order = np.argsort(-values)
     rows = (scale[:, None] * vectors[:, order]).T
     positive = (rows > 0).mean(1)

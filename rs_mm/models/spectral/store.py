@@ -34,14 +34,18 @@ class EigenvectorStore:
             try:
                 found = dict(json.loads(path.read_text()))
             except (ValueError, TypeError) as error:
-                raise DataError(f'{path} cannot be read: {error}; remove the folder or name '
-                                'another.') from error
+                raise DataError(
+                    f'{path} cannot be read: {error}; remove the folder or name another.'
+                ) from error
             if found != settings:
-                different = sorted(k for k in {*found, *settings}
-                                   if found.get(k) != settings.get(k))
-                raise DataError(f'the eigenvectors in {self.folder} were made with other settings '
-                                f'({", ".join(different)} differ); remove the folder or name '
-                                'another.')
+                different = sorted(
+                    k for k in {*found, *settings} if found.get(k) != settings.get(k)
+                )
+                raise DataError(
+                    f'the eigenvectors in {self.folder} were made with other settings '
+                    f'({", ".join(different)} differ); remove the folder or name '
+                    'another.'
+                )
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             _write(path, lambda file: file.write(json.dumps(settings, indent=1).encode()))
@@ -68,11 +72,15 @@ class EigenvectorStore:
                 f'tools/dataset_converters/spectral_eigenvectors.py IMAGES {self.folder}.'
             ) from error
         except (ValueError, EOFError, OSError) as error:
-            raise DataError(f'the eigenvector file {self.path(name)} cannot be read: {error}; '
-                            'remove it and make it again.') from error
+            raise DataError(
+                f'the eigenvector file {self.path(name)} cannot be read: {error}; '
+                'remove it and make it again.'
+            ) from error
         if vectors.ndim != 3:
-            raise DataError(f'the eigenvector file {self.path(name)} has shape {vectors.shape}, '
-                            'not (K, h, w); remove it and make it again.')
+            raise DataError(
+                f'the eigenvector file {self.path(name)} has shape {vectors.shape}, '
+                'not (K, h, w); remove it and make it again.'
+            )
         return vectors
 
     def save(self, name, vectors):

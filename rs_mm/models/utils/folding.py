@@ -6,8 +6,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 def foldable(norm: nn.Module) -> bool:
     """Whether ``norm`` is now the same factor and offset for every input."""
-    return (isinstance(norm, _BatchNorm) and not norm.training and norm.affine
-            and norm.running_mean is not None)
+    return (
+        isinstance(norm, _BatchNorm)
+        and not norm.training
+        and norm.affine
+        and norm.running_mean is not None
+    )
 
 
 def folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,11 @@ def model_identity(parts: Sequence[nn.Module]) -> dict[str, str]:
     arch, weights = hashlib.sha256(), hashlib.sha256()
     for number, part in enumerate(parts):
         for name, module in part.named_modules():
-            settings = {key: value for key, value in sorted(vars(module).items())
-                        if key != 'training' and key[0] != '_' and _is_plain(value)}
+            settings = {
+                key: value
+                for key, value in sorted(vars(module).items())
+                if key != 'training' and key[0] != '_' and _is_plain(value)
+            }
             arch.update(f'{number}.{name} {type(module).__name__} {settings}'.encode())
         tensors = {**dict(part.named_parameters()), **dict(part.named_buffers())}
         for name, value in sorted(tensors.items()):

@@ -24,14 +24,19 @@ def map_linear(layer: nn.Linear, x: Tensor, gelu: bool = False) -> Tensor:
         Tensor: (N, H, W, layer.out_features).
     """
     tokens = x.shape[:-1].numel()
-    if (x.device.type != 'cpu' or torch.is_grad_enabled() or tokens < _FEW_TOKENS
-            or torch.compiler.is_compiling()):
+    if (
+        x.device.type != 'cpu'
+        or torch.is_grad_enabled()
+        or tokens < _FEW_TOKENS
+        or torch.compiler.is_compiling()
+    ):
         x = layer(x)
         return F.gelu(x) if gelu else x
     x, weight = x.permute(0, 3, 1, 2), layer.weight[:, :, None, None]
     if gelu and _fuses(x, weight):
         x = torch.ops.mkldnn._convolution_pointwise(
-            x, weight, layer.bias, (0, 0), (1, 1), (1, 1), 1, 'gelu', [], 'none')
+            x, weight, layer.bias, (0, 0), (1, 1), (1, 1), 1, 'gelu', [], 'none'
+        )
     else:
         x = F.conv2d(x, weight, layer.bias)
         x = F.gelu(x) if gelu else x
@@ -40,7 +45,10 @@ def map_linear(layer: nn.Linear, x: Tensor, gelu: bool = False) -> Tensor:
 
 def _fuses(x, weight):
     """Whether oneDNN's convolution with an activation takes these, which autocast passes by."""
-    return (x.dtype == weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-            # an operator of torch.compile's own, which a later torch may rename
-            and hasattr(torch.ops.mkldnn, '_convolution_pointwise')
-            and not torch.is_autocast_enabled('cpu'))
+    return (
+        x.dtype == weight.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        # an operator of torch.compile's own, which a later torch may rename
+        and hasattr(torch.ops.mkldnn, '_convolution_pointwise')
+        and not torch.is_autocast_enabled('cpu')
+    )

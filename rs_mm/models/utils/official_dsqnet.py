@@ -10,7 +10,8 @@ from ..backbones.swin import rename_official
 _UNUSED = re.compile(
     r'decode_head\.(discriminator|regions_cor2?)\.'
     r'|backbone\.layers\.\d+\.(RC\.attn|NC\.\d+)\.attn\.relative_position_bias_table$'
-    r'|.*\.relative_position_index$')
+    r'|.*\.relative_position_index$'
+)
 _UNUSED_VITAE_NORMS = re.compile(r'backbone\.norm\d\.')
 
 _HEAD = (
@@ -41,8 +42,9 @@ def rename_official_dsqnet(state: dict[str, Tensor]) -> tuple[dict[str, Tensor],
         the stage norms), or because the model computes them (position indices).
     """
     vitae = any('.RC.' in name for name in state)
-    dropped = [name for name in state
-               if _UNUSED.match(name) or (vitae and _UNUSED_VITAE_NORMS.match(name))]
+    dropped = [
+        name for name in state if _UNUSED.match(name) or (vitae and _UNUSED_VITAE_NORMS.match(name))
+    ]
     renamed, backbone = {}, {}
     for name, value in state.items():
         if name in dropped:

@@ -33,35 +33,49 @@ def load_pretrained(backbone: nn.Module, init_cfg: dict, source: str, rename=Non
     """
     checkpoint = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
     if checkpoint is None or init_cfg.get('type') != 'Pretrained':
-        raise ConfigError(f"init_cfg={init_cfg} of {type(backbone).__name__} is not understood; "
-                          "use dict(type='Pretrained', checkpoint=FILE) or None.")
+        raise ConfigError(
+            f'init_cfg={init_cfg} of {type(backbone).__name__} is not understood; '
+            "use dict(type='Pretrained', checkpoint=FILE) or None."
+        )
     if '://' not in checkpoint and not Path(checkpoint).is_file():
         raise MissingFileError(
             f'there is no {checkpoint}: get it from {source} and put it there, or train from '
-            'random weights with `--cfg-options model.backbone.init_cfg=None`.')
+            'random weights with `--cfg-options model.backbone.init_cfg=None`.'
+        )
     state = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
     state = next((state[key] for key in _CONTAINERS if isinstance(state.get(key), dict)), state)
-    state = {key.removeprefix('module.').removeprefix('backbone.'): value
-             for key, value in state.items() if isinstance(value, torch.Tensor)}
+    state = {
+        key.removeprefix('module.').removeprefix('backbone.'): value
+        for key, value in state.items()
+        if isinstance(value, torch.Tensor)
+    }
     state = rename(state) if rename else state
     own = backbone.state_dict()
-    known = {key: _fit(key, value, own[key], checkpoint)
-             for key, value in state.items() if key in own}
+    known = {
+        key: _fit(key, value, own[key], checkpoint) for key, value in state.items() if key in own
+    }
     if not known:
-        raise CheckpointError(f'none of the {len(state)} tensors in {checkpoint} belongs to '
-                              f'{type(backbone).__name__}: it is a checkpoint of another model.')
+        raise CheckpointError(
+            f'none of the {len(state)} tensors in {checkpoint} belongs to '
+            f'{type(backbone).__name__}: it is a checkpoint of another model.'
+        )
     backbone.load_state_dict(known, strict=False)
-    print_log(f'{checkpoint}: {len(known)} of {len(own)} tensors of {type(backbone).__name__} '
-              f'loaded, {len(state) - len(known)} others in the file ignored', logger='current')
+    print_log(
+        f'{checkpoint}: {len(known)} of {len(own)} tensors of {type(backbone).__name__} '
+        f'loaded, {len(state) - len(known)} others in the file ignored',
+        logger='current',
+    )
 
 
 def _fit(key, value, own, checkpoint):
     if value.shape == own.shape or key.endswith('relative_position_index'):
         return own if key.endswith('relative_position_index') else value
     if key.endswith('relative_position_bias_table') and value.shape[1] == own.shape[1]:
-        old, new = (round(len(table)**0.5) for table in (value, own))
+        old, new = (round(len(table) ** 0.5) for table in (value, own))
         table = value.T.reshape(1, -1, old, old)
         table = F.interpolate(table, size=(new, new), mode='bicubic', align_corners=False)
         return table.view(-1, new * new).T.contiguous()
-    raise CheckpointError(f'{key} in {checkpoint} has the shape {tuple(value.shape)}, the model '
-                          f'wants {tuple(own.shape)}: it is a checkpoint of another model.')
+    raise CheckpointError(
+        f'{key} in {checkpoint} has the shape {tuple(value.shape)}, the model '
+        f'wants {tuple(own.shape)}: it is a checkpoint of another model.'
+    )

@@ -9,7 +9,8 @@ def uses_batch_statistics(module: nn.Module) -> bool:
     """Whether a batch norm inside ``module`` would normalise with the statistics of its batch."""
     return any(
         isinstance(part, _BatchNorm) and (part.training or part.running_mean is None)
-        for part in module.modules())
+        for part in module.modules()
+    )
 
 
 def both_dates(module, first, second, join: bool = False):

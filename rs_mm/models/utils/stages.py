@@ -25,5 +25,7 @@ def check_divides(owner, key, divisors, channels) -> None:
     """
     for stage, (divisor, width) in enumerate(zip(divisors, channels), 1):
         if divisor < 1 or width % divisor:
-            raise ConfigError(f'{key}={list(divisors)} of {owner}: {divisor} does not divide the '
-                              f'{width} channels of stage {stage}.')
+            raise ConfigError(
+                f'{key}={list(divisors)} of {owner}: {divisor} does not divide the '
+                f'{width} channels of stage {stage}.'
+            )

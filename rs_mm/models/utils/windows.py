@@ -7,8 +7,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def window_attention(qkv: Tensor, heads: int, side: int, *, scale: float, pad_value=None,
-                     shift: int = 0, bias: Tensor | None = None, dropout: float = 0.) -> Tensor:
+def window_attention(
+    qkv: Tensor,
+    heads: int,
+    side: int,
+    *,
+    scale: float,
+    pad_value=None,
+    shift: int = 0,
+    bias: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
     """Attention inside windows of ``side x side`` tokens.
 
     Takes the projected tokens, so that padding costs no projection: a token that is zero before
@@ -34,7 +43,8 @@ def window_attention(qkv: Tensor, heads: int, side: int, *, scale: float, pad_va
         plan = _plan(*qkv.shape[:3], side, shift, qkv.device)
         windows = _ToWindows.apply(qkv, pad_value, plan)
     query, key, value = windows.view(-1, side**2, 3, heads, qkv.shape[-1] // 3 // heads).permute(
-        2, 0, 3, 1, 4)
+        2, 0, 3, 1, 4
+    )
     out = _attend(query, key, value, bias, scale, dropout).transpose(1, 2).flatten(2)
     if torch.compiler.is_compiling():
         return _join(out, qkv.shape[:3], side, shift)
@@ -110,8 +120,9 @@ def _attend(query, key, value, bias, scale, dropout):
     if bias is None or query.device.type != 'cpu':
         if bias is not None and len(bias) > 1:
             bias = bias.repeat(len(query) // len(bias), 1, 1, 1)
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale,
-                                              dropout_p=dropout)
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias, scale=scale, dropout_p=dropout
+        )
     # with a bias, the fused attention of CPUs is slower than this, and has no gradient for it
     query, key, value = (x.unflatten(0, (-1, len(bias))) for x in (query, key, value))
     scores = (query @ key.mT).mul_(scale).add_(bias)  # no gradient needs the old values
@@ -134,9 +145,9 @@ class _Plan:
         token = token.unflatten(1, (-1, side)).unflatten(0, (-1, side)).transpose(1, 2).flatten()
         image = torch.arange(batch, device=device)[:, None]
         self.gather = (token.clamp(min=0) + image * height * width).flatten()
-        pads, = torch.nonzero(token < 0, as_tuple=True)
+        (pads,) = torch.nonzero(token < 0, as_tuple=True)
         self.pads = (pads + image * len(token)).flatten()
-        places, = torch.nonzero(token >= 0, as_tuple=True)
+        (places,) = torch.nonzero(token >= 0, as_tuple=True)
         scatter = torch.empty_like(places)
         scatter[token[places]] = places
         self.scatter = (scatter + image * len(token)).flatten()
@@ -169,4 +180,4 @@ def _shift_mask(height, width, side, shift, device):
         zones.append(zone.view(-1, side))
     zone = 3 * zones[0][:, None, :, None] + zones[1][None, :, None, :]
     zone = zone.flatten(2).flatten(0, 1)
-    return (zone[:, None, :, None] != zone[:, None, None, :]) * -100.
+    return (zone[:, None, :, None] != zone[:, None, None, :]) * -100.0
