@@ -6,6 +6,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+# optional capabilities, a file of requirements each
+EXTRAS = ('geo', 'index', 'milvus', 'page', 'export', 'docs', 'encoders')
 
 
 def requirements(name):
@@ -28,6 +30,7 @@ setup(
         'mm': requirements('mminstall.txt'),
         'tests': requirements('tests.txt'),
         'optional': requirements('optional.txt'),
+        **{extra: requirements(f'{extra}.txt') for extra in EXTRAS},
     },
     zip_safe=False,
 )

@@ -12,7 +12,10 @@ import rs_mm  # noqa: F401  adapts mmcv and torch before anything imports them
 os.environ.setdefault('RS_MM_TEST_GPUS', os.environ.get('CUDA_VISIBLE_DEVICES', 'all'))
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
-SAMPLES = Path(__file__).parents[2] / 'shared' / 'data'
+# real sample images, which are not part of the repository; CONTRIBUTING.md says what lies there
+SAMPLES = Path(
+    os.environ.get('RS_MM_SAMPLES', Path(__file__).parents[2] / 'shared' / 'data')
+).resolve()
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 from rs_mm import registry
-from rs_mm.apis.build_errors import _accepted_keys
-from rs_mm.apis.config import load_config
+from rs_mm.launch.build_errors import _accepted_keys
+from rs_mm.launch.config import load_config
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(

@@ -62,15 +62,15 @@ def parse_args():
 def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: predict(args))
 
 
 def predict(args):
     """Runs one prediction as the command line says."""
-    from rs_mm.apis.change import ChangeDetector
-    from rs_mm.apis.predict_files import check_folder, find_pairs, predict_files
+    from rs_mm.apis import ChangeDetector
+    from rs_mm.apis.change_files import check_folder, find_pairs, predict_files
 
     check_folder(args.out)  # before anything is loaded
     pairs = find_pairs(args.image1, args.image2)

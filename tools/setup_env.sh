@@ -54,7 +54,9 @@ setup_env() {
       sh -c "$PYTHON -m pip uninstall -y opencv-python && $pip opencv-python-headless"
   fi
   step "installing rs_mm and what it needs" $pip -r requirements/runtime.txt \
-    -r requirements/optional.txt -r requirements/tests.txt -e .
+    -r requirements/optional.txt -r requirements/tests.txt \
+    -r requirements/geo.txt -r requirements/index.txt -r requirements/milvus.txt \
+    -r requirements/page.txt -r requirements/export.txt -r requirements/docs.txt -e .
   step "trying the imports" "$PYTHON" -c 'import torchvision, cv2, rs_mm.models'
   echo "$wanted" >"$VENV/.installed"
 }

@@ -45,8 +45,8 @@ def parse_args():
 def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
-    from rs_mm.apis.cli import run_cli
-    from rs_mm.apis.train import train
+    from rs_mm.apis import train
+    from rs_mm.launch.command_line import run_cli
 
     run_cli(
         lambda: train(

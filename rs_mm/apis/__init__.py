@@ -1,1 +1,30 @@
-"""Python entry points for people who do not write configs."""
+"""What a user calls. Each name is imported when it is first used, so that this costs no torch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    'ChangeDetector': 'change',
+    'ChangeMap': 'change',
+    'ImageSearch': 'search',
+    'evaluate_features': 'feature_evaluation',
+    'extract': 'features',
+    'fit_pca': 'pca',
+    'load_features': 'features',
+    'test': 'testing',
+    'train': 'training',
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(f'{__name__}.{_HOME[name]}'), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,12 +11,12 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 
-from rs_mm.apis.config import apply_options, load_config, prepare
-from rs_mm.apis.device import pick_device
-from rs_mm.apis.matching import check_checkpoint
 from rs_mm.datasets.raster import check_value_range, select_bands, stretch
 from rs_mm.datasets.transforms.band_images import read_image
 from rs_mm.errors import ConfigError, DataError
+from rs_mm.launch.checkpoint_fit import check_checkpoint
+from rs_mm.launch.config import apply_options, load_config, prepare
+from rs_mm.launch.device import pick_device
 from rs_mm.registry import MODELS
 
 
@@ -52,7 +52,7 @@ class ChangeDetector:
         ConfigError: an option names no key, or the machine has no such device.
 
     Example:
-        >>> from rs_mm.apis.change import ChangeDetector
+        >>> from rs_mm.apis import ChangeDetector
         >>> detector = ChangeDetector('configs/DSQNet/....py', 'best_mIoU.pth')
         >>> mask = detector('2012.png', '2016.png').mask
     """

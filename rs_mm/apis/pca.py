@@ -7,12 +7,12 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from rs_mm.apis.config import build_runner, load_config, prepare
-from rs_mm.apis.extract import split_loader, tested_pipeline
-from rs_mm.apis.matching import check_checkpoint
-from rs_mm.datasets.multilabel import build_pipeline
+from rs_mm.apis.features import split_loader, tested_pipeline
+from rs_mm.datasets.multilabel_dataset import build_pipeline
 from rs_mm.engine.feature_extraction import identity_of
 from rs_mm.evaluation import MultiLabelRetrieval
+from rs_mm.launch.checkpoint_fit import check_checkpoint
+from rs_mm.launch.config import build_runner, load_config, prepare
 from rs_mm.retrieval import PCA, check_finite
 
 

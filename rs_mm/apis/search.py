@@ -11,13 +11,10 @@ from mmengine.dataset import Compose
 from mmengine.runner import load_checkpoint, set_random_seed
 from torch.utils.data import DataLoader
 
-from rs_mm.apis.config import load_config
-from rs_mm.apis.device import pick_device
-from rs_mm.apis.extract import load_features, tested_pipeline
-from rs_mm.apis.matching import check_checkpoint
+from rs_mm.apis.features import load_features, tested_pipeline
 from rs_mm.datasets.bigearthnet.dataset import LoadBigEarthNetPatch, read_true_colour
 from rs_mm.datasets.image_archive import ImageArchive
-from rs_mm.datasets.multilabel import build_pipeline
+from rs_mm.datasets.multilabel_dataset import build_pipeline
 from rs_mm.datasets.transforms.clip_images import LoadRGBImage
 from rs_mm.engine.feature_extraction import (
     ChosenSampler,
@@ -26,9 +23,12 @@ from rs_mm.engine.feature_extraction import (
     identity_of,
 )
 from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.launch.checkpoint_fit import check_checkpoint
+from rs_mm.launch.config import load_config
+from rs_mm.launch.device import pick_device
 from rs_mm.registry import MODELS
 from rs_mm.retrieval.fusion import Fusion, ImageOnly, TextOnly, WeiCom
-from rs_mm.visualization.composed import Hit, draw_composed_query
+from rs_mm.visualization.composed_sheet import Hit, draw_composed_query
 
 
 class Found(NamedTuple):

@@ -14,9 +14,9 @@ from .change_detection import (
     WHU_CD_Dataset,
 )
 from .collate import stack_collate
-from .few_shot import DLRSD5iDataset, ISAID5iDataset, Pascal5iDataset
+from .few_shot_dataset import DLRSD5iDataset, ISAID5iDataset, Pascal5iDataset
 from .image_archive import AnyArchive, ImageArchive
-from .multilabel import MultiLabelDataset
+from .multilabel_dataset import MultiLabelDataset
 from .patterncom import PatternCom
 from .patternnet import PatternNet
 from .scene_split import SceneSplit

@@ -15,10 +15,10 @@ from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import DATASETS
 from rs_mm.structures import EmbeddingDataSample
 
-from .describe import describe
-from .multilabel import build_pipeline
-from .parts import dataset_parts
+from .multilabel_dataset import build_pipeline
+from .pipeline_identity import describe
 from .seeding import SeededSampleMixin
+from .wrapped_datasets import dataset_parts
 
 SUFFIXES = ('.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 

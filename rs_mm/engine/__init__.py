@@ -3,7 +3,8 @@
 from . import (  # noqa: F401
     amp,
     composed_retrieval_loop,
-    counted_poly,
+    counted_poly_lr,
+    distributed_wrapper,
     feature_extraction,
     hooks,
     label_samplers,
@@ -11,5 +12,4 @@ from . import (  # noqa: F401
     samplers,
     strategies,
     weight_bias_groups,
-    wrappers,
 )

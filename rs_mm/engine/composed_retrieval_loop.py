@@ -10,9 +10,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner.base_loop import BaseLoop
 
 from rs_mm.errors import ConfigError
-from rs_mm.evaluation.composed import ComposedRetrievalMetric
+from rs_mm.evaluation.composed_retrieval_metric import ComposedRetrievalMetric
 from rs_mm.registry import LOOPS
-from rs_mm.visualization.composed import draw_lambda_curves
+from rs_mm.visualization.composed_sheet import draw_lambda_curves
 
 from .feature_extraction import archive_collate, extract_archive
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from tqdm import tqdm
 
-from rs_mm.datasets.describe import describe
+from rs_mm.datasets.pipeline_identity import describe
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import DATA_SAMPLERS
 from rs_mm.retrieval import check_finite

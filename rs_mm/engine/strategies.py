@@ -13,7 +13,7 @@ from torch.distributed.fsdp import (
 )
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
-from rs_mm.engine.wrappers import for_gloo
+from rs_mm.engine.distributed_wrapper import for_gloo
 from rs_mm.errors import ConfigError, suggest
 from rs_mm.registry import STRATEGIES
 

@@ -1,10 +1,10 @@
 """Metrics; importing this package registers all of them."""
 
 from .change_metric import ChangeMetric
-from .composed import ComposedRetrievalMetric
-from .few_shot_iou import FewShotIoU
+from .composed_retrieval_metric import ComposedRetrievalMetric
+from .few_shot_metric import FewShotIoU
 from .knn_metric import KNNMultiLabel
-from .multilabel_retrieval import MultiLabelRetrieval
+from .multilabel_retrieval_metric import MultiLabelRetrieval
 
 __all__ = [
     'ChangeMetric',

@@ -5,15 +5,13 @@ import mmseg.models  # noqa: F401  the parts reused under the scope `mmseg`
 from . import (  # noqa: F401
     backbones,
     composed_retriever,
-    data_preprocessors,
-    dual_input_preprocessor,
     embedder,
-    few_shot_preprocessor,
     fusions,
     heads,
     losses,
     memories,
     necks,
+    preprocessors,
     segmentors,
     spectral,
 )

@@ -17,8 +17,8 @@ from rs_mm.registry import MODELS
 from rs_mm.structures import EmbeddingDataSample
 
 from .clip_weights import load_tag, load_weights
-from .data_preprocessors import EmbeddingDataPreProcessor
-from .utils.identity import model_identity
+from .preprocessors.embedding_preprocessor import EmbeddingDataPreProcessor
+from .utils.model_identity import model_identity
 
 PRECISIONS = dict(fp32=None, fp16=torch.float16, bf16=torch.bfloat16)
 

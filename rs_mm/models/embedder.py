@@ -13,7 +13,7 @@ from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import MODELS
 from rs_mm.structures import EmbeddingDataSample
 
-from .utils.identity import model_identity
+from .utils.model_identity import model_identity
 
 
 @MODELS.register_module()

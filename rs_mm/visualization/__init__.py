@@ -1,8 +1,8 @@
 """What --show-dir draws."""
 
-from .change import ChangeVisualizer
-from .few_shot import FewShotVisualizer
-from .multilabel import MultiLabelVisualizer
+from .change_visualizer import ChangeVisualizer
+from .few_shot_visualizer import FewShotVisualizer
+from .multilabel_visualizer import MultiLabelVisualizer
 from .sheet import Panel, draw_sheet, save_sheet
 
 __all__ = [

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 
 from rs_mm.apis.change import ChangeDetector, _tiles, to_rgb
-from rs_mm.apis.predict_files import predict_files
+from rs_mm.apis.change_files import predict_files
 from rs_mm.datasets.raster import GEO_TAGS
 from rs_mm.errors import CheckpointError, ConfigError, DataError
 from tests.toy_change import toy_model_config

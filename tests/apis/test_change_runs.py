@@ -6,10 +6,9 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from rs_mm.apis.change import ChangeDetector
-from rs_mm.apis.test import test as run_test
-from rs_mm.apis.train import train
-from rs_mm.datasets.fake.change import make_levir_cd
+from rs_mm.apis import ChangeDetector, train
+from rs_mm.apis import test as run_test
+from rs_mm.datasets.fake.change_pairs import make_levir_cd
 from rs_mm.errors import ConfigError, DataError
 from tests.toy_change import ToyChangeModel, toy_model_config
 

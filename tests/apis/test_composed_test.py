@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rs_mm.apis.test import test as run_test
+from rs_mm.apis import test as run_test
 from rs_mm.datasets.fake.patternnet import make_patternnet
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from tests.distributed import run_processes

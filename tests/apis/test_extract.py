@@ -13,13 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from rs_mm.apis.config import build_runner, load_config, prepare
-from rs_mm.apis.evaluate_features import evaluate_features
-from rs_mm.apis.extract import extract, load_features
-from rs_mm.apis.search import ImageSearch
-from rs_mm.apis.test import test as run_test
-from rs_mm.datasets.fake.multilabel import make_multilabel
+from rs_mm.apis import ImageSearch, evaluate_features, extract, load_features
+from rs_mm.apis import test as run_test
+from rs_mm.datasets.fake.multilabel_images import make_multilabel
 from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.launch.config import build_runner, load_config, prepare
 from tests.distributed import run_processes
 from tests.weicom_toy import ARCH, PIPELINE
 

@@ -10,16 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from rs_mm.apis.config import build_runner, load_config, prepare
-from rs_mm.apis.evaluate_features import evaluate_features
-from rs_mm.apis.extract import extract
-from rs_mm.apis.search import ImageSearch
+from rs_mm.apis import ImageSearch, evaluate_features, extract
 from rs_mm.datasets.bigearthnet.convert import convert
 from rs_mm.datasets.bigearthnet.folders import open_source
 from rs_mm.datasets.bigearthnet.records import pack_record
 from rs_mm.datasets.bigearthnet.store import PatchReader, close_reader
 from rs_mm.datasets.fake.bigearthnet import make_bigearthnet_v1
 from rs_mm.errors import ConfigError, DataError
+from rs_mm.launch.config import build_runner, load_config, prepare
 from tests.distributed import run_processes
 
 from .test_extract import content, kill_after_two_shards, start_slow

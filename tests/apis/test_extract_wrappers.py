@@ -5,13 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from rs_mm.apis.config import load_config
-from rs_mm.apis.evaluate_features import evaluate_features
-from rs_mm.apis.extract import extract
-from rs_mm.apis.search import ImageSearch
-from rs_mm.datasets.fake.multilabel import make_multilabel
+from rs_mm.apis import ImageSearch, evaluate_features, extract
+from rs_mm.datasets.fake.multilabel_images import make_multilabel
 from rs_mm.datasets.image_archive import AnyArchive
 from rs_mm.errors import ConfigError, DataError
+from rs_mm.launch.config import load_config
 from rs_mm.registry import DATASETS
 
 from .test_extract import CONFIG, make_checkpoint, options

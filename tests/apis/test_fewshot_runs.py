@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from rs_mm.apis.test import test as run_test
-from rs_mm.apis.train import train
-from rs_mm.datasets.fake import few_shot as fake
+from rs_mm.apis import test as run_test
+from rs_mm.apis import train
+from rs_mm.datasets.fake import few_shot_scenes as fake
 
 ROOT = Path(__file__).parents[2]
 KINDS = dict(isaid=fake.make_isaid_5i, dlrsd=fake.make_dlrsd_5i, pascal=fake.make_pascal_5i)

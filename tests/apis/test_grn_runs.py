@@ -7,12 +7,12 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 
-from rs_mm.apis.config import load_config
-from rs_mm.apis.test import test as run_test
-from rs_mm.apis.train import train
-from rs_mm.datasets.fake.multilabel import make_multilabel
+from rs_mm.apis import test as run_test
+from rs_mm.apis import train
+from rs_mm.datasets.fake.multilabel_images import make_multilabel
 from rs_mm.engine.hooks.feature_bank import FeatureBankHook, KNNReferenceHook, training_labels
 from rs_mm.errors import CheckpointError, ConfigError, DataError
+from rs_mm.launch.config import load_config
 from rs_mm.models.memories import FeatureBank
 from rs_mm.structures import EmbeddingDataSample
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from rs_mm.apis import test as run_test
+from rs_mm.apis import train
 from rs_mm.apis.pca import fit_pca
-from rs_mm.apis.test import test as run_test
-from rs_mm.apis.train import train
 from rs_mm.datasets.bigearthnet.convert import convert
 from rs_mm.datasets.bigearthnet.folders import open_source
 from rs_mm.datasets.fake.bigearthnet import make_bigearthnet_v1, make_bigearthnet_v2
-from rs_mm.datasets.fake.multilabel import make_multilabel
+from rs_mm.datasets.fake.multilabel_images import make_multilabel
 from rs_mm.datasets.label_tables import read_names
 from rs_mm.errors import ConfigError
 

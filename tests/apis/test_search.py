@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rs_mm.apis.search import ImageSearch
+from rs_mm.apis import ImageSearch
 from rs_mm.datasets.fake.patternnet import make_patternnet
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.retrieval.fusion import WeiCom

@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from rs_mm.datasets.fake import change
+from rs_mm.datasets.fake import change_pairs as change
 from rs_mm.registry import DATASETS, METRICS, VISUALIZERS
 from tests.parity import load_case
 

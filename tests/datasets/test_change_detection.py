@@ -12,7 +12,7 @@ from rs_mm.datasets import (
     S2Looking_Dataset,
     WHU_CD_Dataset,
 )
-from rs_mm.datasets.fake.change import make_dsifn, make_levir_cd, make_s2looking, make_whu_cd
+from rs_mm.datasets.fake.change_pairs import make_dsifn, make_levir_cd, make_s2looking, make_whu_cd
 from rs_mm.datasets.seeding import SeededIndex
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 

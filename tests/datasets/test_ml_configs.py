@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from rs_mm.datasets.bigearthnet.convert import convert
 from rs_mm.datasets.bigearthnet.folders import open_source
 from rs_mm.datasets.fake.bigearthnet import make_bigearthnet_v1, make_bigearthnet_v2
-from rs_mm.datasets.fake.multilabel import make_multilabel
+from rs_mm.datasets.fake.multilabel_images import make_multilabel
 from rs_mm.registry import DATASETS
 
 BASE = Path(__file__).parents[2] / 'configs/_base_/datasets'

@@ -8,7 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from rs_mm.models.dual_input_preprocessor import DualInputSegDataPreProcessor
+from rs_mm.models.preprocessors.change_preprocessor import DualInputSegDataPreProcessor
 from rs_mm.registry import TRANSFORMS
 from tests import fill
 from tests.parity import load_case

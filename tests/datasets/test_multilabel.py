@@ -7,7 +7,7 @@ import tifffile
 import torch
 
 from rs_mm.datasets import MultiLabelDataset
-from rs_mm.datasets.fake.multilabel import make_multilabel
+from rs_mm.datasets.fake.multilabel_images import make_multilabel
 from rs_mm.datasets.label_tables import CLASSES, PACKED, read_label_table, read_split_file
 from rs_mm.datasets.splits import random_split
 from rs_mm.errors import ConfigError, DataError, MissingFileError

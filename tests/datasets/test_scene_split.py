@@ -5,7 +5,7 @@ import re
 import pytest
 
 from rs_mm.datasets.label_tables import read_label_table
-from rs_mm.datasets.multilabel import MultiLabelDataset
+from rs_mm.datasets.multilabel_dataset import MultiLabelDataset
 from rs_mm.datasets.scene_split import SceneSplit
 from rs_mm.errors import ConfigError
 from tests.parity import load_case

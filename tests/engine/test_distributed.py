@@ -5,8 +5,8 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from rs_mm.apis.config import build_runner, prepare
-from rs_mm.engine.wrappers import GlooSyncBatchNorm, for_gloo
+from rs_mm.engine.distributed_wrapper import GlooSyncBatchNorm, for_gloo
+from rs_mm.launch.config import build_runner, prepare
 from tests.distributed import run_processes
 from tests.toy import toy_config
 

@@ -6,8 +6,8 @@ from mmengine.config import Config
 from mmengine.fileio import put_text
 from mmengine.hooks import Hook
 
-from rs_mm.apis.config import build_runner
 from rs_mm.errors import ConfigError, DataError
+from rs_mm.launch.config import build_runner
 from rs_mm.registry import HOOKS, METRICS
 from tests.toy import ToyMetric, toy_config
 

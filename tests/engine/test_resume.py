@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from rs_mm.apis.config import build_runner
+from rs_mm.launch.config import build_runner
 from tests.toy import ToyDataset, toy_config
 
 

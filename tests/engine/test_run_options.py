@@ -7,9 +7,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from rs_mm.apis.config import build_runner, prepare
-from rs_mm.apis.train import train
+from rs_mm.apis import train
 from rs_mm.errors import CheckpointError, ConfigError
+from rs_mm.launch.config import build_runner, prepare
 from tests.engine import toy_linear  # noqa: F401
 from tests.toy import toy_config
 

@@ -8,10 +8,10 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from rs_mm.apis.config import build_runner, prepare
-from rs_mm.engine.counted_poly import CountedPolyLR
+from rs_mm.engine.counted_poly_lr import CountedPolyLR
 from rs_mm.engine.weight_bias_groups import WeightBiasOptimWrapperConstructor
 from rs_mm.errors import ConfigError
+from rs_mm.launch.config import build_runner, prepare
 from rs_mm.registry import HOOKS
 from rs_mm.structures import EpisodeDataSample
 from tests.fss_parity import build_model, case_input, case_state, close, load_case

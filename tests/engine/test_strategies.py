@@ -3,8 +3,8 @@
 import torch
 from mmengine.config import Config
 
-from rs_mm.apis.config import build_runner, prepare
-from rs_mm.apis.train import train
+from rs_mm.apis import train
+from rs_mm.launch.config import build_runner, prepare
 from tests.distributed import run_processes
 from tests.toy import toy_config
 

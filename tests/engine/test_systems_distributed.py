@@ -6,11 +6,11 @@ import pytest
 import torch
 from mmengine.model import is_model_wrapper
 
-from rs_mm.apis.complexity import build_model
-from rs_mm.apis.config import build_runner, load_config, prepare
-from rs_mm.datasets.fake.change import make_levir_cd
-from rs_mm.datasets.fake.few_shot import make_isaid_5i
-from rs_mm.datasets.fake.multilabel import make_multilabel
+from rs_mm.analysis.complexity import build_model
+from rs_mm.datasets.fake.change_pairs import make_levir_cd
+from rs_mm.datasets.fake.few_shot_scenes import make_isaid_5i
+from rs_mm.datasets.fake.multilabel_images import make_multilabel
+from rs_mm.launch.config import build_runner, load_config, prepare
 from tests.distributed import run_processes
 
 DEMO = Path(__file__).parents[2] / 'configs/demo'

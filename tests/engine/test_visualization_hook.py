@@ -3,7 +3,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.visualization import Visualizer
 
-from rs_mm.apis.config import build_runner
+from rs_mm.launch.config import build_runner
 from rs_mm.registry import VISUALIZERS
 from tests.toy import toy_config
 

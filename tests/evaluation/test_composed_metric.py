@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from rs_mm.errors import ConfigError, DataError
-from rs_mm.evaluation.composed import ComposedRetrievalMetric, build_fusions
+from rs_mm.evaluation.composed_retrieval_metric import ComposedRetrievalMetric, build_fusions
 from rs_mm.registry import TASK_UTILS
 from rs_mm.retrieval.fusion import Fusion
-from rs_mm.visualization.composed import draw_lambda_curves
+from rs_mm.visualization.composed_sheet import draw_lambda_curves
 from tests.parity import load_case
 from tests.retrieval import weicom_cases as cases
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rs_mm.errors import DataError
-from rs_mm.evaluation.few_shot_iou import FewShotIoU, episode_areas, iou_scores
+from rs_mm.evaluation.few_shot_metric import FewShotIoU, episode_areas, iou_scores
 from tests import fill
 from tests.distributed import run_processes
 from tests.parity import load_case

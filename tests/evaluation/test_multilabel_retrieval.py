@@ -8,7 +8,7 @@ from rs_mm.engine.hooks.retrieval_visualization import RetrievalVisualizationHoo
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.evaluation import MultiLabelRetrieval
 from rs_mm.retrieval import PCA
-from rs_mm.visualization.retrieval import OVERLAP_LEGEND, draw_retrieval, result_panel, to_rgb
+from rs_mm.visualization.retrieval_sheet import OVERLAP_LEGEND, draw_retrieval, result_panel, to_rgb
 from tests import fill
 from tests.distributed import run_processes
 from tests.parity import load_case

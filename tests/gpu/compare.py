@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from rs_mm.apis.complexity import build_model
-from rs_mm.apis.config import load_config
+from rs_mm.analysis.complexity import build_model
 from rs_mm.engine.compiling import compile_parts
+from rs_mm.launch.config import load_config
 from rs_mm.models.memories import FeatureBank
 
 DEMO = Path(__file__).parents[2] / 'configs/demo'

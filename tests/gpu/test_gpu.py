@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rs_mm.datasets.fake.multilabel import make_multilabel
+from rs_mm.datasets.fake.multilabel_images import make_multilabel
 from tests.distributed import free_port
 from tests.gpu.compare import CONFIGS
 

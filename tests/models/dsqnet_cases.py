@@ -6,7 +6,7 @@ from mmengine import ConfigDict
 from mmengine.registry import init_default_scope
 
 import rs_mm.models  # noqa: F401
-from rs_mm.models.utils.official_dsqnet import rename_official_dsqnet
+from rs_mm.converters.dsqnet_names import rename_official_dsqnet
 from rs_mm.registry import MODELS
 from tests import fill
 from tests.parity import fill_state, load_case

@@ -1,6 +1,6 @@
 """DSQNet computed the way the official code does, on our modules and weights.
 
-Numbers must be equal; ``tools/analysis_tools/benchmark_dsqnet.py`` times one against the other. Per
+Numbers must be equal; ``tools/benchmarks/dsqnet.py`` times one against the other. Per
 date: the backbone, the pyramid, the query. Attention with explicit scores over padded windows,
 maps and tokens copied from one layout to the other, RoIAlign computed twice, one window at a time.
 """

@@ -6,9 +6,9 @@ from mmengine.registry import init_default_scope
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
 
-from rs_mm.apis.complexity import build_model, example_batch
-from rs_mm.apis.config import load_config
+from rs_mm.analysis.complexity import build_model, example_batch
 from rs_mm.engine.compiling import compile_parts
+from rs_mm.launch.config import load_config
 from rs_mm.models.heads.channels_last_norm import GroupNormReLU
 from rs_mm.models.memories import FeatureBank
 

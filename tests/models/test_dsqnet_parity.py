@@ -7,8 +7,8 @@ from mmengine import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
+from rs_mm.converters.dsqnet_names import rename_official_dsqnet
 from rs_mm.models.utils import sample_regions
-from rs_mm.models.utils.official_dsqnet import rename_official_dsqnet
 from rs_mm.registry import MODELS, TASK_UTILS
 from tests import fill
 from tests.parity import load_case

@@ -7,7 +7,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from rs_mm.errors import ConfigError
-from rs_mm.models.dual_input_preprocessor import DualInputSegDataPreProcessor
+from rs_mm.models.preprocessors.change_preprocessor import DualInputSegDataPreProcessor
 from rs_mm.registry import MODELS
 from tests import fill
 from tests.toy_change import toy_model_config

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rs_mm.apis.grn_original import (
+from rs_mm.converters.grn import (
     convert_checkpoint,
     convert_names,
     published_labels,

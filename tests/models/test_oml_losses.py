@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from rs_mm.apis.oml_original import convert_names, published_encoder
+from rs_mm.converters.oml import convert_names, published_encoder
 from rs_mm.models.heads import HeadOutput
 from rs_mm.models.losses.global_batch import gather_batch
 from rs_mm.models.losses.triplet_hard import jaccard_mining

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rs_mm.apis.oml_original import convert_names, published_encoder
+from rs_mm.converters.oml import convert_names, published_encoder
 from rs_mm.errors import CheckpointError, ConfigError, DataError, MissingFileError
 from rs_mm.models.backbones.timm_encoder import TimmEncoder, spread_stem
 from rs_mm.registry import MODELS

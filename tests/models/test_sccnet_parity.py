@@ -6,7 +6,7 @@ import torch
 
 from rs_mm.models.heads import SelfCrossCorrelationHead
 from rs_mm.models.heads.hypercorrelation import StageFeatures, resize_mask
-from rs_mm.models.segmentors.few_shot import vote
+from rs_mm.models.segmentors.few_shot_segmentor import vote
 from rs_mm.structures import EpisodeDataSample
 from tests.fss_parity import build_model, case_input, close, load_case
 

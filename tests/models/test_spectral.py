@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
-from rs_mm.evaluation.few_shot_iou import FewShotIoU
+from rs_mm.evaluation.few_shot_metric import FewShotIoU
 from rs_mm.models.spectral.decomposition import SpectralDecomposition
 from rs_mm.models.spectral.fusion import SpectralFusion, eigenvector_mask, enlarge_mask
 from rs_mm.models.spectral.graph import (

@@ -10,7 +10,7 @@ def test_it_compares_equal_values_and_reports():
     done = subprocess.run(
         [
             sys.executable,
-            'tools/analysis_tools/benchmark_composed.py',
+            'tools/benchmarks/composed.py',
             'evaluation',
             '--images',
             '1700',

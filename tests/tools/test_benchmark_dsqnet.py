@@ -3,7 +3,7 @@
 import runpy
 from pathlib import Path
 
-TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/benchmark_dsqnet.py'
+TOOL = Path(__file__).parents[2] / 'tools/benchmarks/dsqnet.py'
 
 
 def test_measures_both_ways():

@@ -14,9 +14,9 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from rs_mm.apis.browse import browse_dataset
-from rs_mm.apis.dataset_check import check_config, format_report
-from rs_mm.datasets.fake.change import make_dsifn, make_levir_cd
+from rs_mm.analysis.browse import browse_dataset
+from rs_mm.analysis.dataset_check import check_config, format_report
+from rs_mm.datasets.fake.change_pairs import make_dsifn, make_levir_cd
 from rs_mm.errors import ConfigError
 from tests.toy_change import toy_model_config
 
@@ -100,7 +100,7 @@ def run(monkeypatch, capsys):
 
 def test_check_of_another_family(tmp_path):
     """Samples go through their pipeline; the table counts images per label."""
-    from rs_mm.datasets.fake.multilabel import make_ucm
+    from rs_mm.datasets.fake.multilabel_images import make_ucm
 
     make_ucm(tmp_path)
     found = check_config(
@@ -111,7 +111,7 @@ def test_check_of_another_family(tmp_path):
 
 
 def test_check_finds_training_images_among_the_others(tmp_path):
-    from rs_mm.datasets.fake.multilabel import make_multilabel
+    from rs_mm.datasets.fake.multilabel_images import make_multilabel
 
     make_multilabel(tmp_path, 'ucm', images=20, size=32)
     options = {
@@ -128,7 +128,7 @@ def test_check_finds_training_images_among_the_others(tmp_path):
 
 
 def test_check_notes_episodes_of_one_image_in_two_splits(tmp_path):
-    from rs_mm.datasets.fake.few_shot import make_dlrsd_5i
+    from rs_mm.datasets.fake.few_shot_scenes import make_dlrsd_5i
 
     make_dlrsd_5i(tmp_path, n_per_class=2, size=32)
     places = dict(data_root=str(tmp_path), list_dir=f'{tmp_path}/lists')

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.runner import load_checkpoint
 
-from rs_mm.models.utils.official_dsqnet import rename_official_dsqnet
+from rs_mm.converters.dsqnet_names import rename_official_dsqnet
 from tests.models.dsqnet_cases import build_case, check, normalised_pair, official_state
 from tests.parity import load_case
 

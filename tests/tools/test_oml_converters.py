@@ -6,10 +6,10 @@ import sys
 import pytest
 import torch
 
-from rs_mm.apis.config import load_config
-from rs_mm.apis.oml_yaml import convert_yaml
 from rs_mm.checkpoint import read_state_dict
+from rs_mm.converters.oml_config import convert_yaml
 from rs_mm.errors import ConfigError, MissingFileError
+from rs_mm.launch.config import load_config
 from rs_mm.registry import MODELS
 from tests.parity import fill_state, load_case
 

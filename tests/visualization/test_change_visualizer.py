@@ -6,7 +6,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from rs_mm.visualization import ChangeVisualizer
-from rs_mm.visualization.change import LEGEND
+from rs_mm.visualization.change_visualizer import LEGEND
 
 
 def sample(**masks):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from rs_mm.structures import EpisodeDataSample
-from rs_mm.visualization.few_shot import FewShotVisualizer, overlay
+from rs_mm.visualization.few_shot_visualizer import FewShotVisualizer, overlay
 
 
 def _episode(gt):

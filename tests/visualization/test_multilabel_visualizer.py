@@ -3,7 +3,7 @@ import torch
 
 from rs_mm.structures import EmbeddingDataSample
 from rs_mm.visualization import MultiLabelVisualizer, multilabel
-from rs_mm.visualization.retrieval import to_rgb
+from rs_mm.visualization.retrieval_sheet import to_rgb
 
 
 def drawn(monkeypatch, visualizer, sample, inputs):

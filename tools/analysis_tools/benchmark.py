@@ -76,7 +76,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: report_data(args) if args.data else report(args))
 
@@ -88,9 +88,9 @@ def report(args):
     import torch
     from prettytable import PrettyTable
 
-    from rs_mm.apis.benchmark import Setting, describe_machine, measure_in_turn
-    from rs_mm.apis.config import load_config, prepare
-    from rs_mm.apis.device import pick_device
+    from rs_mm.analysis.step_benchmark import Setting, describe_machine, measure_in_turn
+    from rs_mm.launch.config import load_config, prepare
+    from rs_mm.launch.device import pick_device
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -204,8 +204,8 @@ def report_data(args):
     import json
     from pathlib import Path
 
-    from rs_mm.apis.benchmark_data import measure_data
-    from rs_mm.apis.config import load_config, prepare
+    from rs_mm.analysis.data_benchmark import measure_data
+    from rs_mm.launch.config import load_config, prepare
 
     results = []
     for config in args.config:

@@ -32,14 +32,14 @@ def parse_args():
 def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: browse(args))
 
 
 def browse(args):
     """Draws as the command line says."""
-    from rs_mm.apis.browse import browse_dataset
+    from rs_mm.analysis.browse import browse_dataset
 
     count = browse_dataset(args.config, args.out, args.num, args.split, args.seed, args.cfg_options)
     print(f'{count} pictures in {args.out}')

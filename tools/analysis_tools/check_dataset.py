@@ -34,7 +34,7 @@ def parse_args():
 def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: check(args))
 
@@ -44,7 +44,7 @@ def check(args):
     import json
     from pathlib import Path
 
-    from rs_mm.apis.dataset_check import check_config, format_report
+    from rs_mm.analysis.dataset_check import check_config, format_report
 
     report = check_config(args.config, args.split, args.num_workers, args.cfg_options)
     print(format_report(report))

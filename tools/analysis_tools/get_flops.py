@@ -20,7 +20,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: report(args))
 
@@ -28,8 +28,8 @@ def main():
 def report(args):
     from prettytable import PrettyTable
 
-    from rs_mm.apis.complexity import build_model, count_flops, count_parameters, example_batch
-    from rs_mm.apis.config import load_config, prepare
+    from rs_mm.analysis.complexity import build_model, count_flops, count_parameters, example_batch
+    from rs_mm.launch.config import load_config, prepare
 
     height, width = args.shape[0], args.shape[-1]
     cfg = prepare(load_config(args.config, args.cfg_options))

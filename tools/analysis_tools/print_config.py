@@ -13,8 +13,8 @@ def parse_args():
 
 def main():
     args = parse_args()
-    from rs_mm.apis.cli import run_cli
-    from rs_mm.apis.config import load_config
+    from rs_mm.launch.command_line import run_cli
+    from rs_mm.launch.config import load_config
 
     def print_config():
         cfg = load_config(args.config, args.cfg_options)

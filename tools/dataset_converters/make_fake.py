@@ -8,22 +8,22 @@ import importlib
 
 # name on the command line -> module under rs_mm.datasets.fake, function
 GENERATORS = {
-    'aid': ('multilabel', 'make_aid'),
+    'aid': ('multilabel_images', 'make_aid'),
     'bigearthnet_v1': ('bigearthnet', 'make_bigearthnet_v1'),
     'bigearthnet_v2': ('bigearthnet', 'make_bigearthnet_v2'),
-    'clcd': ('change', 'make_clcd'),
-    'dfc15': ('multilabel', 'make_dfc15'),
-    'dlrsd_5i': ('few_shot', 'make_dlrsd_5i'),
-    'dsifn': ('change', 'make_dsifn'),
-    'isaid_5i': ('few_shot', 'make_isaid_5i'),
-    'levir_cd': ('change', 'make_levir_cd'),
-    'pascal_5i': ('few_shot', 'make_pascal_5i'),
+    'clcd': ('change_pairs', 'make_clcd'),
+    'dfc15': ('multilabel_images', 'make_dfc15'),
+    'dlrsd_5i': ('few_shot_scenes', 'make_dlrsd_5i'),
+    'dsifn': ('change_pairs', 'make_dsifn'),
+    'isaid_5i': ('few_shot_scenes', 'make_isaid_5i'),
+    'levir_cd': ('change_pairs', 'make_levir_cd'),
+    'pascal_5i': ('few_shot_scenes', 'make_pascal_5i'),
     'patternnet': ('patternnet', 'make_patternnet'),
-    's2looking': ('change', 'make_s2looking'),
-    'svcd': ('change', 'make_svcd'),
-    'ucm': ('multilabel', 'make_ucm'),
-    'whdld': ('multilabel', 'make_whdld'),
-    'whu_cd': ('change', 'make_whu_cd'),
+    's2looking': ('change_pairs', 'make_s2looking'),
+    'svcd': ('change_pairs', 'make_svcd'),
+    'ucm': ('multilabel_images', 'make_ucm'),
+    'whdld': ('multilabel_images', 'make_whdld'),
+    'whu_cd': ('change_pairs', 'make_whu_cd'),
 }
 
 
@@ -44,7 +44,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: make(args.name, args.out, args.options))
 

@@ -50,7 +50,7 @@ def run(args):
 
 def main():
     args = parse_args()
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: run(args))
 

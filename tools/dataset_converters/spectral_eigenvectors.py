@@ -36,7 +36,7 @@ def parse_args():
 def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: compute(args))
 
@@ -65,8 +65,8 @@ def find_images(source):
 
 def _queries(config):
     import rs_mm.datasets  # noqa: F401
-    from rs_mm.apis.config import load_config
     from rs_mm.errors import ConfigError
+    from rs_mm.launch.config import load_config
     from rs_mm.registry import DATASETS
 
     loader = load_config(config).get('test_dataloader') or {}

@@ -15,9 +15,9 @@ def parse_args():
 def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
-    from rs_mm.apis.cli import run_cli
-    from rs_mm.apis.dsqnet import convert_dsqnet
     from rs_mm.checkpoint import read_state_dict, save_converted
+    from rs_mm.converters.dsqnet import convert_dsqnet
+    from rs_mm.launch.command_line import run_cli
 
     def convert():
         state, report = convert_dsqnet(read_state_dict(args.src))

@@ -24,9 +24,9 @@ def parse_args():
 def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
-    from rs_mm.apis.cli import run_cli
-    from rs_mm.apis.grn_original import convert_checkpoint
     from rs_mm.checkpoint import save_converted
+    from rs_mm.converters.grn import convert_checkpoint
+    from rs_mm.launch.command_line import run_cli
 
     def convert():
         state, report = convert_checkpoint(args.src, args.dataset)

@@ -19,9 +19,9 @@ def parse_args():
 def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
-    from rs_mm.apis.cli import run_cli
-    from rs_mm.apis.oml_original import convert_names
     from rs_mm.checkpoint import read_state_dict, save_converted
+    from rs_mm.converters.oml import convert_names
+    from rs_mm.launch.command_line import run_cli
 
     def convert():
         # no prefix is stripped here: the attention module's own names begin with "module."

@@ -17,8 +17,8 @@ def parse_args():
 
 def main():
     args = parse_args()
-    from rs_mm.apis.cli import run_cli
-    from rs_mm.apis.oml_yaml import convert_yaml
+    from rs_mm.converters.oml_config import convert_yaml
+    from rs_mm.launch.command_line import run_cli
 
     def convert():
         for line in convert_yaml(args.src, args.dst):

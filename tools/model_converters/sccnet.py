@@ -80,7 +80,7 @@ def convert(src, dst):
     """Reads the published file, checks that nothing is missing, writes ours."""
     from rs_mm.checkpoint import read_state_dict, save_converted
     from rs_mm.errors import CheckpointError
-    from rs_mm.models.segmentors.few_shot import FewShotSegmentor
+    from rs_mm.models.segmentors.few_shot_segmentor import FewShotSegmentor
 
     state = read_state_dict(src)
     try:
@@ -120,7 +120,7 @@ def main():
     parser.add_argument('dst', help='where to write the checkpoint for tools/test.py')
     args = parser.parse_args()
     # heavy imports wait, so that --help answers at once
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: convert(args.src, args.dst))
 

@@ -34,10 +34,10 @@ def parse_args():
 def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     def run():
-        from rs_mm.apis.evaluate_features import evaluate_features
+        from rs_mm.apis import evaluate_features
 
         metrics = evaluate_features(
             args.config, args.features, args.split, args.reference, args.cfg_options, args.out

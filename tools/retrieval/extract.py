@@ -64,10 +64,10 @@ def parse_args():
 def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     def run():
-        from rs_mm.apis.extract import extract
+        from rs_mm.apis import extract
 
         extract(
             args.config,

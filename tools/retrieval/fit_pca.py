@@ -30,7 +30,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     def fit():
         from rs_mm.apis.pca import fit_pca

@@ -111,7 +111,7 @@ def search(args):
 def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
-    from rs_mm.apis.cli import run_cli
+    from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: search(args))
 

@@ -13,7 +13,7 @@ from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import DATASETS, TRANSFORMS
 
 from ..label_tables import check_unique, read_names
-from ..multilabel import build_pipeline
+from ..multilabel_dataset import build_pipeline
 from ..seeding import SeededSampleMixin
 from ..transforms.clip_images import to_uint8
 from .bands import GROUPS, SELECTIONS, STATISTICS, select_bands

@@ -13,7 +13,7 @@ from rs_mm.datasets.transforms.clip_images import LoadRGBImage
 from rs_mm.registry import HOOKS
 from rs_mm.retrieval.composed import top_k
 from rs_mm.visualization import save_sheet
-from rs_mm.visualization.composed import Hit, draw_composed_query
+from rs_mm.visualization.composed_sheet import Hit, draw_composed_query
 
 
 @HOOKS.register_module()

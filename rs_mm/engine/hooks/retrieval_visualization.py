@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 
 from rs_mm.errors import ConfigError
 from rs_mm.registry import HOOKS
-from rs_mm.visualization.retrieval import draw_retrieval, result_panel, to_rgb
+from rs_mm.visualization.retrieval_sheet import draw_retrieval, result_panel, to_rgb
 from rs_mm.visualization.sheet import save_sheet
 
 

@@ -12,7 +12,7 @@ from rs_mm.registry import MODELS
 
 from ..utils.linear import map_linear
 from ..utils.pretrained import load_pretrained
-from ..utils.stages import check_divides, check_stages
+from ..utils.stage_checks import check_divides, check_stages
 from ..utils.windows import shift_mask, window_attention
 
 

@@ -20,7 +20,7 @@ from rs_mm.registry import MODELS
 from ..utils.folding import foldable, folded
 from ..utils.linear import map_linear
 from ..utils.pretrained import load_pretrained
-from ..utils.stages import check_divides, check_stages
+from ..utils.stage_checks import check_divides, check_stages
 from ..utils.windows import window_attention
 
 _SOURCE = 'https://github.com/ViTAE-Transformer/ViTAE-Transformer (ViTAEv2-S, ImageNet-1K)'

@@ -1,4 +1,4 @@
-from .few_shot import FewShotSegmentor
+from .few_shot_segmentor import FewShotSegmentor
 from .seg_tta import SegTTAModel
 from .siam_encoder_decoder import SiamEncoderDecoder
 

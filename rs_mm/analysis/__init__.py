@@ -1,0 +1,1 @@
+"""Looking at data sets, networks and runs."""

@@ -1,0 +1,192 @@
+"""Extracting the features of an archive: what tools/retrieval/extract.py does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.model import is_model_wrapper
+
+from rs_mm.datasets.wrapped_datasets import dataset_parts
+from rs_mm.engine.feature_extraction import Archive, archive_collate, extract_features
+from rs_mm.errors import ConfigError, MissingFileError
+from rs_mm.launch.checkpoint_fit import check_checkpoint
+from rs_mm.launch.config import build_runner, load_config, prepare
+from rs_mm.retrieval.cache import FeatureCache
+
+SPLITS = ('train', 'val', 'test')
+
+
+def extract(
+    config,
+    checkpoint,
+    out,
+    split='test',
+    archive=None,
+    options=None,
+    *,
+    shard_size=4096,
+    work_dir=None,
+    launcher='none',
+) -> Archive | None:
+    """Embeds the images of a split, or of a folder, into a feature cache.
+
+    Call it again to go on after an interruption, with any number of processes, or after images were
+    added or changed.
+
+    Args:
+        config (str | Path): config of an ``ImageEmbedder`` or ``ComposedRetriever``.
+        checkpoint (str | None): weights; None keeps those that the config starts from.
+        out (str | Path): folder of the cache; all processes must see it.
+        split (str): ``train`` (prepared as test images are), ``val`` or ``test``.
+        archive (str | None): instead of a split, a folder: every image below it.
+        options (dict | list[str] | None): overrides of the config.
+        shard_size (int): images per shard; bounds memory and what a killed process loses.
+        work_dir (str | None): folder of the logs. Default: ``work_dirs/CONFIG_NAME``.
+        launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+
+    Returns:
+        Archive: on the first process; None on the others.
+
+    Raises:
+        ConfigError: if the model embeds no images, or ``out`` holds features of another one.
+    """
+    if shard_size < 1:
+        raise ConfigError(f'--shard-size {shard_size}: a shard holds at least one image.')
+    cfg = prepare(load_config(config, options), launcher, work_dir, config)
+    loader = _loader(cfg, split, archive)
+    # every process has the whole model, whatever strategy a training takes; nothing is drawn
+    for key in ('runner_type', 'strategy', 'compile', 'custom_hooks'):
+        cfg.pop(key, None)
+    cfg.load_from = checkpoint or cfg.get('load_from')
+    runner = build_runner(cfg)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if not hasattr(model, 'encode_image'):
+        raise ConfigError(
+            f'{type(model).__name__} makes no embeddings: features are extracted by '
+            'an ImageEmbedder (OML, GRN) or a ComposedRetriever (WeiCom).'
+        )
+    if cfg.load_from:
+        check_checkpoint(model, cfg.load_from)
+        runner.load_or_resume()
+    else:
+        model.init_weights()
+        if not cfg.get('training_free'):
+            runner.logger.warning(
+                'no checkpoint was given: the weights are those the model starts training from'
+            )
+    about = dict(config=str(config), checkpoint=str(cfg.load_from), archive=archive or split)
+    found = extract_features(
+        model,
+        runner.build_dataloader(loader),
+        out,
+        shard_size=shard_size,
+        refuse_foreign=True,
+        about=about,
+    )
+    if found is not None:
+        count, dims = found.features.shape
+        runner.logger.info(f'{out}: features of {count} images, {dims} float32 each')
+    return found
+
+
+def load_features(folder, made_by=None) -> Archive:
+    """The features that :func:`extract` wrote, as a memory map; runs no code of the folder's.
+
+    Args:
+        folder (str | Path): ``--out`` of the extraction.
+        made_by (dict[str, str] | None): what must have made them, see
+            :func:`~rs_mm.engine.feature_extraction.identity_of`; None takes all.
+
+    Raises:
+        MissingFileError: if the folder holds no finished features.
+        ConfigError: if they cannot be used, or something else made them.
+
+    Example:
+        >>> archive = load_features('work_dirs/features/ucm')
+        >>> similarity = archive.features @ archive.features[0]
+    """
+    cache = FeatureCache(folder, made_by)
+    if cache.foreign:
+        raise ConfigError(
+            f'{folder}: {cache.why_rebuilt} than this config and these weights; use '
+            'those it was extracted with, or extract again.'
+        )
+    if cache.why_rebuilt:
+        raise ConfigError(
+            f'{folder}: the features cannot be used, because {cache.why_rebuilt}; '
+            'extract them again.'
+        )
+    if cache.stored is None:
+        raise MissingFileError(
+            f'{folder} holds no finished features; run '
+            'tools/retrieval/extract.py with --out of that folder.'
+        )
+    return Archive(
+        cache.names(), cache.stored['paths'], torch.from_numpy(cache.features()), cache.unreadable()
+    )
+
+
+def split_loader(cfg, split) -> Config:
+    """The dataloader of a split with the test pipeline, in order, every image once.
+
+    Raises:
+        ConfigError: if there is no such split.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f'--split {split}: use {", ".join(SPLITS)}.')
+    loader = cfg.get(f'{split}_dataloader')
+    if loader is None:
+        raise ConfigError(f'--split {split}: the config has no `{split}_dataloader`.')
+    if split != 'train':
+        return loader
+    # train images, looked at as test images are
+    return dict(cfg.test_dataloader, dataset=_as_tested(loader.dataset, tested_pipeline(cfg)))
+
+
+def _as_tested(dataset, pipeline):
+    """The dataset's config, or those in a wrapper, with another pipeline and in test mode."""
+    dataset = dict(dataset)
+    if 'datasets' in dataset:
+        return dataset | dict(datasets=[_as_tested(part, pipeline) for part in dataset['datasets']])
+    if 'dataset' in dataset:
+        return dataset | dict(dataset=_as_tested(dataset['dataset'], pipeline))
+    return dataset | dict(test_mode=True) | ({} if pipeline is None else dict(pipeline=pipeline))
+
+
+def tested_pipeline(cfg) -> list | None:
+    """The pipeline of ``test_dataloader``, also where its dataset is a wrapper; None without one.
+
+    Raises:
+        ConfigError: if the datasets in a wrapper have different ones.
+    """
+    parts = dataset_parts(cfg.test_dataloader.dataset)
+    pipelines = [part.get('pipeline') for part in parts]
+    if any(pipeline != pipelines[0] for pipeline in pipelines):
+        raise ConfigError(
+            'the datasets in `test_dataloader` have different pipelines, so that it '
+            'is not known which prepares other images; give them one, or set '
+            '`test_dataloader.dataset` to one of them.'
+        )
+    return pipelines[0]
+
+
+def _loader(cfg, split, archive):
+    if archive is None:
+        loader = split_loader(cfg, split)
+        dataset = dict(type='AnyArchive', dataset=loader['dataset'])
+    else:
+        loader = split_loader(cfg, 'test')
+        dataset = dict(
+            type='ImageArchive', data_root=str(Path(archive)), pipeline=tested_pipeline(cfg)
+        )
+    return dict(
+        loader,
+        dataset=dataset,
+        drop_last=False,
+        batch_sampler=None,
+        sampler=dict(type='ChosenSampler'),
+        collate_fn=dict(type=archive_collate),
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -1,0 +1,1 @@
+"""Checkpoints and configs of the original implementations, in the names of rs_mm."""

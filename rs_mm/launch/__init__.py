@@ -1,0 +1,1 @@
+"""From a config and options to an open run, and from errors to one sentence."""

@@ -1,0 +1,96 @@
+"""What the command-line tools share: errors a user can act on become one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+import traceback
+
+from rs_mm.errors import RSMMError
+
+_USER_ERRORS = (
+    RSMMError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+_ONE_VALUE = 'Expected more than 1 value per channel when training'  # torch's batch norm
+_LOST_PEER = re.compile('Connection (was likely )?(closed|reset)|Broken pipe|ncclRemoteError')
+_FROM_WORKER = re.compile(r'^Caught \w+ in DataLoader worker process')
+
+
+def run_cli(main) -> None:
+    """Runs ``main()``; an error of the user's ends the process with one line and status 2.
+
+    Any other exception is a defect of the program and keeps its traceback, as does every one when
+    the environment variable ``RS_MM_TRACEBACK`` is set.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit('interrupted')
+    except Exception as error:
+        message = user_message(error)
+        if message is None or os.environ.get('RS_MM_TRACEBACK'):
+            traceback.print_exc()
+            sys.exit(1)
+        rank = int(os.environ.get('RANK', 0))
+        if rank and _lost_peer(error):
+            _leave(2)  # the one that is gone has said why, or rank 0 says that it is gone
+        if rank:
+            # most errors meet all processes; rank 0 then says it and the launcher ends this one
+            time.sleep(3)
+        message = message.replace('?.', '?')  # a question may end the sentence
+        print(f'error: {message}' + (f' (rank {rank})' if rank else ''), file=sys.stderr)
+        sys.stderr.flush()
+        # peers may wait in a collective for ever
+        _leave(2)
+    else:
+        _leave(0)
+
+
+def _leave(status):
+    """Ends one of several processes without the usual tidying up.
+
+    Under it gloo's threads now and then abort a process whose work is done.
+    """
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    if status:
+        sys.exit(status)
+
+
+def _lost_peer(error):
+    """Whether a collective failed because another process is gone."""
+    return (
+        isinstance(error, RuntimeError)
+        and bool(_LOST_PEER.search(str(error)))
+        and (int(os.environ.get('WORLD_SIZE', 1)) > 1)
+    )
+
+
+def user_message(error) -> str | None:
+    """The sentence to print for a user's error; None if the exception is a defect instead."""
+    from rs_mm.launch.build_errors import explain_build_error
+
+    if isinstance(error, _USER_ERRORS):
+        text = str(error)
+        if _FROM_WORKER.match(text):  # torch puts the worker's whole traceback in front
+            text = text.rstrip().splitlines()[-1].split(': ', 1)[-1]
+        return ' '.join(text.split())
+    if _lost_peer(error):
+        return (
+            'another process of this job has ended, or the connection to it was lost; if it '
+            'says nothing above, it was killed, for example for want of memory.'
+        )
+    if isinstance(error, ValueError) and str(error).startswith(_ONE_VALUE):
+        return (
+            'a batch norm saw a single value per channel, of which it has no variance: raise '
+            'train_dataloader.batch_size, or with several processes set sync_bn=torch.'
+        )
+    return explain_build_error(error)

@@ -1,0 +1,318 @@
+"""From a config file and command-line options to a Runner."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.fileio import load
+from mmengine.logging import print_log
+
+from rs_mm.errors import ConfigError, MissingFileError, suggest
+from rs_mm.launch.config_variables import check_names, merge_options
+
+# what mmengine's Runner reads at the top of a config, whether or not a given config has it
+_RUNNER_KEYS = {
+    'model',
+    'work_dir',
+    'train_dataloader',
+    'val_dataloader',
+    'test_dataloader',
+    'train_cfg',
+    'val_cfg',
+    'test_cfg',
+    'auto_scale_lr',
+    'optim_wrapper',
+    'param_scheduler',
+    'val_evaluator',
+    'test_evaluator',
+    'default_hooks',
+    'custom_hooks',
+    'data_preprocessor',
+    'load_from',
+    'resume',
+    'launcher',
+    'env_cfg',
+    'log_processor',
+    'log_level',
+    'visualizer',
+    'default_scope',
+    'randomness',
+    'experiment_name',
+    'sync_bn',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'compile',
+    'tta_model',
+    'tta_pipeline',
+    'runner_type',
+    'strategy',
+    'training_free',
+    'custom_imports',
+    'vis_backends',
+    'channels_last',
+    'torch_cfg',
+    'activation_checkpointing',
+}
+
+_runs = itertools.count()
+
+
+def load_config(path, options=None) -> Config:
+    """Reads a config file and applies ``--cfg-options``.
+
+    Args:
+        path (str | Path): the config file.
+        options (dict | list[str] | None): dotted keys -> values, or ``KEY=VALUE`` strings.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        ConfigError: if reading it fails, a name in it is nearly that of a setting, or an option
+            names a key that it does not have.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ConfigError(f'{path} is a folder; give the path of a config file in it.')
+    if not path.is_file():
+        near = [p.name for p in path.parent.glob('*.py')] if path.parent.is_dir() else []
+        raise MissingFileError(f'there is no config {path}{suggest(path.name, near)}.')
+    if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
+        raise ConfigError(f'{path} is no config: those are files .py, .yaml and .json.')
+    try:
+        if path.suffix != '.py' and not isinstance(load(path), dict):
+            raise ConfigError(f'{path} holds no settings, `KEY: VALUE` each.')
+        cfg = Config.fromfile(path)
+    except ConfigError:
+        raise
+    except SyntaxError as error:
+        raise ConfigError(f'{path}, line {error.lineno}: {error.msg}.') from error
+    except Exception as error:  # a config is a program of the user's
+        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+    check_names(cfg, path, _RUNNER_KEYS)
+    return apply_options(cfg, options)
+
+
+def apply_options(cfg, options) -> Config:
+    """Applies ``--cfg-options`` to a config, in place; see :func:`load_config`."""
+    options = options if isinstance(options, dict) else parse_options(options or [])
+    for key in options:
+        _check_option(cfg, key)
+    try:
+        merge_options(cfg, options, _RUNNER_KEYS)
+    except (TypeError, KeyError) as error:
+        raise ConfigError(f'--cfg-options {" ".join(options)}: {error}') from error
+    return cfg
+
+
+def parse_options(pairs) -> dict:
+    """``['a.b=1', 'c=[x,y]']`` as ``{'a.b': 1, 'c': ['x', 'y']}``."""
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition('=')
+        if not equals or not key:
+            raise ConfigError(f'--cfg-options {pair}: write KEY=VALUE, without spaces around =.')
+        try:
+            options[key] = DictAction._parse_iterable(value)
+        except (AssertionError, RecursionError) as error:
+            raise ConfigError(
+                f'--cfg-options {pair}: the value must be a number, a word or a '
+                '[list,of,them]; set the keys of a dict one by one, as '
+                f'{key}.NAME=VALUE.'
+            ) from error
+    return options
+
+
+def _check_option(cfg, dotted):
+    """A new key may only be added to a dict that has a ``type``: its class then judges it."""
+    node, walked = cfg._cfg_dict, []
+    keys = dotted.split('.')
+    for depth, key in enumerate(keys):
+        if isinstance(node, (list, tuple)):
+            if not key.isdigit() or int(key) >= len(node):
+                raise ConfigError(
+                    f'--cfg-options {dotted}: `{".".join(walked)}` is a list of '
+                    f'{len(node)}; name an entry by its number from 0.'
+                )
+            node = node[int(key)]
+        elif isinstance(node, dict):
+            new = key not in node
+            known = _RUNNER_KEYS if depth == 0 else ()
+            if new and key not in known and not (node.get('type') and depth == len(keys) - 1):
+                place = f'`{".".join(walked)}`' if walked else 'the config'
+                raise ConfigError(
+                    f'--cfg-options {dotted}: {place} has no key `{key}`'
+                    f'{suggest(key, [*node, *known])}.'
+                )
+            if new:
+                return
+            node = node[key]
+        elif node is None:
+            return
+        else:
+            raise ConfigError(
+                f'--cfg-options {dotted}: `{".".join(walked)}` is {node!r}, it has no keys.'
+            )
+        walked.append(key)
+
+
+def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
+    """Fits a config to this machine: folder of the run, launcher, backend.
+
+    Args:
+        cfg (Config): changed in place and returned.
+        launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        work_dir (str | None): overrides the config's. Default: ``work_dirs/CONFIG_NAME``.
+        config_path (str | None): the config file, for that default.
+    """
+    import torch
+
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(config_path or 'run').stem)
+    cfg.launcher = launcher
+    set_up_torch(cfg.get('torch_cfg') or {})
+    for name in ('train', 'val', 'test'):
+        loader = cfg.get(f'{name}_dataloader')
+        if isinstance(loader, dict) and torch.cuda.is_available():
+            # else each copy to the GPU is made twice, and the host waits for it
+            loader.setdefault('pin_memory', True)
+        if isinstance(loader, dict) and loader.get('num_workers') == 0:
+            # options of workers, which torch refuses where there are none
+            loader.pop('persistent_workers', None)
+            loader.pop('prefetch_factor', None)
+    if cfg.get('sync_bn') and 'FSDP' in (cfg.get('strategy') or {}).get('type', ''):
+        cfg.strategy.setdefault('sync_bn', cfg.sync_bn)  # the plain Runner reads it itself
+    if launcher != 'none':
+        _prepare_distributed(cfg, launcher, torch.cuda.is_available())
+    return cfg
+
+
+def set_up_torch(settings):
+    """Applies a config's ``torch_cfg``: what mmengine's ``env_cfg`` has no keys for.
+
+    Args:
+        settings (dict): ``tf32=dict(convolutions=bool, products=bool)``; ``keep_freed_memory``
+            (bool, see :mod:`rs_mm.engine.host_memory`). What is left out stays as it is.
+    """
+    import torch
+
+    from rs_mm.engine.host_memory import keep_freed_memory
+
+    known = ('tf32', 'keep_freed_memory')
+    for key in set(settings) - set(known):
+        raise ConfigError(f'`torch_cfg` has no key `{key}`{suggest(key, known)}.')
+    if 'tf32' in settings:
+        torch.backends.cudnn.allow_tf32 = settings['tf32']['convolutions']
+        torch.backends.cuda.matmul.allow_tf32 = settings['tf32']['products']
+    if settings.get('keep_freed_memory'):
+        keep_freed_memory()
+
+
+def _prepare_distributed(cfg, launcher, cuda):
+    import torch
+    import torch.distributed as dist
+
+    settings = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
+    if not cuda and settings.get('backend', 'nccl') == 'nccl':
+        settings['backend'] = 'gloo'
+    backend = settings.setdefault('backend', 'nccl')
+    if not dist.is_backend_available(backend):
+        there = [name for name in dist.Backend.backend_list if dist.is_backend_available(name)]
+        raise ConfigError(
+            f'env_cfg.dist_cfg.backend={backend!r} is not in this build of torch, '
+            f'which has {", ".join(there)}.'
+        )
+    if cuda:
+        local = int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0)))
+        if local >= torch.cuda.device_count():
+            raise ConfigError(
+                f'process {local} of this machine has no GPU: there are '
+                f'{torch.cuda.device_count()}; start no more processes than GPUs.'
+            )
+        return
+    cfg.model_wrapper_cfg = {
+        'type': 'rs_mm.DistributedDataParallel',
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        **(cfg.get('model_wrapper_cfg') or {}),
+    }
+    _init_on_cpu(launcher, backend)
+
+
+def _init_on_cpu(launcher, backend):
+    """mmengine's own set-up asks for a CUDA device; on a CPU the process group is made here."""
+    import torch.distributed as dist
+
+    names = {
+        'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+        'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+        'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+    }
+    for ours, theirs in zip(names['pytorch'], names[launcher]):
+        if theirs not in os.environ:
+            raise ConfigError(
+                f'--launcher {launcher} needs the environment variable {theirs}; '
+                'start the tool through tools/dist_train.sh, torchrun, srun or '
+                'mpirun, or leave the option out.'
+            )
+        os.environ[ours] = os.environ[theirs]
+    os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if not dist.is_initialized():
+        dist.init_process_group(backend)
+    print_log(f'no CUDA: the processes talk through {backend}', 'current')
+
+
+def build_runner(cfg):
+    """Builds the Runner of a prepared config, with what every run of rs_mm needs added to it."""
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from rs_mm.engine.compiling import compile_parts
+    from rs_mm.engine.hooks import BatchCheckHook, ReproducibleHook, ResumeCheckHook
+
+    # mmengine keeps visualizers by name for the life of the process, loggers by name and second:
+    # under one name, a second run would draw and log into the first one's folder
+    run = next(_runs)
+    if isinstance(cfg.get('visualizer'), dict):
+        cfg.visualizer.name = f'visualizer{run}'
+    if run:
+        name = cfg.get('experiment_name') or Path(cfg.filename or 'run').stem
+        cfg.experiment_name = f'{name}_run{run}'
+    if 'model' not in cfg:
+        raise ConfigError(
+            f'{cfg.filename or "the config"} has no `model`, so there is nothing to run.'
+        )
+    for key in ('channels_last', 'activation_checkpointing', 'compile'):
+        if cfg.get(key) and 'runner_type' in cfg:
+            raise ConfigError(
+                f'`{key}` is for the plain Runner, and `runner_type` is '
+                f'{cfg.runner_type!r}; leave one of them out.'
+            )
+    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    _lay_out(runner.model, cfg)
+    if cfg.get('compile'):
+        runner._maybe_compile = lambda step: None  # mmengine's would compile the whole step
+        compile_parts(runner.model, {} if cfg.compile is True else cfg.compile)
+        runner.logger.info('the networks are compiled: the first steps take minutes')
+    for hook in (ReproducibleHook, ResumeCheckHook, BatchCheckHook):
+        runner.register_hook(hook())
+    return runner
+
+
+def _lay_out(model, cfg):
+    import torch
+    from mmengine.model import is_model_wrapper
+
+    from rs_mm.engine.strategies import submodule
+
+    for name in cfg.get('activation_checkpointing') or ():  # mmengine turns it on
+        submodule(
+            model.module if is_model_wrapper(model) else model, name, 'activation_checkpointing'
+        )
+    if cfg.get('channels_last'):
+        # a convolution returns the layout of its weights, so the inputs need no change
+        model.to(memory_format=torch.channels_last)

@@ -1,0 +1,64 @@
+"""One picture of a sample with its labels, as browsing a dataset shows it."""
+
+from __future__ import annotations
+
+import numpy as np
+from mmengine.visualization import Visualizer
+
+from rs_mm.registry import VISUALIZERS
+
+from .retrieval_sheet import to_rgb
+from .sheet import Panel, draw_sheet
+
+_TRUE_COLOUR = ('B04', 'B03', 'B02')
+
+
+@VISUALIZERS.register_module()
+class MultiLabelVisualizer(Visualizer):
+    """Draws one image with the names of its labels and, where predicted, of the found ones.
+
+    Args:
+        bands (tuple[int, int, int], optional): bands shown as red, green and blue. Default: B04,
+            B03 and B02 where the sample names its bands, else the first three.
+        threshold (float): score from which a class counts as found. Default: 0.5.
+        **kwargs: arguments of mmengine's ``Visualizer``.
+    """
+
+    def __init__(self, name='visualizer', bands=None, threshold=0.5, **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.bands, self.threshold = bands, threshold
+
+    def draw_sample(self, data_sample, inputs) -> np.ndarray:
+        """Draws a sample.
+
+        Args:
+            data_sample (EmbeddingDataSample): may hold ``gt_label`` and ``score``, (L,).
+            inputs (Tensor): (C, H, W), normalised or not; its values are stretched.
+
+        Returns:
+            np.ndarray: (H', W', 3) uint8 RGB.
+        """
+        image = to_rgb(inputs.permute(1, 2, 0).cpu().numpy(), self._shown(data_sample))
+        lines = []
+        if 'gt_label' in data_sample:
+            lines.append(self._names(data_sample.gt_label > 0.5))
+        if 'score' in data_sample:
+            lines.append('predicted: ' + self._names(data_sample.score >= self.threshold))
+        size = int(np.clip(max(image.shape[:2]), 256, 512))
+        return draw_sheet(
+            [[Panel(image, '\n'.join(lines))]], panel_size=size, title=self.sample_name(data_sample)
+        )
+
+    def sample_name(self, data_sample) -> str:
+        """The name of the image."""
+        return str(data_sample.metainfo.get('name', 'image'))
+
+    def _shown(self, sample):
+        names = sample.metainfo.get('band_names', ())
+        if self.bands is None and set(_TRUE_COLOUR) <= set(names):
+            return [names.index(band) for band in _TRUE_COLOUR]
+        return self.bands or (0, 1, 2)
+
+    def _names(self, hot):
+        classes = (self.dataset_meta or {}).get('classes') or range(len(hot))
+        return ', '.join(str(name) for name, on in zip(classes, hot) if on) or 'no label'
