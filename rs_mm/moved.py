@@ -1,7 +1,8 @@
 """Module names of version 0.1 that moved: an import of the old name gives the new module.
 
-``rs_mm.apis.train``, ``test`` and ``extract`` are not listed, because :mod:`rs_mm.apis` now exports
-functions of these names. The old names go with version 0.4; CHANGELOG.md lists them.
+``rs_mm.apis.train``, ``test``, ``extract`` and ``evaluate_features`` are not listed, because
+:mod:`rs_mm.apis` now exports functions of these names. The old names go with version 0.4;
+CHANGELOG.md lists what has moved.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ MOVED = {
     'rs_mm.apis.dataset_check': 'rs_mm.analysis.dataset_check',
     'rs_mm.apis.device': 'rs_mm.launch.device',
     'rs_mm.apis.dsqnet': 'rs_mm.converters.dsqnet',
-    'rs_mm.apis.evaluate_features': 'rs_mm.apis.feature_evaluation',
     'rs_mm.apis.grn_original': 'rs_mm.converters.grn',
     'rs_mm.apis.matching': 'rs_mm.launch.checkpoint_fit',
     'rs_mm.apis.oml_original': 'rs_mm.converters.oml',
