@@ -51,7 +51,7 @@ class ChangeDetector:
         MissingFileError, CheckpointError: the config or the checkpoint is absent or does not fit.
         ConfigError: an option names no key, or the machine has no such device.
 
-    Example:
+    Examples:
         >>> from rs_mm.apis import ChangeDetector
         >>> detector = ChangeDetector('configs/DSQNet/....py', 'best_mIoU.pth')
         >>> mask = detector('2012.png', '2016.png').mask

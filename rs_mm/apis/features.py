@@ -103,7 +103,7 @@ def load_features(folder, made_by=None) -> Archive:
         MissingFileError: if the folder holds no finished features.
         ConfigError: if they cannot be used, or something else made them.
 
-    Example:
+    Examples:
         >>> archive = load_features('work_dirs/features/ucm')
         >>> similarity = archive.features @ archive.features[0]
     """

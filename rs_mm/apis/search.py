@@ -77,7 +77,7 @@ class ImageSearch:
     Raises:
         ConfigError: if ``features`` are of another model, or the model needs weights.
 
-    Example:
+    Examples:
         >>> search = ImageSearch('tiles', 'configs/weicom/weicom_clip-vit-l14_patterncom.py')
         >>> search('pool.jpg', 'oval', lam=0.5, k=10)
     """

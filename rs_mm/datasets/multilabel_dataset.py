@@ -58,7 +58,7 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
         DataError: rows of another length, labels other than 0 and 1, a name that is listed twice,
             without an image or with several; the message names file and line, or the image.
 
-    Example:
+    Examples:
         >>> MultiLabelDataset(data_root='data/ucm', ann_file='train.csv', classes='ucm')
         >>> MultiLabelDataset(data_root='data/UCMerced', img_dirs='Images/*', label_table='ucm',
         ...                   split='train_names.txt')

@@ -106,7 +106,7 @@ class PatternCom(Dataset):
             with the prompts and the class of another row, and the last rows are never used. On,
             this is reproduced; off (right), that row is skipped.
 
-    Example:
+    Examples:
         >>> queries = PatternCom('data/PatternCom', attributes=['color'])
         >>> queries.query_sets(['airplane001.jpg', 'airplane002.jpg'])
     """

@@ -37,7 +37,7 @@ class ChangeMetric(BaseMetric):
         nan_to_num (float, optional): reported instead of NaN, as a fraction.
         collect_device, prefix: as in mmengine's ``BaseMetric``.
 
-    Example:
+    Examples:
         >>> val_evaluator = dict(type='ChangeMetric')
         >>> default_hooks = dict(checkpoint=dict(save_best='F1_changed', rule='greater'))
     """

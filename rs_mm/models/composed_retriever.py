@@ -57,7 +57,7 @@ class ComposedRetriever(BaseModel):
             the weights random.
         data_preprocessor (dict | None): default :class:`ComposedDataPreProcessor`.
 
-    Example:
+    Examples:
         >>> model = ComposedRetriever('ViT-B-32')
         >>> model.encode_text(['with boats']).shape
         torch.Size([1, 512])

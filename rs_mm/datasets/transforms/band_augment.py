@@ -176,7 +176,7 @@ class TorchvisionTransforms(BaseTransform):
     Args:
         ops (Sequence[dict]): class name in ``type``, its arguments beside it.
 
-    Example:
+    Examples:
         >>> dict(type='TorchvisionTransforms', ops=[
         ...     dict(type='RandomGrayscale', p=0.2),
         ...     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4)])

@@ -57,7 +57,7 @@ class ViTAE_Window_NoShift_basic(BaseModule):  # noqa: N801  the published name
             True: they rise over the whole depth to ``drop_path_rate``.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint='ViTAEv2-S.pth.tar')``.
 
-    Example:
+    Examples:
         >>> backbone = ViTAE_Window_NoShift_basic()
         >>> [tuple(x.shape) for x in backbone(torch.rand(1, 3, 64, 96))]
         [(1, 64, 16, 24), (1, 128, 8, 12), (1, 256, 4, 6), (1, 512, 2, 3)]
