@@ -14,8 +14,20 @@ from mmengine import registry as _mmengine
 from mmengine.registry import Registry
 
 
-def _child(parent, *locations):
-    return Registry(parent.name, parent=parent, scope='rs_mm', locations=list(locations))
+def _child(parent, *locations, kind=Registry):
+    return kind(parent.name, parent=parent, scope='rs_mm', locations=list(locations))
+
+
+class _TaskUtils(Registry):
+    """Also holds what ``rs_mm.retrieval`` marks with ``@part``: that room has no mmengine."""
+
+    def import_from_location(self):
+        super().import_from_location()
+        from rs_mm.retrieval.parts import PARTS
+
+        for name, part in PARTS.items():
+            if name not in self._module_dict:
+                self.register_module(name=name, module=part)
 
 
 MODELS = _child(_mmengine.MODELS, 'rs_mm.models')
@@ -35,7 +47,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(_mmengine.OPTIM_WRAPPER_CONSTRUCTORS, 'rs_mm
 PARAM_SCHEDULERS = _child(_mmengine.PARAM_SCHEDULERS, 'rs_mm.engine')
 LOG_PROCESSORS = _child(_mmengine.LOG_PROCESSORS, 'rs_mm.engine')
 RUNNERS = _child(_mmengine.RUNNERS, 'rs_mm.engine')
-TASK_UTILS = _child(_mmengine.TASK_UTILS, 'rs_mm.models', 'rs_mm.retrieval')
+TASK_UTILS = _child(_mmengine.TASK_UTILS, 'rs_mm.models', 'rs_mm.retrieval', kind=_TaskUtils)
 INFERENCERS = _child(_mmengine.INFERENCERS, 'rs_mm.apis')
 # nothing of ours yet; without a child of the scope mmengine warns at each look-up
 WEIGHT_INITIALIZERS = _child(_mmengine.WEIGHT_INITIALIZERS)

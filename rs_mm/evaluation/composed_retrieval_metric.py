@@ -14,9 +14,16 @@ from torch import Tensor
 from rs_mm.errors import ConfigError
 from rs_mm.registry import DATASETS, METRICS, TASK_UTILS
 from rs_mm.retrieval import check_cutoffs, check_finite
-from rs_mm.retrieval.composed import QuerySet, average, evaluate_queries, metric_names
+from rs_mm.retrieval.composed import (
+    QuerySet,
+    average,
+    evaluate_queries,
+    metric_names,
+    spread,
+)
 from rs_mm.retrieval.fusion import Fusion, WeightedFusion
 
+STATISTICS_SAMPLE = 1000  # images from which a method learns about the archive
 PUBLISHED_METHODS = ('ImageOnly', 'TextOnly', 'AverageFusion', 'WeiCom')
 
 
@@ -29,14 +36,15 @@ class ComposedReport:
         fusions (list[Fusion]): F methods.
         values (Tensor): ``(F, S, M)`` float64, means over the pairs of a set, per cent.
         columns (list[str]): the M metrics.
-        prompt_features (list[Tensor]): features of the prompts of each set.
+        prompt_features (list[list[Tensor]]): for each set, features of its prompts as each method
+            wants them.
     """
 
     queries: list[QuerySet]
     fusions: list[Fusion]
     values: Tensor
     columns: list[str]
-    prompt_features: list[Tensor]
+    prompt_features: list[list[Tensor]]
 
     @property
     def means(self) -> Tensor:
@@ -185,20 +193,38 @@ class ComposedRetrievalMetric:
             )
         check_finite(features, names)
         sets = self.dataset.query_sets([Path(name).name for name in names])
-        text = [encode_text(queries.prompts) for queries in sets]
-        for queries, prompts in zip(sets, text):
-            check_finite(prompts, queries.prompts, 'text')
+        text = [self._encode(queries.prompts, encode_text) for queries in sets]
+        sample = features[spread(len(features), STATISTICS_SAMPLE)]
+        for fusion in self.fusions:
+            fusion.fit(features.mean(0), sample, encode_text)
         means = [
-            average(
-                evaluate_queries(
-                    queries, features, prompts, self.fusions, self.ks, self.chunk_size
-                ),
-                self.original_rounding,
-            )
+            average(self._evaluate(queries, features, prompts), self.original_rounding)
             for queries, prompts in zip(sets, text)
         ]
         columns = ['mAP' if name == 'AP' else name for name in metric_names(self.ks)]
         return ComposedReport(sets, self.fusions, torch.stack(means, 1), columns, text)
+
+    def _encode(self, prompts, encode_text):
+        """Features of the prompts for each fusion; computed once for all that take them as is."""
+        plain, encoded = encode_text(prompts), []
+        for fusion in self.fusions:
+            own = fusion.encode_texts(prompts, encode_text) if fusion.transforms_queries else plain
+            check_finite(own, prompts, 'text')
+            encoded.append(own)
+        return encoded
+
+    def _evaluate(self, queries, features, prompts):
+        values = [None] * len(self.fusions)
+        plain = [i for i, fusion in enumerate(self.fusions) if not fusion.transforms_queries]
+        alone = [[i] for i in range(len(self.fusions)) if i not in plain]
+        for group in filter(None, [plain, *alone]):
+            fusions = [self.fusions[i] for i in group]
+            of_group = evaluate_queries(
+                queries, features, prompts[group[0]], fusions, self.ks, self.chunk_size
+            )
+            for i, value in zip(group, of_group):
+                values[i] = value
+        return torch.stack(values)
 
     def process(self, data_batch, data_samples):
         """Not used: the whole archive is needed at once."""
@@ -208,7 +234,11 @@ class ComposedRetrievalMetric:
 
 
 def build_fusions(methods: Sequence[dict | str], lambdas: Sequence[float]) -> list[Fusion]:
-    """Builds fusions; each that takes ``lam`` and leaves it open, once per lambda."""
+    """Builds fusions; each that takes ``lam`` and leaves it open, once per lambda.
+
+    Raises:
+        ConfigError: for what is no list or is empty, or two methods that no table tells apart.
+    """
     for key, values, example in (('methods', methods, "['WeiCom']"), ('lambdas', lambdas, [0.5])):
         if not isinstance(values, (list, tuple)) or not values:
             raise ConfigError(
@@ -222,4 +252,8 @@ def build_fusions(methods: Sequence[dict | str], lambdas: Sequence[float]) -> li
             fusions += [TASK_UTILS.build(dict(cfg, lam=lam)) for lam in lambdas]
         else:
             fusions.append(TASK_UTILS.build(cfg))
+    names = [fusion.name for fusion in fusions]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise ConfigError(f'ComposedRetrievalMetric: methods holds "{twice}" twice; drop one.')
     return fusions

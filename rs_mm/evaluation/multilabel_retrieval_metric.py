@@ -19,19 +19,13 @@ from rs_mm.retrieval import (
     CUTOFFS,
     PCA,
     THRESHOLDS,
-    AlphaQE,
-    AverageQE,
     CosineScores,
-    LabelAffinity,
     check_cutoffs,
     check_finite,
     evaluate,
     normalized,
     split_queries,
 )
-
-for _reranker in (AverageQE, AlphaQE, LabelAffinity):
-    TASK_UTILS.register_module(module=_reranker)
 
 
 @dataclass

@@ -6,7 +6,6 @@ from . import (  # noqa: F401
     backbones,
     composed_retriever,
     embedder,
-    fusions,
     heads,
     losses,
     memories,

@@ -1,5 +1,6 @@
-"""Similarity, ranking, measures and re-ranking on plain tensors."""
+"""Similarity, ranking, fusion, measures and re-ranking on plain tensors."""
 
+from .basic import BASIC
 from .evaluate import (
     CUTOFFS,
     THRESHOLDS,
@@ -8,6 +9,7 @@ from .evaluate import (
     evaluate,
     split_queries,
 )
+from .fusion import WeiCom
 from .label_similarity import MatchLevels, jaccard_distance, shared_labels
 from .pca import PCA
 from .ranking import Ranking, rank
@@ -17,6 +19,7 @@ from .similarity import CosineScores, check_finite, normalized
 __all__ = [
     'AlphaQE',
     'AverageQE',
+    'BASIC',
     'CUTOFFS',
     'CosineScores',
     'LabelAffinity',
@@ -25,6 +28,7 @@ __all__ = [
     'QueryMeasures',
     'Ranking',
     'THRESHOLDS',
+    'WeiCom',
     'check_cutoffs',
     'check_finite',
     'evaluate',

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rs_mm.errors import DataError
 
-from .fusion import Fusion, normal_cdf
+from .fusion import Fusion, Neighbours, normal_cdf
 
 
 @dataclass
@@ -174,7 +174,8 @@ def evaluate_queries(
         features (Tensor): ``(N, D)`` float32 archive, rows L2-normalised. The query images are
             rows of it and stay in it.
         prompt_features (Tensor): ``(T, D)`` float32, rows L2-normalised, as ``queries.prompts``.
-        fusions (Sequence[Fusion]): what to compare.
+        fusions (Sequence[Fusion]): what to compare: any number that leave the queries as they are,
+            or one that does not (:attr:`Fusion.transforms_queries`).
         ks (Sequence[int]): depths.
         chunk_size (int): similarities handled at once, at least those of one query; the memory is
             a few dozen bytes for each.
@@ -187,6 +188,9 @@ def evaluate_queries(
         return out
     answers = torch.nn.utils.rnn.pad_sequence(queries.answers, True, -1).to(features.device)
     normalize = any(fusion.normalize for fusion in fusions)
+    space, near = fusions[0], nearest_by_product(features)
+    if len(fusions) > 1 and any(fusion.transforms_queries for fusion in fusions):
+        raise ValueError('a fusion that transforms queries is evaluated alone')
     rows = max(1, chunk_size // len(features))
 
     def record(names, image, text, pairs, score_rows=None):
@@ -199,7 +203,8 @@ def evaluate_queries(
                 out[i, pairs] = ranking_metrics(ranks, ks).cpu()
 
     for start in range(0, len(queries.prompts), rows):
-        text = _similarity(prompt_features[start : start + rows], features, normalize)
+        asked = space.text_queries(prompt_features[start : start + rows])
+        text = _similarity(asked, features, normalize)
         mine = ((queries.texts >= start) & (queries.texts < start + rows)).nonzero()[:, 0]
         mine = mine[queries.images[mine].argsort(stable=True)]  # an image's pairs come together
         text_rows = (queries.texts - start).to(features.device)
@@ -208,7 +213,7 @@ def evaluate_queries(
         for block in mine.split(rows):
             images, image_rows = queries.images[block].unique(return_inverse=True)
             image_rows = image_rows.to(features.device)
-            image = _similarity(features[images], features, normalize)
+            image = _similarity(space.image_queries(features[images], near), features, normalize)
             record(('image',), image, (None, None), block, image_rows)
             # many images make an efficient product; few rows stay in the processor's cache
             few = max(1, rows // 8)
@@ -225,26 +230,58 @@ def _rows(parts, rows):
 
 def _similarity(queries, features, normalize):
     """Similarities (B, N), and the same normalised if that is asked for."""
-    plain = queries @ features.T
+    plain = queries.vectors @ features.T
+    if queries.offsets.any():
+        plain += queries.offsets[:, None]
     return plain, normal_cdf(plain) if normalize else None
+
+
+def spread(total: int, count: int) -> Tensor:
+    """At most ``count`` rows, int64, spread evenly over ``total``."""
+    return torch.linspace(0, total - 1, min(count, total)).round().long()
+
+
+def nearest_by_product(features: Tensor) -> Neighbours:
+    """Looks up the features with the largest products with a vector, among ``(N, D)``."""
+
+    def look_up(vectors: Tensor, k: int) -> Tensor:
+        return features[(vectors @ features.T).topk(min(k, len(features)), dim=1).indices]
+
+    return look_up
+
+
+def score_archive(fusion: Fusion, image: Tensor, text: Tensor, features: Tensor) -> Tensor:
+    """Scores ``(B, N)`` of the archive for query images and texts, ``(B, D)`` each."""
+    near = nearest_by_product(features)
+    parts = [fusion.image_queries(image, near), fusion.text_queries(text)]
+    return fusion(*(part.vectors @ features.T + part.offsets[:, None] for part in parts))
 
 
 def top_k(
     queries: QuerySet,
     pair: int,
     features: Tensor,
-    prompt_features: Tensor,
+    prompt_features: Sequence[Tensor],
     fusions: Sequence[Fusion],
     k: int,
 ) -> tuple[Tensor, Tensor]:
     """The best images for one pair under every fusion.
 
+    Args:
+        queries: the pairs.
+        pair: number of the pair.
+        features: ``(N, D)`` archive.
+        prompt_features: ``(T, D)`` features of the prompts as each fusion wants them.
+        fusions: F methods.
+        k: how many images.
+
     Returns:
-        tuple[Tensor, Tensor]: ``(len(fusions), k)`` int64 rows of the archive and float scores.
+        ``(F, k)`` int64 rows of the archive, and their scores.
     """
-    image = features[queries.images[pair]] @ features.T
-    text = prompt_features[queries.texts[pair]] @ features.T
-    best = [fusion(image, text).topk(min(k, len(features))) for fusion in fusions]
+    image, best = features[queries.images[pair]][None], []
+    for fusion, prompts in zip(fusions, prompt_features):
+        scores = score_archive(fusion, image, prompts[queries.texts[pair]][None], features)[0]
+        best.append(scores.topk(min(k, len(features))))
     return torch.stack([b.indices for b in best]), torch.stack([b.values for b in best])
 
 

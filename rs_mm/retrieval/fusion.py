@@ -2,17 +2,21 @@
 
 A fusion takes two arrays of similarities, ``(..., N)`` float over the N images of the archive, and
 gives scores of the same shape: the higher, the better. Rows are queries; any number of leading
-dimensions goes. A new fusion is a subclass with one method.
+dimensions goes. A new fusion is a subclass with one method, marked by ``@part``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rs_mm.errors import ConfigError
+
+from .parts import part
 
 
 def normal_cdf(similarity: Tensor) -> Tensor:
@@ -38,6 +42,20 @@ def normal_cdf(similarity: Tensor) -> Tensor:
     return centred.div_(std * math.sqrt(2)).erf_().add_(1).mul_(0.5)
 
 
+class Queries(NamedTuple):
+    """Queries as products with the archive: similarity = archive @ vector + offset.
+
+    ``vectors`` is ``(B, D)`` float32, ``offsets`` is ``(B,)`` float32.
+    """
+
+    vectors: Tensor
+    offsets: Tensor
+
+
+#: (vectors (B, D), k) -> features (B, k, D) of the k archive images with the largest products
+Neighbours = Callable[[Tensor, int], Tensor]
+
+
 class Fusion:
     """Base of all fusions.
 
@@ -46,6 +64,8 @@ class Fusion:
     """
 
     title = ''
+    #: whether queries are changed before they meet the archive; see :meth:`image_queries`
+    transforms_queries = False
     #: what the scores depend on; those of one modality are ranked once for all pairs that share it
     modalities = ('image', 'text')
 
@@ -55,6 +75,27 @@ class Fusion:
     @property
     def name(self) -> str:
         return self.title + (', normalised' if self.normalize else '')
+
+    def fit(self, mean: Tensor, sample: Tensor, encode_text: Callable | None = None) -> None:
+        """Takes what the fusion needs to know of an archive; most need nothing.
+
+        Args:
+            mean: ``(D,)`` mean of the archive's features.
+            sample: ``(S, D)`` features of images spread over the archive.
+            encode_text: texts -> ``(T, D)`` features of length 1.
+        """
+
+    def encode_texts(self, texts: Sequence[str], encode_text: Callable) -> Tensor:
+        """Features ``(T, D)`` of the texts that are asked with."""
+        return encode_text(list(texts))
+
+    def image_queries(self, features: Tensor, neighbours: Neighbours) -> Queries:
+        """What the archive is multiplied with to compare it with query images ``(B, D)``."""
+        return Queries(features, features.new_zeros(len(features)))
+
+    def text_queries(self, features: Tensor) -> Queries:
+        """What the archive is multiplied with to compare it with query texts ``(B, D)``."""
+        return Queries(features, features.new_zeros(len(features)))
 
     def fuse(self, image: Tensor, text: Tensor) -> Tensor:
         """Scores from two similarities that are already normalised where that is wanted."""
@@ -66,6 +107,7 @@ class Fusion:
         return self.fuse(image, text)
 
 
+@part
 class ImageOnly(Fusion):
     """The query's image alone."""
 
@@ -76,6 +118,7 @@ class ImageOnly(Fusion):
         return image
 
 
+@part
 class TextOnly(Fusion):
     """The query's text alone."""
 
@@ -86,6 +129,17 @@ class TextOnly(Fusion):
         return text
 
 
+@part
+class SumFusion(Fusion):
+    """The sum of the two, which ranks as their mean does; its score is that of published tables."""
+
+    title = 'Sum'
+
+    def fuse(self, image, text):
+        return image + text
+
+
+@part
 class AverageFusion(Fusion):
     """The mean of the two, which ranks as their sum does."""
 
@@ -95,15 +149,33 @@ class AverageFusion(Fusion):
         return (image + text) / 2
 
 
+@part
 class ProductFusion(Fusion):
-    """The product of the two."""
+    """The product of the two.
+
+    Args:
+        clamp (bool): take a negative similarity as 0, so that two unlike ones are no match; the
+            published ``product`` of BASIC does.
+        normalize (bool): map both similarities by :func:`normal_cdf` first.
+    """
 
     title = 'Product'
 
+    def __init__(self, clamp: bool = False, normalize: bool = False):
+        super().__init__(normalize)
+        self.clamp = clamp
+
+    @property
+    def name(self):
+        return super().name + (', clamped' if self.clamp else '')
+
     def fuse(self, image, text):
+        if self.clamp:
+            image, text = image.clamp(min=0), text.clamp(min=0)
         return image * text
 
 
+@part
 class MinimumFusion(Fusion):
     """The smaller of the two: an image must resemble both.
 
@@ -126,6 +198,7 @@ class MinimumFusion(Fusion):
         return -torch.maximum(image, text) if self.published else torch.minimum(image, text)
 
 
+@part
 class WeightedFusion(Fusion):
     """``(1 - lam) * image + lam * text``.
 
@@ -149,6 +222,7 @@ class WeightedFusion(Fusion):
         return (1 - self.lam) * image + self.lam * text
 
 
+@part
 class WeiCom(WeightedFusion):
     """The weighted mean of normalised similarities (WeiCom, IGARSS 2024, Sec. 3).
 

@@ -13,9 +13,11 @@ from torch import Tensor
 from rs_mm.errors import ConfigError
 
 from .label_similarity import shared_labels
+from .parts import part
 from .similarity import CosineScores
 
 
+@part
 class AverageQE:
     """Average query expansion (Chum et al. 2007): q plus the sum of its best k, normalised.
 
@@ -69,6 +71,7 @@ class AverageQE:
         return torch.ones_like(scores)
 
 
+@part
 class AlphaQE(AverageQE):
     """Alpha query expansion (Radenovic et al. 2018): images weigh similarity to the power alpha.
 
@@ -95,6 +98,7 @@ class AlphaQE(AverageQE):
         return scores.clamp(min=0) ** self.alpha
 
 
+@part
 class LabelAffinity:
     """Database expansion by label affinity (``ja``).
 

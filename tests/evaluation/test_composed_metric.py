@@ -8,6 +8,7 @@ import torch
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.evaluation.composed_retrieval_metric import ComposedRetrievalMetric, build_fusions
 from rs_mm.registry import TASK_UTILS
+from rs_mm.retrieval.composed import score_archive, top_k
 from rs_mm.retrieval.fusion import Fusion
 from rs_mm.visualization.composed_sheet import draw_lambda_curves
 from tests.parity import load_case
@@ -147,6 +148,33 @@ def test_an_own_fusion_is_one_class():
         assert report.values.shape == (2, 2, 9)
     finally:
         TASK_UTILS.module_dict.pop('MaximumFusion')
+
+
+def test_basic_has_its_rows_in_table_and_csv(tmp_path):
+    weak = dict(type='BASIC', harris_lambda=0.02, query_expansion=False)
+    report = evaluate(metric(methods=['WeiCom', 'BASIC', weak, 'SumFusion'], lambdas=[0.3, 0.5]))
+    assert [fusion.name for fusion in report.fusions] == [
+        'WeiCom, lambda 0.3',
+        'WeiCom, lambda 0.5',
+        'BASIC',
+        'BASIC without expansion, harris_lambda 0.02',
+        'Sum',
+    ]
+    alone = evaluate(metric(methods=['BASIC']))
+    torch.testing.assert_close(report.values[2], alone.values[0])
+    # one pair by hand
+    queries, basic, features = report.queries[0], report.fusions[2], cases.features(CASE)
+    text = basic.encode_texts(queries.prompts, cases.prompt_features)
+    torch.testing.assert_close(report.prompt_features[0][2], text)
+    best, _ = top_k(queries, 3, features, [text], [basic], 5)
+    scores = score_archive(basic, features[queries.images[3:4]], text[queries.texts[3:4]], features)
+    assert torch.equal(best[0], scores[0].topk(5).indices)
+    report.write_csv(tmp_path / 'x.csv')
+    with open(tmp_path / 'x.csv') as file:
+        rows = [row for row in csv.DictReader(file) if row['method'].startswith('BASIC')]
+    assert len(rows) == 6 and {row['lambda'] for row in rows} == {''}
+    with pytest.raises(ConfigError, match='holds "BASIC" twice'):
+        metric(methods=['BASIC', dict(type='BASIC')])
 
 
 def test_features_that_are_not_finite_are_refused():

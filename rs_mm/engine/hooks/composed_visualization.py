@@ -40,9 +40,11 @@ class ComposedRetrievalVisualizationHook(Hook):
         folder = Path(self.out_dir or Path(runner.log_dir) / 'vis')
         report, archive = runner.test_loop.report, runner.test_loop.archive
         count = 0
+        # where the fusions keep what they know of the archive
+        features = archive.features.to(report.prompt_features[0][0].device)
         for queries, prompts in zip(report.queries, report.prompt_features):
             for pair in _spread(len(queries), self.queries_per_set):
-                picture = self._sheet(report, archive, queries, prompts.cpu(), pair)
+                picture = self._sheet(report, archive, features, queries, prompts, pair)
                 text = queries.prompts[queries.texts[pair]]
                 name = f'{queries.name}_{pair:05d}_{queries.labels[pair]}_{text}'
                 name = re.sub(r'\W+', '-', name)  # a text may hold what a file name may not
@@ -54,9 +56,10 @@ class ComposedRetrievalVisualizationHook(Hook):
         if self.draw:
             runner.logger.info(f'{count} sheets are in {folder}')
 
-    def _sheet(self, report, archive, queries, prompts, pair):
+    def _sheet(self, report, archive, features, queries, prompts, pair):
         fusions = report.best_fusions()
-        best, _ = top_k(queries, pair, archive.features, prompts, fusions, self.k)
+        prompts = [prompts[report.fusions.index(fusion)] for fusion in fusions]
+        best, _ = top_k(queries, pair, features, prompts, fusions, self.k)
         answers = set(queries.answers[queries.groups[pair]].tolist())
         load = LoadRGBImage()
         pictures = {

@@ -1,0 +1,15 @@
+# BASIC beside the methods it is compared with.
+_base_ = './weicom_clip-vit-l14_xview2-cir.py'
+
+test_evaluator = dict(
+    methods=[
+        'TextOnly',
+        'ImageOnly',
+        'SumFusion',
+        dict(type='ProductFusion', clamp=True),
+        'WeiCom',
+        'BASIC',
+        dict(type='BASIC', query_expansion=False),
+    ],
+    lambdas=[0.5],
+)

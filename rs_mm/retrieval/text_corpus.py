@@ -1,0 +1,51 @@
+"""Lists of phrases that describe a domain: what images show, and how they look."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from rs_mm.errors import DataError, MissingFileError
+
+FOLDER = Path(__file__).parent / 'corpora'
+#: class names of AID, UCM, DFC15, BigEarthNet and PatternNet
+SUBJECTS = FOLDER / 'subjects.csv'
+#: attribute words of PatternCom, seasons, sensors, light
+STYLES = FOLDER / 'styles.csv'
+
+
+def read_corpus(path: str | Path) -> list[str]:
+    """Reads the phrases of a CSV: its column ``text``, or its only column.
+
+    Args:
+        path: the file, UTF-8. A file of one column has a header only if that is ``text``.
+
+    Returns:
+        The phrases in the order of the file, each once, without empty ones.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        DataError: if it is not UTF-8, has several columns and none named ``text``, or fewer than
+            two phrases.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f'there is no list of phrases {path}.')
+    try:
+        with open(path, newline='', encoding='utf-8-sig') as file:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path} is not UTF-8 ({error.reason}); save it as UTF-8.') from error
+    rows = [row for row in rows if any(row)]
+    column = 0
+    if rows and 'text' in rows[0]:
+        column = rows.pop(0).index('text')
+    elif any(len(row) > 1 for row in rows):
+        raise DataError(
+            f'{path} has several columns, and its first line names none of them "text"; name the '
+            'column of the phrases so, or leave only that column.'
+        )
+    phrases = dict.fromkeys(row[column] for row in rows if len(row) > column and row[column])
+    if len(phrases) < 2:
+        raise DataError(f'{path} holds {len(phrases)} phrases; at least two are needed.')
+    return list(phrases)
