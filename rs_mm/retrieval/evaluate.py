@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import torch
@@ -149,28 +150,61 @@ def evaluate(
 
     rows = chunk_size if query_labels.is_cuda else max(1, _RANKED_AT_ONCE // size)
 
+    results = _Results(len(query_labels))
+
     def work(start, stop):
         block = scores(start, stop)
         for first in range(start, stop, rows):
             last = min(first + rows, stop)
             codes, shared = levels(query_labels[first:last])
             ranking = Ranking(block[first - start : last - start], codes)
-            yield _measure(ranking, shared, levels.names, list(at), list(shared_at), keep)
+            results.write(
+                first, *_measure(ranking, shared, levels.names, list(at), list(shared_at), keep)
+            )
 
-    parts = _in_chunks(work, len(query_labels), chunk_size, query_labels.is_cuda)
-    joined = [
-        {key: torch.cat([part[i][key] for part in parts]).cpu() for key in parts[0][i]}
-        for i in range(3)
-    ]
+    _in_chunks(work, len(query_labels), chunk_size, query_labels.is_cuda)
+    values, matches, kept = results.on_cpu()
     return QueryMeasures(
-        {k: v.numpy() for k, v in joined[0].items()},
-        {k: v.numpy() for k, v in joined[1].items()},
-        **joined[2],
+        {name: value.numpy() for name, value in values.items()},
+        {name: value.numpy() for name, value in matches.items()},
+        **kept,
     )
 
 
+class _Results:
+    """Groups of named tensors over all queries, written in parts.
+
+    They are made once, at the first part. Small tensors kept per part would lie between the large
+    freed ones of the allocator, which then finds no room in them for the next part's.
+
+    Args:
+        count: number of queries.
+    """
+
+    def __init__(self, count: int):
+        self._count = count
+        self._groups: list[dict[str, Tensor]] = []
+        self._lock = Lock()
+
+    def write(self, start: int, *groups: dict[str, Tensor]) -> None:
+        """Writes rows from ``start``; every part has the same groups and names."""
+        with self._lock:
+            if not self._groups:
+                self._groups = [
+                    {key: part.new_empty(self._count, *part.shape[1:]) for key, part in g.items()}
+                    for g in groups
+                ]
+        for whole, group in zip(self._groups, groups):
+            for key, part in group.items():
+                whole[key][start : start + len(part)] = part
+
+    def on_cpu(self) -> list[dict[str, Tensor]]:
+        """The groups in main memory."""
+        return [{key: value.cpu() for key, value in group.items()} for group in self._groups]
+
+
 def _in_chunks(work, count, chunk_size, on_gpu):
-    """What ``work(start, stop)`` yields for every chunk, in order.
+    """Calls ``work(start, stop)`` for every chunk.
 
     On a CPU each thread takes chunks of its own: hundreds of short parallel operations would wait
     for the slowest thread each time.
@@ -179,11 +213,15 @@ def _in_chunks(work, count, chunk_size, on_gpu):
     step = max(1, min(chunk_size // threads, -(-count // threads)))
     starts = range(0, count, step)
     if threads == 1:
-        return [part for start in starts for part in work(start, min(start + step, count))]
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        parts = list(pool.map(lambda start: list(work(start, min(start + step, count))), starts))
-    torch.set_num_threads(threads)
-    return [part for some in parts for part in some]
+        for start in starts:
+            work(start, min(start + step, count))
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for _ in pool.map(lambda start: work(start, min(start + step, count)), starts):
+                pass  # an error of a thread is raised here
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _measure(ranking, shared, names, at, shared_at, keep):

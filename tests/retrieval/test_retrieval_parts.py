@@ -1,5 +1,8 @@
 """Ranking, measures, labels and PCA against straightforward derivations, and bad inputs."""
 
+import resource
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -141,6 +144,24 @@ def test_fractional_alpha_takes_no_root_of_a_negative():
     positions, values = rank(scores.clone())
     expanded = AlphaQE(6, 0.5).expand(vectors[:2], vectors, positions, values)
     assert expanded.isfinite().all()
+
+
+@pytest.mark.skipif(not Path('/proc/self/statm').is_file(), reason='reads memory as Linux has it')
+def test_memory_does_not_grow_with_the_queries():
+    labels = random_labels(20_000)
+    peak = 0
+
+    def scores(start, stop):
+        nonlocal peak
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+        peak = max(peak, pages * resource.getpagesize())
+        return torch.rand(stop - start, len(labels))
+
+    peaks = []
+    for count in (128, 1024):
+        evaluate(scores, random_labels(count), labels)
+        peaks.append(peak)
+    assert peaks[1] - peaks[0] < 100 * 2**20  # 0.3 MiB a query when small results were kept
 
 
 def test_bad_inputs():
