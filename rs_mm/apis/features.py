@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 
-from rs_mm.datasets.wrapped_datasets import dataset_parts
+from rs_mm.datasets.wrapped_datasets import tested_pipeline
 from rs_mm.engine.feature_extraction import Archive, archive_collate, extract_features
 from rs_mm.errors import ConfigError, MissingFileError
 from rs_mm.launch.checkpoint_fit import check_checkpoint
@@ -153,23 +153,6 @@ def _as_tested(dataset, pipeline):
     if 'dataset' in dataset:
         return dataset | dict(dataset=_as_tested(dataset['dataset'], pipeline))
     return dataset | dict(test_mode=True) | ({} if pipeline is None else dict(pipeline=pipeline))
-
-
-def tested_pipeline(cfg) -> list | None:
-    """The pipeline of ``test_dataloader``, also where its dataset is a wrapper; None without one.
-
-    Raises:
-        ConfigError: if the datasets in a wrapper have different ones.
-    """
-    parts = dataset_parts(cfg.test_dataloader.dataset)
-    pipelines = [part.get('pipeline') for part in parts]
-    if any(pipeline != pipelines[0] for pipeline in pipelines):
-        raise ConfigError(
-            'the datasets in `test_dataloader` have different pipelines, so that it '
-            'is not known which prepares other images; give them one, or set '
-            '`test_dataloader.dataset` to one of them.'
-        )
-    return pipelines[0]
 
 
 def _loader(cfg, split, archive):

@@ -7,8 +7,9 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from rs_mm.apis.features import split_loader, tested_pipeline
+from rs_mm.apis.features import split_loader
 from rs_mm.datasets.multilabel_dataset import build_pipeline
+from rs_mm.datasets.wrapped_datasets import tested_pipeline
 from rs_mm.engine.feature_extraction import identity_of
 from rs_mm.evaluation import MultiLabelRetrieval
 from rs_mm.launch.checkpoint_fit import check_checkpoint

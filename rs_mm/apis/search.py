@@ -11,11 +11,12 @@ from mmengine.dataset import Compose
 from mmengine.runner import load_checkpoint, set_random_seed
 from torch.utils.data import DataLoader
 
-from rs_mm.apis.features import load_features, tested_pipeline
+from rs_mm.apis.features import load_features
 from rs_mm.datasets.bigearthnet.dataset import LoadBigEarthNetPatch, read_true_colour
 from rs_mm.datasets.image_archive import ImageArchive
 from rs_mm.datasets.multilabel_dataset import build_pipeline
 from rs_mm.datasets.transforms.clip_images import LoadRGBImage
+from rs_mm.datasets.wrapped_datasets import tested_pipeline
 from rs_mm.engine.feature_extraction import (
     ChosenSampler,
     archive_collate,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rs_mm.errors import ConfigError
+
 
 def dataset_parts(config: Mapping) -> list[dict]:
     """The configs of the datasets in a config, in order, without the wrappers around them.
@@ -22,3 +24,32 @@ def dataset_parts(config: Mapping) -> list[dict]:
     if kind in ('RepeatDataset', 'ClassBalancedDataset'):
         return dataset_parts(config['dataset'])
     return [dict(config)]
+
+
+def tested_pipeline(cfg: Mapping) -> list | None:
+    """The pipeline that prepares images for a test, also where the test dataset is a wrapper.
+
+    Args:
+        cfg (Mapping): a whole config; without ``test_dataloader``, that of the validation is taken.
+
+    Returns:
+        list | None: configs of the steps; None where the dataset names none.
+
+    Raises:
+        ConfigError: if there is no such dataset, or the datasets in a wrapper have different
+            pipelines.
+    """
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    if not loader:
+        raise ConfigError(
+            'the config has no `test_dataloader` and no `val_dataloader`, whose pipeline says how '
+            'images are prepared; add one.'
+        )
+    pipelines = [part.get('pipeline') for part in dataset_parts(loader['dataset'])]
+    if any(pipeline != pipelines[0] for pipeline in pipelines):
+        raise ConfigError(
+            'the datasets in `test_dataloader` have different pipelines, so that it '
+            'is not known which prepares other images; give them one, or set '
+            '`test_dataloader.dataset` to one of them.'
+        )
+    return pipelines[0]

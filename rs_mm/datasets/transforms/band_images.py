@@ -67,6 +67,8 @@ def _read_tiff(path: str) -> np.ndarray:
 class LoadBandImage(BaseTransform):
     """Loads ``img_path`` into ``img`` (H, W, C) in the file's own type; see :func:`read_image`.
 
+    An ``img`` that is there already (pixels in memory) is taken instead of the file.
+
     Args:
         bands (Sequence[int], optional): 0-based bands to keep, in this order. Default: all.
         num_bands (int, optional): convert to this number by the two unambiguous rules: one band is
@@ -79,7 +81,7 @@ class LoadBandImage(BaseTransform):
         self.num_bands = num_bands
 
     def transform(self, results: dict) -> dict:
-        img = read_image(results['img_path'])
+        img = results['img'] if 'img' in results else read_image(results['img_path'])
         count = img.shape[2]
         if self.bands is not None:
             if max(self.bands) >= count:

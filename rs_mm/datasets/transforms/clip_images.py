@@ -42,7 +42,8 @@ class LoadRGBImage(BaseTransform):
     """Loads ``img_path`` into ``img`` ((H, W, 3) uint8 RGB), whatever the format.
 
     TIFFs may have any number of bands and any type: three are chosen, and values beyond 8 bits are
-    stretched per image and band. Everything else goes through Pillow.
+    stretched per image and band. Everything else goes through Pillow. An ``img`` that is there
+    already (H, W, C) is treated as a TIFF's.
 
     Args:
         bands (Sequence[int], optional): 0-based bands of a TIFF to show as red, green and blue.
@@ -60,16 +61,17 @@ class LoadRGBImage(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         path = str(results['img_path'])
-        if path.lower().endswith(('.tif', '.tiff')):
-            img = self._from_tiff(path)
+        if 'img' in results:
+            img = self._choose(results['img'], path)
+        elif path.lower().endswith(('.tif', '.tiff')):
+            img = self._choose(read_image(path), path)
         else:
             img = _from_pillow(path)
         results['img'] = img
         results['ori_shape'] = results['img_shape'] = img.shape[:2]
         return results
 
-    def _from_tiff(self, path):
-        img = read_image(path)
+    def _choose(self, img, path):
         count = img.shape[2]
         bands = self.bands or ([0, 1, 2] if count >= 3 else [0, 0, 0])
         if max(bands) >= count:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -67,8 +69,10 @@ def _open(path):
 class LoadEpisode(BaseTransform):
     """Reads the images and label maps of an episode.
 
-    Needs ``query_files`` and ``support_files``; adds ``query_read``, a dict with ``img`` (H, W, 3)
-    uint8 RGB and ``label`` (H, W) uint8, and ``supports_read``, a list of such.
+    Needs ``query_files`` and ``support_files``, pairs of an image and a label map. Each may also be
+    an array instead of a path, and the label map of the query None. Adds ``query_read``, a dict
+    with ``img`` (H, W, 3) uint8 RGB and ``label`` (H, W) uint8 or None, and ``supports_read``, a
+    list of such.
     """
 
     def transform(self, results):
@@ -78,13 +82,20 @@ class LoadEpisode(BaseTransform):
 
     @staticmethod
     def _read(files):
-        image, label = read_image(files[0]), read_label(files[1])
-        if image.shape[:2] != label.shape:
+        image, label = files
+        image = image if isinstance(image, np.ndarray) else read_image(image)
+        if isinstance(label, (str, Path)):
+            label = read_label(label)
+        if label is not None and image.shape[:2] != label.shape:
             raise DataError(
-                f'the image {files[0]} is {_size(image)}, but its label map {files[1]} '
-                f'is {_size(label)} (width x height).'
+                f'the image {_named(files[0])} is {_size(image)}, but its label map '
+                f'{_named(files[1])} is {_size(label)} (width x height).'
             )
         return dict(img=image, label=label)
+
+
+def _named(source):
+    return 'in memory' if isinstance(source, np.ndarray) else source
 
 
 def _size(array):
@@ -111,6 +122,8 @@ class RandomFlipRotateEpisode(BaseTransform):
             flip = np.random.random() < self.flip_prob
             angle = np.random.uniform(-self.max_angle, self.max_angle)
             for key in ('img', 'label'):
+                if item[key] is None:  # a query without label
+                    continue
                 picture = Image.fromarray(item[key])
                 if flip:
                     picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -139,10 +152,12 @@ class ResizeEpisode(BaseTransform):
 
     def transform(self, results):
         for item in (results['query_read'], *results['supports_read']):
-            if item['label'].shape == self.size:  # patches mostly have it already
+            if item['img'].shape[:2] == self.size:  # patches mostly have it already
                 continue
             picture = Image.fromarray(item['img'])
             item['img'] = np.asarray(picture.resize(self.size[::-1], Image.Resampling.BILINEAR))
+            if item['label'] is None:
+                continue
             label = torch.from_numpy(np.ascontiguousarray(item['label']))[None, None]
             item['label'] = F.interpolate(label.float(), self.size)[0, 0].byte().numpy()
         return results
@@ -152,7 +167,8 @@ class ResizeEpisode(BaseTransform):
 class PackEpisode(BaseTransform):
     """Turns an episode into ``inputs`` and an :class:`EpisodeDataSample`.
 
-    ``inputs`` has ``query`` (3, H, W) and ``support`` (K, 3, H, W), uint8 RGB.
+    ``inputs`` has ``query`` (3, H, W) and ``support`` (K, 3, H, W), uint8 RGB. A query without
+    label has no ``gt_mask``; an episode without supports has neither ``support`` nor masks.
 
     Raises:
         DataError: if the supports differ in size.
@@ -160,19 +176,7 @@ class PackEpisode(BaseTransform):
 
     def transform(self, results):
         query, supports, label = (results[k] for k in ('query_read', 'supports_read', 'class_id'))
-        sizes = {item['img'].shape[:2] for item in supports}
-        if len(sizes) > 1:
-            raise DataError(
-                f'the supports of query {results["query"]} have different sizes '
-                f'{sorted(sizes)}; put ResizeEpisode into the pipeline.'
-            )
-        images = np.stack([item['img'] for item in supports])
-        labels = np.stack([item['label'] for item in supports])
         sample = EpisodeDataSample(
-            gt_mask=_binary(query['label'], label + 1),
-            ignore=_binary(query['label'], IGNORE),
-            support_mask=_binary(labels, label + 1),
-            support_ignore=_binary(labels, IGNORE),
             metainfo=dict(
                 class_id=label,
                 class_name=results['class_name'],
@@ -182,10 +186,26 @@ class PackEpisode(BaseTransform):
                 sample_idx=results['sample_idx'],
             ),
         )
-        return dict(
-            inputs=dict(query=_channels_first(query['img']), support=_channels_first(images)),
-            data_samples=sample,
-        )
+        if query['label'] is not None:
+            sample.gt_mask = _binary(query['label'], label + 1)
+            sample.ignore = _binary(query['label'], IGNORE)
+        inputs = dict(query=_channels_first(query['img']))
+        if supports:
+            images, labels = self._stack(supports, results['query'])
+            sample.support_mask = _binary(labels, label + 1)
+            sample.support_ignore = _binary(labels, IGNORE)
+            inputs['support'] = _channels_first(images)
+        return dict(inputs=inputs, data_samples=sample)
+
+    @staticmethod
+    def _stack(supports, query):
+        sizes = {item['img'].shape[:2] for item in supports}
+        if len(sizes) > 1:
+            raise DataError(
+                f'the supports of query {query} have different sizes '
+                f'{sorted(sizes)}; put ResizeEpisode into the pipeline.'
+            )
+        return (np.stack([item[key] for item in supports]) for key in ('img', 'label'))
 
 
 def _binary(labels, value):

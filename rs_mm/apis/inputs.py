@@ -1,0 +1,181 @@
+"""What a user hands in: a path, an array, a Pillow image, a rasterio dataset, or a list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from rs_mm.errors import DataError, MissingFileError
+
+# loading transforms whose models take 8-bit values
+_EIGHT_BIT = ('LoadEpisode', 'LoadRGBImage', 'MultiImgLoadImageFromFile', 'ScaleBands')
+
+
+@dataclass
+class Picture:
+    """One image that was handed in.
+
+    Attributes:
+        name: stem of the file, or ``image 3`` by its place in the list.
+        path: the file, which the loading step of the config reads; None for pixels in memory.
+        array: (H, W, C) pixels in memory, bands in file order; None for a file.
+        crs, transform: where pixels in memory of a rasterio dataset lie; None otherwise.
+    """
+
+    name: str
+    path: str | None = None
+    array: np.ndarray | None = None
+    crs: Any = None
+    transform: Any = None
+
+    def source(self) -> str | np.ndarray:
+        """The path, or the pixels where there is no file."""
+        return self.array if self.path is None else self.path
+
+    def results(self, number: int = 0) -> dict:
+        """What a pipeline of one image starts from; with ``img`` its loading step reads no file."""
+        found = dict(img_path=self.path or self.name, name=self.name, sample_idx=number)
+        return found if self.array is None else dict(found, img=self.array)
+
+
+def is_many(given: Any) -> bool:
+    """Whether a user handed in a list of images instead of one."""
+    return isinstance(given, (list, tuple))
+
+
+def as_pictures(given: Any, eight_bit: bool = True) -> list[Picture]:
+    """Every image that was handed in, in order.
+
+    Args:
+        given: one image or a list: path, array (H, W) or (H, W, C) with the bands in file order,
+            Pillow image, or open rasterio dataset.
+        eight_bit: whether the model takes values from 0 to 255. Arrays of floats are then brought
+            to them: those within 0 to 1 are multiplied by 255, and a log line says so.
+
+    Raises:
+        MissingFileError: a file does not exist.
+        DataError: something else was handed in, or an array has another shape, type or range.
+    """
+    many = given if is_many(given) else [given]
+    if not len(many):
+        raise DataError('the list of images is empty; give at least one.')
+    return [as_picture(item, f'image {i}', eight_bit) for i, item in enumerate(many, 1)]
+
+
+def as_picture(given: Any, name: str = 'image', eight_bit: bool = True) -> Picture:
+    """One image that was handed in; see :func:`as_pictures`. ``name`` is that of an array."""
+    if isinstance(given, Picture):
+        return given
+    if isinstance(given, (str, Path)):
+        return _file(Path(given))
+    if hasattr(given, 'colorinterp') and hasattr(given, 'read'):
+        return _dataset(given, name, eight_bit)
+    if hasattr(given, 'getbands') and hasattr(given, 'convert'):
+        return Picture(name, array=check_array(_from_pillow(given), name, eight_bit))
+    if isinstance(given, np.ndarray):
+        return Picture(name, array=check_array(given, name, eight_bit))
+    raise DataError(
+        f'{name} is of type {type(given).__name__}; give a path, a numpy array (H, W, C), a '
+        'Pillow image, an open rasterio dataset, or a list of these.'
+    )
+
+
+def takes_eight_bit(pipeline: Sequence[dict]) -> bool:
+    """Whether the steps of a pipeline config work on values from 0 to 255."""
+    return any(str(step.get('type')).rpartition('.')[2] in _EIGHT_BIT for step in pipeline)
+
+
+def check_array(array: np.ndarray, name: str, eight_bit: bool = True) -> np.ndarray:
+    """An image array as (H, W, C), or a sentence about what is wrong with it.
+
+    Args:
+        array: (H, W) or (H, W, C) of integers, floats or bools.
+        name: begins the sentence.
+        eight_bit: see :func:`as_pictures`. The result is then uint8 unless the type was a longer
+            integer, which the loading step of the config treats as it treats a file of that type.
+
+    Raises:
+        DataError: another shape, an empty array, a type without numbers, or floats that are not
+            within 0 to 255.
+    """
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise DataError(f'{name} has shape {array.shape}; an image is (H, W) or (H, W, C).')
+    if array.ndim == 3 and array.shape[0] <= 4 < 16 <= min(array.shape[1:]):
+        raise DataError(
+            f'{name} has shape {array.shape}, which looks like (C, H, W); give (H, W, C), e.g. '
+            'array.transpose(1, 2, 0).'
+        )
+    if array.dtype.kind not in 'buif':
+        raise DataError(f'{name} is an array of {array.dtype}; give integers or floats.')
+    array = array[..., None] if array.ndim == 2 else array
+    if array.dtype == bool:
+        return array * np.uint8(255)
+    if array.dtype.kind == 'f' and eight_bit:
+        return _eight_bits(array, name)
+    return array
+
+
+def _eight_bits(array, name):
+    low, high = float(array.min()), float(array.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise DataError(f'{name} holds NaN or infinite values; fill them first.')
+    if low < 0 or high > 255:
+        raise DataError(
+            f'{name} holds floats from {low:g} to {high:g}, but the model takes 0 to 255 (or 0 to '
+            '1); stretch them first.'
+        )
+    share = high <= 1
+    print_log(
+        f'{name}: floats from {low:g} to {high:g} are taken as '
+        + ('shares of 255' if share else 'values from 0 to 255'),
+        'current',
+    )
+    return np.rint(array * 255 if share else array).astype(np.uint8)
+
+
+def _file(path):
+    if path.is_dir():
+        raise DataError(f'{path} is a folder; give the images in it, as a list.')
+    if not path.exists():
+        raise MissingFileError(f'{path}: no such image.')
+    return Picture(path.stem, path=str(path))
+
+
+def _dataset(dataset, name, eight_bit):
+    """A plain file is read as its path is; anything else (memory, a warped view) is read here."""
+    path = Path(dataset.name)
+    if type(dataset).__name__ == 'DatasetReader' and path.is_file():
+        return Picture(path.stem, path=str(path))
+    from rasterio.enums import ColorInterp
+
+    kept = [i + 1 for i, kind in enumerate(dataset.colorinterp) if kind != ColorInterp.alpha]
+    if kept == [1] and dataset.colorinterp[0] == ColorInterp.palette:
+        table = np.zeros((256, 3), np.uint8)
+        for index, colour in dataset.colormap(1).items():
+            table[index] = colour[:3]
+        array = table[dataset.read(1)]
+    else:
+        array = dataset.read(kept).transpose(1, 2, 0)
+    return Picture(
+        name,
+        array=check_array(np.ascontiguousarray(array), name, eight_bit),
+        crs=dataset.crs,
+        transform=None if dataset.transform.is_identity else dataset.transform,
+    )
+
+
+def _from_pillow(image):
+    """The pixels as a file of this image would give them: upright, without palette."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode == '1':
+        image = image.convert('L')
+    elif image.mode not in ('L', 'LA', 'RGB', 'RGBA', 'F') and not image.mode.startswith('I'):
+        image = image.convert('RGB')
+    return np.asarray(image)
