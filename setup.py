@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 # optional capabilities, a file of requirements each
-EXTRAS = ('geo', 'index', 'milvus', 'page', 'export', 'docs', 'encoders')
+EXTRAS = ('geo', 'index', 'milvus', 'page', 'export', 'docs', 'encoders', 'siglip')
 
 
 def requirements(name):

@@ -22,6 +22,13 @@ _OPENAI = dict(
     resize_mode='shortest',
 )
 # what OpenAI's state dicts store beside the weights
+# where weights of others are published, by a part of the file's path
+_PAGES = dict(
+    remoteclip='the model page chendelong/RemoteCLIP on huggingface.co',
+    georsclip='the model page Zilun/GeoRSCLIP on huggingface.co (ckpt/RS5M_*.pt)',
+    skyclip='the links in the README of wangzhecheng/SkyScript on github.com (unpack the zip and '
+    'rename its epoch_20.pt)',
+)
 _SETTINGS = ('input_resolution', 'context_length', 'vocab_size')
 
 
@@ -102,7 +109,7 @@ def download_weights(arch, tag: str) -> str:
     """
     import open_clip
 
-    tags = open_clip.list_pretrained_tags_by_model(arch) if isinstance(arch, str) else []
+    tags = _tags(arch)
     if tag not in tags:
         raise ConfigError(
             f'open_clip has no weights "{tag}" for {_name(arch)}; it has: '
@@ -136,11 +143,12 @@ def download_weights(arch, tag: str) -> str:
 
 def where_to_get(path: Path, arch) -> str:
     """A sentence on where a missing file of weights is published."""
-    if 'remoteclip' in path.name.lower():
-        return (
-            f'download {path.name} from the model page chendelong/RemoteCLIP on '
-            f'huggingface.co and put it into {path.parent}.'
-        )
+    for part, page in _PAGES.items():
+        if part in path.as_posix().lower():
+            return f'download {path.name} from {page}, and put it into {path.parent}.'
+    tags = _tags(arch)
+    if 'openai' not in tags and tags:
+        return f'download {_source(arch, tags[0])}, and put it there under the name {path.name}.'
     return (
         f'download {_source(arch, "openai")}, and put it there under the name {path.name}; '
         'or name another file in model.init_cfg.checkpoint.'
@@ -160,6 +168,12 @@ def _source(arch, tag):
     if cfg.get('url'):
         places.append(f'the file at {cfg["url"]}')
     return ' or '.join(places) or f'weights of {_name(arch)}'
+
+
+def _tags(arch):
+    import open_clip
+
+    return open_clip.list_pretrained_tags_by_model(arch) if isinstance(arch, str) else []
 
 
 def _name(arch):

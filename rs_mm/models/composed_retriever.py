@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from rs_mm.errors import ConfigError
+from rs_mm.errors import ConfigError, MissingFileError
 from rs_mm.registry import MODELS
 from rs_mm.structures import EmbeddingDataSample
 
@@ -48,6 +50,9 @@ class ComposedRetriever(BaseModel):
             Published WeiCom and RemoteCLIP numbers use plain names also for weights that were
             trained with the quick variant; ``ViT-L-14-quickgelu`` is the activation that OpenAI's
             weights were trained with.
+        tokenizer (str | None): folder of a tokenizer in the format of Hugging Face, for a tower
+            that has another one than CLIP (SigLIP). Default: what open_clip names, which is
+            fetched.
         precision (str): ``fp32``, or ``fp16`` / ``bf16`` for automatic mixed precision on a GPU (on
             a CPU torch's attention layer then copies its weights for every token, and is over ten
             times as slow). Embeddings are normalised in, and returned as, float32.
@@ -71,6 +76,7 @@ class ComposedRetriever(BaseModel):
         precision: str = 'fp32',
         init_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
+        tokenizer: str | None = None,
     ):
         data_preprocessor = data_preprocessor or dict(type='ComposedDataPreProcessor')
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
@@ -79,7 +85,13 @@ class ComposedRetriever(BaseModel):
                 f'model.precision={precision!r}: choose one of {", ".join(PRECISIONS)}.'
             )
         self.arch, self.precision = arch, precision
-        self.clip, self.tokenizer = build_clip(arch)
+        self.clip = build_clip(arch)
+        self.tokenizer_folder = tokenizer
+
+    @cached_property
+    def tokenizer(self):
+        """What turns texts into token ids; read when the first text comes."""
+        return build_tokenizer(self.arch, self.tokenizer_folder)
 
     def init_weights(self):
         """Loads what ``init_cfg`` names; see :func:`rs_mm.models.clip_weights.load_weights`."""
@@ -209,8 +221,8 @@ class ComposedRetriever(BaseModel):
         return torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
 
 
-def build_clip(arch):
-    """An open_clip model with random weights, and its tokenizer.
+def build_clip(arch: str | dict) -> nn.Module:
+    """An open_clip model with random weights.
 
     Raises:
         ConfigError: if open_clip has no such architecture.
@@ -218,9 +230,9 @@ def build_clip(arch):
     import open_clip
 
     if not isinstance(arch, str):
-        length = arch['text_cfg'].get('context_length', 77)
-        clip = open_clip.CLIP(**{key: _plain(value) for key, value in arch.items()})
-        return clip, open_clip.SimpleTokenizer(context_length=length)
+        settings = {key: _plain(value) for key, value in arch.items()}
+        custom = settings.pop('custom_text', False)
+        return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**settings)
     if arch not in open_clip.list_models():
         import difflib
 
@@ -231,10 +243,43 @@ def build_clip(arch):
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        clip = open_clip.create_model(arch)
+        return open_clip.create_model(arch)
     finally:
         logging.disable(disabled)
-    return clip, open_clip.get_tokenizer(arch)
+
+
+def build_tokenizer(arch: str | dict, folder: str | None = None):
+    """The tokenizer that an architecture was trained with.
+
+    Args:
+        arch: name or configuration of the architecture.
+        folder: a tokenizer in the format of Hugging Face, instead of the one that open_clip names.
+
+    Raises:
+        ConfigError: if the package that reads it is missing.
+        MissingFileError: if it is not to be had.
+    """
+    import open_clip
+
+    text = (open_clip.get_model_config(arch) if isinstance(arch, str) else arch)['text_cfg']
+    length = text.get('context_length', 77)
+    name = folder or text.get('hf_tokenizer_name')
+    if not name:
+        return open_clip.SimpleTokenizer(context_length=length)
+    if importlib.util.find_spec('transformers') is None:
+        raise ConfigError(
+            'the tokenizer of this tower is read by transformers: pip install "rs_mm[siglip]".'
+        )
+    try:
+        return open_clip.tokenizer.HFTokenizer(
+            str(name), context_length=length, **_plain(text.get('tokenizer_kwargs', {}))
+        )
+    except (OSError, ValueError) as error:
+        raise MissingFileError(
+            f'the tokenizer {name} could not be read or fetched '
+            f'({str(error).splitlines()[0]}); put its files (tokenizer.json, '
+            'tokenizer_config.json) into a folder and name that as model.tokenizer.'
+        ) from error
 
 
 def _pair(size):

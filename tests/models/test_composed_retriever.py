@@ -1,3 +1,4 @@
+import json
 import warnings
 from unittest.mock import patch
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from rs_mm.datasets.transforms import OpenCLIPPreprocess
-from rs_mm.errors import ConfigError
+from rs_mm.errors import ConfigError, MissingFileError
 from rs_mm.models.composed_retriever import ComposedRetriever
 from rs_mm.registry import MODELS
 from tests import fill
@@ -103,6 +104,69 @@ def test_a_long_text_is_cut_with_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         model.tokenize(['x ' * 75])  # 75 tokens, start and end fit exactly
+
+
+def test_a_longer_context_is_used():
+    long = dict(ARCH, text_cfg=dict(ARCH['text_cfg'], context_length=130))
+    model = ComposedRetriever(long).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        tokens = model.tokenize(['red roof ' * 60])
+    assert tokens.shape == (1, 130) and (tokens[0, 100:120] != 0).all()
+
+
+@pytest.fixture
+def siglip_tokenizer(tmp_path):
+    """A tokenizer of whole words in the format of Hugging Face, as SigLIP's files have it."""
+    tokenizers = pytest.importorskip('tokenizers', reason='needs the extra siglip')
+    pytest.importorskip('transformers', reason='needs the extra siglip')
+    words = {word: i for i, word in enumerate(['<pad>', '</s>', '<unk>', 'red', 'roof'])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, '<unk>'))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single='$A </s>', special_tokens=[('</s>', 1)]
+    )
+    tokenizer.save(str(tmp_path / 'tokenizer.json'))
+    (tmp_path / 'tokenizer_config.json').write_text(
+        json.dumps(
+            dict(
+                tokenizer_class='PreTrainedTokenizerFast',
+                pad_token='<pad>',
+                eos_token='</s>',
+                unk_token='<unk>',
+            )
+        )
+    )
+    return tmp_path
+
+
+def test_a_tower_with_a_tokenizer_of_its_own(siglip_tokenizer):
+    arch = dict(
+        ARCH,
+        custom_text=True,
+        init_logit_bias=-10,
+        text_cfg=dict(
+            context_length=8,
+            vocab_size=5,
+            width=16,
+            heads=2,
+            layers=1,
+            hf_tokenizer_name='nobody/nothing',
+            tokenizer_kwargs=dict(clean='canonicalize'),
+            no_causal_mask=True,
+            proj_bias=True,
+            pool_type='last',
+        ),
+    )
+    model = ComposedRetriever(arch, tokenizer=str(siglip_tokenizer)).eval()
+    # canonical form: lower case, without punctuation
+    assert model.tokenize(['A Red, ROOF!']).tolist() == [[2, 3, 4, 1, 0, 0, 0, 0]]
+    with pytest.warns(UserWarning, match='longer than the 8 tokens of the model'):
+        model.tokenize(['red ' * 9])
+    assert model.encode_text(['red roof']).shape == (1, 16)
+    lost = ComposedRetriever(arch, tokenizer=str(siglip_tokenizer / 'none'))
+    with pytest.raises(MissingFileError, match='name that as model.tokenizer'):
+        lost.tokenize(['red'])
 
 
 def test_bad_use_is_told():

@@ -1,0 +1,6 @@
+# GeoRSCLIP (RS5M) was trained on from OpenAI's weights, with their quick GELU.
+_base_ = './weicom_clip-vit-l14_patterncom.py'
+
+model = dict(
+    arch='ViT-B-32-quickgelu', init_cfg=dict(checkpoint='models/GeoRSCLIP/RS5M_ViT-B-32.pt')
+)
