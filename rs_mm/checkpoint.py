@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickle
+import re
 from pathlib import Path
 
 import torch
 
+from rs_mm.checkpoint_digest import sealed, verify
 from rs_mm.errors import CheckpointError, MissingFileError
+from rs_mm.files import atomic_write
 
+_said = set()
 _CONTAINERS = ('state_dict_ema', 'state_dict', 'model_state_dict', 'model')
 
 
-def load_file(path):
-    """Loads a torch file with ``weights_only=True``.
+def load_file(path, map_location='cpu'):
+    """Loads a torch file with ``weights_only=True``, once its checksums agree.
+
+    Args:
+        path (str | Path): the file.
+        map_location (str | torch.device | None): see ``torch.load``.
 
     Raises:
         MissingFileError: if there is no such file.
@@ -35,15 +45,16 @@ def load_file(path):
             f'{path} is no checkpoint: it {what}. Was a web page or a git-lfs '
             'pointer saved in its place? Download it again.'
         )
+    verified_by = verify(path)
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
+        content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's message is a page of advice; its reason stands in one of the lines
         reason = next(
             (
                 line.strip()
                 for line in str(error).splitlines()
-                if 'GLOBAL' in line or 'Unsupported' in line
+                if re.search('GLOBAL|Unsupported|the checkpoint (asks|holds|sets)', line)
             ),
             'it is not plain data',
         )
@@ -56,6 +67,30 @@ def load_file(path):
             f'{path} is not a readable checkpoint (cut short in a download?): '
             f'{type(error).__name__}: {reason}'
         ) from error
+    _say_how_verified(path, verified_by)
+    return content
+
+
+def load_from_local(filename, map_location=None):
+    """:func:`load_file` as mmengine wants a loader of local files."""
+    return load_file(os.path.expanduser(filename), map_location)
+
+
+def _say_how_verified(path, by):
+    from mmengine.logging import print_log
+
+    if by == 'sha256' or path in _said:
+        return
+    _said.add(path)
+    print_log(
+        f'{path} has no SHA-256 of its content; '
+        + (
+            'the checksums of its parts (CRC-32) agree.'
+            if by
+            else 'it is unverified, because files of torch before 1.6 have no checksums.'
+        ),
+        'current',
+    )
 
 
 def read_state_dict(path, strip=('module.',), containers=_CONTAINERS) -> dict[str, torch.Tensor]:
@@ -89,6 +124,7 @@ def read_state_dict(path, strip=('module.',), containers=_CONTAINERS) -> dict[st
 
 def save_converted(state, out, meta=None) -> None:
     """Writes weights as an mmengine checkpoint that ``tools/test.py`` and ``load_from`` take."""
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({'state_dict': dict(state), 'meta': dict(meta or {})}, out)
+    content = io.BytesIO()
+    torch.save({'state_dict': dict(state), 'meta': dict(meta or {})}, content)
+    with atomic_write(out) as file:
+        file.writelines(sealed(content.getbuffer()))

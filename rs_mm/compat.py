@@ -1,6 +1,6 @@
 """The only place that adapts a dependency's behaviour.
 
-:func:`apply` runs once, when ``rs_mm`` is imported, and before mmcv or mmseg are. It mends four
+:func:`apply` runs once, when ``rs_mm`` is imported, and before mmcv or mmseg are. It mends five
 things:
 
 1. ``mmcv-lite`` has no compiled module ``mmcv._ext``, yet mmsegmentation imports ``mmcv.ops``. A
@@ -8,13 +8,14 @@ things:
 2. Python dropped ``pkgutil.find_loader`` (3.14) and setuptools dropped ``pkg_resources``; mmengine
    and mmcv still ask for both.
 3. torch >= 2.6 loads checkpoints with ``weights_only=True``. mmengine's own checkpoints hold a few
-   harmless types that have to be named as safe, and mmengine downloads with the older default.
-4. mmengine checkpoints activations in a way that loses the gradients of a network's first module.
+   types beyond it, of which guarded likenesses are named as safe (``checkpoint_types.py``), and
+   mmengine downloads with the older default.
+4. mmengine reads YAML configs by a loader that runs what their tags name; they are data here.
+5. mmengine checkpoints activations in a way that loses the gradients of a network's first module.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.machinery
 import importlib.util
 import pkgutil
@@ -35,6 +36,8 @@ def apply() -> None:
     _provide_mmcv_ext()
     _register_safe_globals()
     _download_safely()
+    _load_checked()
+    _read_yaml_as_data()
     _checkpoint_activations_of_images()
     # mmseg tells its own builders to be replaced, and of a default that our configs mean
     for message in ('.*would be deprecated soon.*', 'Default ``avg_non_ignore`` is False'):
@@ -124,45 +127,12 @@ def _provide_mmcv_ext() -> None:
         sys.modules['mmcv._ext'] = module
 
 
-def _history_buffer_statistic(owner, name):
-    """What ``getattr`` may do while a checkpoint loads: name one of HistoryBuffer's statistics."""
-    from mmengine.logging.history_buffer import HistoryBuffer
-
-    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
-        raise ValueError(
-            f'the checkpoint asks for the attribute {name!r} of {owner!r}, which a '
-            'file of weights has no use for; it was not loaded.'
-        )
-    return getattr(owner, name)
-
-
 def _register_safe_globals() -> None:
-    import numpy as np
     import torch
-    from mmengine.logging.history_buffer import HistoryBuffer
 
-    # numpy < 2 pickled under another module name than numpy >= 2 does; accept both
-    from numpy import dtypes
+    from rs_mm.checkpoint_types import safe_globals
 
-    core = np._core if hasattr(np, '_core') else np.core
-    torch.serialization.add_safe_globals(
-        [
-            HistoryBuffer,
-            (_history_buffer_statistic, 'builtins.getattr'),
-            np.ndarray,
-            np.dtype,
-            *[getattr(dtypes, name) for name in dtypes.__all__ if name.endswith('DType')],
-            *[
-                (function, f'{module}.multiarray.{name}')
-                for module in ('numpy._core', 'numpy.core')
-                for name, function in (
-                    ('_reconstruct', core.multiarray._reconstruct),
-                    ('scalar', core.multiarray.scalar),
-                )
-            ],
-            argparse.Namespace,  # plain data: timm's training script stores its arguments
-        ]
-    )
+    torch.serialization.add_safe_globals(safe_globals())
 
 
 def _download_safely() -> None:
@@ -173,6 +143,32 @@ def _download_safely() -> None:
 
     if not isinstance(checkpoint.load_url, functools.partial):
         checkpoint.load_url = functools.partial(checkpoint.load_url, weights_only=True)
+
+
+def _load_checked() -> None:
+    """mmengine's Runner and ``init_cfg`` read local checkpoints as :mod:`rs_mm.checkpoint` does."""
+    from mmengine.runner import CheckpointLoader
+
+    from rs_mm.checkpoint import load_from_local
+
+    CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
+
+
+def _read_yaml_as_data() -> None:
+    """mmengine reads YAML by a loader that calls any function a tag names; ours knows data only."""
+    import yaml
+    from mmengine.fileio import register_handler
+    from mmengine.fileio.handlers import YamlHandler
+
+    from rs_mm.limits import check_entries
+
+    @register_handler(['yaml', 'yml'])
+    class SafeYamlHandler(YamlHandler):
+        def load_from_fileobj(self, file, **kwargs):
+            kwargs.setdefault('Loader', getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
+            content = super().load_from_fileobj(file, **kwargs)
+            check_entries(content, getattr(file, 'name', 'the YAML file'))
+            return content
 
 
 def _checkpoint_activations_of_images() -> None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.fileio import load
 from mmengine.logging import print_log
 
@@ -57,6 +58,7 @@ _RUNNER_KEYS = {
     'activation_checkpointing',
 }
 
+_OTHER_SCOPES = ('rs_mm', 'opencd', 'mmengine', 'mmcv')
 _runs = itertools.count()
 
 
@@ -84,6 +86,8 @@ def load_config(path, options=None) -> Config:
         if path.suffix != '.py' and not isinstance(load(path), dict):
             raise ConfigError(f'{path} holds no settings, `KEY: VALUE` each.')
         cfg = Config.fromfile(path)
+        if path.suffix != '.py':
+            _check_types(cfg._cfg_dict, path)
     except ConfigError:
         raise
     except SyntaxError as error:
@@ -92,6 +96,24 @@ def load_config(path, options=None) -> Config:
         raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     check_names(cfg, path, _RUNNER_KEYS)
     return apply_options(cfg, options)
+
+
+def _check_types(node, path):
+    """In a config that is data, ``type`` names a registered class, never a function by its path.
+
+    mmengine's registries import what they do not know: ``type: os.system`` would be called.
+    """
+    if isinstance(node, dict):
+        kind = node.get('type')
+        scope, *rest = kind.split('.') if isinstance(kind, str) else ('',)
+        if rest and (len(rest) > 1 or scope not in {*MODULE2PACKAGE, *_OTHER_SCOPES}):
+            raise ConfigError(
+                f"{path}: type='{kind}' is no name in a registry. A config of YAML or JSON is "
+                'data and names registered classes only; a .py config may name anything.'
+            )
+    for part in node.values() if isinstance(node, dict) else node:
+        if isinstance(part, (dict, list, tuple)):
+            _check_types(part, path)
 
 
 def apply_options(cfg, options) -> Config:

@@ -1,33 +1,24 @@
 """Checkpoints that survive a kill or a full disk."""
 
 import inspect
-import os
-from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 
+from rs_mm.checkpoint_digest import sealed
 from rs_mm.errors import ConfigError, suggest
+from rs_mm.files import atomic_write
 from rs_mm.registry import HOOKS
 
 
 class AtomicLocalBackend(LocalBackend):
-    """Writes to a temporary name and renames: a file is there whole or not at all."""
+    """Writes a file whole or not at all, and a checkpoint with its SHA-256."""
 
     def put(self, obj, filepath):
         """Writes bytes; see mmengine's ``LocalBackend.put``."""
-        path = Path(filepath)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f'.{path.name}.{os.getpid()}.unfinished')
-        try:
-            with open(unfinished, 'wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with atomic_write(filepath) as file:
+            file.writelines(sealed(obj) if str(filepath).endswith('.pth') else [obj])
 
 
 register_backend('local', AtomicLocalBackend, prefixes='', force=True)
