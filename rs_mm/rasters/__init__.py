@@ -1,27 +1,52 @@
 """Rasters of any kind and size: open, describe, read with a mask, align, tile, write.
 
 rasterio and numpy, no torch. ``describe(path)`` says what a file is, ``open_raster(path)`` reads
-it window by window, ``read_pixels(path)`` at once. The package imports without rasterio (the
-extra ``geo``); what needs it says so.
+it window by window, ``read_pixels(path)`` at once. ``align_pair`` puts two dates on one grid;
+``SceneRun`` runs a model over a scene in blended tiles and goes on where it was stopped;
+``write_raster`` and ``write_polygons`` write maps as they come. The package
+imports without rasterio (the extra ``geo``); what needs it says so.
 """
 
+from .align import AlignedPair, align_pair, common_valid
+from .areas import pixel_areas
 from .describe import RasterInfo, describe
+from .grid import Grid
 from .optional import geo_package, has_rasterio, rasterio_or_raise
+from .polygons import Region, regions, write_polygons
 from .reading import Pixels, Raster, open_raster, read_pixels
+from .scene import SceneRun
+from .scratch import Scratch, check_free_space, check_writable
+from .tiling import Tiling
 from .values import check_value_range, stretch, stretch_limits, to_uint8
+from .writing import Layer, write_raster
 
 __all__ = [
+    'AlignedPair',
+    'Grid',
+    'Layer',
     'Pixels',
     'Raster',
     'RasterInfo',
+    'Region',
+    'SceneRun',
+    'Scratch',
+    'Tiling',
+    'align_pair',
+    'check_free_space',
     'check_value_range',
+    'check_writable',
+    'common_valid',
     'describe',
     'geo_package',
     'has_rasterio',
     'open_raster',
+    'pixel_areas',
     'rasterio_or_raise',
     'read_pixels',
+    'regions',
     'stretch',
     'stretch_limits',
     'to_uint8',
+    'write_polygons',
+    'write_raster',
 ]

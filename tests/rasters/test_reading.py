@@ -11,23 +11,12 @@ from rasterio.transform import from_origin  # noqa: E402
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError  # noqa: E402
 from rs_mm.rasters import describe, open_raster, read_pixels, to_uint8  # noqa: E402
+from tests.rasters.files import write  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 255, (24, 36, 3)).astype(np.uint8)
 GREY = IMAGE[..., 0]
-
-
-def write(path, array, **profile):
-    """(H, W, C) by rasterio, all bands without a colour."""
-    array = np.atleast_3d(array)
-    height, width, count = array.shape
-    colours = profile.pop('colours', None)
-    profile = dict(driver='GTiff', dtype=array.dtype, photometric='minisblack') | profile
-    with rasterio.open(path, 'w', height=height, width=width, count=count, **profile) as file:
-        if colours:
-            file.colorinterp = colours
-        file.write(array.transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""How much ground a pixel covers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .grid import Grid
+
+
+def pixel_areas(grid: Grid) -> np.ndarray | None:
+    """Square metres that one pixel of each row covers.
+
+    In a projected system by its unit; on the ellipsoid (Karney, J. Geodesy 87, 2013, as in PROJ)
+    where coordinates are degrees, and in web Mercator, whose metres are none.
+
+    Args:
+        grid: of the raster.
+
+    Returns:
+        np.ndarray | None: (height,) float64; None where the place on the ground is unknown.
+    """
+    if grid.transform is None or grid.crs is None:
+        return None
+    t = grid.transform
+    if grid.crs.is_projected and grid.crs.to_epsg() != 3857:
+        metres = grid.crs.linear_units_factor[1]
+        return np.full(grid.height, abs(t.a * t.e - t.b * t.d) * metres**2)
+    return _geodesic(grid) if grid.crs.is_geographic or grid.crs.is_projected else None
+
+
+def _geodesic(grid):
+    from pyproj import Geod
+    from rasterio.warp import transform
+
+    from .optional import geo_package
+
+    geo_package('pyproj', 'the area of pixels in degrees')
+    middle = grid.width // 2
+    corners = [
+        grid.transform @ (middle + dx, row) for row in range(grid.height + 1) for dx in (0, 1)
+    ]
+    x, y = map(np.asarray, zip(*corners))
+    if not grid.crs.is_geographic:
+        x, y = map(np.asarray, transform(grid.crs, 'EPSG:4326', x, y))
+    x, y = x.reshape(-1, 2), y.reshape(-1, 2)
+    geod = Geod(ellps='WGS84')
+    areas = [
+        geod.polygon_area_perimeter(
+            [x[r, 0], x[r, 1], x[r + 1, 1], x[r + 1, 0]],
+            [y[r, 0], y[r, 1], y[r + 1, 1], y[r + 1, 0]],
+        )[0]
+        for r in range(grid.height)
+    ]
+    return np.abs(areas)

@@ -1,0 +1,246 @@
+"""From a map of classes to polygons, strip by strip, joined where strips meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rs_mm.errors import ConfigError
+
+from .areas import pixel_areas
+from .grid import Grid
+from .optional import geo_package
+from .scratch import system_errors
+
+FORMATS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON', '.parquet': 'Parquet'}
+
+
+@dataclass
+class Region:
+    """One patch of a class.
+
+    Attributes:
+        class_index: its class.
+        pixels: how many pixels it has.
+        area_m2: square metres of ground; NaN without georeference.
+        mean: mean of the values that went with the classes (a probability), or NaN.
+        geometry: ``shapely`` polygon in the coordinates of the grid (pixels without one).
+        row, column: a pixel in the middle of its bounding box.
+    """
+
+    class_index: int
+    pixels: int
+    area_m2: float
+    mean: float
+    geometry: object
+    row: float
+    column: float
+
+
+class _Piece:
+    """A patch within one strip."""
+
+    def __init__(self, class_index, pixels, area, total, bounds):
+        self.class_index, self.pixels, self.area, self.total = class_index, pixels, area, total
+        self.bounds, self.shapes, self.parent = bounds, [], None
+
+    def root(self):
+        piece = self
+        while piece.parent is not None:
+            piece = piece.parent
+        return piece
+
+    def join(self, other):
+        """Other becomes part of this one's patch."""
+        a, b = self.root(), other.root()
+        if a is b:
+            return
+        b.parent = a
+        a.pixels += b.pixels
+        a.area += b.area
+        a.total += b.total
+        a.shapes += b.shapes
+        (r0, r1, c0, c1), (s0, s1, d0, d1) = a.bounds, b.bounds
+        a.bounds = min(r0, s0), max(r1, s1), min(c0, d0), max(c1, d1)
+        b.shapes = []
+
+
+def regions(
+    grid: Grid,
+    strips: Iterable[tuple[int, np.ndarray, np.ndarray | None]],
+    classes: Iterable[int],
+    min_area: float = 0.0,
+) -> list[Region]:
+    """Patches of pixels of one class that touch by a side.
+
+    Args:
+        grid: of the map.
+        strips: (first row, (rows, width) classes, (rows, width) values or None), from top to
+            bottom, without a gap.
+        classes: that become polygons.
+        min_area: patches below so many square metres (pixels without georeference) are left out.
+
+    Returns:
+        list[Region]: the largest first.
+    """
+    geo_package('shapely', 'polygons')
+    areas = pixel_areas(grid)
+    above, roots = None, []
+    for first, labels, values in strips:
+        pieces, ids = _pieces(grid, first, labels, values, classes, areas)
+        if above is not None:
+            _join_seam(above, (ids[0], pieces))
+        above = (ids[-1].copy(), pieces)
+        roots += pieces
+    whole = [piece for piece in roots if piece.parent is None]
+    kept = [p for p in whole if (p.pixels if areas is None else p.area) >= min_area]
+    found = [_region(piece, areas is not None) for piece in kept]
+    return sorted(found, key=lambda region: -region.pixels)
+
+
+def _pieces(grid, first, labels, values, classes, areas):
+    """The patches of a strip, and for each pixel the number of its patch (-1: none)."""
+    import cv2
+
+    ids, pieces = np.full(labels.shape, -1, np.int32), []
+    for class_index in classes:
+        of_class = (labels == class_index).astype(np.uint8)
+        if not of_class.any():
+            continue
+        count, numbers = cv2.connectedComponents(of_class, connectivity=4)
+        inside = numbers > 0
+        ids[inside] = numbers[inside] - 1 + len(pieces)
+        pieces += _measured(numbers, count, class_index, first, values, areas)
+    _draw(grid, first, ids, pieces)
+    return pieces, ids
+
+
+def _measured(numbers, count, class_index, first, values, areas):
+    rows, columns = np.nonzero(numbers)
+    patch = numbers[rows, columns] - 1
+    pixels = np.bincount(patch, minlength=count - 1)
+    area = (
+        np.zeros(count - 1) if areas is None else np.bincount(patch, areas[first + rows], count - 1)
+    )
+    total = np.full(count - 1, np.nan)
+    if values is not None:
+        total = np.bincount(patch, values[rows, columns], count - 1)
+    bounds = []
+    for axis in (rows + first, columns):
+        low, high = np.full(count - 1, np.iinfo(np.int64).max), np.full(count - 1, -1)
+        np.minimum.at(low, patch, axis)
+        np.maximum.at(high, patch, axis)
+        bounds += [low, high]
+    return [
+        _Piece(class_index, int(n), a, t, tuple(map(int, b)))
+        for n, a, t, b in zip(pixels, area, total, zip(*bounds))
+    ]
+
+
+def _draw(grid, first, ids, pieces):
+    import shapely.geometry
+    from affine import Affine
+    from rasterio.features import shapes
+
+    transform = Affine.identity() if grid.transform is None else grid.transform
+    transform = transform @ Affine.translation(0, first)
+    for shape, number in shapes(ids, mask=ids >= 0, connectivity=4, transform=transform):
+        pieces[int(number)].shapes.append(shapely.geometry.shape(shape))
+
+
+def _join_seam(above, below):
+    (upper_ids, upper), (lower_ids, lower) = above, below
+    touching = (upper_ids >= 0) & (lower_ids >= 0)
+    for i, j in np.unique(np.stack([upper_ids, lower_ids])[:, touching], axis=1).T:
+        if upper[i].class_index == lower[j].class_index:
+            upper[i].join(lower[j])
+
+
+def _region(piece, on_ground):
+    import shapely
+
+    shape = piece.shapes[0]
+    if len(piece.shapes) > 1:  # no corner stays where strips met
+        shape = shapely.simplify(shapely.union_all(piece.shapes), 0)
+    top, bottom, left, right = piece.bounds
+    return Region(
+        class_index=piece.class_index,
+        pixels=piece.pixels,
+        area_m2=float(piece.area) if on_ground else float('nan'),
+        mean=float(piece.total / piece.pixels),
+        geometry=shape,
+        row=(top + bottom) / 2,
+        column=(left + right) / 2,
+    )
+
+
+def check_polygon_file(path: str | Path) -> None:
+    """The suffix is one that can be written, and the packages are there.
+
+    Raises:
+        ConfigError: an unknown suffix, or a package is missing.
+    """
+    if Path(path).suffix.lower() not in FORMATS:
+        raise ConfigError(f'{path}: polygons are written as .gpkg, .geojson or .parquet.')
+    geo_package('geopandas', f'{path}: writing polygons')
+    if Path(path).suffix.lower() == '.parquet':
+        geo_package('pyarrow', f'{path}: writing Parquet')
+
+
+def write_polygons(
+    path: str | Path,
+    found: Iterable[Region],
+    grid: Grid,
+    class_names: dict[int, str],
+    simplify: float = 0.0,
+) -> None:
+    """Writes regions with class, name, pixels, area in square metres and mean probability.
+
+    GeoJSON is in longitude and latitude, as its standard (RFC 7946) has it; the areas are those
+    of the raster in every format.
+
+    Args:
+        path: ``.gpkg``, ``.geojson`` or ``.parquet``; replaced if it exists.
+        found: from :func:`regions`.
+        grid: whose coordinates the geometries are in.
+        class_names: name of each class.
+        simplify: tolerance in units of the CRS (Douglas-Peucker); 0 keeps the pixels' outlines.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    check_polygon_file(path)
+    import geopandas
+
+    path, found = Path(path), list(found)
+    table = geopandas.GeoDataFrame(
+        {
+            'class': [region.class_index for region in found],
+            'name': [class_names.get(region.class_index, '') for region in found],
+            'pixels': [region.pixels for region in found],
+            'area_m2': [region.area_m2 for region in found],
+            'mean_probability': [region.mean for region in found],
+        },
+        geometry=[region.geometry for region in found],
+        crs=grid.crs.to_wkt() if grid.crs is not None else None,
+    ).astype({'class': 'int32', 'pixels': 'int64', 'area_m2': 'float64', 'name': 'object'})
+    if simplify:
+        table['geometry'] = table.geometry.simplify(simplify)
+    kind = FORMATS[path.suffix.lower()]
+    if kind == 'GeoJSON' and grid.crs is not None:
+        table = table.to_crs('EPSG:4326')
+    part = path.with_name(f'.part_{path.name}')
+    try:
+        with system_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.unlink(missing_ok=True)
+            if kind == 'Parquet':
+                table.to_parquet(part)
+            else:
+                table.to_file(part, driver=kind, engine='pyogrio', layer=path.stem)
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,139 @@
+"""What is computed so far, kept on disk so that a later run goes on from there, exactly."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rs_mm.errors import ConfigError, DataError
+
+
+class Scratch:
+    """A folder of named arrays, each there as a whole or not at all.
+
+    Args:
+        folder: made if absent. Without ``resume``, what an earlier run left in it is removed.
+        identity: what the arrays depend on (inputs, model, options), as JSON.
+        resume: go on with the arrays of an earlier run.
+
+    Raises:
+        ConfigError: ``resume``, and the earlier run had another identity; the key is named.
+        DataError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: str | Path, identity: dict[str, Any], resume: bool = False):
+        self.folder = Path(folder)
+        job = self.folder / 'job.json'
+        identity = json.loads(json.dumps(identity, default=str))
+        if resume and job.is_file():
+            _check_identity(job, identity)
+            return
+        with system_errors(self.folder):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            job.write_text(json.dumps(identity, indent=2))
+
+    def __contains__(self, name: str) -> bool:
+        return self._path(name).is_file()
+
+    def save(self, name: str, array: np.ndarray) -> None:
+        """Keeps an array; a process that is killed meanwhile leaves nothing under its name."""
+        path = self._path(name)
+        part = path.with_suffix('.part')
+        with system_errors(path):
+            with part.open('wb') as file:
+                np.save(file, array, allow_pickle=False)
+            part.replace(path)
+
+    def load(self, name: str) -> np.ndarray:
+        """The array of this name."""
+        return np.load(self._path(name), allow_pickle=False)
+
+    def drop(self, name: str) -> None:
+        """Forgets an array, if it is there."""
+        self._path(name).unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Removes the folder: the work is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, name):
+        return self.folder / f'{name}.npy'
+
+
+def _check_identity(job, identity):
+    try:
+        before = json.loads(job.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f'{job}: what an earlier run left cannot be read ({error}).') from error
+    for key in sorted(before.keys() | identity.keys()):
+        if before.get(key) != identity.get(key):
+            raise ConfigError(
+                f'--resume: the earlier run in {job.parent} had another `{key}` '
+                f'({before.get(key)}, now {identity.get(key)}); run without --resume to start anew.'
+            )
+
+
+@contextlib.contextmanager
+def system_errors(path: str | Path) -> Iterator[None]:
+    """What the system refuses becomes one sentence about this file.
+
+    Raises:
+        DataError: no space, no permission, a file where a folder should be, ...
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f'{path} cannot be written: {reason(error)}.') from error
+
+
+def reason(error: OSError) -> str:
+    """The system's reason in words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return 'the disk is full'
+    return (error.strerror or str(error)).rstrip('.').lower()
+
+
+def check_free_space(folder: str | Path, needed: int, what: str) -> None:
+    """The disk of a folder, which may not exist yet, has room.
+
+    Args:
+        folder: to write into.
+        needed: bytes.
+        what: is to be written, for the message.
+
+    Raises:
+        DataError: there is less free space.
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise DataError(
+            f'{folder}: {what} needs about {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB '
+            'are free.'
+        )
+
+
+def check_writable(folder: str | Path) -> None:
+    """A folder is there, or can be made, and can be written into.
+
+    Raises:
+        ConfigError: it is a file, or permission is lacking.
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise ConfigError(f'{folder}: {place} is a file; name a folder to write into.')
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f'{folder}: no permission to write into {place}.')
