@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from rs_mm.checkpoint_digest import sealed, verify
+from rs_mm.checkpoint_types import safe_globals
 from rs_mm.errors import CheckpointError, MissingFileError
 from rs_mm.files import atomic_write
 
@@ -47,7 +48,8 @@ def load_file(path, map_location='cpu'):
         )
     verified_by = verify(path)
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
+        with torch.serialization.safe_globals(safe_globals()):
+            content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's message is a page of advice; its reason stands in one of the lines
         reason = next(

@@ -1,17 +1,25 @@
 """The only place that adapts a dependency's behaviour.
 
-:func:`apply` runs once, when ``rs_mm`` is imported, and before mmcv or mmseg are. It mends five
-things:
+:func:`apply` runs when ``rs_mm`` is imported, before mmcv or mmseg are. It fills two gaps, without
+which they cannot be imported, and changes nothing that is there:
 
 1. ``mmcv-lite`` has no compiled module ``mmcv._ext``, yet mmsegmentation imports ``mmcv.ops``. A
    stand-in lets the import pass; *calling* a compiled op raises an error that says what to install.
 2. Python dropped ``pkgutil.find_loader`` (3.14) and setuptools dropped ``pkg_resources``; mmengine
    and mmcv still ask for both.
+
+:func:`apply_for_runs` runs when a config is read or a run is built. It changes mmengine for the
+whole process:
+
 3. torch >= 2.6 loads checkpoints with ``weights_only=True``. mmengine's own checkpoints hold a few
    types beyond it, of which guarded likenesses are named as safe (``checkpoint_types.py``), and
    mmengine downloads with the older default.
 4. mmengine reads YAML configs by a loader that runs what their tags name; they are data here.
 5. mmengine checkpoints activations in a way that loses the gradients of a network's first module.
+6. mmengine writes checkpoints in place; here a file is written whole or not at all.
+
+Single objects are changed by :func:`leave_step_uncompiled` (a runner whose networks are compiled)
+and :func:`synchronise_on_cpu` (a batch norm that gloo synchronises).
 """
 
 from __future__ import annotations
@@ -28,17 +36,27 @@ _INSTALL_FULL_MMCV = (
     '(`pip uninstall -y mmcv-lite && pip install "mmcv>=2.1.0,<2.2"`) to use it.'
 )
 
+_applied: list[bool] = []
+
 
 def apply() -> None:
-    """Applies every adaptation; calling it again changes nothing."""
+    """Fills the gaps without which the mm packages cannot be imported; replaces nothing."""
     _provide_find_loader()
     _provide_pkg_resources()
     _provide_mmcv_ext()
-    _register_safe_globals()
+
+
+def apply_for_runs() -> None:
+    """Changes what mmengine does in this process; a second call changes nothing."""
+    if _applied:
+        return
+    _applied.append(True)
+    register_safe_globals()
     _download_safely()
     _load_checked()
     _read_yaml_as_data()
     _checkpoint_activations_of_images()
+    _write_atomically()
     # mmseg tells its own builders to be replaced, and of a default that our configs mean
     for message in ('.*would be deprecated soon.*', 'Default ``avg_non_ignore`` is False'):
         warnings.filterwarnings('ignore', message=message, module='mmseg')
@@ -127,7 +145,8 @@ def _provide_mmcv_ext() -> None:
         sys.modules['mmcv._ext'] = module
 
 
-def _register_safe_globals() -> None:
+def register_safe_globals() -> None:
+    """Names what a checkpoint of mmengine holds beside tensors as safe for this process."""
     import torch
 
     from rs_mm.checkpoint_types import safe_globals
@@ -183,3 +202,36 @@ def _checkpoint_activations_of_images() -> None:
     from torch.utils.checkpoint import checkpoint
 
     activation_checkpointing.checkpoint = functools.partial(checkpoint, use_reentrant=False)
+
+
+def _write_atomically() -> None:
+    """mmengine writes local files in place; a kill or a full disk leaves half of one."""
+    from mmengine.fileio import LocalBackend, register_backend
+
+    from rs_mm.checkpoint_digest import sealed
+    from rs_mm.files import atomic_write
+
+    class AtomicLocalBackend(LocalBackend):
+        """Writes a file whole or not at all, and a checkpoint with its SHA-256."""
+
+        def put(self, obj, filepath):
+            with atomic_write(filepath) as file:
+                file.writelines(sealed(obj) if str(filepath).endswith('.pth') else [obj])
+
+    register_backend('local', AtomicLocalBackend, prefixes='', force=True)
+
+
+def leave_step_uncompiled(runner) -> None:
+    """Keeps a runner from compiling its whole training step, as mmengine's ``compile`` would."""
+    runner._maybe_compile = lambda step: None
+
+
+def synchronise_on_cpu(module) -> None:
+    """Gives a ``nn.SyncBatchNorm`` the forward of a batch norm that also runs through gloo.
+
+    torch's wrapper for many processes refuses every subclass of ``SyncBatchNorm`` off the GPU, so
+    the class changes and the parameters stay.
+    """
+    from rs_mm.engine.distributed_wrapper import GlooSyncBatchNorm
+
+    module.__class__ = GlooSyncBatchNorm

@@ -1,10 +1,19 @@
 """The adaptations of mmcv, mmengine and torch."""
 
 import functools
+import subprocess
+import sys
 
 import pytest
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
+
+from rs_mm import compat
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_run():
+    compat.apply_for_runs()
 
 
 def test_compiled_ops_import_and_say_what_to_install():
@@ -65,3 +74,20 @@ def test_freed_memory_is_kept_where_glibc_is():
     from rs_mm.engine.host_memory import keep_freed_memory
 
     assert keep_freed_memory() == (platform.libc_ver()[0] == 'glibc')
+
+
+def test_import_changes_nothing_for_others():
+    program = """
+import torch
+import rs_mm, rs_mm.engine, rs_mm.models, rs_mm.datasets, rs_mm.apis
+from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.runner import CheckpointLoader, activation_checkpointing, checkpoint
+from torch.utils.checkpoint import checkpoint as plain
+assert type(get_file_backend('a.pth')) is LocalBackend
+assert not hasattr(checkpoint.load_url, 'keywords')
+assert activation_checkpointing.checkpoint is plain
+from mmengine.logging.history_buffer import HistoryBuffer
+assert HistoryBuffer not in torch.serialization.get_safe_globals()
+assert CheckpointLoader._schemes[''].__module__.startswith('mmengine')
+"""
+    subprocess.run([sys.executable, '-c', program], check=True)

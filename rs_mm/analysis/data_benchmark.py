@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from rs_mm.datasets.seeding import SeededIndex
+from rs_mm.datasets.wrapped_datasets import innermost
 from rs_mm.engine.samplers import derive_seed, permutation
 from rs_mm.errors import ConfigError
 from rs_mm.launch.config import set_up_torch
@@ -86,8 +87,7 @@ def _measure_worker(dataset, seconds):
 
 
 def _time_steps(dataset, spent):
-    while hasattr(dataset, 'dataset'):  # the innermost one has the pipeline
-        dataset = dataset.dataset
+    dataset = innermost(dataset)
     if isinstance(getattr(dataset, 'pipeline', None), Compose):
         dataset.pipeline.transforms = [
             _Timed(f'{number}. {type(step).__name__}', step, spent)

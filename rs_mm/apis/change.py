@@ -13,6 +13,7 @@ from mmengine.runner import load_checkpoint
 
 from rs_mm.datasets.raster import check_value_range, select_bands, stretch
 from rs_mm.datasets.transforms.band_images import read_image
+from rs_mm.datasets.wrapped_datasets import dataset_parts
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.launch.checkpoint_fit import check_checkpoint
 from rs_mm.launch.config import apply_options, load_config, prepare
@@ -166,13 +167,11 @@ def to_rgb(images, bands=None, value_range=None) -> list:
 
 def _pipeline_for_arrays(cfg, resize):
     """The test pipeline without loading, labels and, unless asked for, resizing."""
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
+    dataset = dataset_parts(cfg.test_dataloader.dataset)[0]
     dropped = ('MultiImgLoadImageFromFile', 'MultiImgLoadTiff', 'MultiImgLoadAnnotations')
     if not resize:
         dropped += ('MultiImgResize',)
-    steps = [step for step in dataset.pipeline if step['type'].split('.')[-1] not in dropped]
+    steps = [step for step in dataset['pipeline'] if step['type'].split('.')[-1] not in dropped]
     return [dict(type='MultiImgLoadImageFromNDArray'), *steps]
 
 

@@ -9,7 +9,8 @@ import torch
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 
-from rs_mm.apis.features import load_features, split_loader
+from rs_mm.apis.features import load_features
+from rs_mm.datasets.split_loaders import split_loader
 from rs_mm.datasets.wrapped_datasets import dataset_parts
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.evaluation import KNNMultiLabel, MultiLabelRetrieval

@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
-from mmengine.model import is_model_wrapper
 
+from rs_mm.datasets.split_loaders import split_loader
 from rs_mm.datasets.wrapped_datasets import tested_pipeline
 from rs_mm.engine.feature_extraction import Archive, archive_collate, extract_features
 from rs_mm.errors import ConfigError, MissingFileError
-from rs_mm.launch.checkpoint_fit import check_checkpoint
-from rs_mm.launch.config import build_runner, load_config, prepare
+from rs_mm.launch.run import load_weights, open_run
 from rs_mm.retrieval.cache import FeatureCache
-
-SPLITS = ('train', 'val', 'test')
+from rs_mm.unwrap import unwrap
 
 
 def extract(
@@ -54,29 +51,24 @@ def extract(
     """
     if shard_size < 1:
         raise ConfigError(f'--shard-size {shard_size}: a shard holds at least one image.')
-    cfg = prepare(load_config(config, options), launcher, work_dir, config)
-    loader = _loader(cfg, split, archive)
-    # every process has the whole model, whatever strategy a training takes; nothing is drawn
-    for key in ('runner_type', 'strategy', 'compile', 'custom_hooks'):
-        cfg.pop(key, None)
-    cfg.load_from = checkpoint or cfg.get('load_from')
-    runner = build_runner(cfg)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+    def configure(cfg):
+        # every process has the whole model, whatever strategy a training takes; nothing is drawn
+        for key in ('runner_type', 'strategy', 'compile', 'custom_hooks'):
+            cfg.pop(key, None)
+        cfg.load_from = checkpoint or cfg.get('load_from')
+        loader.update(_loader(cfg, split, archive))
+
+    loader: dict = {}
+    runner = open_run(config, options, configure, work_dir=work_dir, launcher=launcher)
+    model = unwrap(runner.model)
     if not hasattr(model, 'encode_image'):
         raise ConfigError(
             f'{type(model).__name__} makes no embeddings: features are extracted by '
             'an ImageEmbedder (OML, GRN) or a ComposedRetriever (WeiCom).'
         )
-    if cfg.load_from:
-        check_checkpoint(model, cfg.load_from)
-        runner.load_or_resume()
-    else:
-        model.init_weights()
-        if not cfg.get('training_free'):
-            runner.logger.warning(
-                'no checkpoint was given: the weights are those the model starts training from'
-            )
-    about = dict(config=str(config), checkpoint=str(cfg.load_from), archive=archive or split)
+    load_weights(runner)
+    about = dict(config=str(config), checkpoint=str(runner.cfg.load_from), archive=archive or split)
     found = extract_features(
         model,
         runner.build_dataloader(loader),
@@ -126,33 +118,6 @@ def load_features(folder, made_by=None) -> Archive:
     return Archive(
         cache.names(), cache.stored['paths'], torch.from_numpy(cache.features()), cache.unreadable()
     )
-
-
-def split_loader(cfg, split) -> Config:
-    """The dataloader of a split with the test pipeline, in order, every image once.
-
-    Raises:
-        ConfigError: if there is no such split.
-    """
-    if split not in SPLITS:
-        raise ConfigError(f'--split {split}: use {", ".join(SPLITS)}.')
-    loader = cfg.get(f'{split}_dataloader')
-    if loader is None:
-        raise ConfigError(f'--split {split}: the config has no `{split}_dataloader`.')
-    if split != 'train':
-        return loader
-    # train images, looked at as test images are
-    return dict(cfg.test_dataloader, dataset=_as_tested(loader.dataset, tested_pipeline(cfg)))
-
-
-def _as_tested(dataset, pipeline):
-    """The dataset's config, or those in a wrapper, with another pipeline and in test mode."""
-    dataset = dict(dataset)
-    if 'datasets' in dataset:
-        return dataset | dict(datasets=[_as_tested(part, pipeline) for part in dataset['datasets']])
-    if 'dataset' in dataset:
-        return dataset | dict(dataset=_as_tested(dataset['dataset'], pipeline))
-    return dataset | dict(test_mode=True) | ({} if pipeline is None else dict(pipeline=pipeline))
 
 
 def _loader(cfg, split, archive):

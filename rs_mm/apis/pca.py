@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import torch
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.runner import Runner
 
-from rs_mm.apis.features import split_loader
 from rs_mm.datasets.multilabel_dataset import build_pipeline
+from rs_mm.datasets.split_loaders import split_loader
 from rs_mm.datasets.wrapped_datasets import tested_pipeline
 from rs_mm.engine.feature_extraction import identity_of
-from rs_mm.evaluation import MultiLabelRetrieval
-from rs_mm.launch.checkpoint_fit import check_checkpoint
-from rs_mm.launch.config import build_runner, load_config, prepare
+from rs_mm.launch.run import load_weights, open_run
 from rs_mm.retrieval import PCA, check_finite
 
 
@@ -35,16 +31,17 @@ def fit_pca(
     Returns:
         PCA: what was written; ``test_evaluator.pca=dict(path=...)`` takes it.
     """
-    cfg = prepare(load_config(config, options), work_dir=work_dir, config_path=config)
-    cfg.test_dataloader = split_loader(cfg, split)
-    cfg.load_from = checkpoint or cfg.get('load_from')
-    runner = build_runner(cfg)
-    if cfg.load_from:
-        check_checkpoint(runner.model, cfg.load_from)
-    runner.load_or_resume()
+
+    def configure(cfg):
+        cfg.test_dataloader = split_loader(cfg, split)
+        cfg.load_from = checkpoint or cfg.get('load_from')
+
+    runner = open_run(config, options, configure, work_dir=work_dir)
+    load_weights(runner)
+    cfg = runner.cfg
     vectors = embed(runner.model, runner.build_dataloader(cfg.test_dataloader))
     pca = PCA.fit(vectors, dims, whiten)
-    pca.made_by = _identity(runner.model, cfg)
+    pca.made_by = identity_of(runner.model, build_pipeline(tested_pipeline(cfg)))
     path = pca.save(out)
     print_log(
         f'{path}: {dims} of {vectors.shape[1]} dimensions, fitted to {len(vectors)} '
@@ -52,26 +49,6 @@ def fit_pca(
         'current',
     )
     return pca
-
-
-class PCAIdentityHook(Hook):
-    """Tells the metrics what makes the embeddings, so that they refuse a PCA of another model."""
-
-    def before_test(self, runner) -> None:
-        """By now the weights are loaded."""
-        metrics = [
-            metric
-            for metric in runner.test_evaluator.metrics
-            if isinstance(metric, MultiLabelRetrieval) and 'path' in (metric.pca or {})
-        ]
-        if metrics and isinstance(runner, Runner):  # others may hold a share of the weights only
-            made_by = _identity(runner.model, runner.cfg)
-            for metric in metrics:
-                metric.made_by = made_by
-
-
-def _identity(model, cfg):
-    return identity_of(model, build_pipeline(tested_pipeline(cfg)))
 
 
 @torch.no_grad()

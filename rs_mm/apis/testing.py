@@ -8,13 +8,10 @@ from pathlib import Path
 import matplotlib
 from mmengine.config import ConfigDict
 from mmengine.dist import is_main_process
-from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
 
-from rs_mm.apis.pca import PCAIdentityHook
+from rs_mm.datasets.wrapped_datasets import with_settings
 from rs_mm.errors import ConfigError
-from rs_mm.launch.checkpoint_fit import check_checkpoint
-from rs_mm.launch.config import build_runner, load_config, prepare
+from rs_mm.launch.run import keep_initial_weights, open_run
 
 _WITHOUT_WINDOWS = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
 
@@ -51,29 +48,19 @@ def test(
         raise ConfigError(
             f'--out {out}: the name must end in .json (metrics) or .pkl (predictions).'
         )
-    cfg = prepare(load_config(config, options), launcher, work_dir, config)
-    cfg.resume, cfg.load_from = False, checkpoint or cfg.get('load_from')
-    if show or show_dir:
-        _switch_drawing_on(cfg, show, show_dir)
-    if tta:
-        _use_tta(cfg)
-    if out and out.endswith('.pkl'):
-        evaluators = cfg.test_evaluator
-        evaluators = list(evaluators) if isinstance(evaluators, list) else [evaluators]
-        cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=out)]
-    runner = build_runner(cfg)
-    if cfg.load_from:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if tta:  # FlexibleRunner still holds the config
-            model = model['module'] if isinstance(model, dict) else model.module
-        check_checkpoint(model, cfg.load_from)
-    elif not cfg.get('training_free'):
-        runner.logger.warning(
-            'no checkpoint was given: the weights are those the model starts training from'
-        )
-        if isinstance(runner, Runner):  # before a test it leaves the modules' own defaults
-            runner._init_model_weights()
-    runner.register_hook(PCAIdentityHook())
+
+    def configure(cfg):
+        cfg.resume, cfg.load_from = False, checkpoint or cfg.get('load_from')
+        if show or show_dir:
+            _switch_drawing_on(cfg, show, show_dir)
+        if tta:
+            _use_tta(cfg)
+        if out and out.endswith('.pkl'):
+            _dump_predictions(cfg, out)
+
+    runner = open_run(config, options, configure, work_dir=work_dir, launcher=launcher)
+    if not runner.cfg.load_from and not runner.cfg.get('training_free'):
+        keep_initial_weights(runner)
     metrics = runner.test()
     if out and out.endswith('.json') and is_main_process():
         Path(out).parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +69,12 @@ def test(
 
 
 test.__test__ = False  # pytest: this is no test
+
+
+def _dump_predictions(cfg, out):
+    evaluators = cfg.test_evaluator
+    evaluators = list(evaluators) if isinstance(evaluators, list) else [evaluators]
+    cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=out)]
 
 
 def _switch_drawing_on(cfg, show, show_dir):
@@ -120,9 +113,8 @@ def _use_tta(cfg):
     """The model is wrapped in the config's TTA model and the test pipeline replaced by its own."""
     if 'tta_pipeline' not in cfg:
         raise ConfigError('--tta: this config has no `tta_pipeline`.')
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    dataset.pipeline = cfg.tta_pipeline
+    cfg.test_dataloader.dataset = with_settings(
+        cfg.test_dataloader.dataset, pipeline=cfg.tta_pipeline
+    )
     model = cfg.get('tta_model') or ConfigDict(type='mmseg.SegTTAModel')
     cfg.model = ConfigDict(**model, module=cfg.model)

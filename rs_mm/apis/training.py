@@ -6,67 +6,90 @@ import os
 import re
 from pathlib import Path
 
+from mmengine.config import Config
+from mmengine.runner import Runner
+
 from rs_mm.errors import ConfigError
-from rs_mm.launch.checkpoint_fit import check_checkpoint, check_start
-from rs_mm.launch.config import build_runner, load_config, prepare
+from rs_mm.launch.run import open_run
 
 
 def train(
-    config,
-    options=None,
+    config: str | Path,
+    options: dict | list[str] | None = None,
     *,
-    work_dir=None,
-    resume=None,
-    amp=False,
-    auto_scale_lr=False,
-    launcher='none',
-):
+    work_dir: str | Path | None = None,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    launcher: str = 'none',
+) -> Runner:
     """Trains the model of a config.
 
     Args:
-        config (str | Path): config file.
-        options (dict | list[str] | None): overrides, as a dict of dotted keys or ``KEY=VALUE``.
-        work_dir (str | None): folder of logs and checkpoints. Default: ``work_dirs/CONFIG_NAME``.
-        resume (str | None): a checkpoint, or ``auto`` for the latest one of ``work_dir``.
-        amp (bool): automatic mixed precision: float16, on a CPU bfloat16.
-        auto_scale_lr (bool): scale the learning rate with the batch size.
-        launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        config: config file.
+        options: overrides, as a dict of dotted keys or ``KEY=VALUE``.
+        work_dir: folder of logs and checkpoints. Default: ``work_dirs/CONFIG_NAME``.
+        resume: a checkpoint, or ``auto`` for the latest one of ``work_dir``.
+        amp: automatic mixed precision: float16, on a CPU bfloat16.
+        auto_scale_lr: scale the learning rate with the batch size.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
 
     Returns:
-        mmengine.runner.Runner: the runner after training.
+        The runner after training.
     """
-    cfg = load_config(config, options)
+
+    def configure(cfg):
+        _check_trainable(cfg, config)
+        if amp:
+            _use_amp(cfg)
+        if auto_scale_lr:
+            _scale_lr(cfg)
+        _choose_start(cfg, resume)
+
+    runner = open_run(
+        config, options, configure, training=True, work_dir=work_dir, launcher=launcher
+    )
+    runner.train()
+    return runner
+
+
+def _check_trainable(cfg: Config, config) -> None:
     if cfg.get('training_free') or not cfg.get('train_cfg'):
         why = 'is of a training-free model' if cfg.get('training_free') else 'has no `train_cfg`'
         raise ConfigError(
             f'{config} {why}: there is nothing to train; evaluate it with tools/test.py.'
         )
-    cfg = prepare(cfg, launcher, work_dir, config)
-    if amp:
-        _use_amp(cfg)
-    if auto_scale_lr:
-        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise ConfigError(
-                '--auto-scale-lr needs `auto_scale_lr.base_batch_size` in the '
-                'config: the batch size its learning rate was chosen for.'
-            )
-        cfg.auto_scale_lr.enable = True
+
+
+def _use_amp(cfg):
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ConfigError(
+            f'--amp replaces the plain `OptimWrapper`, and optim_wrapper.type is {kind!r}.'
+        )
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def _scale_lr(cfg):
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise ConfigError(
+            '--auto-scale-lr needs `auto_scale_lr.base_batch_size` in the '
+            'config: the batch size its learning rate was chosen for.'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def _choose_start(cfg, resume):
     if resume:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
     if cfg.get('resume') and not cfg.get('load_from'):
         # runs without a checkpoint yet start from the beginning
         cfg.load_from = latest_checkpoint(cfg.work_dir)
         cfg.resume = cfg.load_from is not None
-    runner = build_runner(cfg)
-    if cfg.get('resume'):
-        check_checkpoint(runner.model, cfg.load_from, resume=True)
-    elif cfg.get('load_from'):
-        check_start(runner.model, cfg.load_from)
-    runner.train()
-    return runner
 
 
-def latest_checkpoint(work_dir) -> str | None:
+def latest_checkpoint(work_dir: str | Path) -> str | None:
     """The checkpoint that ``last_checkpoint`` of a work folder names, or else the highest numbered.
 
     mmengine rewrites that file in place: a kill at the wrong moment leaves it empty.
@@ -81,13 +104,3 @@ def latest_checkpoint(work_dir) -> str | None:
         if (found := re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name))
     ]
     return max(numbered)[1] if numbered else None
-
-
-def _use_amp(cfg):
-    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise ConfigError(
-            f'--amp replaces the plain `OptimWrapper`, and optim_wrapper.type is {kind!r}.'
-        )
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rs_mm.errors import ConfigError
 
@@ -53,3 +54,22 @@ def tested_pipeline(cfg: Mapping) -> list | None:
             '`test_dataloader.dataset` to one of them.'
         )
     return pipelines[0]
+
+
+def with_settings(config: Mapping, **settings: Any) -> dict:
+    """A dataset's config with other settings, those in wrappers where it is one."""
+    config = dict(config)
+    if 'datasets' in config:
+        return config | dict(
+            datasets=[with_settings(part, **settings) for part in config['datasets']]
+        )
+    if 'dataset' in config:
+        return config | dict(dataset=with_settings(config['dataset'], **settings))
+    return config | settings
+
+
+def innermost(dataset: Any) -> Any:
+    """The dataset in mmengine's wrappers, as built; a ``ConcatDataset`` is returned as it is."""
+    while hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    return dataset

@@ -1,8 +1,7 @@
 """torch.compile, on the parts of a model that take and return tensors."""
 
-from mmengine.model import BaseTTAModel, is_model_wrapper
-
 from rs_mm.engine.strategies import submodule
+from rs_mm.unwrap import unwrap
 
 
 def compile_parts(model, options=None):
@@ -18,8 +17,7 @@ def compile_parts(model, options=None):
             are its direct children but the preprocessor and the losses.
         options (dict, optional): of ``torch.compile``.
     """
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+    model = unwrap(model)
     names = getattr(model, 'compiled_parts', None)
     if names is None:
         names = [

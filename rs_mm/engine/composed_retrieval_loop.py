@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.runner.base_loop import BaseLoop
 
 from rs_mm.errors import ConfigError
 from rs_mm.evaluation.composed_retrieval_metric import ComposedRetrievalMetric
 from rs_mm.registry import LOOPS
+from rs_mm.unwrap import unwrap
 from rs_mm.visualization.composed_sheet import draw_lambda_curves
 
 from .feature_extraction import archive_collate, extract_archive
@@ -61,7 +61,7 @@ class ComposedRetrievalLoop(BaseLoop):
         runner.call_hook('before_test')
         runner.call_hook('before_test_epoch')
         runner.model.eval()
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         if not runner._load_from:
             model.init_weights()
         _ = self.evaluator.metrics[0].dataset  # bad tables are told before the long work

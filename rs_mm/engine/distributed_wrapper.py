@@ -7,6 +7,7 @@ from torch import nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from rs_mm import compat
 from rs_mm.registry import MODEL_WRAPPERS
 
 
@@ -72,8 +73,7 @@ def for_gloo(module):
     """Replaces each ``nn.SyncBatchNorm`` (mmcv's ``SyncBN`` is a subclass), keeping parameters."""
     for name, child in module.named_children():
         if isinstance(child, nn.SyncBatchNorm):
-            # no subclass of SyncBatchNorm, which torch's wrapper refuses off the GPU
-            child.__class__ = GlooSyncBatchNorm
+            compat.synchronise_on_cpu(child)
         else:
             setattr(module, name, for_gloo(child))
     return module

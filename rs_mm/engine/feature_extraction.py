@@ -22,6 +22,7 @@ from rs_mm.registry import DATA_SAMPLERS
 from rs_mm.retrieval import check_finite
 from rs_mm.retrieval.cache import MISSING, FeatureCache
 from rs_mm.retrieval.shards import File, drop_shards, read_shards, write_shard
+from rs_mm.unwrap import unwrap
 
 
 @DATA_SAMPLERS.register_module()
@@ -77,14 +78,14 @@ def extract_archive(model, loader, cache_dir) -> Archive | None:
         loader (DataLoader): see :func:`extract_features`.
         cache_dir (str | Path): seen by all processes.
     """
-    archive, made_by = Path(loader.dataset.data_root).resolve(), _bare(model).identity()
+    archive, made_by = Path(loader.dataset.data_root).resolve(), unwrap(model).identity()
     key = hashlib.sha256(f'{archive} {sorted(made_by.items())}'.encode()).hexdigest()
     return extract_features(model, loader, Path(cache_dir) / f'{archive.name}_{key[:12]}')
 
 
 def identity_of(model, pipeline) -> dict[str, str]:
     """What decides the features besides the images: architecture, weights and preprocessing."""
-    return dict(_bare(model).identity(), preprocessing=describe(pipeline))
+    return dict(unwrap(model).identity(), preprocessing=describe(pipeline))
 
 
 def extract_features(
@@ -124,7 +125,7 @@ def extract_features(
         DataError: if no image can be read, or the features of one are NaN or infinite.
     """
     rank, world_size = get_dist_info()
-    logger, dataset, model = MMLogger.get_current_instance(), loader.dataset, _bare(model)
+    logger, dataset, model = MMLogger.get_current_instance(), loader.dataset, unwrap(model)
     cache = FeatureCache(folder, identity_of(model, dataset.pipeline))
     shards, others = read_shards(folder, cache.identity)
     if refuse_foreign and (cache.foreign or others):
@@ -189,10 +190,6 @@ def extract_features(
         torch.from_numpy(cache.features()),
         cache.unreadable(),
     )
-
-
-def _bare(model):
-    return model.module if hasattr(model, 'module') else model
 
 
 def _files_of(dataset) -> list[File]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from mmengine.model import is_model_wrapper
-
 from rs_mm.errors import ConfigError
 from rs_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from rs_mm.unwrap import unwrap
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -44,7 +43,7 @@ class WeightBiasOptimWrapperConstructor:
 
     def __call__(self, model):
         """Builds the optimizer wrapper of a model."""
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrap(model)
         groups = [[] for _ in self.multipliers]
         for name, parameter in model.named_parameters():
             other = not (self.split_backbone and name.startswith('backbone.'))

@@ -7,11 +7,11 @@ import logging
 from pathlib import Path
 
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 
 from rs_mm.checkpoint import load_file, read_state_dict
 from rs_mm.errors import CheckpointError
 from rs_mm.registry import MODELS
+from rs_mm.unwrap import unwrap
 
 
 def check_checkpoint(model, path, resume=False) -> None:
@@ -77,9 +77,9 @@ def _reads_itself(path, training):
 
 
 def _state_of(model):
-    if isinstance(model, dict):
-        model = MODELS.build(copy.deepcopy(model))
-    return (model.module if is_model_wrapper(model) else model).state_dict()
+    if isinstance(model, dict):  # a FlexibleRunner builds it later, the network of a TTA model too
+        model = MODELS.build(copy.deepcopy(model.get('module', model)))
+    return unwrap(model).state_dict()
 
 
 def _read(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 from pathlib import Path
@@ -10,53 +11,30 @@ from mmengine.config import Config, DictAction
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.fileio import load
 from mmengine.logging import print_log
+from mmengine.runner import Runner
 
+from rs_mm import compat
 from rs_mm.errors import ConfigError, MissingFileError, suggest
 from rs_mm.launch.config_variables import check_names, merge_options
 
-# what mmengine's Runner reads at the top of a config, whether or not a given config has it
-_RUNNER_KEYS = {
-    'model',
-    'work_dir',
-    'train_dataloader',
-    'val_dataloader',
-    'test_dataloader',
-    'train_cfg',
-    'val_cfg',
-    'test_cfg',
-    'auto_scale_lr',
-    'optim_wrapper',
-    'param_scheduler',
-    'val_evaluator',
-    'test_evaluator',
-    'default_hooks',
-    'custom_hooks',
-    'data_preprocessor',
-    'load_from',
-    'resume',
-    'launcher',
-    'env_cfg',
-    'log_processor',
-    'log_level',
-    'visualizer',
-    'default_scope',
-    'randomness',
-    'experiment_name',
-    'sync_bn',
+# what rs_mm reads at the top of a config beside the arguments of mmengine's Runner
+_OWN_KEYS = {
+    'activation_checkpointing',
+    'channels_last',
+    'compile',
+    'custom_imports',
     'find_unused_parameters',
     'model_wrapper_cfg',
-    'compile',
-    'tta_model',
-    'tta_pipeline',
     'runner_type',
     'strategy',
-    'training_free',
-    'custom_imports',
-    'vis_backends',
-    'channels_last',
+    'sync_bn',
     'torch_cfg',
-    'activation_checkpointing',
+    'training_free',
+    'tta_model',
+    'tta_pipeline',
+    'vis_backends',
 }
+_RUNNER_KEYS = _OWN_KEYS | set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
 
 _OTHER_SCOPES = ('rs_mm', 'opencd', 'mmengine', 'mmcv')
 _runs = itertools.count()
@@ -74,6 +52,7 @@ def load_config(path, options=None) -> Config:
         ConfigError: if reading it fails, a name in it is nearly that of a setting, or an option
             names a key that it does not have.
     """
+    compat.apply_for_runs()
     path = Path(path)
     if path.is_dir():
         raise ConfigError(f'{path} is a folder; give the path of a config file in it.')
@@ -190,8 +169,9 @@ def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
     """
     import torch
 
+    compat.apply_for_runs()
     if work_dir is not None:
-        cfg.work_dir = work_dir
+        cfg.work_dir = str(work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(config_path or 'run').stem)
     cfg.launcher = launcher
@@ -291,11 +271,11 @@ def _init_on_cpu(launcher, backend):
 def build_runner(cfg):
     """Builds the Runner of a prepared config, with what every run of rs_mm needs added to it."""
     from mmengine.registry import RUNNERS
-    from mmengine.runner import Runner
 
     from rs_mm.engine.compiling import compile_parts
-    from rs_mm.engine.hooks import BatchCheckHook, ReproducibleHook, ResumeCheckHook
+    from rs_mm.engine.hooks import RUN_HOOKS
 
+    compat.apply_for_runs()
     # mmengine keeps visualizers by name for the life of the process, loggers by name and second:
     # under one name, a second run would draw and log into the first one's folder
     run = next(_runs)
@@ -317,24 +297,22 @@ def build_runner(cfg):
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     _lay_out(runner.model, cfg)
     if cfg.get('compile'):
-        runner._maybe_compile = lambda step: None  # mmengine's would compile the whole step
+        compat.leave_step_uncompiled(runner)
         compile_parts(runner.model, {} if cfg.compile is True else cfg.compile)
         runner.logger.info('the networks are compiled: the first steps take minutes')
-    for hook in (ReproducibleHook, ResumeCheckHook, BatchCheckHook):
+    for hook in RUN_HOOKS:
         runner.register_hook(hook())
     return runner
 
 
 def _lay_out(model, cfg):
     import torch
-    from mmengine.model import is_model_wrapper
 
     from rs_mm.engine.strategies import submodule
+    from rs_mm.unwrap import unwrap
 
     for name in cfg.get('activation_checkpointing') or ():  # mmengine turns it on
-        submodule(
-            model.module if is_model_wrapper(model) else model, name, 'activation_checkpointing'
-        )
+        submodule(unwrap(model), name, 'activation_checkpointing')
     if cfg.get('channels_last'):
         # a convolution returns the layout of its weights, so the inputs need no change
         model.to(memory_format=torch.channels_last)

@@ -7,6 +7,7 @@ from .composed_visualization import ComposedRetrievalVisualizationHook
 from .embedding_visualization import EmbeddingVisualizationHook
 from .feature_bank import FeatureBankHook, KNNReferenceHook
 from .numeric_guard import NumericGuardHook
+from .pca_identity import PCAIdentityHook
 from .profiler import ProfilerHook
 from .reproducible import ReproducibleHook
 from .resume_check import ResumeCheckHook
@@ -14,7 +15,11 @@ from .retrieval_visualization import RetrievalVisualizationHook
 from .throughput import ThroughputHook
 from .visualization import SampleVisualizationHook
 
+#: What every run has beside the hooks of its config; the runner of rs_mm.launch adds them.
+RUN_HOOKS = (ReproducibleHook, ResumeCheckHook, BatchCheckHook, PCAIdentityHook)
+
 __all__ = [
+    'RUN_HOOKS',
     'BatchCheckHook',
     'CheckpointHook',
     'ClassCheckHook',
@@ -23,6 +28,7 @@ __all__ = [
     'FeatureBankHook',
     'KNNReferenceHook',
     'NumericGuardHook',
+    'PCAIdentityHook',
     'ProfilerHook',
     'ReproducibleHook',
     'ResumeCheckHook',

@@ -3,25 +3,10 @@
 import inspect
 
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 
-from rs_mm.checkpoint_digest import sealed
 from rs_mm.errors import ConfigError, suggest
-from rs_mm.files import atomic_write
 from rs_mm.registry import HOOKS
-
-
-class AtomicLocalBackend(LocalBackend):
-    """Writes a file whole or not at all, and a checkpoint with its SHA-256."""
-
-    def put(self, obj, filepath):
-        """Writes bytes; see mmengine's ``LocalBackend.put``."""
-        with atomic_write(filepath) as file:
-            file.writelines(sealed(obj) if str(filepath).endswith('.pth') else [obj])
-
-
-register_backend('local', AtomicLocalBackend, prefixes='', force=True)
 
 
 @HOOKS.register_module()

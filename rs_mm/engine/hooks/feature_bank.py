@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from mmengine import dist
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.evaluation.knn_metric import KNNMultiLabel
 from rs_mm.models.memories import FeatureBank
 from rs_mm.registry import HOOKS
+from rs_mm.unwrap import unwrap
 
 
 @HOOKS.register_module()
@@ -142,7 +142,7 @@ def training_labels(dataset) -> torch.Tensor:
 
 
 def _banks(runner):
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrap(runner.model)
     banks = [module for module in model.modules() if isinstance(module, FeatureBank)]
     if not banks:
         raise ConfigError(

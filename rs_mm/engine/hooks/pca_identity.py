@@ -1,0 +1,25 @@
+"""A PCA must come from the model whose embeddings it turns."""
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from rs_mm.datasets.multilabel_dataset import build_pipeline
+from rs_mm.datasets.wrapped_datasets import tested_pipeline
+from rs_mm.engine.feature_extraction import identity_of
+from rs_mm.evaluation import MultiLabelRetrieval
+
+
+class PCAIdentityHook(Hook):
+    """Tells the metrics what makes the embeddings, so that they refuse a PCA of another model."""
+
+    def before_test(self, runner) -> None:
+        """By now the weights are loaded."""
+        metrics = [
+            metric
+            for metric in getattr(runner.test_evaluator, 'metrics', ())
+            if isinstance(metric, MultiLabelRetrieval) and 'path' in (metric.pca or {})
+        ]
+        if metrics and isinstance(runner, Runner):  # others may hold a share of the weights only
+            made_by = identity_of(runner.model, build_pipeline(tested_pipeline(runner.cfg)))
+            for metric in metrics:
+                metric.made_by = made_by
