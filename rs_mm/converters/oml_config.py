@@ -197,7 +197,12 @@ def _model(settings, channels, notes):
     pool = dict(type='GlobalPool', mode=str(settings.get('pooling', 'max')).lower())
     head = dict(type='EmbeddingHead', num_classes=int(settings['num_classes']), pool=pool)
     if [list(part) for part in parts] != [[1, 1, 1]]:
-        head.update(type='PartHead', part_dims=int(settings.get('part_dim', 256)), splits=parts)
+        head.update(
+            type='PartHead',
+            part_dims=int(settings.get('part_dim', 256)),
+            splits=parts,
+            skip_missing_parts=True,
+        )
     model = dict(type='ImageEmbedder', encoder=encoder, head=head)
     module = _text(settings.get('module'))
     if module:

@@ -172,6 +172,18 @@ class ComposedRetrievalMetric:
         """The queries, read when they are first needed."""
         return DATASETS.build(self.queries)
 
+    def check_dataset(self, dataset: Sequence) -> None:
+        """Says before the archive is embedded whether it holds as many images as are asked for.
+
+        Raises:
+            ConfigError: a depth is larger than the archive.
+        """
+        if max(self.ks) > len(dataset):
+            raise ConfigError(
+                f'ks asks for the best {max(self.ks)}, but the archive holds '
+                f'{len(dataset)} images; use smaller ones.'
+            )
+
     def evaluate_archive(
         self, names: Sequence[str], features: Tensor, encode_text: Callable[[list[str]], Tensor]
     ) -> ComposedReport:
@@ -186,11 +198,7 @@ class ComposedRetrievalMetric:
             ConfigError: a depth is larger than the archive.
             DataError: a feature is NaN or infinite.
         """
-        if max(self.ks) > len(names):
-            raise ConfigError(
-                f'ks asks for the best {max(self.ks)}, but the archive holds '
-                f'{len(names)} images; use smaller ones.'
-            )
+        self.check_dataset(names)
         check_finite(features, names)
         sets = self.dataset.query_sets([Path(name).name for name in names])
         text = [self._encode(queries.prompts, encode_text) for queries in sets]

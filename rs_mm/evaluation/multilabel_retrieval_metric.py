@@ -22,6 +22,7 @@ from rs_mm.retrieval import (
     CosineScores,
     check_cutoffs,
     check_finite,
+    check_sizes,
     evaluate,
     normalized,
     split_queries,
@@ -146,6 +147,21 @@ class MultiLabelRetrieval(BaseMetric):
         self.device = device
         self.retrieved: Retrieved | None = None
         self.made_by: dict[str, str] | None = None
+
+    def check_dataset(self, dataset) -> None:
+        """Says before anything is embedded what cannot be measured on a dataset.
+
+        Args:
+            dataset: has ``names()``; others are checked when they are measured.
+
+        Raises:
+            ConfigError: a cut-off is larger than the database, or a run than the queries.
+            DataError: there is no query or no database, or a named one is not in the dataset.
+        """
+        if not hasattr(dataset, 'names'):
+            return
+        queries, database = self.split(dataset.names())
+        check_sizes(len(database), self.at, self.shared_at, self.mean_chunk, len(queries))
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keeps embedding, labels and name of every sample."""

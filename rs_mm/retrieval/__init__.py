@@ -6,6 +6,7 @@ from .evaluate import (
     THRESHOLDS,
     QueryMeasures,
     check_cutoffs,
+    check_sizes,
     evaluate,
     split_queries,
 )
@@ -31,6 +32,7 @@ __all__ = [
     'WeiCom',
     'check_cutoffs',
     'check_finite',
+    'check_sizes',
     'evaluate',
     'jaccard_distance',
     'normalized',

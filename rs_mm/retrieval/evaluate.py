@@ -43,6 +43,41 @@ def check_cutoffs(key: str, values: Sequence[int]) -> list[int]:
     return list(values)
 
 
+def check_sizes(
+    database: int,
+    at: Sequence[int],
+    shared_at: Sequence[int],
+    chunk: int | None = None,
+    queries: int = 0,
+) -> None:
+    """Are there as many images as the measures ask for?
+
+    Args:
+        database: number of images that are searched.
+        at, shared_at: cut-offs.
+        chunk, queries: queries in a run (None: one mean over all), and their number.
+
+    Raises:
+        ConfigError: there are not.
+    """
+    for name, cutoff in (('at', max(at)), ('shared_at', max(shared_at))):
+        if cutoff > database:
+            raise ConfigError(
+                f'{name} asks for the best {cutoff}, but the database holds {database} '
+                'images; use smaller cut-offs or a larger database.'
+            )
+    if chunk is not None:
+        _check_chunk(chunk, queries)
+
+
+def _check_chunk(chunk, queries):
+    if queries < chunk:
+        raise ConfigError(
+            f'mean_chunk is {chunk}, but there are {queries} queries; use a '
+            'smaller one, or None for one mean over all queries.'
+        )
+
+
 def split_queries(count: int, fraction: float = 0.2, seed: int = 24):
     """The published split: a seeded draw of queries, the rest is the database.
 
@@ -95,11 +130,7 @@ class QueryMeasures:
         count = len(self.positions)
         runs = [np.arange(count)]
         if chunk is not None:
-            if count < chunk:
-                raise ConfigError(
-                    f'mean_chunk is {chunk}, but there are {count} queries; use a '
-                    'smaller one, or None for one mean over all queries.'
-                )
+            _check_chunk(chunk, count)
             runs = np.array_split(runs[0], count // chunk)
         return {name: self._mean(name, runs, kept_level) for name in self.values}
 
@@ -139,12 +170,7 @@ def evaluate(
             use, on a GPU 24.
     """
     size = len(database_labels)
-    for name, cutoff in (('at', max(at)), ('shared_at', max(shared_at))):
-        if cutoff > size:
-            raise ConfigError(
-                f'{name} asks for the best {cutoff}, but the database holds {size} '
-                'images; use smaller cut-offs or a larger database.'
-            )
+    check_sizes(size, at, shared_at)
     keep = min(keep, size)
     levels = MatchLevels(database_labels, thresholds, shared=True)
 

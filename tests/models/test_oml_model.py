@@ -262,6 +262,32 @@ def test_bad_inputs():
         convert_names({'fc.weight': torch.zeros(1)})
 
 
+def test_missing_parts_are_left_out_where_that_is_asked_for():
+    """A 4 x 4 map has two of three ceil-sized parts: as published, the last branch is unused."""
+    options = dict(in_channels=8, num_classes=5, part_dims=4, splits=[[1, 1, 1], [1, 3, 1]])
+    head = MODELS.build(dict(type='PartHead', skip_missing_parts=True, **options)).eval()
+    features = torch.rand(2, 8, 4, 4)
+    output = head(features)
+    local = [
+        branch(chunk.amax((2, 3)))[0]
+        for branch, chunk in zip(head.local_branches, (features, *features.chunk(3, 2)))
+    ]
+    assert len(local) == 3 and len(head.local_branches) == 4
+    whole = [branch(features.amax((2, 3)))[0] for branch in head.global_branches]
+    assert torch.equal(output.embedding, torch.cat(local + whole, 1))
+
+
+def test_parts_that_do_not_fit_are_said_before_the_run():
+    image = dict(inputs=torch.zeros(3, 64, 64))
+    parts = dict(type='PartHead', num_classes=5, part_dims=8, splits=[[1, 3, 1]])
+    model = small(head=parts)  # 64 pixels at stride 32 are 2 rows
+    with pytest.raises(ConfigError, match='2x2 feature map cannot be cut'):
+        model.head.check_images(model, [image])
+    model = small(head=dict(parts, skip_missing_parts=True)).train()
+    model.head.check_images(model, [image])
+    assert model.training
+
+
 def test_output_stride_all():
     encoder = TimmEncoder('resnet18', output_stride=8).eval()
     assert encoder(torch.rand(1, 3, 64, 64)).shape[-1] == 8

@@ -12,11 +12,12 @@ from .profiler import ProfilerHook
 from .reproducible import ReproducibleHook
 from .resume_check import ResumeCheckHook
 from .retrieval_visualization import RetrievalVisualizationHook
+from .run_check import RunCheckHook
 from .throughput import ThroughputHook
 from .visualization import SampleVisualizationHook
 
 #: What every run has beside the hooks of its config; the runner of rs_mm.launch adds them.
-RUN_HOOKS = (ReproducibleHook, ResumeCheckHook, BatchCheckHook, PCAIdentityHook)
+RUN_HOOKS = (ReproducibleHook, ResumeCheckHook, BatchCheckHook, PCAIdentityHook, RunCheckHook)
 
 __all__ = [
     'RUN_HOOKS',
@@ -33,6 +34,7 @@ __all__ = [
     'ReproducibleHook',
     'ResumeCheckHook',
     'RetrievalVisualizationHook',
+    'RunCheckHook',
     'SampleVisualizationHook',
     'ThroughputHook',
 ]

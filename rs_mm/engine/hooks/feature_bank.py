@@ -69,6 +69,24 @@ class KNNReferenceHook(Hook):
     def __init__(self, dataloader: dict | None = None):
         self.dataloader = dataloader
 
+    def before_train(self, runner) -> None:
+        """Says at once if the reference is smaller than the neighbours that are asked for."""
+        metrics = getattr(getattr(runner.val_loop, 'evaluator', None), 'metrics', ())
+        wanted = max(
+            (metric.k for metric in metrics if isinstance(metric, KNNMultiLabel)), default=0
+        )
+        if not wanted:
+            return
+        if self.dataloader is None:
+            there = len(_banks(runner)[0].features)
+        else:
+            there = len(self._loader(runner).dataset)
+        if wanted > there:
+            raise ConfigError(
+                f'KNNMultiLabel: k={wanted} neighbours are asked for, but there are {there} '
+                'reference images; use a smaller k.'
+            )
+
     def before_val(self, runner) -> None:
         """Hands the reference to the validation metrics."""
         self._provide(runner, runner.val_evaluator.metrics)
@@ -94,14 +112,17 @@ class KNNReferenceHook(Hook):
         for metric in metrics:
             metric.set_reference(embeddings, labels)
 
-    @torch.no_grad()
-    def _embed(self, runner):
+    def _loader(self, runner):
         if isinstance(self.dataloader, dict):
             self.dataloader = runner.build_dataloader(self.dataloader)
+        return self.dataloader
+
+    @torch.no_grad()
+    def _embed(self, runner):
         training = runner.model.training
         runner.model.eval()
         found = {}
-        for batch in self.dataloader:
+        for batch in self._loader(runner):
             for sample in runner.model.test_step(batch):
                 if 'gt_label' not in sample:
                     raise DataError(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
+import logging
+import math
 from collections.abc import Sequence
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
 
+from ..utils.random_state import keep_random_state
 from .output import HeadOutput
 
 _MAX_POOL = dict(type='GlobalPool', mode='max')
@@ -75,8 +78,11 @@ class PartHead(BaseModule):
         num_classes: number of labels.
         part_dims: size of each branch's vector.
         splits: triples of chunk counts along (channel, row, column). Chunks are ceil-sized, as
-            ``torch.chunk`` makes them: 8 rows in 3 are 3, 3 and 2.
+            ``torch.chunk`` makes them: 8 rows in 3 are 3, 3 and 2, but 4 rows in 3 are 2 and 2.
         pool: config of the pooling, shared by all branches.
+        skip_missing_parts: of a map that is cut into fewer chunks than a split asks for, use those
+            there are and leave the split's last branches unused, as the published code does (the
+            embedding is shorter then). False refuses such a map.
     """
 
     def __init__(
@@ -86,9 +92,11 @@ class PartHead(BaseModule):
         part_dims: int = 256,
         splits: Sequence[Sequence[int]] = ((1, 1, 1), (1, 2, 2)),
         pool: dict = _MAX_POOL,
+        skip_missing_parts: bool = False,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
+        self.skip_missing_parts = skip_missing_parts
         for split in splits:
             if len(split) != 3 or min(split) < 1 or in_channels % split[0]:
                 raise ConfigError(
@@ -107,24 +115,57 @@ class PartHead(BaseModule):
         )
 
     def forward(self, features: Tensor) -> HeadOutput:
-        chunks = itertools.chain.from_iterable(self._cut(features, s) for s in self.splits)
-        local = tuple(
-            branch(self.pool(chunk)) for branch, chunk in zip(self.local_branches, chunks)
-        )
+        """Feature map (N, C, H, W) to the vectors and logits of every branch."""
+        branches, local = iter(self.local_branches), []
+        for split in self.splits:
+            own = [next(branches) for _ in range(math.prod(split))]
+            chunks = self._cut(features, split)
+            local += [branch(self.pool(chunk)) for branch, chunk in zip(own, chunks)]
         pooled = self.pool(features)
         whole = tuple(branch(pooled) for branch in self.global_branches)
+        local = tuple(local)
         embedding = torch.cat([vector for vector, _ in local + whole], dim=1)
         return HeadOutput(embedding, local[0][1], (local, whole))
 
-    @staticmethod
-    def _cut(features, split):
+    def check_images(self, model: nn.Module, dataset) -> None:
+        """Says before a run whether the maps of a dataset's images can be cut.
+
+        Args:
+            model: embedder with this head.
+            dataset: its first sample tells the size of the images.
+
+        Raises:
+            ConfigError: they cannot, and ``skip_missing_parts`` is not set.
+        """
+        with keep_random_state():
+            inputs = dataset[0].get('inputs')
+        if inputs is None or not hasattr(model, 'extract_feat'):
+            return
+        training, device = model.training, next(self.parameters()).device
+        model.eval()
+        with torch.no_grad():
+            features = model.extract_feat(torch.zeros(1, *inputs.shape, device=device))
+        model.train(training)
+        for split in self.splits:
+            found = len(self._cut(features, split))
+            if found < math.prod(split):
+                print_log(
+                    f'head.splits {split}: a map of {features.shape[2]} x {features.shape[3]} has '
+                    f'{found} parts of {math.prod(split)}; the last branches stay unused, as '
+                    'published (skip_missing_parts=True).',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+
+    def _cut(self, features, split):
         parts = [features]
         for axis, count in enumerate(split, start=1):
             parts = [piece for part in parts for piece in part.chunk(count, axis)]
-        if len(parts) != split[0] * split[1] * split[2]:
+        if len(parts) != math.prod(split) and not self.skip_missing_parts:
             raise ConfigError(
                 f'a {features.shape[2]}x{features.shape[3]} feature map cannot be '
                 f'cut as head.splits {split} asks; use larger images, a smaller '
-                'output_stride or fewer parts.'
+                'output_stride, fewer parts, or skip_missing_parts=True to leave the missing '
+                'ones out, as the published code does.'
             )
         return parts

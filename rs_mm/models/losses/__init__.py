@@ -2,6 +2,13 @@ from .average_sets import ContrastiveAverageLoss, TripletAverageLoss
 from .classification import LabelCrossEntropyLoss, MultiLabelBCELoss
 from .label_ranking import LSEPLoss, WARPLoss
 from .ordered_multilabel import OMLLoss
+from .pixel import (
+    PixelCrossEntropyLoss,
+    PixelDiceLoss,
+    PixelFocalLoss,
+    PixelLovaszLoss,
+    PixelTverskyLoss,
+)
 from .sndl import SNDLoss
 from .squared_pairs import PairContrastiveLoss, PairHingeLoss, SquaredTripletLoss
 from .triplet_hard import TripletHardLoss
@@ -14,6 +21,11 @@ __all__ = [
     'OMLLoss',
     'PairContrastiveLoss',
     'PairHingeLoss',
+    'PixelCrossEntropyLoss',
+    'PixelDiceLoss',
+    'PixelFocalLoss',
+    'PixelLovaszLoss',
+    'PixelTverskyLoss',
     'SNDLoss',
     'SquaredTripletLoss',
     'TripletAverageLoss',

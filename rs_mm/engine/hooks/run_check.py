@@ -1,0 +1,56 @@
+"""What can be known to fail later in a run is said before its first step."""
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch.utils.data import DataLoader
+
+from rs_mm.engine.schedule_check import check_schedules
+from rs_mm.models.losses.map_loss_check import check_map_losses
+from rs_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class RunCheckHook(Hook):
+    """Checks losses, schedules, metrics and heads of a built run before they are used.
+
+    - Losses and pixel samplers of segmentation heads are tried on a small map
+      (:func:`~rs_mm.models.losses.map_loss_check.check_map_losses`).
+    - A learning-rate schedule must last as long as the training
+      (:func:`~rs_mm.engine.schedule_check.check_schedules`).
+    - A metric that has ``check_dataset(dataset)`` is asked about the dataset it will measure.
+    - A module that has ``check_images(model, dataset)`` is asked about the images it will see.
+
+    ``tools/train.py`` and ``tools/test.py`` add this hook to every run.
+
+    Raises:
+        ConfigError, DataError: before anything is trained or tested.
+    """
+
+    def before_train(self, runner):
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        for remark in check_map_losses(model):
+            runner.logger.warning(remark)
+        schedulers = runner.param_schedulers or []
+        groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
+        for group in groups:
+            for remark in check_schedules(group, runner.train_loop, runner._resume):
+                runner.logger.warning(remark)
+        _check_images(model, runner.train_dataloader.dataset)
+        if isinstance(getattr(runner.val_loop, 'dataloader', None), DataLoader):
+            self._check_metrics(runner.val_loop)
+            _check_images(model, runner.val_loop.dataloader.dataset)
+
+    def before_test(self, runner):
+        if isinstance(runner.test_loop.dataloader, DataLoader):
+            self._check_metrics(runner.test_loop)
+
+    def _check_metrics(self, loop):
+        for metric in getattr(loop.evaluator, 'metrics', ()):
+            if hasattr(metric, 'check_dataset'):
+                metric.check_dataset(loop.dataloader.dataset)
+
+
+def _check_images(model, dataset):
+    for module in model.modules():
+        if hasattr(module, 'check_images'):
+            module.check_images(model, dataset)
