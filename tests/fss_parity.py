@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
+from rs_mm.converters.sccnet import convert_state
 from tests import fill
 from tests.parity import fill_state, load_case
-from tools.model_converters.sccnet import convert_state
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
 STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)

@@ -1,12 +1,36 @@
 """Official DSQNet checkpoints in this package's names."""
 
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from rs_mm.converters.dsqnet_names import rename_official_dsqnet
 from rs_mm.errors import CheckpointError
+from rs_mm.launch.config_files import find_config
 from rs_mm.models.backbones import SwinTransformer, ViTAE_Window_NoShift_basic
 from rs_mm.models.heads import DSQNetHead
+
+
+def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of an official DSQNet, or of a part of it, in our names.
+
+    Args:
+        state: official names, ``backbone.*`` and ``decode_head.*``. Our own names pass unchanged.
+    """
+    return rename_official_dsqnet(state)[0]
+
+
+def model_config(state: dict[str, Tensor]) -> dict:
+    """The ``model`` of a config for these weights.
+
+    Raises:
+        CheckpointError: if the checkpoint has no classifier, whose width the head needs.
+    """
+    vitae = any('.RC.' in name for name in state)
+    cfg = Config.fromfile(find_config(f'_base_/models/dsqnet_{"vitae" if vitae else "swin"}.py'))
+    cfg.model.backbone.init_cfg = None  # the weights come from the checkpoint
+    cfg.model.decode_head.channels = _classifier(state).shape[1]
+    return cfg.model.to_dict()
 
 
 def convert_dsqnet(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
@@ -45,9 +69,7 @@ def convert_dsqnet(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
 
 def _parameter_names(state):
     """Every name in a DSQNet with the backbone and the width of ``state``."""
-    classifier = state.get('decode_head.conv_seg.weight')
-    if classifier is None:
-        raise CheckpointError('the checkpoint has no decode_head.conv_seg: it is not of DSQNet.')
+    classifier = _classifier(state)
     if any('.RC.' in name for name in state):
         backbone, in_channels = ViTAE_Window_NoShift_basic(), (64, 128, 256, 512)
     else:
@@ -67,3 +89,10 @@ def _parameter_names(state):
         for name in module.state_dict()
         if not name.endswith('relative_position_index')
     }
+
+
+def _classifier(state):
+    weight = state.get('decode_head.conv_seg.weight')
+    if weight is None:
+        raise CheckpointError('the checkpoint has no decode_head.conv_seg: it is not of DSQNet.')
+    return weight

@@ -86,6 +86,46 @@ def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str
     return converted, dropped
 
 
+def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of an original network, or of a part of it, in our names.
+
+    Args:
+        state: original names, without or with ``module.`` in front.
+
+    Raises:
+        CheckpointError: if there is no encoder in ``state``.
+    """
+    return convert_names(state)[0]
+
+
+def model_config(state: dict[str, Tensor]) -> dict:
+    """The ``model`` of a config for these weights.
+
+    Raises:
+        CheckpointError: if the encoder or the embedding layer is not there.
+    """
+    names = convert(state)
+    if 'head.fc.weight' not in names:
+        raise CheckpointError(
+            'the checkpoint has no embedding layer "FC" or "FC1"; it holds a part of a GRN.'
+        )
+    classifier = names.get('head.classifier.weight')
+    return published_model(
+        _encoder_kind(names),
+        embed_dims=len(names['head.fc.weight']),
+        num_classes=None if classifier is None else len(classifier),
+    )
+
+
+def _encoder_kind(names):
+    if 'encoder.model.Conv2d_1a_3x3.conv.weight' in names:
+        return 'InceptionV3'
+    first = names.get('encoder.model.layer1.0.conv1.weight')
+    if 'encoder.model.layer1.0.conv3.weight' not in names:
+        return 'ResNet18'
+    return 'ResNet50' if first is not None and len(first) == 64 else 'WideResNet50'
+
+
 def convert_checkpoint(path, dataset: str | None = None) -> tuple[dict[str, Tensor], str]:
     """Weights and memory of an official checkpoint in our names.
 

@@ -84,6 +84,105 @@ def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str
     return converted, dropped
 
 
+def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of an original network, or of a part of it, in our names.
+
+    Args:
+        state: original names. Read them with ``read_state_dict(path, strip=())``: those of the
+            attention module begin with ``module.`` themselves.
+
+    Raises:
+        CheckpointError: if there is no encoder in ``state``.
+    """
+    return convert_names(state)[0]
+
+
+def model_config(state: dict[str, Tensor]) -> dict:
+    """The ``model`` of a config for these weights.
+
+    Weights do not tell dilation and whether pooling takes the maximum or the mean: the published
+    setting is assumed (output stride 32, maximum). ``oml_config.py`` knows them from the YAML file.
+
+    Raises:
+        CheckpointError: if the network has part branches, whose splits no weight tells, or an
+            encoder that the original code does not have.
+    """
+    names = convert(state)
+    if any('_branches.' in name for name in names):
+        raise CheckpointError(
+            'the checkpoint has part branches, and no weight tells how they split the map; make '
+            'the config from its YAML file with tools/model_converters/oml_config.py.'
+        )
+    backbone, channels = _backbone(names)
+    pool = dict(type='GlobalPool', mode='gem' if 'head.pool.power' in names else 'max')
+    head = dict(type='EmbeddingHead', pool=pool)
+    if 'head.fc.weight' in names:
+        head['num_classes'] = len(names['head.fc.weight'])
+    model = dict(type='ImageEmbedder', encoder=published_encoder(backbone, channels), head=head)
+    if any(name.startswith('neck.channel_gate.') for name in names):
+        model['neck'] = dict(type='CBAM')
+    elif any(name.startswith('neck.position') for name in names):
+        model['neck'] = dict(type='DualAttention')
+    return model
+
+
+#: Width of the last convolution and blocks -> EfficientNet; two have one width.
+_EFFICIENTNETS = {
+    (1280, 16): 0,
+    (1280, 23): 1,
+    (1408, 23): 2,
+    (1536, 26): 3,
+    (1792, 32): 4,
+    (2048, 39): 5,
+    (2304, 45): 6,
+    (2560, 55): 7,
+}
+
+
+def _backbone(names):
+    """The original name of the backbone, and how many bands it takes."""
+    net = {
+        name.removeprefix('encoder.model.'): value.shape
+        for name, value in names.items()
+        if name.startswith('encoder.model.')
+    }
+    if 'conv_stem.weight' in net:
+        blocks = {tuple(name.split('.')[1:3]) for name in net if name.startswith('blocks.')}
+        number = _EFFICIENTNETS.get((net.get('conv_head.weight', [0])[0], len(blocks)))
+        if number is not None:
+            return f'efficientnet-b{number}', net['conv_stem.weight'][1]
+    elif 'features.0.weight' in net:
+        convolutions = sum(len(shape) == 4 for shape in net.values())
+        return f'vgg{convolutions + 3}', net['features.0.weight'][1]
+    else:
+        first = net.get('conv1.weight') or net.get('layer0.conv1.weight')
+        depth = _resnet_depth(net)
+        if first is not None and depth is not None:
+            return _resnet_family(net, depth), first[1]
+    raise CheckpointError(
+        'the encoder of the checkpoint is none of the original code (ResNet, SE-ResNet, VGG, '
+        'EfficientNet), or the file holds a part of it.'
+    )
+
+
+def _resnet_depth(net):
+    blocks = len({name.split('.')[1] for name in net if name.startswith('layer3.')})
+    bottleneck = 'layer1.0.conv3.weight' in net
+    return {(2, False): 18, (6, False): 34, (6, True): 50, (23, True): 101, (36, True): 152}.get(
+        (blocks, bottleneck)
+    )
+
+
+def _resnet_family(net, depth):
+    if any('.se_module.' in name or '.se.' in name for name in net):
+        if len(net.get('layer0.conv1.weight', ())) and net['layer0.conv1.weight'][-1] == 3:
+            return 'senet154'
+        grouped = net['layer1.0.conv2.weight'][0] != net['layer1.0.conv2.weight'][1]
+        return f'se_resnext{depth}_32x4d' if grouped else f'se_resnet{depth}'
+    ibn = any('.IN.' in name or '.instance' in name for name in net)
+    return f'resnet{depth}_ibn_a' if ibn else f'resnet{depth}'
+
+
 _RULES = (
     (r'encoder\.encoder_block0\.0\.', 'encoder.model.conv1.'),
     (r'encoder\.encoder_block0\.1\.', 'encoder.model.bn1.'),

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from rs_mm import compat
 from rs_mm.errors import ConfigError, MissingFileError, suggest
+from rs_mm.launch.config_files import find_config
 from rs_mm.launch.config_variables import check_names, merge_options
 
 # what rs_mm reads at the top of a config beside the arguments of mmengine's Runner
@@ -44,7 +45,8 @@ def load_config(path, options=None) -> Config:
     """Reads a config file and applies ``--cfg-options``.
 
     Args:
-        path (str | Path): the config file.
+        path (str | Path): the config file, or the name of one of ours; see
+            :func:`~rs_mm.launch.config_files.find_config`.
         options (dict | list[str] | None): dotted keys -> values, or ``KEY=VALUE`` strings.
 
     Raises:
@@ -53,12 +55,11 @@ def load_config(path, options=None) -> Config:
             names a key that it does not have.
     """
     compat.apply_for_runs()
-    path = Path(path)
+    path = find_config(path)
     if path.is_dir():
         raise ConfigError(f'{path} is a folder; give the path of a config file in it.')
     if not path.is_file():
-        near = [p.name for p in path.parent.glob('*.py')] if path.parent.is_dir() else []
-        raise MissingFileError(f'there is no config {path}{suggest(path.name, near)}.')
+        raise MissingFileError(f'there is no config {path}.')
     if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
         raise ConfigError(f'{path} is no config: those are files .py, .yaml and .json.')
     try:

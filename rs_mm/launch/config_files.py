@@ -1,0 +1,51 @@
+"""Where the configs and the tools lie: beside the package in a checkout, in it when installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rs_mm
+from rs_mm.errors import MissingFileError, suggest
+
+_PACKAGE = Path(rs_mm.__file__).parent
+
+
+def tree(part: str) -> Path:
+    """The folder ``configs`` or ``tools`` of this installation.
+
+    Raises:
+        MissingFileError: if the installation has none.
+    """
+    for root in (_PACKAGE / '.mim', _PACKAGE.parent):
+        if (root / part).is_dir():
+            return root / part
+    raise MissingFileError(f'this installation of rs_mm has no {part}; install it again.')
+
+
+def find_config(name: str | Path) -> Path:
+    """The config file of this path, or else of this name below ``configs``.
+
+    Args:
+        name: a path; or ``grn/sndl_resnet18_256_130e_aid.py``, or the last part of it, with or
+            without ``.py``.
+
+    Raises:
+        MissingFileError: if there is none, or the name is that of several.
+    """
+    given = Path(name)
+    if given.exists():
+        return given
+    root = tree('configs')
+    wanted = given if given.suffix else given.with_name(given.name + '.py')
+    below = Path(*wanted.parts[wanted.parts[:1] == ('configs',) :])
+    if (root / below).is_file():
+        return root / below
+    found = sorted(root.rglob(wanted.name)) if len(wanted.parts) == 1 else []
+    if len(found) > 1:
+        names = ', '.join(path.relative_to(root).as_posix() for path in found)
+        raise MissingFileError(f'several configs are named {given}: {names}; give the folder too.')
+    if not found:
+        neighbours = given.parent.glob('*.py') if given.parent.is_dir() else ()
+        known = [path.name for path in (*neighbours, *root.rglob('*.py'))]
+        raise MissingFileError(f'there is no config {given}{suggest(wanted.name, known)}.')
+    return found[0]
