@@ -6,6 +6,7 @@ import io
 import pickletools
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -32,14 +33,14 @@ _PAGES = dict(
 _SETTINGS = ('input_resolution', 'context_length', 'vocab_size')
 
 
-def load_weights(clip: nn.Module, path, arch) -> None:
+def load_weights(clip: nn.Module, path: str | Path, arch: str | dict) -> None:
     """Loads a file into an open_clip model, strictly.
 
     Args:
-        clip (nn.Module): the model.
-        path (str | Path): a bare state dict (``.bin``, ``.pt``, ``.safetensors``) with open_clip's
+        clip: the model.
+        path: a bare state dict (``.bin``, ``.pt``, ``.safetensors``) with open_clip's
             names, or OpenAI's TorchScript archive.
-        arch (str | dict): the model's architecture, for messages.
+        arch: the model's architecture, for messages.
 
     Raises:
         MissingFileError: if there is no such file; says where to get it.
@@ -67,7 +68,7 @@ def load_weights(clip: nn.Module, path, arch) -> None:
     clip.load_state_dict(state)
 
 
-def load_tag(clip: nn.Module, arch, tag: str) -> None:
+def load_tag(clip: nn.Module, arch: str | dict, tag: str) -> None:
     """Loads the weights of an open_clip tag, whatever their format.
 
     Raises:
@@ -100,7 +101,7 @@ def _read_safetensors(path):
         ) from error
 
 
-def download_weights(arch, tag: str) -> str:
+def download_weights(arch: str | dict, tag: str) -> str:
     """Fetches the weights of an open_clip tag into its cache; returns the file.
 
     Raises:
@@ -141,7 +142,7 @@ def download_weights(arch, tag: str) -> str:
         ) from error
 
 
-def where_to_get(path: Path, arch) -> str:
+def where_to_get(path: Path, arch: str | dict) -> str:
     """A sentence on where a missing file of weights is published."""
     for part, page in _PAGES.items():
         if part in path.as_posix().lower():
@@ -180,7 +181,7 @@ def _name(arch):
     return arch if isinstance(arch, str) else 'given in model.arch'
 
 
-def is_torchscript(path) -> bool:
+def is_torchscript(path: str | Path) -> bool:
     """Whether a file is a TorchScript archive, as OpenAI published CLIP."""
     if not zipfile.is_zipfile(path):
         return False
@@ -188,7 +189,7 @@ def is_torchscript(path) -> bool:
         return any(name.endswith('/constants.pkl') for name in archive.namelist())
 
 
-def read_torchscript(path) -> dict[str, Tensor]:
+def read_torchscript(path: str | Path) -> dict[str, Tensor]:
     """The weights of a TorchScript archive, without running its code.
 
     The archive is copied in memory without its program; what remains is an ordinary file of
@@ -211,7 +212,9 @@ def read_torchscript(path) -> dict[str, Tensor]:
                     for code, argument, _ in pickletools.genops(archive.read(entry))
                     if code.name == 'GLOBAL' and argument.startswith('__torch__')
                 }
-    holders = [(type('Holder', (_Holder,), {}), name) for name in sorted(names)]
+    holders: list[Callable | tuple[Callable, str]] = [
+        (type('Holder', (_Holder,), {}), name) for name in sorted(names)
+    ]
     holders += [(_first, f'torch.jit._pickle.{name}') for name in _LIST_BUILDERS]
     stripped.seek(0)
     try:

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -45,22 +46,22 @@ class ComposedRetriever(BaseModel):
     """Embeds images and texts into one space; nothing is trained (WeiCom, IGARSS 2024).
 
     Args:
-        arch (str | dict): name of an open_clip architecture, or its configuration: ``embed_dim``,
+        arch: name of an open_clip architecture, or its configuration: ``embed_dim``,
             ``vision_cfg``, ``text_cfg`` as in open_clip's JSON files. A plain name means GELU.
             Published WeiCom and RemoteCLIP numbers use plain names also for weights that were
             trained with the quick variant; ``ViT-L-14-quickgelu`` is the activation that OpenAI's
             weights were trained with.
-        tokenizer (str | None): folder of a tokenizer in the format of Hugging Face, for a tower
+        tokenizer: folder of a tokenizer in the format of Hugging Face, for a tower
             that has another one than CLIP (SigLIP). Default: what open_clip names, which is
             fetched.
-        precision (str): ``fp32``, or ``fp16`` / ``bf16`` for automatic mixed precision on a GPU (on
+        precision: ``fp32``, or ``fp16`` / ``bf16`` for automatic mixed precision on a GPU (on
             a CPU torch's attention layer then copies its weights for every token, and is over ten
             times as slow). Embeddings are normalised in, and returned as, float32.
-        init_cfg (dict | None): ``dict(type='Pretrained', checkpoint=X)`` where X is a file (a bare
+        init_cfg: ``dict(type='Pretrained', checkpoint=X)`` where X is a file (a bare
             state dict such as ``CLIP-ViT-L-14.bin`` or ``RemoteCLIP-ViT-L-14.pt``, or OpenAI's
             TorchScript archive) or ``open_clip:TAG``, which open_clip fetches. None leaves
             the weights random.
-        data_preprocessor (dict | None): default :class:`ComposedDataPreProcessor`.
+        data_preprocessor: default :class:`ComposedDataPreProcessor`.
 
     Examples:
         >>> model = ComposedRetriever('ViT-B-32')
@@ -77,7 +78,7 @@ class ComposedRetriever(BaseModel):
         init_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
         tokenizer: str | None = None,
-    ):
+    ) -> None:
         data_preprocessor = data_preprocessor or dict(type='ComposedDataPreProcessor')
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
         if precision not in PRECISIONS:
@@ -89,11 +90,11 @@ class ComposedRetriever(BaseModel):
         self.tokenizer_folder = tokenizer
 
     @cached_property
-    def tokenizer(self):
+    def tokenizer(self) -> Any:
         """What turns texts into token ids; read when the first text comes."""
         return build_tokenizer(self.arch, self.tokenizer_folder)
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         """Loads what ``init_cfg`` names; see :func:`rs_mm.models.clip_weights.load_weights`."""
         if self.is_init:
             return
@@ -248,7 +249,7 @@ def build_clip(arch: str | dict) -> nn.Module:
         logging.disable(disabled)
 
 
-def build_tokenizer(arch: str | dict, folder: str | None = None):
+def build_tokenizer(arch: str | dict, folder: str | None = None) -> Any:
     """The tokenizer that an architecture was trained with.
 
     Args:

@@ -10,6 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from rs_mm.errors import ConfigError, DataError
+from rs_mm.models.heads.output import HeadOutput
 from rs_mm.registry import MODELS
 from rs_mm.structures import EmbeddingDataSample
 
@@ -25,9 +26,9 @@ class ImageEmbedder(BaseModel):
         head: turns the map into a :class:`~rs_mm.models.heads.HeadOutput`. ``in_channels`` is
             filled in from the encoder where the config leaves it out.
         neck: optional attention on the map; its ``in_channels`` likewise.
-        losses: modules called as ``loss(embedding, logits, labels, sample_idx) -> scalar``, with
-            embedding (N, D) as the head made it, logits (N, L) or None, labels (N, L) float,
-            sample_idx (N,) int64 rows of the training set. A loss may own state, such as a
+        losses: modules that return a scalar and are called with the keywords ``embedding`` (N, D)
+            as the head made it, ``logits`` (N, L) or None, ``labels`` (N, L) float32 of 0 and 1,
+            and ``sample_idx`` (N,) int64, rows of the training set. A loss may own state, such as a
             memory of the training set. Each appears in the log as ``loss_{loss.loss_name}``.
         data_preprocessor: default :class:`EmbeddingDataPreProcessor` without normalisation.
 
@@ -43,7 +44,7 @@ class ImageEmbedder(BaseModel):
         losses: Sequence[dict] = (),
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
-    ):
+    ) -> None:
         data_preprocessor = data_preprocessor or dict(type='EmbeddingDataPreProcessor')
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
         self.in_channels = encoder.get('in_channels', 3)
@@ -108,7 +109,9 @@ class ImageEmbedder(BaseModel):
 
     # what follows the network works sample by sample and has gradients of its own: not for a graph
     @torch.compiler.disable
-    def loss(self, output, data_samples) -> dict[str, Tensor]:
+    def loss(
+        self, output: HeadOutput, data_samples: list[EmbeddingDataSample]
+    ) -> dict[str, Tensor]:
         """Every configured loss over the branches of ``output``."""
         if not len(self.losses):
             raise ConfigError('model.losses is empty; training needs at least one loss.')
@@ -124,13 +127,21 @@ class ImageEmbedder(BaseModel):
         # similarities divided by a small temperature need single precision, under AMP too
         with torch.autocast(labels.device.type, enabled=False):
             for loss in self.losses:
-                groups = [[loss(*branch, labels, index) for branch in group] for group in branches]
+                groups = [
+                    [
+                        loss(embedding=embedding, logits=logits, labels=labels, sample_idx=index)
+                        for embedding, logits in group
+                    ]
+                    for group in branches
+                ]
                 result[f'loss_{loss.loss_name}'] = sum(sum(group) / len(group) for group in groups)
         return result
 
     @staticmethod
     @torch.compiler.disable
-    def add_predictions(output, data_samples=None) -> list[EmbeddingDataSample]:
+    def add_predictions(
+        output: HeadOutput, data_samples: list[EmbeddingDataSample] | None = None
+    ) -> list[EmbeddingDataSample]:
         """Writes normalised embeddings and label scores into (new) samples.
 
         A zero vector stays zero: it is equally far from everything.

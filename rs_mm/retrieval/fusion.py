@@ -67,7 +67,7 @@ class Fusion:
     #: whether queries are changed before they meet the archive; see :meth:`image_queries`
     transforms_queries = False
     #: what the scores depend on; those of one modality are ranked once for all pairs that share it
-    modalities = ('image', 'text')
+    modalities: tuple[str, ...] = ('image', 'text')
 
     def __init__(self, normalize: bool = False):
         self.normalize = normalize

@@ -1,5 +1,7 @@
 """IBN-a: instance norm beside batch norm in the early blocks of a ResNet."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 
@@ -10,14 +12,14 @@ class IBN(nn.Module):
     The two parts carry the names of published IBN-Net checkpoints.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.half = channels // 2
-        self.IN = nn.InstanceNorm2d(self.half, affine=True)
-        self.BN = nn.BatchNorm2d(channels - self.half)
+        self.first = channels // 2
+        self.IN = nn.InstanceNorm2d(self.first, affine=True)
+        self.BN = nn.BatchNorm2d(channels - self.first)
 
     def forward(self, x: Tensor) -> Tensor:
-        first, second = x.split([self.half, x.shape[1] - self.half], dim=1)
+        first, second = x.split([self.first, x.shape[1] - self.first], dim=1)
         return torch.cat([self.IN(first.contiguous()), self.BN(second.contiguous())], dim=1)
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from rs_mm.errors import CheckpointError, ConfigError, MissingFileError
@@ -35,17 +35,19 @@ class PreActivationBackbone(BaseModule):
     Source: Min et al., "Hypercorrelation Squeeze for Few-Shot Segmentation", ICCV 2021, sec. 4.1.
 
     Args:
-        arch (str): a timm name whose network is a ResNet or a VGG: ``resnet50``, ``resnet101``,
+        arch: a timm name whose network is a ResNet or a VGG: ``resnet50``, ``resnet101``,
             ``vgg16``, ``resnet18``, ...
-        frozen (bool): no gradients, no updates.
-        init_cfg (dict | None): ``dict(type='Pretrained', checkpoint=...)`` with a file or URL in
+        frozen: no gradients, no updates.
+        init_cfg: ``dict(type='Pretrained', checkpoint=...)`` with a file or URL in
             torchvision's naming, ``torchvision://resnet50``, or ``timm://tv_resnet50.tv_in1k``.
 
     Raises:
         ConfigError: if timm has no such network, or it is neither a ResNet nor a VGG.
     """
 
-    def __init__(self, arch='resnet50', frozen=True, init_cfg=None):
+    def __init__(
+        self, arch: str = 'resnet50', frozen: bool = True, init_cfg: dict | None = None
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.arch, self.frozen = arch, frozen
         if not timm.is_model(arch):
@@ -79,7 +81,7 @@ class PreActivationBackbone(BaseModule):
         self._folded = (None, None)
         self.train(self.training)
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         """Loads the pretrained weights that ``init_cfg`` names; without it nothing changes.
 
         Raises:
@@ -95,11 +97,11 @@ class PreActivationBackbone(BaseModule):
         self.load_classifier(_pretrained_state(self.init_cfg['checkpoint']))
         self._is_init = True
 
-    def load_classifier(self, state):
+    def load_classifier(self, state: dict[str, Tensor]) -> None:
         """Takes the weights of a plain classification network in torchvision's naming.
 
         Args:
-            state (dict[str, Tensor]): e.g. ``layer1.0.conv1.weight`` or ``features.0.weight``;
+            state: e.g. ``layer1.0.conv1.weight`` or ``features.0.weight``;
                 the classifier's entries are left out.
 
         Raises:
@@ -127,20 +129,20 @@ class PreActivationBackbone(BaseModule):
             )
         self.net.load_state_dict({k: v for k, v in state.items() if k in wanted}, strict=False)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> PreActivationBackbone:
         """Training mode, except for BatchNorm, which keeps its stored statistics."""
         super().train(mode)
         self.net.eval()
         return self
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> tuple[list[Tensor], ...]:
         """Computes the maps.
 
         Args:
-            x (Tensor): (B, 3, H, W), normalised.
+            x: (B, 3, H, W), normalised.
 
         Returns:
-            tuple[list[Tensor]]: for each of three stages, shallow to deep, its maps (B, C, h, w),
+            For each of three stages, shallow to deep, its maps (B, C, h, w),
             shallow to deep.
         """
         if not self.frozen:
@@ -162,15 +164,15 @@ class PreActivationBackbone(BaseModule):
         return self._folded[1]
 
 
-def fold_batchnorm(net):
+def fold_batchnorm(net: nn.Module) -> nn.Module:
     """A copy of a network in evaluation mode whose BatchNorms are part of the convolutions.
 
     Args:
-        net (nn.Module): each BatchNorm2d directly follows its convolution among its siblings.
+        net: each BatchNorm2d directly follows its convolution among its siblings.
     """
     net = copy.deepcopy(net).eval().requires_grad_(False)
     for parent in list(net.modules()):
-        previous = (None, None)
+        previous: tuple[str, nn.Module] = ('', net)
         for name, child in list(parent.named_children()):
             if type(child) is nn.BatchNorm2d and isinstance(previous[1], nn.Conv2d):
                 setattr(parent, previous[0], fuse_conv_bn_eval(previous[1], child))

@@ -89,10 +89,10 @@ def fix_padding(model: nn.Module) -> None:
                 new = FixedPadConv2d(
                     conv.in_channels,
                     conv.out_channels,
-                    conv.kernel_size,
-                    conv.stride,
+                    conv.kernel_size,  # type: ignore[arg-type]
+                    conv.stride,  # type: ignore[arg-type]
                     0,
-                    conv.dilation,
+                    conv.dilation,  # type: ignore[arg-type]
                     conv.groups,
                     conv.bias is not None,
                 )

@@ -1,5 +1,10 @@
 """Swin Transformer: mmseg's modules and parameters, with a faster forward."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmengine.model.weight_init import trunc_normal_
@@ -30,10 +35,10 @@ class SwinTransformer(MMSegSwinTransformer):
     Checkpoints in mmseg's naming load too.
 
     Args:
-        embed_dims (int): channels of the first stage; each further one has twice as many.
-        depths, num_heads, strides (Sequence[int]): blocks, attention heads and downsampling of
+        embed_dims: channels of the first stage; each further one has twice as many.
+        depths, num_heads, strides: blocks, attention heads and downsampling of
             each stage.
-        out_indices (Sequence[int]): stages to return.
+        out_indices: stages to return.
         **kwargs: see :class:`mmseg.models.backbones.SwinTransformer`.
 
     Raises:
@@ -42,13 +47,13 @@ class SwinTransformer(MMSegSwinTransformer):
 
     def __init__(
         self,
-        embed_dims=96,
-        depths=(2, 2, 6, 2),
-        num_heads=(3, 6, 12, 24),
-        strides=(4, 2, 2, 2),
-        out_indices=(0, 1, 2, 3),
-        **kwargs,
-    ):
+        embed_dims: int = 96,
+        depths: Sequence[int] = (2, 2, 6, 2),
+        num_heads: Sequence[int] = (3, 6, 12, 24),
+        strides: Sequence[int] = (4, 2, 2, 2),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        **kwargs: Any,
+    ) -> None:
         check_stages('SwinTransformer', depths=depths, num_heads=num_heads, strides=strides)
         check_divides(
             'SwinTransformer',
@@ -70,11 +75,11 @@ class SwinTransformer(MMSegSwinTransformer):
             **kwargs,
         )
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> SwinTransformer:
         super().train(mode)
         return self  # mmseg's class returns nothing
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         if self.init_cfg is None:
             super().init_weights()
             for name, table in self.named_parameters():

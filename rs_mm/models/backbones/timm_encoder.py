@@ -59,7 +59,7 @@ class TimmEncoder(BaseModule):
         fixed_padding: bool = False,
         timm_args: dict | None = None,
         init_cfg: dict | None = None,
-    ):
+    ) -> None:
         super().__init__(init_cfg)
         if dilate not in ('all', 'first', 'none'):
             raise ConfigError(f'encoder.dilate is {dilate!r}; use "all", "first" or "none".')
@@ -101,7 +101,7 @@ class TimmEncoder(BaseModule):
             )
         return self.model.forward_features(x.contiguous(memory_format=torch.channels_last))
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         """Loads the pretrained weights; without ``init_cfg`` timm's initialisation stays."""
         if self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
             self.load_pretrained(self.init_cfg['checkpoint'])

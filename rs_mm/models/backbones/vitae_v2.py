@@ -5,7 +5,10 @@ Tokens are kept as (N, H, W, C), which is the channels-last layout of the (N, C,
 convolutions take: neither side copies.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -38,24 +41,24 @@ class ViTAE_Window_NoShift_basic(BaseModule):  # noqa: N801  the published name
     changes nothing at the sizes the published class can run.
 
     Args:
-        in_channels (int): bands of the image.
-        embed_dims (Sequence[int]): width of one dilated convolution of the PRM, per stage.
-        token_dims (Sequence[int]): token width, per stage; the channels of the outputs.
-        downsample_ratios (Sequence[int]): 4 or 2, per stage.
-        kernel_sizes (Sequence[int]): kernel of the PRM's convolutions, per stage.
-        dilations (Sequence[Sequence[int]]): their dilations, per stage.
-        rc_heads, rc_groups (Sequence[int]): attention heads and convolution groups of the
+        in_channels: bands of the image.
+        embed_dims: width of one dilated convolution of the PRM, per stage.
+        token_dims: token width, per stage; the channels of the outputs.
+        downsample_ratios: 4 or 2, per stage.
+        kernel_sizes: kernel of the PRM's convolutions, per stage.
+        dilations: their dilations, per stage.
+        rc_heads, rc_groups: attention heads and convolution groups of the
             reduction cells.
-        nc_depths, nc_heads, nc_groups (Sequence[int]): number of normal cells, their heads and
+        nc_depths, nc_heads, nc_groups: number of normal cells, their heads and
             their convolution groups.
-        attention (Sequence[str]): ``'window'`` or ``'full'`` (all tokens), per stage.
-        window_size (int): side of a window.
-        mlp_ratio (float): MLP ratio of the normal cells.
-        drop_path_rate (float): largest stochastic depth rate.
-        drop_path_over_whole_depth (bool): False, as published: each stage's rates start at the
+        attention: ``'window'`` or ``'full'`` (all tokens), per stage.
+        window_size: side of a window.
+        mlp_ratio: MLP ratio of the normal cells.
+        drop_path_rate: largest stochastic depth rate.
+        drop_path_over_whole_depth: False, as published: each stage's rates start at the
             depth of the stage before instead of the running sum, so that they reach 0.208 of 0.3.
             True: they rise over the whole depth to ``drop_path_rate``.
-        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint='ViTAEv2-S.pth.tar')``.
+        init_cfg: ``dict(type='Pretrained', checkpoint='ViTAEv2-S.pth.tar')``.
 
     Examples:
         >>> backbone = ViTAE_Window_NoShift_basic()
@@ -66,24 +69,24 @@ class ViTAE_Window_NoShift_basic(BaseModule):  # noqa: N801  the published name
     def __init__(
         self,
         *,
-        in_channels=3,
-        embed_dims=(64, 64, 128, 256),
-        token_dims=(64, 128, 256, 512),
-        downsample_ratios=(4, 2, 2, 2),
-        kernel_sizes=(7, 3, 3, 3),
-        dilations=((1, 2, 3, 4), (1, 2, 3), (1, 2), (1, 2)),
-        rc_heads=(1, 1, 2, 4),
-        rc_groups=(1, 16, 32, 64),
-        nc_depths=(2, 2, 8, 2),
-        nc_heads=(1, 2, 4, 8),
-        nc_groups=(1, 32, 64, 128),
-        attention=('window', 'window', 'full', 'full'),
-        window_size=7,
-        mlp_ratio=4.0,
-        drop_path_rate=0.3,
-        drop_path_over_whole_depth=False,
-        init_cfg=None,
-    ):
+        in_channels: int = 3,
+        embed_dims: Sequence[int] = (64, 64, 128, 256),
+        token_dims: Sequence[int] = (64, 128, 256, 512),
+        downsample_ratios: Sequence[int] = (4, 2, 2, 2),
+        kernel_sizes: Sequence[int] = (7, 3, 3, 3),
+        dilations: Sequence[Sequence[int]] = ((1, 2, 3, 4), (1, 2, 3), (1, 2), (1, 2)),
+        rc_heads: Sequence[int] = (1, 1, 2, 4),
+        rc_groups: Sequence[int] = (1, 16, 32, 64),
+        nc_depths: Sequence[int] = (2, 2, 8, 2),
+        nc_heads: Sequence[int] = (1, 2, 4, 8),
+        nc_groups: Sequence[int] = (1, 32, 64, 128),
+        attention: Sequence[str] = ('window', 'window', 'full', 'full'),
+        window_size: int = 7,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.3,
+        drop_path_over_whole_depth: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg)
         if not set(attention) <= {'window', 'full'}:
             raise ConfigError(
@@ -151,7 +154,7 @@ class ViTAE_Window_NoShift_basic(BaseModule):  # noqa: N801  the published name
             in_channels = token_dims[stage]
         self.first_ratio = downsample_ratios[0]
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         if self.init_cfg is not None:
             load_pretrained(self, self.init_cfg, _SOURCE)
             return
@@ -176,12 +179,12 @@ class ViTAE_Window_NoShift_basic(BaseModule):  # noqa: N801  the published name
 class Stage(nn.Module):
     """One reduction cell ``RC`` and normal cells ``NC``; maps (N, C, H, W) to (N, C', H', W')."""
 
-    def __init__(self, reduction, cells):
+    def __init__(self, reduction: ReductionCell, cells: Sequence[NormalCell]) -> None:
         super().__init__()
         self.RC = reduction
         self.NC = nn.ModuleList(cells)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         tokens = self.RC(x)
         for cell in self.NC:
             tokens = cell(tokens)
@@ -192,22 +195,33 @@ class ReductionCell(nn.Module):
     """Pyramid of dilated convolutions, attention, and a parallel convolution branch."""
 
     def __init__(
-        self, in_channels, embed_dim, token_dim, ratio, kernel, dilations, heads, groups, window
-    ):
+        self,
+        in_channels: int,
+        embed_dim: int,
+        token_dim: int,
+        ratio: int,
+        kernel: int,
+        dilations: Sequence[int],
+        heads: int,
+        groups: int,
+        window: int | None,
+    ) -> None:
         super().__init__()
         strides = (2, 2, 1) if ratio == 4 else (2, 1, 1)
         self.PCM = ConvBranch((in_channels, embed_dim, embed_dim, token_dim), strides, groups)
         self.PRM = PyramidReduction(in_channels, embed_dim, kernel, ratio, dilations)
         self.attn = ReductionAttention(embed_dim * len(dilations), token_dim, heads, window)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.attn(self.PRM(x), _as_tokens(self.PCM(x)))
 
 
 class PyramidReduction(nn.Module):
     """PRM: one strided convolution per dilation, GELU, concatenated along channels."""
 
-    def __init__(self, in_channels, embed_dim, kernel, ratio, dilations):
+    def __init__(
+        self, in_channels: int, embed_dim: int, kernel: int, ratio: int, dilations: Sequence[int]
+    ) -> None:
         super().__init__()
         self.convs = nn.ModuleList()
         for dilation in dilations:
@@ -218,14 +232,14 @@ class PyramidReduction(nn.Module):
                 )
             )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return torch.cat([_as_tokens(conv(x)) for conv in self.convs], -1)
 
 
 class ReductionAttention(nn.Module):
     """Attention from the PRM's width to the token width, without a residual, then the MLP."""
 
-    def __init__(self, in_dim, dim, heads, window):
+    def __init__(self, in_dim: int, dim: int, heads: int, window: int | None) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(in_dim)
         self.attn = Attention(
@@ -234,7 +248,7 @@ class ReductionAttention(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = MLP(dim, dim)
 
-    def forward(self, x, branch):
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         x = self.attn(self.norm1(x)) + branch
         return x + self.mlp(self.norm2(x))
 
@@ -242,7 +256,15 @@ class ReductionAttention(nn.Module):
 class NormalCell(nn.Module):
     """Attention and a convolution branch in parallel, then the MLP; three drop paths."""
 
-    def __init__(self, dim, heads, groups, mlp_ratio, window, drop_path):
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        groups: int,
+        mlp_ratio: float,
+        window: int | None,
+        drop_path: float,
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, dim, heads, window)
@@ -251,7 +273,7 @@ class NormalCell(nn.Module):
         self.PCM = ConvBranch((dim, int(dim * mlp_ratio), dim, dim), (1, 1, 1), groups)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         branch = _as_tokens(self.PCM(_as_map(x)))
         x = x + self.drop_path(self.attn(self.norm1(x))) + self.drop_path(branch)
         return x + self.drop_path(self.mlp(self.norm2(x)))
@@ -264,7 +286,7 @@ class ConvBranch(nn.Sequential):
     are faster on planes than on channels-last maps.
     """
 
-    def __init__(self, widths, strides, groups):
+    def __init__(self, widths: Sequence[int], strides: Sequence[int], groups: int) -> None:
 
         def conv(index):
             return nn.Conv2d(widths[index], widths[index + 1], 3, strides[index], 1, groups=groups)
@@ -280,7 +302,7 @@ class ConvBranch(nn.Sequential):
         )
         self.on_planes = groups > 1
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         if self.on_planes:
             x = x.contiguous()
         if not all(foldable(norm) for norm in (self[1], self[4])):
@@ -296,21 +318,29 @@ class Attention(nn.Module):
     """Self-attention among all tokens, or inside windows without shift, mask or position bias.
 
     Args:
-        in_dim, dim (int): width of the incoming and of the outgoing tokens.
-        heads (int): number of heads.
-        window (int, optional): side of a window; None attends to all tokens.
-        qkv_bias (bool): bias of the joint projection.
-        add_values (bool): adds the values to the projected result (all-token reduction cells).
+        in_dim, dim: width of the incoming and of the outgoing tokens.
+        heads: number of heads.
+        window: side of a window; None attends to all tokens.
+        qkv_bias: bias of the joint projection.
+        add_values: adds the values to the projected result (all-token reduction cells).
     """
 
-    def __init__(self, in_dim, dim, heads, window, qkv_bias=True, add_values=False):
+    def __init__(
+        self,
+        in_dim: int,
+        dim: int,
+        heads: int,
+        window: int | None,
+        qkv_bias: bool = True,
+        add_values: bool = False,
+    ) -> None:
         super().__init__()
         self.heads, self.window, self.add_values = heads, window, add_values
         self.scale = (dim // heads) ** -0.5
         self.qkv = nn.Linear(in_dim, dim * 3, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         qkv = map_linear(self.qkv, x)
         if self.window is None:
             out = self._full(qkv)
@@ -329,12 +359,12 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    def __init__(self, dim, hidden):
+    def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
         self.fc2 = nn.Linear(hidden, dim)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return map_linear(self.fc2, map_linear(self.fc1, x, gelu=True))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from .channels_last_norm import GroupNormReLU
 
@@ -24,14 +24,21 @@ class CenterPivotConv4d(nn.Module):
     Source: Min et al., "Hypercorrelation Squeeze for Few-Shot Segmentation", ICCV 2021, eq. 5-6.
 
     Args:
-        in_channels (int): C of the input.
-        out_channels (int): C of the output, a multiple of ``groups``.
-        kernel_size (int): odd, on all axes; the padding is half of it.
-        support_stride (int): s.
-        groups (int): groups of the normalisation, over the channels and all four axes.
+        in_channels: C of the input.
+        out_channels: C of the output, a multiple of ``groups``.
+        kernel_size: odd, on all axes; the padding is half of it.
+        support_stride: s.
+        groups: groups of the normalisation, over the channels and all four axes.
     """
 
-    def __init__(self, in_channels, out_channels, kernel_size, support_stride=1, groups=4):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        support_stride: int = 1,
+        groups: int = 4,
+    ) -> None:
         super().__init__()
         pad = kernel_size // 2
         self.stride = support_stride
@@ -41,15 +48,15 @@ class CenterPivotConv4d(nn.Module):
         )
         self.norm = GroupNormReLU(groups, out_channels)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Applies the layer.
 
         Args:
-            x (Tensor): (B, h_q, w_q, h_s, w_s, C_in), contiguous, or with C_in before h_s in
+            x: (B, h_q, w_q, h_s, w_s, C_in), contiguous, or with C_in before h_s in
                 memory.
 
         Returns:
-            Tensor: (B, h_q, w_q, ceil(h_s / s), ceil(w_s / s), C_out), contiguous.
+            (B, h_q, w_q, ceil(h_s / s), ceil(w_s / s), C_out), contiguous.
         """
         if x.shape[3:5] == (1, 1):
             y = self._single_point(x)

@@ -1,7 +1,9 @@
 """Group normalisation and ReLU over tensors whose channels are the last axis."""
 
+from __future__ import annotations
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class GroupNormReLU(nn.GroupNorm):
@@ -12,14 +14,14 @@ class GroupNormReLU(nn.GroupNorm):
     backward pass needs the input alone.
     """
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Normalises.
 
         Args:
-            x (Tensor): (B, ..., C), floating point.
+            x: (B, ..., C), floating point.
 
         Returns:
-            Tensor: of the same shape and dtype.
+            Of the same shape and dtype.
         """
         flat = x.reshape(len(x), -1, x.shape[-1])
         # torch.compile (2.11) traces the function's forward, but loses its gradient

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from .center_pivot import CenterPivotConv4d
 
@@ -16,16 +18,21 @@ class CorrelationLearner(nn.Module):
     support positions of the first call; here any size works, and sizes may change.
 
     Args:
-        in_channels (sequence of int): maps per stage, deepest first.
-        channels (sequence of int): output channels of a squeezing block's three layers.
-        out_channels (int): classes of the logits.
+        in_channels: maps per stage, deepest first.
+        channels: output channels of a squeezing block's three layers.
+        out_channels: classes of the logits.
     """
 
     # (kernel, support stride) of the layers, deepest stage first; ceil(h_s / s) leaves one point
     # of the support grid for each 256 pixels at every stage
     _LAYERS = (((3, 2), (3, 2), (3, 2)), ((5, 4), (3, 2), (3, 2)), ((5, 4), (5, 4), (3, 2)))
 
-    def __init__(self, in_channels, channels=(16, 64, 128), out_channels=2):
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        channels: Sequence[int] = (16, 64, 128),
+        out_channels: int = 2,
+    ) -> None:
         super().__init__()
         self.squeeze = nn.ModuleList(
             nn.Sequential(
@@ -53,15 +60,15 @@ class CorrelationLearner(nn.Module):
             nn.Conv2d(half, out_channels, 3, padding=1),
         )
 
-    def forward(self, correlations):
+    def forward(self, correlations: Sequence[Tensor]) -> Tensor:
         """Computes the logits.
 
         Args:
-            correlations (sequence of Tensor): (B, h_q, w_q, h_s, w_s, L) of each stage, deepest
+            correlations: (B, h_q, w_q, h_s, w_s, L) of each stage, deepest
                 first.
 
         Returns:
-            Tensor: (B, out_channels, 2 h_q, 2 w_q) with the query grid of the shallowest stage.
+            (B, out_channels, 2 h_q, 2 w_q) with the query grid of the shallowest stage.
         """
         x = self.squeeze[0](correlations[0])
         for squeeze, mix, correlation in zip(self.squeeze[1:], self.mix, correlations[1:]):

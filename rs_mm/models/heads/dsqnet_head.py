@@ -1,5 +1,9 @@
 """The head of DSQNet: pyramid, matching query, flow fusion, classifier."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
@@ -21,35 +25,35 @@ class DSQNetHead(BaseDecodeHead):
     (logits enlarged to the label, pixel sampler, cross entropy).
 
     Args:
-        in_channels (Sequence[int]): channels of *one date's* stages, fine to coarse.
-        channels (int): the one width of the head, a multiple of 16; 128 and 64 are published.
-        dsp (dict): pyramid, built with this head's ``in_channels``, ``channels``, ``norm_cfg``.
-        bmq (dict, optional): matching query, built alike; None leaves it out.
-        norm_cfg (dict): norm of the conv blocks, ``dict(type='SyncBN')`` as published.
-        loss_decode (dict): ``dict(type='mmseg.CrossEntropyLoss')`` as published.
-        num_classes (int): classes; 2 for unchanged and changed.
-        in_index (Sequence[int]): which stages to take.
+        in_channels: channels of *one date's* stages, fine to coarse.
+        channels: the one width of the head, a multiple of 16; 128 and 64 are published.
+        dsp: pyramid, built with this head's ``in_channels``, ``channels``, ``norm_cfg``.
+        bmq: matching query, built alike; None leaves it out.
+        norm_cfg: norm of the conv blocks, ``dict(type='SyncBN')`` as published.
+        loss_decode: ``dict(type='mmseg.CrossEntropyLoss')`` as published.
+        num_classes: classes; 2 for unchanged and changed.
+        in_index: which stages to take.
         dropout_ratio, ignore_index, sampler, align_corners, init_cfg: see
             :class:`mmseg.models.decode_heads.BaseDecodeHead`.
     """
 
     def __init__(
         self,
-        in_channels,
-        channels,
+        in_channels: Sequence[int],
+        channels: int,
         *,
-        dsp,
-        bmq,
-        norm_cfg,
-        loss_decode,
-        num_classes=2,
-        in_index=(0, 1, 2, 3),
-        dropout_ratio=0.1,
-        ignore_index=255,
-        sampler=None,
-        align_corners=False,
-        init_cfg=dict(type='Normal', std=0.01, override=dict(name='conv_seg')),  # noqa: B006
-    ):
+        dsp: dict,
+        bmq: dict | None,
+        norm_cfg: dict,
+        loss_decode: dict,
+        num_classes: int = 2,
+        in_index: Sequence[int] = (0, 1, 2, 3),
+        dropout_ratio: float = 0.1,
+        ignore_index: int = 255,
+        sampler: dict | None = None,
+        align_corners: bool = False,
+        init_cfg: dict = dict(type='Normal', std=0.01, override=dict(name='conv_seg')),  # noqa: B006
+    ) -> None:
         if channels % 16:
             raise ConfigError(f'channels={channels} of DSQNetHead must be a multiple of 16.')
         if num_classes < 2:
@@ -112,7 +116,7 @@ class DSQNetHead(BaseDecodeHead):
 class FlowDualAlignment(nn.Module):
     """Warps each date towards the other by a learned flow and returns both differences."""
 
-    def __init__(self, channels):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.flow = nn.Sequential(
             nn.Conv2d(channels, channels, 5, padding=2, groups=channels),

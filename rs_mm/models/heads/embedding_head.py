@@ -39,7 +39,7 @@ class EmbeddingHead(BaseModule):
         pool: dict = _MAX_POOL,
         embed_dims: int | None = None,
         init_cfg: dict | None = None,
-    ):
+    ) -> None:
         super().__init__(init_cfg)
         self.pool = MODELS.build(pool)
         self.project = nn.Linear(in_channels, embed_dims) if embed_dims else None
@@ -55,7 +55,7 @@ class EmbeddingHead(BaseModule):
 class BNNeck(nn.Module):
     """Linear -> (embedding) -> batch norm -> bias-free classifier (Luo et al. 2019)."""
 
-    def __init__(self, in_channels, embed_dims, num_classes):
+    def __init__(self, in_channels: int, embed_dims: int, num_classes: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(in_channels, embed_dims)
         self.bn = nn.BatchNorm1d(embed_dims)
@@ -94,7 +94,7 @@ class PartHead(BaseModule):
         pool: dict = _MAX_POOL,
         skip_missing_parts: bool = False,
         init_cfg: dict | None = None,
-    ):
+    ) -> None:
         super().__init__(init_cfg)
         self.skip_missing_parts = skip_missing_parts
         for split in splits:

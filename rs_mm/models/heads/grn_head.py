@@ -23,10 +23,10 @@ class GRNHead(BaseModule):
     Source: Kang et al., "Graph Relation Network", TGRS 2020, Fig. 3.
 
     Args:
-        in_channels (int): channels of the feature map (filled in by :class:`ImageEmbedder`).
-        embed_dims (int): size of the embedding.
-        num_classes (int, optional): number of labels; None: no classifier (SNDL alone).
-        pool (dict): config of the pooling.
+        in_channels: channels of the feature map (filled in by :class:`ImageEmbedder`).
+        embed_dims: size of the embedding.
+        num_classes: number of labels; None: no classifier (SNDL alone).
+        pool: config of the pooling.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class GRNHead(BaseModule):
         num_classes: int | None = None,
         pool: dict = _AVG_POOL,
         init_cfg: dict | None = None,
-    ):
+    ) -> None:
         super().__init__(init_cfg)
         self.pool = MODELS.build(pool)
         self.fc = nn.Linear(in_channels, embed_dims)

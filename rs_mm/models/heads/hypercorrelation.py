@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 EPS = 1e-5
 # above this share of occupied positions leaving out the empty ones costs more than it saves
 PRUNE_BELOW = 0.7
 
 
-def resize_mask(mask, size):
+def resize_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
     """Resizes binary masks to a feature map's size, bilinear with aligned corners.
 
     Args:
-        mask (Tensor): (B, H, W), any dtype.
-        size (tuple[int, int]): (h, w).
+        mask: (B, H, W), any dtype.
+        size: (h, w).
 
     Returns:
-        Tensor: (B, h * w) float32 in [0, 1].
+        (B, h * w) float32 in [0, 1].
     """
     mask = F.interpolate(mask[:, None].float(), size, mode='bilinear', align_corners=True)
     return mask.flatten(1)
@@ -31,45 +34,45 @@ class StageFeatures:
     ``|f| m / (|f| m + eps)``. So the products of unit vectors serve every mask.
 
     Args:
-        maps (list[Tensor]): L maps (B, C, h, w) of one size.
+        maps: L maps (B, C, h, w) of one size.
 
     Attributes:
-        vectors (Tensor): (B, L, h * w, C).
-        norm (Tensor): (B, L, h * w), their lengths.
-        size (tuple[int, int]): (h, w).
+        vectors: (B, L, h * w, C).
+        norm: (B, L, h * w), their lengths.
+        size: (h, w).
     """
 
-    def __init__(self, maps):
+    def __init__(self, maps: list[Tensor]) -> None:
         self.size = tuple(maps[0].shape[2:])
         self.vectors = torch.stack([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
         # not in half precision, which has no room for EPS beside a length
         dtype = torch.promote_types(self.vectors.dtype, torch.float32)
         self.norm = torch.linalg.vector_norm(self.vectors, dim=-1, dtype=dtype)
 
-    def gain(self, masks):
+    def gain(self, masks: Tensor) -> Tensor:
         """What each normalised vector's length is once its map has been masked.
 
         Args:
-            masks (Tensor): (B, M, h * w) in [0, 1], M masks for each image, see
+            masks: (B, M, h * w) in [0, 1], M masks for each image, see
                 :func:`resize_mask`.
 
         Returns:
-            Tensor: (B, M, L, h * w) in [0, 1).
+            (B, M, L, h * w) in [0, 1).
         """
         length = self.norm[:, None] * masks[:, :, None]
         return length / (length + EPS)
 
 
-def cross_correlation(query, support, mask):
+def cross_correlation(query: StageFeatures, support: StageFeatures, mask: Tensor) -> Tensor:
     """Clamped cosines between all positions of queries and masked supports.
 
     Args:
-        query (StageFeatures): of B images.
-        support (StageFeatures): of B * K images, the K shots of one query together.
-        mask (Tensor): (B, K, N_s) in [0, 1], see :func:`resize_mask`.
+        query: of B images.
+        support: of B * K images, the K shots of one query together.
+        mask: (B, K, N_s) in [0, 1], see :func:`resize_mask`.
 
     Returns:
-        Tensor: (B * K, h_q, w_q, h_s, w_s, L) in [0, 1]; in memory L comes before h_s.
+        (B * K, h_q, w_q, h_s, w_s, L) in [0, 1]; in memory L comes before h_s.
     """
     b, k, n = mask.shape
     index = _occupied(mask.flatten(0, 1))
@@ -91,15 +94,15 @@ def cross_correlation(query, support, mask):
     return _with_axes(full, query.size, support.size)
 
 
-def self_correlation(query, masks):
+def self_correlation(query: StageFeatures, masks: Tensor) -> Tensor:
     """Clamped cosines between all positions of masked images and themselves.
 
     Args:
-        query (StageFeatures): of B images.
-        masks (Tensor): (B, M, h * w) in [0, 1], M masks for each image, applied on both sides.
+        query: of B images.
+        masks: (B, M, h * w) in [0, 1], M masks for each image, applied on both sides.
 
     Returns:
-        Tensor: (B * M, h, w, h, w, L) in [0, 1]; in memory L comes before the second h.
+        (B * M, h, w, h, w, L) in [0, 1]; in memory L comes before the second h.
     """
     index = _occupied(masks.amax(1))
     vectors, norm, gain = query.vectors, query.norm, query.gain(masks)

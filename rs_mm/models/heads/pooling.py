@@ -1,5 +1,7 @@
 """Global pooling of a feature map."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ class GlobalPool(nn.Module):
         power: initial power of ``gem``.
     """
 
-    def __init__(self, mode: str = 'max', power: float = 3.0):
+    def __init__(self, mode: str = 'max', power: float = 3.0) -> None:
         super().__init__()
         if mode not in ('avg', 'max', 'gem'):
             raise ConfigError(f'pool.mode is {mode!r}; use "avg", "max" or "gem".')

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 
 from rs_mm.errors import ConfigError
 from rs_mm.models.losses.mask_agreement import area_agreement, focal_agreement
 from rs_mm.registry import MODELS
 
 from .correlation_learner import CorrelationLearner
-from .hypercorrelation import cross_correlation, resize_mask, self_correlation
+from .hypercorrelation import StageFeatures, cross_correlation, resize_mask, self_correlation
 
 _EXTRA_LOSSES = {'focal': focal_agreement, 'area': area_agreement}
 
@@ -23,9 +24,9 @@ class CorrelationLogits(NamedTuple):
     """What :class:`SelfCrossCorrelationHead` computes, for B queries with K shots each.
 
     Attributes:
-        logits (Tensor): (B, K, 2, H, W), merged; never negative, since a ReLU ends the merge.
-        first_mask (Tensor): (B, K, H, W) bool, found by the cross-correlation alone.
-        guided_logits (Tensor | None): (B, K, 2, H, W) of the self-correlation masked with the true
+        logits: (B, K, 2, H, W), merged; never negative, since a ReLU ends the merge.
+        first_mask: (B, K, H, W) bool, found by the cross-correlation alone.
+        guided_logits: (B, K, 2, H, W) of the self-correlation masked with the true
             mask too; None where no query mask was given.
     """
 
@@ -45,22 +46,22 @@ class SelfCrossCorrelationHead(BaseModule):
     Semantic Segmentation", SIGSPATIAL 2023, sec. 3.
 
     Args:
-        in_channels (sequence of int): maps per stage, shallow to deep: (4, 6, 3) for ResNet-50,
+        in_channels: maps per stage, shallow to deep: (4, 6, 3) for ResNet-50,
             (4, 23, 3) for ResNet-101, (3, 3, 1) for VGG-16.
-        guided_weight (float): weight ``ld`` of the second cross-entropy.
-        extra_loss (str | None): ``focal`` or ``area``: an additional term, see
+        guided_weight: weight ``ld`` of the second cross-entropy.
+        extra_loss: ``focal`` or ``area``: an additional term, see
             :mod:`rs_mm.models.losses.mask_agreement`; without gradient, as published.
-        extra_weight (float): its weight.
+        extra_weight: its weight.
     """
 
     def __init__(
         self,
-        in_channels=(4, 6, 3),
-        guided_weight=1.0,
-        extra_loss=None,
-        extra_weight=0.5,
-        init_cfg=None,
-    ):
+        in_channels: Sequence[int] = (4, 6, 3),
+        guided_weight: float = 1.0,
+        extra_loss: str | None = None,
+        extra_weight: float = 0.5,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         if extra_loss is not None and extra_loss not in _EXTRA_LOSSES:
             raise ConfigError(
@@ -75,21 +76,33 @@ class SelfCrossCorrelationHead(BaseModule):
         self.self_learner = CorrelationLearner(deepest_first)
         self.merge = nn.Conv2d(4, 2, 1, bias=False)
 
-    def forward(self, query, support, support_mask, query_size, query_mask=None):
+    def forward(
+        self,
+        query: list[StageFeatures],
+        support: list[StageFeatures],
+        support_mask: Tensor,
+        query_size: tuple[int, int],
+        query_mask: Tensor | None = None,
+        *,
+        release: bool = False,
+    ) -> CorrelationLogits:
         """Computes the logits of every shot by itself.
 
         Args:
-            query (list[StageFeatures]): of B queries, deepest stage first. Both lists are emptied
-                as they are used up, for they hold more memory than anything else.
-            support (list[StageFeatures]): of B * K supports, the shots of a query together.
-            support_mask (Tensor): (B, K, H_s, W_s), 0 or 1.
-            query_size (tuple[int, int]): (H, W) of the query images.
-            query_mask (Tensor | None): (B, H, W), 0 or 1: asks for the guided logits.
+            query: of B queries, one entry per stage; the stages may come shallow to deep, as the
+                backbone gives them, or deep to shallow.
+            support: of B * K supports, the shots of a query together; the same order.
+            support_mask: (B, K, H_s, W_s), 0 or 1.
+            query_size: (H, W) of the query images.
+            query_mask: (B, H, W), 0 or 1: asks for the guided logits.
+            release: empties both lists, so that each stage's memory is free as soon as it has been
+                used; the features take more memory than anything else.
 
         Returns:
-            CorrelationLogits: see there.
+            Logits (B, K, 2, H, W), the first mask and, if asked for, the guided logits.
         """
         b, k = support_mask.shape[:2]
+        query, support = (self._deepest_first(stages, release) for stages in (query, support))
         correlations = self.cross_correlations(query, support, support_mask)
         support.clear()
         coarse = self.cross_learner(correlations)
@@ -116,15 +129,24 @@ class SelfCrossCorrelationHead(BaseModule):
         return CorrelationLogits(logits, first.unflatten(0, (b, k)), guided)
 
     @staticmethod
-    def cross_correlations(query, support, support_mask):
+    def _deepest_first(stages, release):
+        ordered = sorted(stages, key=lambda stage: stage.size[0] * stage.size[1])
+        if release:
+            stages.clear()
+        return ordered
+
+    @staticmethod
+    def cross_correlations(
+        query: list[StageFeatures], support: list[StageFeatures], support_mask: Tensor
+    ) -> list[Tensor]:
         """Query against masked supports.
 
         Args:
-            query, support (list[StageFeatures]): deepest first, of B and B * K images.
-            support_mask (Tensor): (B, K, H, W).
+            query, support: deepest first, of B and B * K images.
+            support_mask: (B, K, H, W).
 
         Returns:
-            list[Tensor]: (B * K, h_q, w_q, h_s, w_s, L), deepest first.
+            (B * K, h_q, w_q, h_s, w_s, L), deepest first.
         """
         shape, flat = support_mask.shape[:2], support_mask.flatten(0, 1)
         return [
@@ -133,29 +155,29 @@ class SelfCrossCorrelationHead(BaseModule):
         ]
 
     @staticmethod
-    def self_correlations(query, masks):
+    def self_correlations(query: list[StageFeatures], masks: list[Tensor]) -> list[Tensor]:
         """Masked queries against themselves.
 
         Args:
-            query (list[StageFeatures]): deepest first, of B images.
-            masks (list[Tensor]): (B, M, h * w), M masks for each image.
+            query: deepest first, of B images.
+            masks: (B, M, h * w), M masks for each image.
 
         Returns:
-            list[Tensor]: (B * M, h, w, h, w, L), deepest first.
+            (B * M, h, w, h, w, L), deepest first.
         """
         return [self_correlation(q, mask) for q, mask in zip(query, masks)]
 
-    def loss(self, output, query_mask):
+    def loss(self, output: CorrelationLogits, query_mask: Tensor) -> dict[str, Tensor]:
         """Cross-entropies of the merged and of the guided logits, and the optional extra term.
 
         Ignored pixels count as background: the published loss has no ignore index.
 
         Args:
-            output (CorrelationLogits): of :meth:`forward` with the query mask.
-            query_mask (Tensor): (B, H, W), 0 or 1.
+            output: of :meth:`forward` with the query mask.
+            query_mask: (B, H, W), 0 or 1.
 
         Returns:
-            dict[str, Tensor]: ``loss_ce``, ``loss_guided`` and, if asked for, ``loss_extra``.
+            ``loss_ce``, ``loss_guided`` and, if asked for, ``loss_extra``.
         """
         k = output.logits.shape[1]
         target = query_mask.long().repeat_interleave(k, dim=0)

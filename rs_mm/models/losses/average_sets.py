@@ -47,10 +47,11 @@ class _AverageSetLoss(nn.Module):
     def forward(
         self,
         embedding: Tensor,
-        logits: Tensor | None,
-        labels: Tensor,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
         sample_idx: Tensor | None = None,
     ) -> Tensor:
+        """The loss of embeddings (N, D) and labels (N, L) of 0 and 1; the others are not used."""
         embedding, labels = gather_batch(embedding.float(), labels)
         near = jaccard_distance(labels, labels) <= self.threshold
         itself = torch.eye(len(near), dtype=torch.bool, device=near.device)
@@ -86,10 +87,10 @@ class ContrastiveAverageLoss(_AverageSetLoss):
         anchor_in_negatives: bool = True,
         loss_weight: float = 1.0,
         loss_name: str = 'contrastive',
-    ):
+    ) -> None:
         super().__init__(margin, threshold, anchor_in_negatives, loss_weight, loss_name)
 
-    def compare(self, anchor, positive, negative):
+    def compare(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         anchor, positive, negative = (F.normalize(x) for x in (anchor, positive, negative))
         pull = F.pairwise_distance(anchor, positive).square()
         push = (self.margin - F.pairwise_distance(anchor, negative)).clamp(min=0).square()
@@ -110,8 +111,8 @@ class TripletAverageLoss(_AverageSetLoss):
         anchor_in_negatives: bool = True,
         loss_weight: float = 1.0,
         loss_name: str = 'triplet',
-    ):
+    ) -> None:
         super().__init__(margin, threshold, anchor_in_negatives, loss_weight, loss_name)
 
-    def compare(self, anchor, positive, negative):
+    def compare(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         return F.triplet_margin_loss(anchor, positive, negative, self.margin)

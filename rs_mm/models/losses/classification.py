@@ -1,4 +1,4 @@
-"""Classification losses of an embedder: called with (embedding, logits, labels, sample_idx)."""
+"""Classification losses of an embedder."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ class MultiLabelBCELoss(nn.Module):
         loss_name: its name in the log, after ``loss_``.
     """
 
-    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'bce'):
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'bce') -> None:
         super().__init__()
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
     def forward(
-        self, embedding: Tensor, logits: Tensor, labels: Tensor, sample_idx: Tensor | None = None
+        self,
+        embedding: Tensor | None = None,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
+        sample_idx: Tensor | None = None,
     ) -> Tensor:
-        check_logits(logits, labels)
-        return self.loss_weight * F.binary_cross_entropy_with_logits(logits.float(), labels)
+        """The loss of logits (N, L) and labels (N, L) of 0 and 1; the others are not used."""
+        logits, labels = checked_logits(logits, labels)
+        return self.loss_weight * F.binary_cross_entropy_with_logits(logits, labels)
 
 
 @MODELS.register_module()
@@ -41,24 +46,36 @@ class LabelCrossEntropyLoss(nn.Module):
         loss_name: its name in the log, after ``loss_``.
     """
 
-    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'xent'):
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'xent') -> None:
         super().__init__()
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
     def forward(
-        self, embedding: Tensor, logits: Tensor, labels: Tensor, sample_idx: Tensor | None = None
+        self,
+        embedding: Tensor | None = None,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
+        sample_idx: Tensor | None = None,
     ) -> Tensor:
-        check_logits(logits, labels)
-        return self.loss_weight * F.cross_entropy(logits.float(), labels)
+        """The loss of logits (N, L) and labels (N, L) of 0 and 1; the others are not used."""
+        logits, labels = checked_logits(logits, labels)
+        return self.loss_weight * F.cross_entropy(logits, labels)
 
 
-def check_logits(logits: Tensor | None, labels: Tensor) -> None:
-    """Raises ConfigError where the head has no logits for the labels of the data."""
+def checked_logits(logits: Tensor | None, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The logits in float32, and the labels, both (N, L).
+
+    Raises:
+        ConfigError: the head makes no logits, or another number of them than the data has labels.
+    """
     if logits is None:
         raise ConfigError('a classification loss needs logits, but model.head makes none.')
+    if labels is None:
+        raise ConfigError('a classification loss needs `labels`, one row of 0 and 1 per image.')
     if logits.shape != labels.shape:
         raise ConfigError(
             f'the labels have {labels.shape[1]} columns, but model.head has '
             f'num_classes={logits.shape[1]}; make them equal.'
         )
+    return logits.float(), labels

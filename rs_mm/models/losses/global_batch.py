@@ -6,13 +6,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from rs_mm.errors import ConfigError
+
 
 def world_size() -> int:
     """Number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def gather_batch(embedding: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+def gather_batch(embedding: Tensor, *others: Tensor | None) -> tuple[Tensor, ...]:
     """Concatenates tensors over processes, in the order of ranks.
 
     Every process then computes the same loss of the whole batch. The gradient of each process's
@@ -23,7 +25,12 @@ def gather_batch(embedding: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
     Args:
         embedding: (n, D), gradients flow back.
         others: (n, ...) tensors without gradient, e.g. labels.
+
+    Raises:
+        ConfigError: one of the tensors is None.
     """
+    if any(other is None for other in others):
+        raise ConfigError('a metric loss needs `labels`, one row of 0 and 1 per image.')
     if world_size() == 1:
         return (embedding, *others)
     counts = _counts(embedding)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rs_mm.registry import MODELS
 
-from .classification import check_logits
+from .classification import checked_logits
 
 
 def lsep(scores: Tensor, labels: Tensor) -> Tensor:
@@ -21,8 +21,8 @@ def lsep(scores: Tensor, labels: Tensor) -> Tensor:
     2017, Eq. (4), for a single image.
 
     Args:
-        scores (Tensor): (B, L).
-        labels (Tensor): (B, L) of 0 and 1; an image with no label, or with all, adds no pair.
+        scores: (B, L).
+        labels: (B, L) of 0 and 1; an image with no label, or with all, adds no pair.
     """
     paired = (labels > 0).any(1) & ~(labels > 0).all(1)
     if not paired.any():
@@ -43,8 +43,8 @@ def warp(scores: Tensor, labels: Tensor) -> Tensor:
     Source: Weston et al., "WSABIE", IJCAI 2011, Eq. (1)-(5).
 
     Args:
-        scores (Tensor): (B, L).
-        labels (Tensor): (B, L) of 0 and 1.
+        scores: (B, L).
+        labels: (B, L) of 0 and 1.
     """
     count = scores.shape[1]
     present = labels > 0
@@ -66,14 +66,14 @@ class _LabelRanking(nn.Module):
 
     def forward(
         self,
-        embedding: Tensor,
-        logits: Tensor | None,
-        labels: Tensor,
+        embedding: Tensor | None = None,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
         sample_idx: Tensor | None = None,
     ) -> Tensor:
-        """Returns the loss; uses ``logits`` and ``labels``, both (B, L)."""
-        check_logits(logits, labels)
-        scores = logits.float().sigmoid() if self.sigmoid else logits.float()
+        """The loss of logits (N, L) and labels (N, L) of 0 and 1; the others are not used."""
+        scores, labels = checked_logits(logits, labels)
+        scores = scores.sigmoid() if self.sigmoid else scores
         return self.loss_weight * self._loss(scores, labels)
 
 
@@ -82,8 +82,8 @@ class LSEPLoss(_LabelRanking):
     """:func:`lsep` of a batch.
 
     Args:
-        loss_weight (float): factor of the loss.
-        sigmoid (bool): rank the sigmoid of the logits, as the published code was run; False ranks
+        loss_weight: factor of the loss.
+        sigmoid: rank the sigmoid of the logits, as the published code was run; False ranks
             the logits, as the paper of LSEP does.
     """
 
@@ -98,14 +98,14 @@ class WARPLoss(_LabelRanking):
     """:func:`warp` of a batch.
 
     Args:
-        loss_weight (float): factor of the loss.
-        sigmoid (bool): rank the sigmoid of the logits. Default: False, since a sigmoid keeps any
+        loss_weight: factor of the loss.
+        sigmoid: rank the sigmoid of the logits. Default: False, since a sigmoid keeps any
             two scores within the margin of 1.
     """
 
     loss_name = 'warp'
 
-    def __init__(self, loss_weight: float = 1.0, sigmoid: bool = False):
+    def __init__(self, loss_weight: float = 1.0, sigmoid: bool = False) -> None:
         super().__init__(loss_weight, sigmoid)
 
     def _loss(self, scores, labels):

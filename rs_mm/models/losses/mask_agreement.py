@@ -4,34 +4,37 @@ Source: the published code of SCCNet. Both are functions of the argmax and so ca
 they shift the logged loss and change nothing in training.
 """
 
+from __future__ import annotations
+
 import torch
+from torch import Tensor
 
 
 def _penalty(x):
     return -(1 - x) * torch.log(0.1 + x)
 
 
-def focal_agreement(pred, target):
+def focal_agreement(pred: Tensor, target: Tensor) -> Tensor:
     """Grows as fewer pixels of the batch are predicted as foreground.
 
     Args:
-        pred (Tensor): (B, H, W), 0 or 1.
-        target (Tensor): unused; both terms are called alike.
+        pred: (B, H, W), 0 or 1.
+        target: unused; both terms are called alike.
 
     Returns:
-        Tensor: a scalar.
+        A scalar.
     """
     return _penalty(pred.float().mean())
 
 
-def area_agreement(pred, target):
+def area_agreement(pred: Tensor, target: Tensor) -> Tensor:
     """Grows with the difference of the batch's predicted and true foreground areas.
 
     Args:
-        pred, target (Tensor): (B, H, W), 0 or 1.
+        pred, target: (B, H, W), 0 or 1.
 
     Returns:
-        Tensor: a scalar.
+        A scalar.
     """
     p, g = pred.float().mean(), target.float().mean()
     return _penalty(torch.minimum(p, g) / (0.01 + torch.maximum(p, g)))

@@ -43,7 +43,7 @@ class OMLLoss(nn.Module):
         chunk_size: int = 32,
         loss_weight: float = 1.0,
         loss_name: str = 'oml',
-    ):
+    ) -> None:
         super().__init__()
         if normalizer not in ('batch', 'class'):
             raise ConfigError(f'OMLLoss.normalizer is {normalizer!r}; use "batch" or "class".')
@@ -56,10 +56,11 @@ class OMLLoss(nn.Module):
     def forward(
         self,
         embedding: Tensor,
-        logits: Tensor | None,
-        labels: Tensor,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
         sample_idx: Tensor | None = None,
     ) -> Tensor:
+        """The loss of embeddings (N, D) and labels (N, L) of 0 and 1; the others are not used."""
         embedding, labels = gather_batch(embedding.float(), labels)
         positive = (labels == 1).float()
         count = positive.sum(0)

@@ -44,22 +44,22 @@ def sndl_loss(
     Source: Kang et al., TGRS 2020, Eq. (5)-(7). The weight is 1 - Hamming distance / L.
 
     Args:
-        features (Tensor): (B, D), L2-normalised.
-        index (Tensor): (B,) int64, the images' own rows in the memory.
-        memory (Tensor): (N, D) float32.
-        memory_labels (Tensor): (N, L) of 0 and 1.
-        temperature (float): T > 0.
-        margin (float): margin on the similarity, before the division by T.
-        chunk_size (int, optional): memory rows compared at a time. Default: 4096 on a CPU, where
+        features: (B, D), L2-normalised.
+        index: (B,) int64, the images' own rows in the memory.
+        memory: (N, D) float32.
+        memory_labels: (N, L) of 0 and 1.
+        temperature: T > 0.
+        margin: margin on the similarity, before the division by T.
+        chunk_size: memory rows compared at a time. Default: 4096 on a CPU, where
             a chunk stays in cache; 65536 elsewhere.
-        max_similarities (int): bounds the working memory: a batch is cut where B x N exceeds it.
-        dtype (torch.dtype): precision of the products of features and memory; sums and
+        max_similarities: bounds the working memory: a batch is cut where B x N exceeds it.
+        dtype: precision of the products of features and memory; sums and
             exponentials are float32 in any case.
-        work (Tensor, optional): float32 buffer to work in, at least
+        work: float32 buffer to work in, at least
             ``min(B * N, max(max_similarities, N))`` long; saves allocating it at every step.
 
     Returns:
-        Tensor: float32 scalar.
+        Float32 scalar.
     """
     if chunk_size is None:
         chunk_size = 4096 if features.device.type == 'cpu' else 65536
@@ -242,12 +242,12 @@ class SNDLoss(nn.Module):
     exactly one update. Without gradient, or in evaluation mode, nothing is updated.
 
     Args:
-        memory (dict): config of the :class:`FeatureBank`.
-        temperature (float): T. Default: 0.05, as published.
-        margin (float): margin on the similarity. Default: 0.0, as published.
-        loss_weight (float): factor of the loss.
-        dtype (str): precision of the large products: ``'float32'``, ``'bfloat16'``, ``'float16'``.
-        chunk_size, max_similarities (int): see :func:`sndl_loss`.
+        memory: config of the :class:`FeatureBank`.
+        temperature: T. Default: 0.05, as published.
+        margin: margin on the similarity. Default: 0.0, as published.
+        loss_weight: factor of the loss.
+        dtype: precision of the large products: ``'float32'``, ``'bfloat16'``, ``'float16'``.
+        chunk_size, max_similarities: see :func:`sndl_loss`.
     """
 
     loss_name = 'sndl'
@@ -261,7 +261,7 @@ class SNDLoss(nn.Module):
         dtype: str = 'float32',
         chunk_size: int | None = None,
         max_similarities: int = 2**26,
-    ):
+    ) -> None:
         super().__init__()
         if temperature <= 0:
             raise ConfigError(f'SNDLoss: `temperature` must be positive, not {temperature}.')
@@ -276,21 +276,28 @@ class SNDLoss(nn.Module):
         self._work = torch.empty(0)
 
     def forward(
-        self, embedding: Tensor, logits: Tensor | None, labels: Tensor, sample_idx: Tensor
+        self,
+        embedding: Tensor,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
+        sample_idx: Tensor | None = None,
     ) -> Tensor:
-        """Returns the loss, a scalar.
+        """The loss of a batch, a scalar.
 
         Args:
-            embedding (Tensor): (B, D); normalised here if the head does not.
-            logits (Tensor, optional): not used.
-            labels (Tensor): not used: the memory has the labels of the whole training set.
-            sample_idx (Tensor): (B,) int64, positions in the training set.
+            embedding: (B, D); normalised here if the head does not.
+            logits: not used.
+            labels: not used: the memory has the labels of the whole training set.
+            sample_idx: (B,) int64, positions in the training set.
 
         Raises:
-            ConfigError: the memory has no labels, or another dimension than the embedding.
+            ConfigError: there is no ``sample_idx``, or the memory has no labels, or another
+                dimension than the embedding.
             DataError: an index outside the memory.
         """
         memory = self.memory
+        if sample_idx is None:
+            raise ConfigError("SNDLoss needs `sample_idx`, the images' rows in its memory.")
         if embedding.shape[1] != memory.features.shape[1]:
             raise ConfigError(
                 f'the embedding has {embedding.shape[1]} dimensions, the memory '

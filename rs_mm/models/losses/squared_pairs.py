@@ -20,9 +20,9 @@ def contrastive(squared: Tensor, same: Tensor, margin: float) -> Tensor:
     """``(same d^2 + (1 - same) max(0, margin - sqrt(d^2 + 1e-9))^2) / 2`` of every pair.
 
     Args:
-        squared (Tensor): squared distances, any shape.
-        same (Tensor): 1 where a pair should be close, else 0; same shape.
-        margin (float): distance from which pairs of unlike images add nothing.
+        squared: squared distances, any shape.
+        same: 1 where a pair should be close, else 0; same shape.
+        margin: distance from which pairs of unlike images add nothing.
     """
     apart = (margin - (squared + 1e-9).sqrt()).clamp_min(0)
     return (same * squared + (1 - same) * apart * apart) / 2
@@ -40,10 +40,10 @@ def pairwise_hinge(squared: Tensor, shared: Tensor, margin: float, slack: float 
     shared labels scale the term, and the mean counts the entries i >= j, which are zero.
 
     Args:
-        squared (Tensor): (B, B) squared distances.
-        shared (Tensor): (B, B) numbers of shared labels.
-        margin (float): squared distance that separates alike from unlike.
-        slack (float): how far beyond the margin a pair has to be.
+        squared: (B, B) squared distances.
+        shared: (B, B) numbers of shared labels.
+        margin: squared distance that separates alike from unlike.
+        slack: how far beyond the margin a pair has to be.
     """
     sign = torch.where(shared > 0, shared, -1)
     return (slack - sign * (margin - squared)).clamp_min(0).triu(1).mean()
@@ -55,12 +55,12 @@ def all_triplets(squared: Tensor, alike: Tensor, margin: float) -> Tensor:
     Sorting an anchor's unlike images turns the sum over them into a count and a prefix sum.
 
     Args:
-        squared (Tensor): (B, B) squared distances.
-        alike (Tensor): (B, B) bool.
-        margin (float): margin.
+        squared: (B, B) squared distances.
+        alike: (B, B) bool.
+        margin: margin.
 
     Returns:
-        Tensor: scalar; 0 where the batch has no triplet.
+        Scalar; 0 where the batch has no triplet.
     """
     positive = alike & ~torch.eye(len(alike), dtype=torch.bool, device=alike.device)
     order = squared.masked_fill(alike, torch.inf).sort(1).values
@@ -88,11 +88,11 @@ class _LabelledPairs(nn.Module):
     def forward(
         self,
         embedding: Tensor,
-        logits: Tensor | None,
-        labels: Tensor,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
         sample_idx: Tensor | None = None,
     ) -> Tensor:
-        """Returns the loss; uses ``embedding`` (B, D) and ``labels`` (B, L) of 0 and 1."""
+        """The loss of embeddings (N, D) and labels (N, L) of 0 and 1; the others are not used."""
         embedding, labels = gather_batch(embedding, labels)
         shared = labels.float() @ labels.float().t()
         return self.loss_weight * self._loss(squared_distances(embedding), shared)
@@ -103,13 +103,13 @@ class PairContrastiveLoss(_LabelledPairs):
     """:func:`contrastive` over all pairs of a batch, mean; embeddings are L2-normalised.
 
     Args:
-        margin (float): distance from which unlike images add nothing.
-        loss_weight (float): factor of the loss.
+        margin: distance from which unlike images add nothing.
+        loss_weight: factor of the loss.
     """
 
     loss_name = 'pair_contrastive'
 
-    def __init__(self, margin: float = 1.5, loss_weight: float = 1.0):
+    def __init__(self, margin: float = 1.5, loss_weight: float = 1.0) -> None:
         super().__init__(margin, loss_weight)
 
     def _loss(self, squared, shared):
@@ -122,13 +122,13 @@ class SquaredTripletLoss(_LabelledPairs):
     """:func:`all_triplets` of a batch; embeddings are L2-normalised.
 
     Args:
-        margin (float): margin between squared distances.
-        loss_weight (float): factor of the loss.
+        margin: margin between squared distances.
+        loss_weight: factor of the loss.
     """
 
     loss_name = 'squared_triplet'
 
-    def __init__(self, margin: float = 0.5, loss_weight: float = 1.0):
+    def __init__(self, margin: float = 0.5, loss_weight: float = 1.0) -> None:
         super().__init__(margin, loss_weight)
 
     def _loss(self, squared, shared):
@@ -140,13 +140,13 @@ class PairHingeLoss(_LabelledPairs):
     """:func:`pairwise_hinge` of a batch; embeddings are L2-normalised.
 
     Args:
-        margin (float): squared distance that separates alike from unlike.
-        loss_weight (float): factor of the loss.
+        margin: squared distance that separates alike from unlike.
+        loss_weight: factor of the loss.
     """
 
     loss_name = 'pair_hinge'
 
-    def __init__(self, margin: float = 0.44, loss_weight: float = 1.0):
+    def __init__(self, margin: float = 0.44, loss_weight: float = 1.0) -> None:
         super().__init__(margin, loss_weight)
 
     def _loss(self, squared, shared):

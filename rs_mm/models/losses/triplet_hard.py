@@ -65,7 +65,7 @@ class TripletHardLoss(nn.Module):
         threshold: float = 0.5,
         loss_weight: float = 1.0,
         loss_name: str = 'triplet_hard',
-    ):
+    ) -> None:
         super().__init__()
         self.margin = margin
         self.threshold = threshold
@@ -75,10 +75,11 @@ class TripletHardLoss(nn.Module):
     def forward(
         self,
         embedding: Tensor,
-        logits: Tensor | None,
-        labels: Tensor,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
         sample_idx: Tensor | None = None,
     ) -> Tensor:
+        """The loss of embeddings (N, D) and labels (N, L) of 0 and 1; the others are not used."""
         embedding, labels = gather_batch(embedding.float(), labels)
         anchors, positives, negatives = jaccard_mining(labels, self.threshold)
         if not len(anchors):

@@ -26,19 +26,26 @@ class FeatureBank(BaseModule):
     Source: Kang et al., "Graph Relation Network", TGRS 2020, Sec. III-B, Eq. (8).
 
     Args:
-        size (int): number N of training images; row i belongs to the sample with
+        size: number N of training images; row i belongs to the sample with
             ``sample_idx == i``.
-        dim (int): dimension D of the embedding.
-        num_classes (int): number L of labels.
-        momentum (float): share of the old row that an update keeps, in [0, 1).
+        dim: dimension D of the embedding.
+        num_classes: number L of labels.
+        momentum: share of the old row that an update keeps, in [0, 1).
 
     Attributes:
-        features (Tensor): (N, D) float32.
-        labels (Tensor): (N, L) uint8 of 0 and 1.
-        labelled (Tensor): bool scalar, whether ``labels`` have been set.
+        features: (N, D) float32.
+        labels: (N, L) uint8 of 0 and 1.
+        labelled: bool scalar, whether ``labels`` have been set.
     """
 
-    def __init__(self, size: int, dim: int, num_classes: int, momentum: float = 0.5, init_cfg=None):
+    def __init__(
+        self,
+        size: int,
+        dim: int,
+        num_classes: int,
+        momentum: float = 0.5,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg)
         if size < 1:
             raise ConfigError(f'FeatureBank: `size` is the number of training images, not {size}.')
@@ -63,7 +70,7 @@ class FeatureBank(BaseModule):
         """Sets the labels of all rows.
 
         Args:
-            labels (Tensor): (N, L), values 0 and 1; a row may be all zero.
+            labels: (N, L), values 0 and 1; a row may be all zero.
 
         Raises:
             ConfigError: another number of rows or labels than the bank has.
@@ -102,8 +109,8 @@ class FeatureBank(BaseModule):
         leaves its row as it was.
 
         Args:
-            features (Tensor): (B, D), L2-normalised.
-            index (Tensor): (B,) int64, rows of the memory.
+            features: (B, D), L2-normalised.
+            index: (B,) int64, rows of the memory.
         """
         features, index = _gather_rows(features.detach().float()), _gather_rows(index)
         self.check_index(index)

@@ -13,7 +13,7 @@ from rs_mm.registry import MODELS
 class ChannelGate(nn.Module):
     """Channel weights from the average and the maximum through one shared two-layer MLP."""
 
-    def __init__(self, channels: int, reduction: int):
+    def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
         self.mlp = nn.Sequential(
             nn.Linear(channels, channels // reduction),
@@ -29,7 +29,7 @@ class ChannelGate(nn.Module):
 class SpatialGate(nn.Module):
     """Pixel weights from the channel-wise maximum and mean."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
         self.bn = nn.BatchNorm2d(1, momentum=0.01)
@@ -48,7 +48,7 @@ class CBAM(BaseModule):
         reduction: factor by which the MLP narrows.
     """
 
-    def __init__(self, in_channels: int, reduction: int = 16, init_cfg: dict | None = None):
+    def __init__(self, in_channels: int, reduction: int = 16, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if in_channels < reduction:
             raise ConfigError(
@@ -65,7 +65,7 @@ class CBAM(BaseModule):
 class ConvReluNorm(nn.Module):
     """3x3 convolution with bias, ReLU, then batch norm (in this order, as published)."""
 
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.bn = nn.BatchNorm2d(out_channels)
@@ -77,7 +77,7 @@ class ConvReluNorm(nn.Module):
 class PositionAttention(nn.Module):
     """Every pixel gathers from all pixels (Fu et al. 2019, eq. 1 and 2)."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.query = nn.Conv2d(channels, channels // 8, 1)
         self.key = nn.Conv2d(channels, channels // 8, 1)
@@ -93,7 +93,7 @@ class PositionAttention(nn.Module):
 class ChannelAttention(nn.Module):
     """Every channel gathers from all channels; softmax of row maximum - energy (Fu et al. 2019)."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1))
 
@@ -113,7 +113,7 @@ class DualAttention(BaseModule):
             work at a quarter of it.
     """
 
-    def __init__(self, in_channels: int, init_cfg: dict | None = None):
+    def __init__(self, in_channels: int, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         inner = in_channels // 4
         if inner < 8:

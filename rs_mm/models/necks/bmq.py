@@ -1,9 +1,13 @@
 """BMQ, the bidirectional matching query of DSQNet."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, constant_init
 from torch import Tensor, nn
 
 from rs_mm.registry import MODELS
@@ -21,16 +25,16 @@ class BMQ(BaseModule):
     the two dates' contents are mixed across regions by their relevance to each other.
 
     Args:
-        channels (int): width of the queries; the maps have half of it.
-        norm_cfg (dict): norm of the conv blocks.
-        num_regions (int): number of regions.
-        region_size (int): bins per side of a sampled region.
-        points (int): places per side looked up in a region.
-        query_pools (Sequence[int]): see :class:`KeyGeneration`.
-        correct_layout (bool): False, as published: the looked-up (region, channel) memory is read
+        channels: width of the queries; the maps have half of it.
+        norm_cfg: norm of the conv blocks.
+        num_regions: number of regions.
+        region_size: bins per side of a sampled region.
+        points: places per side looked up in a region.
+        query_pools: see :class:`KeyGeneration`.
+        correct_layout: False, as published: the looked-up (region, channel) memory is read
             as (channel, region) without a transposition, so that channels and regions mix. True:
             transposed.
-        train_regions (bool): False, as published: the regions get no gradient (RoIAlign passes
+        train_regions: False, as published: the regions get no gradient (RoIAlign passes
             none to its boxes), so their convolutions keep their initial weights; they are frozen,
             and their batch norms follow the data. True: the regions are sampled differentiably and
             learn.
@@ -40,15 +44,15 @@ class BMQ(BaseModule):
 
     def __init__(
         self,
-        channels,
-        norm_cfg,
-        num_regions=32,
-        region_size=7,
-        points=4,
-        query_pools=(4, 8),
-        correct_layout=False,
-        train_regions=False,
-    ):
+        channels: int,
+        norm_cfg: dict,
+        num_regions: int = 32,
+        region_size: int = 7,
+        points: int = 4,
+        query_pools: Sequence[int] = (4, 8),
+        correct_layout: bool = False,
+        train_regions: bool = False,
+    ) -> None:
         super().__init__()
         self.num_regions, self.region_size, self.points = num_regions, region_size, points
         self.correct_layout, self.train_regions = correct_layout, train_regions
@@ -67,11 +71,10 @@ class BMQ(BaseModule):
             nn.Linear(128, 2 * points**2),
         )
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         super().init_weights()
         # all points start at the centre of their region
-        nn.init.zeros_(self.point_mlp[-1].weight)
-        nn.init.zeros_(self.point_mlp[-1].bias)
+        constant_init(self.point_mlp[-1], val=0)
 
     def forward(
         self, maps: tuple[Tensor, Tensor], semantics: tuple[Tensor, Tensor]
@@ -79,10 +82,7 @@ class BMQ(BaseModule):
         """Both dates' maps (N, C/2, H, W) and semantic maps (N, C, h, w) to new maps."""
         boxes = self.boxes(self.codes(*semantics), maps[0].shape[-2:])
         first, second = self.mix(*(self.look_up(other, boxes) for other in reversed(maps)))
-        return tuple(
-            x + F.interpolate(content, size=x.shape[-2:], mode='bilinear', align_corners=False)
-            for x, content in zip(maps, (first, second))
-        )
+        return _add_resized(maps[0], first), _add_resized(maps[1], second)
 
     def codes(self, first: Tensor, second: Tensor) -> Tensor:
         """Region codes (N, regions, 4) before the sigmoid."""
@@ -90,7 +90,7 @@ class BMQ(BaseModule):
             return self.key_generation(*both_dates(self.query_conv, first, second))
 
     @staticmethod
-    def boxes(codes: Tensor, size) -> Tensor:
+    def boxes(codes: Tensor, size: Sequence[int]) -> Tensor:
         """x1 y1 x2 y2 in units of a map of ``size`` = (H, W); they may leave the map."""
         codes = codes.to(torch.promote_types(codes.dtype, torch.float32))
         x, y, width, height = codes.sigmoid().unbind(-1)
@@ -127,20 +127,26 @@ class BMQ(BaseModule):
         return (relevance.transpose(-1, -2).softmax(-1) @ first, relevance.softmax(-1) @ second)
 
 
+def _add_resized(x, content):
+    return x + F.interpolate(content, size=x.shape[-2:], mode='bilinear', align_corners=False)
+
+
 class KeyGeneration(nn.Module):
     """Region codes from the difference of both dates' queries.
 
     Args:
-        channels (int): width of the queries.
-        num_regions (int): number of regions.
-        query_pools (Sequence[int]): average pools to try in turn: the first that turns the map
+        channels: width of the queries.
+        num_regions: number of regions.
+        query_pools: average pools to try in turn: the first that turns the map
             into exactly 2 x 2 cells is used (rows and columns that are left over are dropped), and
             an adaptive pool where none does. The published generator is built for one size,
             pool 4 for 256 pixels or 8 for 512, and cannot run at others.
-        norm_cfg (dict): norm of the conv blocks.
+        norm_cfg: norm of the conv blocks.
     """
 
-    def __init__(self, channels, num_regions, query_pools, norm_cfg):
+    def __init__(
+        self, channels: int, num_regions: int, query_pools: Sequence[int], norm_cfg: dict
+    ) -> None:
         super().__init__()
         self.query_pools = query_pools
         self.reduce = ConvModule(channels, num_regions, 1, norm_cfg=norm_cfg)

@@ -1,5 +1,9 @@
 """DSP, the deep semantic adjustment pyramid of DSQNet (named CFP in the official code)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
@@ -21,12 +25,12 @@ class DSP(BaseModule):
     before it enlarges them; the numbers are those of concatenating first.
 
     Args:
-        in_channels (Sequence[int]): channels of the stages, fine to coarse.
-        channels (int): width of the pyramid; the finest level has half of it.
-        norm_cfg (dict): norm of the conv blocks.
+        in_channels: channels of the stages, fine to coarse.
+        channels: width of the pyramid; the finest level has half of it.
+        norm_cfg: norm of the conv blocks.
     """
 
-    def __init__(self, in_channels, channels, norm_cfg):
+    def __init__(self, in_channels: Sequence[int], channels: int, norm_cfg: dict) -> None:
         super().__init__()
         self.semantic = SemanticAdjustment(in_channels[-1], channels)
         self.levels = nn.ModuleList()
@@ -41,10 +45,10 @@ class DSP(BaseModule):
         """One date's stages to a map for matching and one for the queries.
 
         Args:
-            stages (list[Tensor]): (N, C_i, H_i, W_i), fine to coarse.
+            stages: (N, C_i, H_i, W_i), fine to coarse.
 
         Returns:
-            tuple[Tensor, Tensor]: (N, channels / 2, H_0, W_0) and (N, channels, H_-1, W_-1).
+            (N, channels / 2, H_0, W_0) and (N, channels, H_-1, W_-1).
         """
         semantic = self.semantic(stages[-1])
         coarse = [semantic]
@@ -78,7 +82,7 @@ class SemanticAdjustment(nn.Module):
     The last residual starts from the normalised map, as in the official code.
     """
 
-    def __init__(self, in_channels, channels):
+    def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         groups = max(channels // 16, 1)
         self.project = nn.Conv2d(in_channels, channels, 1)
@@ -89,7 +93,7 @@ class SemanticAdjustment(nn.Module):
             nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels)
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = self.project(x)
         x = self.conv(self.norm1(x)) + x
         x = self.norm2(x)

@@ -1,5 +1,9 @@
 """Two dates' features into one list of features."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from mmengine.model import BaseModule
 from torch import Tensor, cat
 
@@ -19,12 +23,12 @@ class FeatureFusionNeck(BaseModule):
     """Fuses the dates stage by stage.
 
     Args:
-        policy (str): ``'concat'`` (channels of date 1, then of date 2), ``'sum'``, ``'diff'``
+        policy: ``'concat'`` (channels of date 1, then of date 2), ``'sum'``, ``'diff'``
             (date 2 minus date 1) or ``'abs_diff'``.
-        out_indices (Sequence[int]): the stages to return.
+        out_indices: the stages to return.
     """
 
-    def __init__(self, policy, out_indices=(0, 1, 2, 3)):
+    def __init__(self, policy: str, out_indices: Sequence[int] = (0, 1, 2, 3)) -> None:
         super().__init__()
         if policy not in _POLICIES:
             raise ConfigError(

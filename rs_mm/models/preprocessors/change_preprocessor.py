@@ -1,5 +1,10 @@
 """From a list of packed pairs to one normalised, padded batch."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 from mmseg.models import SegDataPreProcessor
 from mmseg.structures import SegDataSample
 from mmseg.utils import stack_batch
@@ -17,21 +22,28 @@ class DualInputSegDataPreProcessor(SegDataPreProcessor):
     samples: it then makes samples that know the sizes, so that a prediction can be cut back.
 
     Args:
-        mean, std (sequence[float], optional): one value per channel of the pair (12 for two dates
+        mean, std: one value per channel of the pair (12 for two dates
             of 6 bands), or per channel of one date, then used for both. RGB order if
             ``bgr_to_rgb``.
-        size (tuple[int, int], optional): pad to this (H, W).
-        size_divisor (int, optional): pad to the largest image of the batch, rounded up to a
+        size: pad to this (H, W).
+        size_divisor: pad to the largest image of the batch, rounded up to a
             multiple of this.
-        pad_val (float): padding value of the normalised images.
-        seg_pad_val (int): padding value of the labels.
-        bgr_to_rgb, rgb_to_bgr (bool): reverse the channels of each date (three-band dates only).
-        batch_augments (optional): as in mmseg.
-        test_cfg (dict, optional): ``size`` or ``size_divisor`` at test time. Default: images are
+        pad_val: padding value of the normalised images.
+        seg_pad_val: padding value of the labels.
+        bgr_to_rgb, rgb_to_bgr: reverse the channels of each date (three-band dates only).
+        batch_augments: as in mmseg.
+        test_cfg: ``size`` or ``size_divisor`` at test time. Default: images are
             padded to the largest of the batch.
     """
 
-    def __init__(self, mean=None, std=None, size=None, size_divisor=None, **kwargs):
+    def __init__(
+        self,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        size: tuple[int, int] | None = None,
+        size_divisor: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         if mean is not None and (std is None or len(std) != len(mean)):
             raise ConfigError('data_preprocessor: mean and std must have the same length.')
         super().__init__(mean=mean, std=std, size=size, size_divisor=size_divisor, **kwargs)
@@ -40,12 +52,12 @@ class DualInputSegDataPreProcessor(SegDataPreProcessor):
         """Normalises and stacks.
 
         Args:
-            data (dict): ``inputs``, a list of (2 * C, H, W) tensors or one (N, 2 * C, H, W) tensor,
+            data: ``inputs``, a list of (2 * C, H, W) tensors or one (N, 2 * C, H, W) tensor,
                 and ``data_samples``, a list of ``SegDataSample`` or None.
-            training (bool): pads labels together with the images, with the training sizes.
+            training: pads labels together with the images, with the training sizes.
 
         Returns:
-            dict: ``inputs`` (N, 2 * C, H', W') float32 and ``data_samples``, whose metainfo holds
+            ``inputs`` (N, 2 * C, H', W') float32 and ``data_samples``, whose metainfo holds
             ``padding_size`` = (left, right, top, bottom).
         """
         data = self.cast_data(data)

@@ -35,7 +35,7 @@ class EmbeddingDataPreProcessor(BaseDataPreprocessor):
         std: Sequence[float] | None = None,
         reverse_channels: bool = False,
         non_blocking: bool = True,
-    ):
+    ) -> None:
         super().__init__(non_blocking)
         self.reverse_channels = reverse_channels
         for key, values in (('mean', mean), ('std', std)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseDataPreprocessor
 
@@ -16,23 +18,27 @@ class FewShotDataPreprocessor(BaseDataPreprocessor):
     Masks stay where they are; the segmentor moves those of a batch in one copy.
 
     Args:
-        mean, std (sequence of float): of RGB images in [0, 255].
+        mean, std: of RGB images in [0, 255].
     """
 
-    def __init__(self, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)):
+    def __init__(
+        self,
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+    ) -> None:
         super().__init__(non_blocking=True)
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
 
-    def forward(self, data, training=False):
+    def forward(self, data: dict, training: bool = False) -> dict:
         """Prepares a batch.
 
         Args:
-            data (dict): ``inputs`` with ``query``, a list of (3, H, W), and ``support``, a list of
+            data: ``inputs`` with ``query``, a list of (3, H, W), and ``support``, a list of
                 (K, 3, H, W), RGB in [0, 255]; ``data_samples``, a list or None.
 
         Returns:
-            dict: the same with ``query`` (B, 3, H, W) and ``support`` (B, K, 3, H, W) float32.
+            The same with ``query`` (B, 3, H, W) and ``support`` (B, K, 3, H, W) float32.
 
         Raises:
             DataError: if the images of a batch differ in size or the episodes in shots.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 
 class FeatureCache:
@@ -14,28 +16,28 @@ class FeatureCache:
     list is a query once and a support five times on average.
 
     Args:
-        max_bytes (int): the oldest images go when the maps take more.
+        max_bytes: the oldest images go when the maps take more.
     """
 
-    def __init__(self, max_bytes):
+    def __init__(self, max_bytes: int) -> None:
         self.max_bytes, self.bytes = max_bytes, 0
-        self._kept = OrderedDict()
+        self._kept: OrderedDict[tuple, list[list[Tensor]]] = OrderedDict()
 
-    def clear(self):
+    def clear(self) -> None:
         """Forgets everything; needed when the weights may have changed."""
         self._kept.clear()
         self.bytes = 0
 
-    def get(self, names, images, compute):
+    def get(self, names: list[str], images: Tensor, compute: Callable) -> tuple[list[Tensor], ...]:
         """The maps of images, computing only those that are not kept.
 
         Args:
-            names (list[str]): of the N images; equal names are equal images.
-            images (Tensor): (N, 3, H, W).
-            compute (callable): images -> stages of maps, as the backbone.
+            names: of the N images; equal names are equal images.
+            images: (N, 3, H, W).
+            compute: images -> stages of maps, as the backbone.
 
         Returns:
-            tuple[list[Tensor]]: stages of maps (N, C, h, w).
+            Stages of maps (N, C, h, w).
         """
         keys = [(name, *images.shape[2:]) for name in names]
         new = {key: i for i, key in enumerate(keys) if key not in self._kept}

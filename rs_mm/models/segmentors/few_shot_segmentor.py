@@ -5,25 +5,27 @@ from __future__ import annotations
 import torch
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
+from torch import Tensor
 
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.models.heads.hypercorrelation import StageFeatures
+from rs_mm.models.heads.self_cross_correlation import CorrelationLogits
 from rs_mm.registry import MODELS
 from rs_mm.structures import EpisodeDataSample
 
 from .feature_cache import FeatureCache
 
 
-def vote(masks, threshold=0.4):
+def vote(masks: Tensor, threshold: float = 0.4) -> tuple[Tensor, Tensor]:
     """Joins the masks of several shots.
 
     Args:
-        masks (Tensor): (B, K, H, W), 0 or 1.
-        threshold (float): of the votes divided by the largest vote of the image. With 0.4 two of
+        masks: (B, K, H, W), 0 or 1.
+        threshold: of the votes divided by the largest vote of the image. With 0.4 two of
             five votes pass; where the largest vote is 2, one is enough.
 
     Returns:
-        tuple[Tensor, Tensor]: the joint mask (B, H, W) uint8, and the votes (B, H, W) uint8.
+        The joint mask (B, H, W) uint8, and the votes (B, H, W) uint8.
     """
     votes = masks.sum(1, dtype=torch.float32)
     most = votes.amax((1, 2), keepdim=True).clamp(min=1)
@@ -39,12 +41,12 @@ class FewShotSegmentor(BaseModel):
     The features of the query are computed once, and those of all shots in the same batch.
 
     Args:
-        backbone (dict): gives, for each of three stages, a list of maps.
-        head (dict): :class:`SelfCrossCorrelationHead` or a head with its interface.
-        data_preprocessor (dict): :class:`FewShotDataPreprocessor`.
-        vote_threshold (float): see :func:`vote`.
-        post_processor (dict | None): refines each predicted mask, e.g. ``SpectralFusion``.
-        feature_cache_gib (float): memory for the maps of images that occur in several episodes,
+        backbone: gives, for each of three stages, a list of maps.
+        head: :class:`SelfCrossCorrelationHead` or a head with its interface.
+        data_preprocessor: :class:`FewShotDataPreprocessor`.
+        vote_threshold: see :func:`vote`.
+        post_processor: refines each predicted mask, e.g. ``SpectralFusion``.
+        feature_cache_gib: memory for the maps of images that occur in several episodes,
             in prediction with a frozen backbone; see :class:`FeatureCache`. 0 keeps none.
     """
 
@@ -54,14 +56,14 @@ class FewShotSegmentor(BaseModel):
 
     def __init__(
         self,
-        backbone,
-        head,
-        data_preprocessor=None,
-        vote_threshold=0.4,
-        post_processor=None,
-        feature_cache_gib=0.0,
-        init_cfg=None,
-    ):
+        backbone: dict,
+        head: dict,
+        data_preprocessor: dict | None = None,
+        vote_threshold: float = 0.4,
+        post_processor: dict | None = None,
+        feature_cache_gib: float = 0.0,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head)
@@ -78,7 +80,7 @@ class FewShotSegmentor(BaseModel):
                 f'{tuple(self.backbone.map_counts)} maps; set it to that.'
             )
 
-    def example_inputs(self, batch, height, width):
+    def example_inputs(self, batch: int, height: int, width: int) -> dict:
         """Random 1-shot episodes as the data pipeline packs them, for the analysis tools."""
 
         def mask(*shape):
@@ -103,18 +105,20 @@ class FewShotSegmentor(BaseModel):
             data_samples=samples,
         )
 
-    def forward(self, inputs, data_samples, mode='tensor'):
+    def forward(
+        self, inputs: dict[str, Tensor], data_samples: list[EpisodeDataSample], mode: str = 'tensor'
+    ) -> dict[str, Tensor] | list[EpisodeDataSample] | Tensor:
         """Runs the model.
 
         Args:
-            inputs (dict[str, Tensor]): ``query`` (B, 3, H, W) and ``support`` (B, K, 3, H, W), as
+            inputs: ``query`` (B, 3, H, W) and ``support`` (B, K, 3, H, W), as
                 the preprocessor returns them.
-            data_samples (list[EpisodeDataSample]): with ``support_mask`` (K, H, W); ``loss`` needs
+            data_samples: with ``support_mask`` (K, H, W); ``loss`` needs
                 ``gt_mask`` (H, W) too.
-            mode (str): ``loss``, ``predict`` or ``tensor``.
+            mode: ``loss``, ``predict`` or ``tensor``.
 
         Returns:
-            dict[str, Tensor] | list[EpisodeDataSample] | Tensor: losses; the samples with
+            Losses; the samples with
             ``pred_mask`` and ``votes``, both (H, W) uint8; logits (B, K, 2, H, W).
         """
         if mode == 'loss':
@@ -122,18 +126,22 @@ class FewShotSegmentor(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            return self._logits(inputs, data_samples).logits
+            return self.episode_logits(inputs, data_samples).logits
         raise ConfigError(f'`mode` must be loss, predict or tensor, not {mode!r}.')
 
-    def loss(self, inputs, data_samples):
+    def loss(
+        self, inputs: dict[str, Tensor], data_samples: list[EpisodeDataSample]
+    ) -> dict[str, Tensor]:
         """Losses of a batch of episodes with known query masks; see the head."""
         query_mask = torch.stack([sample.gt_mask for sample in data_samples])
         query_mask = query_mask.to(inputs['query'].device, non_blocking=True)
-        output = self._logits(inputs, data_samples, query_mask)
+        output = self.episode_logits(inputs, data_samples, query_mask)
         return self.head.loss(output, query_mask)
 
     @torch.no_grad()
-    def predict(self, inputs, data_samples):
+    def predict(
+        self, inputs: dict[str, Tensor], data_samples: list[EpisodeDataSample]
+    ) -> list[EpisodeDataSample]:
         """Masks of the queries by a vote over the shots; needs no query mask.
 
         A support whose mask is empty says nothing about the class: its correlations are zero,
@@ -143,7 +151,7 @@ class FewShotSegmentor(BaseModel):
             DataError: the logits of a query are NaN or infinite.
         """
         _warn_of_empty_masks(data_samples)
-        logits = self._logits(inputs, data_samples).logits
+        logits = self.episode_logits(inputs, data_samples).logits
         _check_finite(logits, data_samples)
         masks, votes = vote(logits.argmax(2), self.vote_threshold)
         for sample, mask, vote_map in zip(data_samples, masks, votes):
@@ -152,7 +160,19 @@ class FewShotSegmentor(BaseModel):
                 sample.pred_mask = self.post_processor(sample)
         return data_samples
 
-    def _logits(self, inputs, data_samples, query_mask=None):
+    def episode_logits(
+        self,
+        inputs: dict[str, Tensor],
+        data_samples: list[EpisodeDataSample],
+        query_mask: Tensor | None = None,
+    ) -> CorrelationLogits:
+        """Logits of every shot of a batch of episodes, before the vote.
+
+        Args:
+            inputs: ``query`` (B, 3, H, W) and ``support`` (B, K, 3, H, W), normalised.
+            data_samples: with ``support_mask`` (K, H, W).
+            query_mask: (B, H, W), 0 or 1: asks for the guided logits, which training uses.
+        """
         query, support = inputs['query'], inputs['support']
         support_mask = _stack_masks(data_samples, support)
         b = len(query)
@@ -166,7 +186,10 @@ class FewShotSegmentor(BaseModel):
         features = [tuple(map(StageFeatures, pairs.pop())) for _ in range(len(pairs))]
         own, others = (list(side) for side in zip(*features))
         del features
-        return self.head(own, others, support_mask, tuple(query.shape[2:]), query_mask)
+        size = tuple(query.shape[2:])
+        return self.head(own, others, support_mask, size, query_mask, release=True)
+
+    _logits = episode_logits  # its former name
 
     def _maps(self, images, data_samples):
         if self.training or self.feature_cache is None:
@@ -175,7 +198,7 @@ class FewShotSegmentor(BaseModel):
         names += [name for sample in data_samples for name in sample.support_names]
         return self.feature_cache.get(names, images, self.backbone)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> FewShotSegmentor:
         """Sets the mode; training empties the cache of maps."""
         if mode and self.feature_cache is not None:
             self.feature_cache.clear()

@@ -1,8 +1,11 @@
 """Test-time augmentation of segmentors."""
 
+from __future__ import annotations
+
 import torch
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 
 from rs_mm.registry import MODELS
 
@@ -16,7 +19,7 @@ class SegTTAModel(BaseTTAModel):
     shape (1, H, W) of a prediction, and the merged probabilities as ``seg_probs``.
     """
 
-    def merge_preds(self, data_samples_list):
+    def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
         """Merges ``[[sample of view 1, of view 2, ...], ...]`` into one sample per image."""
         merged = []
         for views in data_samples_list:

@@ -1,5 +1,9 @@
 """Siamese encoder, decoder: mmseg's EncoderDecoder on pairs of images."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
@@ -17,8 +21,8 @@ class SiamEncoderDecoder(EncoderDecoder):
     """One backbone for both dates, a neck that fuses them, a head that finds the changes.
 
     Args:
-        backbone_inchannels (int): channels of one date; the input has twice as many.
-        join_dates (bool): in training, run a backbone with batch norms on both dates as one batch
+        backbone_inchannels: channels of one date; the input has twice as many.
+        join_dates: in training, run a backbone with batch norms on both dates as one batch
             (faster, and their statistics then come from both). False: one date after the other, as
             published. No difference in evaluation, or for a backbone without batch norms: there
             the dates always go as one batch.
@@ -32,7 +36,9 @@ class SiamEncoderDecoder(EncoderDecoder):
         ConfigError: there is no neck, or ``test_cfg`` or ``train_cfg`` cannot be followed.
     """
 
-    def __init__(self, *, backbone_inchannels=3, join_dates=False, **kwargs):
+    def __init__(
+        self, *, backbone_inchannels: int = 3, join_dates: bool = False, **kwargs: Any
+    ) -> None:
         if kwargs.get('neck') is None:
             raise ConfigError(
                 'SiamEncoderDecoder needs a `neck` that fuses the two dates, e.g. '
@@ -65,11 +71,11 @@ class SiamEncoderDecoder(EncoderDecoder):
         """Logits averaged over overlapping windows, several windows per forward.
 
         Args:
-            inputs (Tensor): (N, 2 * C, H, W). A side shorter than the crop makes one window.
-            batch_img_metas (list[dict]): not used.
+            inputs: (N, 2 * C, H, W). A side shorter than the crop makes one window.
+            batch_img_metas: not used.
 
         Returns:
-            Tensor: (N, classes, H, W).
+            (N, classes, H, W).
         """
         batch, _, height, width = inputs.shape
         crop_h, crop_w = (min(pair) for pair in zip(self.test_cfg.crop_size, (height, width)))

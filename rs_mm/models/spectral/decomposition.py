@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.models.backbones.pre_activation import PreActivationBackbone
@@ -31,21 +32,21 @@ class SpectralDecomposition:
     other the 4096 x 4096 matrix (64 MB) is made; in general N^2 * 4 bytes for N = H * W / 16.
 
     Args:
-        arch (str): see :class:`PreActivationBackbone`.
-        checkpoint (str | None): ImageNet weights, as in its ``init_cfg``; None for random ones.
-        num_vectors (int): how many, the constant one included.
-        colour_weight (float): lambda, of the colour graph.
-        factor (int): image pixels along one side of a graph position.
+        arch: see :class:`PreActivationBackbone`.
+        checkpoint: ImageNet weights, as in its ``init_cfg``; None for random ones.
+        num_vectors: how many, the constant one included.
+        colour_weight: lambda, of the colour graph.
+        factor: image pixels along one side of a graph position.
     """
 
     def __init__(
         self,
-        arch='resnet50',
-        checkpoint='torchvision://resnet50',
-        num_vectors=5,
-        colour_weight=5.0,
-        factor=4,
-    ):
+        arch: str = 'resnet50',
+        checkpoint: str | None = 'torchvision://resnet50',
+        num_vectors: int = 5,
+        colour_weight: float = 5.0,
+        factor: int = 4,
+    ) -> None:
         if num_vectors < 2:
             raise ConfigError(
                 '`num_vectors` of SpectralDecomposition must be at least 2: the '
@@ -55,15 +56,17 @@ class SpectralDecomposition:
         self.num_vectors, self.colour_weight, self.factor = num_vectors, colour_weight, factor
 
     @cached_property
-    def backbone(self):
+    def backbone(self) -> nn.Module:
         """The network, loaded when first asked for: eigenvectors on disk need none."""
-        init_cfg = self.checkpoint and dict(type='Pretrained', checkpoint=self.checkpoint)
+        init_cfg = None
+        if self.checkpoint:
+            init_cfg = dict(type='Pretrained', checkpoint=self.checkpoint)
         backbone = PreActivationBackbone(self.arch, init_cfg=init_cfg)
         backbone.init_weights()
         return backbone
 
     @property
-    def settings(self):
+    def settings(self) -> dict:
         """What the eigenvectors depend on, beside the image: dict of plain values."""
         digest = hashlib.sha256()
         for tensor in self.backbone.state_dict().values():
@@ -76,28 +79,28 @@ class SpectralDecomposition:
             factor=self.factor,
         )
 
-    def features(self, image):
+    def features(self, image: np.ndarray) -> tuple[Tensor, tuple[int, int]]:
         """The features of an image.
 
         Args:
-            image (np.ndarray): (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB.
 
         Returns:
-            tuple[Tensor, tuple[int, int]]: (h * w, C), row by row, and (h, w).
+            (h * w, C), row by row, and (h, w).
         """
         x = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
         with torch.no_grad():
             found = self.backbone(((x - _MEAN) / _STD)[None])[1][-1]
         return found[0].flatten(1).T, tuple(found.shape[2:])
 
-    def __call__(self, image):
+    def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Decomposes an image.
 
         Args:
-            image (np.ndarray): (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB.
 
         Returns:
-            tuple[np.ndarray, np.ndarray]: eigenvalues (K,) and eigenvectors (K, h, w), float32.
+            Eigenvalues (K,) and eigenvectors (K, h, w), float32.
 
         Raises:
             DataError: if the image has too few positions.

@@ -9,24 +9,26 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from skimage.filters import threshold_multiotsu
+from torch import Tensor
 
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import MODELS
+from rs_mm.structures import EpisodeDataSample
 
 from .store import EigenvectorStore
 
 
-def eigenvector_mask(vector):
+def eigenvector_mask(vector: np.ndarray) -> np.ndarray:
     """Finds the object in an eigenvector.
 
     A pixel counts if it is above the upper one of two multi-Otsu thresholds, and above its
     surroundings: scaled to 0..255, more than the mean of 9 x 9 pixels minus 2.
 
     Args:
-        vector (np.ndarray): (h, w), float.
+        vector: (h, w), float.
 
     Returns:
-        np.ndarray: (h, w) bool; empty where the vector has fewer than three values.
+        (h, w) bool; empty where the vector has fewer than three values.
     """
     try:
         upper = threshold_multiotsu(vector, classes=3)[1]
@@ -38,21 +40,21 @@ def eigenvector_mask(vector):
     return (vector > upper) & (local > 0)
 
 
-def enlarge_mask(mask, size):
+def enlarge_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Enlarges a mask; as published it shrinks, for only pixels that are wholly inside count.
 
     Args:
-        mask (np.ndarray): (h, w) bool.
-        size (tuple[int, int]): (H, W).
+        mask: (h, w) bool.
+        size: (H, W).
 
     Returns:
-        Tensor: (H, W) bool.
+        (H, W) bool.
     """
-    mask = torch.from_numpy(mask)[None, None].float()
-    return F.interpolate(mask, size, mode='bilinear', align_corners=True)[0, 0].int().bool()
+    inside = torch.from_numpy(mask)[None, None].float()
+    return F.interpolate(inside, size, mode='bilinear', align_corners=True)[0, 0].int().bool()
 
 
-def mask_iou(a, b):
+def mask_iou(a: Tensor, b: Tensor) -> float:
     """Intersection over union of two (H, W) masks; 0 for two empty ones."""
     a, b = a.bool(), b.bool()
     return (a & b).sum().item() / max((a | b).sum().item(), 1)
@@ -69,15 +71,21 @@ class SpectralFusion:
     Source: the published code of SCCNet, whose table is made with ``fuse``.
 
     Args:
-        eig_dir (str): folder of :class:`EigenvectorStore`.
-        mode (str): ``fuse`` or ``perfect``.
-        min_iou (float): see above.
-        decomposition (dict | None): a :class:`SpectralDecomposition` that makes the vectors that
+        eig_dir: folder of :class:`EigenvectorStore`.
+        mode: ``fuse`` or ``perfect``.
+        min_iou: see above.
+        decomposition: a :class:`SpectralDecomposition` that makes the vectors that
             the folder lacks, from the query's image file, and stores them there. None: a missing
             file is an error.
     """
 
-    def __init__(self, eig_dir, mode='fuse', min_iou=0.1, decomposition=None):
+    def __init__(
+        self,
+        eig_dir: str,
+        mode: str = 'fuse',
+        min_iou: float = 0.1,
+        decomposition: dict | None = None,
+    ) -> None:
         if mode not in ('fuse', 'perfect'):
             raise ConfigError(f'`mode` of SpectralFusion must be fuse or perfect, not {mode!r}.')
         self.mode, self.min_iou = mode, min_iou
@@ -85,22 +93,22 @@ class SpectralFusion:
         self.eig_dir = eig_dir
 
     @cached_property
-    def store(self):
+    def store(self) -> EigenvectorStore:
         """The folder of eigenvectors; opened at first use, because its settings name the weights
         of the decomposition, which are then loaded."""
         return EigenvectorStore(
             self.eig_dir, self.decomposition.settings if self.decomposition else None
         )
 
-    def __call__(self, sample):
+    def __call__(self, sample: EpisodeDataSample) -> Tensor:
         """Refines a prediction.
 
         Args:
-            sample (EpisodeDataSample): with ``pred_mask``, ``query_name``; ``query_path`` to
+            sample: with ``pred_mask``, ``query_name``; ``query_path`` to
                 compute; ``gt_mask`` for ``perfect``.
 
         Returns:
-            Tensor: the mask (H, W), of the dtype of ``pred_mask``.
+            The mask (H, W), of the dtype of ``pred_mask``.
 
         Raises:
             MissingFileError: if the eigenvectors are missing.

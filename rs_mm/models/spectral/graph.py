@@ -6,6 +6,8 @@ one of KNN matting (Chen et al., 2013).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -13,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from scipy.sparse.linalg import LinearOperator, eigsh
 from scipy.spatial import cKDTree
+from torch import Tensor
 
 
 class LowRankAffinity:
@@ -24,23 +27,25 @@ class LowRankAffinity:
     positions.
     """
 
-    def __init__(self, enlarge, gram):
+    def __init__(self, enlarge: np.ndarray, gram: np.ndarray) -> None:
         self.enlarge, self.gram = enlarge, gram
 
     def __matmul__(self, x):
         return self.enlarge @ (self.gram @ (self.enlarge.T @ x))
 
 
-def feature_affinity(features, grid, fine_grid):
+def feature_affinity(
+    features: Tensor, grid: tuple[int, int], fine_grid: tuple[int, int]
+) -> LowRankAffinity | np.ndarray:
     """Inner products of normalised, enlarged features; negatives are 0, the largest entry is 1.
 
     Args:
-        features (Tensor): (M, C) of the M = h * w positions, row by row.
-        grid (tuple[int, int]): (h, w).
-        fine_grid (tuple[int, int]): the positions wanted; N in all.
+        features: (M, C) of the M = h * w positions, row by row.
+        grid: (h, w).
+        fine_grid: the positions wanted; N in all.
 
     Returns:
-        LowRankAffinity | np.ndarray: something to multiply with; an (N, N) float32 array only
+        Something to multiply with; an (N, N) float32 array only
         where thresholding at zero makes one necessary.
     """
     unit = F.normalize(features.double(), dim=1).numpy()
@@ -77,19 +82,24 @@ def _diagonal(enlarge, gram):
     return np.einsum('ni,nij,nj->n', weight, products, weight)
 
 
-def colour_affinity(image, grid, neighbours=(20, 10), distance_weights=(2.0, 0.1)):
+def colour_affinity(
+    image: np.ndarray,
+    grid: tuple[int, int],
+    neighbours: Sequence[int] = (20, 10),
+    distance_weights: Sequence[float] = (2.0, 0.1),
+) -> sp.csr_matrix:
     """Links positions of similar colour that are not too far apart.
 
     Args:
-        image (np.ndarray): (H, W, 3) uint8 RGB.
-        grid (tuple[int, int]): (h, w) it is resized to, bilinear.
-        neighbours (sequence of int): how many neighbours, the point itself included, for each
+        image: (H, W, 3) uint8 RGB.
+        grid: (h, w) it is resized to, bilinear.
+        neighbours: how many neighbours, the point itself included, for each
             weight.
-        distance_weights (sequence of float): what a distance across the whole image counts,
+        distance_weights: what a distance across the whole image counts,
             compared with colours in [0, 1].
 
     Returns:
-        scipy.sparse.csr_matrix: (N, N) symmetric; each pair found adds 1 in both directions.
+        csr_matrix: (N, N) symmetric; each pair found adds 1 in both directions.
     """
     small = Image.fromarray(image).resize(grid[::-1], Image.Resampling.BILINEAR)
     colours = np.asarray(small).reshape(-1, 3) / 255
@@ -107,20 +117,25 @@ def colour_affinity(image, grid, neighbours=(20, 10), distance_weights=(2.0, 0.1
     return total
 
 
-def smallest_eigenvectors(affinity, colours, colour_weight, count):
+def smallest_eigenvectors(
+    affinity: LowRankAffinity | np.ndarray,
+    colours: sp.csr_matrix,
+    colour_weight: float,
+    count: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """The smoothest functions on the graph: solutions of (D - W) v = mu D v with smallest mu.
 
     They are the largest eigenvectors of D^-1/2 W D^-1/2, so a few dozen products with W find them
     (Lanczos, fixed start); nothing is factorised.
 
     Args:
-        affinity (LowRankAffinity | np.ndarray): see :func:`feature_affinity`.
-        colours (scipy.sparse.csr_matrix): see :func:`colour_affinity`.
-        colour_weight (float): W = affinity + colour_weight * colours.
-        count (int): K.
+        affinity: see :func:`feature_affinity`.
+        colours: see :func:`colour_affinity`.
+        colour_weight: W = affinity + colour_weight * colours.
+        count: K.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: mu (K,), ascending from about 0, and v (K, N), float32, each
+        Mu (K,), ascending from about 0, and v (K, N), float32, each
         of unit D-norm. A row with more than half, but not all, of its entries positive is negated.
     """
     n = colours.shape[0]

@@ -17,15 +17,15 @@ class EigenvectorStore:
     """A folder with ``NAME.npy``, (K, h, w) float32, and ``spectral.json``.
 
     Args:
-        folder (str | Path): may not exist yet.
-        settings (dict | None): what new vectors are made with. A folder made with others is
+        folder: may not exist yet.
+        settings: what new vectors are made with. A folder made with others is
             refused. None: only reading.
 
     Raises:
         DataError: if the folder's settings differ or cannot be read.
     """
 
-    def __init__(self, folder, settings=None):
+    def __init__(self, folder: str | Path, settings: dict | None = None) -> None:
         self.folder = Path(folder)
         if settings is None:
             return
@@ -50,15 +50,15 @@ class EigenvectorStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             _write(path, lambda file: file.write(json.dumps(settings, indent=1).encode()))
 
-    def path(self, name):
+    def path(self, name: str) -> Path:
         """The file of an image."""
         return self.folder / f'{name}.npy'
 
-    def load(self, name):
+    def load(self, name: str) -> np.ndarray:
         """Reads the eigenvectors of an image.
 
         Returns:
-            np.ndarray: (K, h, w) float32.
+            (K, h, w) float32.
 
         Raises:
             MissingFileError: names the file and the command that makes it.
@@ -83,7 +83,7 @@ class EigenvectorStore:
             )
         return vectors
 
-    def save(self, name, vectors):
+    def save(self, name: str, vectors: np.ndarray) -> None:
         """Writes the eigenvectors of an image; the file is complete or not there."""
         _write(self.path(name), lambda file: np.save(file, vectors.astype(np.float32)))
 

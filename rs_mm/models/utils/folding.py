@@ -14,12 +14,13 @@ def foldable(norm: nn.Module) -> bool:
     )
 
 
-def folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
+def folded(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that equals ``norm(conv(x))``, if ``foldable(norm)``.
 
     Computed anew at each call: a few thousand products instead of a pass over the map, and nothing
     to keep up to date.
     """
-    factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+    variance: Tensor = norm.running_var + norm.eps
+    factor = norm.weight / variance.sqrt()
     mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
     return conv.weight * factor[:, None, None, None], norm.bias - mean * factor

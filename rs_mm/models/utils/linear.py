@@ -15,13 +15,13 @@ def map_linear(layer: nn.Linear, x: Tensor, gelu: bool = False) -> Tensor:
     percent. The result differs in rounding only.
 
     Args:
-        layer (nn.Linear): the layer.
-        x (Tensor): (N, H, W, C).
-        gelu (bool): follow with a GELU, inside the convolution where that is possible: a pass over
+        layer: the layer.
+        x: (N, H, W, C).
+        gelu: follow with a GELU, inside the convolution where that is possible: a pass over
             the map less.
 
     Returns:
-        Tensor: (N, H, W, layer.out_features).
+        (N, H, W, layer.out_features).
     """
     tokens = x.shape[:-1].numel()
     if (

@@ -26,7 +26,7 @@ def model_identity(parts: Sequence[nn.Module]) -> dict[str, str]:
         for name, value in sorted(tensors.items()):
             weights.update(f'{number}.{name}'.encode())
             flat = value.detach().cpu().contiguous().reshape(-1)
-            weights.update(flat.view(torch.uint8).numpy())
+            weights.update(flat.view(torch.uint8).numpy().data)
     return dict(arch=arch.hexdigest(), weights=weights.hexdigest())
 
 

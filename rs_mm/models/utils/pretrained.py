@@ -1,5 +1,8 @@
 """ImageNet checkpoints into a backbone."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,7 +16,9 @@ from rs_mm.errors import CheckpointError, ConfigError, MissingFileError
 _CONTAINERS = ('state_dict_ema', 'state_dict', 'model')
 
 
-def load_pretrained(backbone: nn.Module, init_cfg: dict, source: str, rename=None) -> None:
+def load_pretrained(
+    backbone: nn.Module, init_cfg: dict, source: str, rename: Callable | None = None
+) -> None:
     """Loads ``init_cfg['checkpoint']`` into ``backbone``.
 
     Takes a bare state dict or one under ``state_dict_ema``, ``state_dict`` or ``model``; removes
@@ -21,10 +26,10 @@ def load_pretrained(backbone: nn.Module, init_cfg: dict, source: str, rename=Non
     size (bicubic); ignores names that only one side has, such as the classifier's.
 
     Args:
-        backbone (nn.Module): what to fill.
-        init_cfg (dict): ``dict(type='Pretrained', checkpoint=FILE_OR_URL)``.
-        source (str): where the file can be had, for the message when it is missing.
-        rename (callable, optional): ``state dict -> state dict`` in the backbone's own names.
+        backbone: what to fill.
+        init_cfg: ``dict(type='Pretrained', checkpoint=FILE_OR_URL)``.
+        source: where the file can be had, for the message when it is missing.
+        rename: ``state dict -> state dict`` in the backbone's own names.
 
     Raises:
         ConfigError: if ``init_cfg`` is not of that form.

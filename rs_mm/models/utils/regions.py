@@ -16,13 +16,13 @@ def sample_regions(features: Tensor, boxes: Tensor, size: int) -> Tensor:
     where that gradient is not wanted.
 
     Args:
-        features (Tensor): (N, C, H, W).
-        boxes (Tensor): (N, R, 4), x1 y1 x2 y2 in units of the map; may leave the map, at most as
+        features: (N, C, H, W).
+        boxes: (N, R, 4), x1 y1 x2 y2 in units of the map; may leave the map, at most as
             large as the map.
-        size (int): bins per side.
+        size: bins per side.
 
     Returns:
-        Tensor: (N, R, C, size, size).
+        (N, R, C, size, size).
     """
     height, width = features.shape[-2:]
     x1, y1, x2, y2 = boxes.unbind(-1)

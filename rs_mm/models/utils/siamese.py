@@ -1,7 +1,11 @@
 """Two dates through one network: as one batch where that changes no number."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -13,7 +17,13 @@ def uses_batch_statistics(module: nn.Module) -> bool:
     )
 
 
-def both_dates(module, first, second, join: bool = False):
+def both_dates(
+    module: nn.Module,
+    first: Tensor | Sequence[Tensor],
+    second: Tensor | Sequence[Tensor],
+    *,
+    join: bool = False,
+) -> tuple:
     """Applies ``module`` to each date.
 
     The dates go through as one batch of 2N unless batch norms inside ``module`` take their
@@ -21,19 +31,19 @@ def both_dates(module, first, second, join: bool = False):
     twice, as in the published DSQNet. Drop path and dropout draw per sample either way.
 
     Args:
-        module (nn.Module): maps a tensor, or a tuple of tensors, to a tensor or tuple of tensors.
-        first, second (Tensor | Sequence[Tensor]): date 1 and date 2, batch N first.
-        join (bool): one batch in every case; batch norms then see both dates together.
+        module: maps a tensor, or a tuple of tensors, to a tensor or tuple of tensors.
+        first, second: date 1 and date 2, batch N first.
+        join: one batch in every case; batch norms then see both dates together.
 
     Returns:
-        tuple: the results for date 1 and for date 2.
+        The results for date 1 and for date 2.
     """
     if not join and uses_batch_statistics(module):
         return module(first), module(second)
-    if isinstance(first, torch.Tensor):
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
         result = module(torch.cat([first, second]))
     else:
         result = module([torch.cat(pair) for pair in zip(first, second)])
-    if isinstance(result, torch.Tensor):
+    if isinstance(result, Tensor):
         return result.chunk(2)
     return tuple(zip(*(part.chunk(2) for part in result)))

@@ -1,14 +1,18 @@
 """Checks of what a backbone of several stages is given per stage."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from rs_mm.errors import ConfigError
 
 
-def check_stages(owner, **settings) -> None:
+def check_stages(owner: str, **settings: Sequence) -> None:
     """Every setting must have one entry per stage.
 
     Args:
-        owner (str): class to name in the error.
-        **settings (Sequence): by their config keys.
+        owner: class to name in the error.
+        **settings: by their config keys.
     """
     lengths = {key: len(values) for key, values in settings.items()}
     if len(set(lengths.values())) > 1:
@@ -16,12 +20,12 @@ def check_stages(owner, **settings) -> None:
         raise ConfigError(f'the settings of {owner} need one entry per stage, but {listed}.')
 
 
-def check_divides(owner, key, divisors, channels) -> None:
+def check_divides(owner: str, key: str, divisors: Sequence[int], channels: Sequence[int]) -> None:
     """Heads or groups must divide the channels of their stage.
 
     Args:
-        owner, key (str): class and config key to name in the error.
-        divisors, channels (Sequence[int]): one per stage.
+        owner, key: class and config key to name in the error.
+        divisors, channels: one per stage.
     """
     for stage, (divisor, width) in enumerate(zip(divisors, channels), 1):
         if divisor < 1 or width % divisor:

@@ -1,5 +1,7 @@
 """Self-attention inside the windows of a token map."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 
 import torch
@@ -13,7 +15,7 @@ def window_attention(
     side: int,
     *,
     scale: float,
-    pad_value=None,
+    pad_value: Tensor | None = None,
     shift: int = 0,
     bias: Tensor | None = None,
     dropout: float = 0.0,
@@ -24,18 +26,18 @@ def window_attention(
     the projection is the projection's bias after it. Padding, shift and partition are one gather.
 
     Args:
-        qkv (Tensor): (N, H, W, 3 * heads * d), queries, keys and values in this order.
-        heads (int): number of heads.
-        side (int): side of a window; H and W are padded at the bottom and right to multiples.
-        scale (float): factor of the queries.
-        pad_value (Tensor, optional): ``qkv`` of a padded token; zeros if None.
-        shift (int): the windows are shifted down and right by this, around the map.
-        bias (Tensor, optional): added to the scores, (1 or windows per image, heads, L, L) with
+        qkv: (N, H, W, 3 * heads * d), queries, keys and values in this order.
+        heads: number of heads.
+        side: side of a window; H and W are padded at the bottom and right to multiples.
+        scale: factor of the queries.
+        pad_value: ``qkv`` of a padded token; zeros if None.
+        shift: the windows are shifted down and right by this, around the map.
+        bias: added to the scores, (1 or windows per image, heads, L, L) with
             L = side * side.
-        dropout (float): dropout rate of the attention weights.
+        dropout: dropout rate of the attention weights.
 
     Returns:
-        Tensor: (N, H, W, heads * d).
+        (N, H, W, heads * d).
     """
     if torch.compiler.is_compiling():
         windows = _partition(qkv, side, shift, pad_value)
@@ -133,9 +135,9 @@ class _Plan:
     """Where the tokens of a batch of maps go.
 
     Attributes:
-        gather (Tensor): token of every place in every window; any token at a padded place.
-        pads (Tensor): the padded places.
-        scatter (Tensor): place of every token.
+        gather: token of every place in every window; any token at a padded place.
+        pads: the padded places.
+        scatter: place of every token.
     """
 
     def __init__(self, batch, height, width, side, shift, device):
@@ -159,7 +161,9 @@ def _plan(batch, height, width, side, shift, device):
         return _Plan(batch, height, width, side, shift, device)
 
 
-def shift_mask(height: int, width: int, side: int, shift: int, device) -> Tensor:
+def shift_mask(
+    height: int, width: int, side: int, shift: int, device: torch.device | str
+) -> Tensor:
     """-100 between tokens of a shifted window that are no neighbours: (windows, 1, L, L)."""
     if torch.compiler.is_compiling():
         return _shift_mask(height, width, side, shift, device)
