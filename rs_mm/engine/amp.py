@@ -1,5 +1,9 @@
 """Mixed precision on GPUs and on CPUs."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 from mmengine.device import get_device
 from mmengine.optim import AmpOptimWrapper as _AmpOptimWrapper
@@ -22,7 +26,13 @@ class AmpOptimWrapper(_AmpOptimWrapper):
         **kwargs: see mmengine's ``OptimWrapper``.
     """
 
-    def __init__(self, loss_scale='dynamic', dtype=None, use_fsdp=False, **kwargs):
+    def __init__(
+        self,
+        loss_scale: str = 'dynamic',
+        dtype: str | None = None,
+        use_fsdp: bool = False,
+        **kwargs: Any,
+    ) -> None:
         if get_device() == 'cpu':
             if str(dtype or 'bfloat16').removeprefix('torch.') != 'bfloat16':
                 raise ConfigError(
@@ -35,7 +45,7 @@ class AmpOptimWrapper(_AmpOptimWrapper):
         if self.cast_dtype == torch.bfloat16:
             self.loss_scaler = torch.amp.GradScaler(enabled=False)
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict) -> None:
         """Takes the state of a run in either precision; a new scaler starts afresh."""
         state_dict = dict(state_dict)
         if not state_dict.get('loss_scaler'):

@@ -1,10 +1,14 @@
 """torch.compile, on the parts of a model that take and return tensors."""
 
+from __future__ import annotations
+
+from torch import nn
+
 from rs_mm.engine.strategies import submodule
 from rs_mm.unwrap import unwrap
 
 
-def compile_parts(model, options=None):
+def compile_parts(model: nn.Module, options: dict | None = None) -> None:
     """Compiles the networks of a model in place; each is traced when it first runs.
 
     What surrounds them (losses, samples with their file names, mixed precision, the optimizer's
@@ -13,9 +17,9 @@ def compile_parts(model, options=None):
     which mixed precision does not survive.
 
     Args:
-        model (nn.Module): its attribute ``compiled_parts`` names them by dots; without one they
+        model: its attribute ``compiled_parts`` names them by dots; without one they
             are its direct children but the preprocessor and the losses.
-        options (dict, optional): of ``torch.compile``.
+        options: of ``torch.compile``.
     """
     model = unwrap(model)
     names = getattr(model, 'compiled_parts', None)

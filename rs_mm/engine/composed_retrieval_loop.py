@@ -6,7 +6,10 @@ from pathlib import Path
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
+from torch.utils.data import DataLoader
 
 from rs_mm.errors import ConfigError
 from rs_mm.evaluation.composed_retrieval_metric import ComposedRetrievalMetric
@@ -28,13 +31,19 @@ class ComposedRetrievalLoop(BaseLoop):
     After :meth:`run`, ``archive`` and ``report`` hold what hooks draw (on the first process).
 
     Args:
-        runner (Runner): the runner.
-        dataloader (dict | DataLoader): over an ``ImageArchive``, with a ``ChosenSampler``.
-        evaluator (dict | Evaluator): one ``ComposedRetrievalMetric``.
-        cache_dir (str): feature caches lie below it, one folder per archive, model and weights.
+        runner: the runner.
+        dataloader: over an ``ImageArchive``, with a ``ChosenSampler``.
+        evaluator: one ``ComposedRetrievalMetric``.
+        cache_dir: feature caches lie below it, one folder per archive, model and weights.
     """
 
-    def __init__(self, runner, dataloader, evaluator, cache_dir: str = 'work_dirs/features'):
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: dict | DataLoader,
+        evaluator: dict | Evaluator,
+        cache_dir: str = 'work_dirs/features',
+    ) -> None:
         if isinstance(dataloader, dict):
             dataloader = dict(
                 dataloader,

@@ -1,10 +1,14 @@
 """Polynomial decay that counts from one and, as SCCNet does, counts validation too."""
 
+from __future__ import annotations
+
 import math
 
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+from mmengine.runner import Runner
 
 from rs_mm.engine.loops import batch_of_all_processes
 from rs_mm.registry import HOOKS, PARAM_SCHEDULERS
@@ -18,14 +22,21 @@ class CountedPolyLR(LRSchedulerMixin, _ParamScheduler):
     its way down, which drifts over 200,000 steps.
 
     Args:
-        optimizer (OptimWrapper): whose groups are set.
-        power (float): exponent.
-        end (int): t at which the rate reaches zero; the Runner fills in ``max_iters``.
+        optimizer: whose groups are set.
+        power: exponent.
+        end: t at which the rate reaches zero; the Runner fills in ``max_iters``.
     """
 
     def __init__(
-        self, optimizer, power=0.9, end=200000, begin=0, last_step=-1, by_epoch=False, verbose=False
-    ):
+        self,
+        optimizer: OptimWrapper,
+        power: float = 0.9,
+        end: int = 200000,
+        begin: int = 0,
+        last_step: int = -1,
+        by_epoch: bool = False,
+        verbose: bool = False,
+    ) -> None:
         self.power = power
         super().__init__(
             optimizer, begin=begin, end=end, last_step=last_step, by_epoch=by_epoch, verbose=verbose
@@ -48,7 +59,7 @@ class CountValidationHook(Hook):
 
     priority = 'LOW'
 
-    def after_val_epoch(self, runner, metrics=None):
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         schedulers = runner.param_schedulers or []
         batches = math.ceil(
             len(runner.val_dataloader.dataset) / batch_of_all_processes(runner.train_dataloader)

@@ -1,9 +1,14 @@
 """Distributed data parallel that also runs on CPUs, with synchronised batch norm."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from mmengine.model import MMDistributedDataParallel
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -17,7 +22,9 @@ class DistributedDataParallel(MMDistributedDataParallel):
     :class:`GlooSyncBatchNorm` in place of every ``nn.SyncBatchNorm``, which is for GPUs.
     """
 
-    def __init__(self, module, device_ids=None, **kwargs):
+    def __init__(
+        self, module: nn.Module, device_ids: Sequence[int] | None = None, **kwargs: Any
+    ) -> None:
         if not torch.cuda.is_available():
             device_ids = None
             module = for_gloo(module)
@@ -31,7 +38,7 @@ class GlooSyncBatchNorm(_BatchNorm):
     numbers of samples. In evaluation, and in a single process, it is batch norm.
     """
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         """(N, C, …) -> the same shape."""
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
             return nn.functional.batch_norm(
@@ -41,7 +48,7 @@ class GlooSyncBatchNorm(_BatchNorm):
                 self.weight,
                 self.bias,
                 self.training,
-                self.momentum,
+                self.momentum,  # type: ignore[arg-type]
                 self.eps,
             )
         axes = [axis for axis in range(input.dim()) if axis != 1]
@@ -69,7 +76,7 @@ class GlooSyncBatchNorm(_BatchNorm):
         self.running_var.lerp_(variance * count / (count - 1), share)
 
 
-def for_gloo(module):
+def for_gloo(module: nn.Module) -> nn.Module:
     """Replaces each ``nn.SyncBatchNorm`` (mmcv's ``SyncBN`` is a subclass), keeping parameters."""
     for name, child in module.named_children():
         if isinstance(child, nn.SyncBatchNorm):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from mmengine.dist import barrier, get_dist_info
 from mmengine.logging import MMLogger
-from torch import Tensor
-from torch.utils.data import Sampler
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
 from rs_mm.datasets.pipeline_identity import describe
@@ -30,16 +30,16 @@ class ChosenSampler(Sampler):
     """Yields the indices put into :attr:`indices`, in order; at first all of them.
 
     Args:
-        dataset (Sized): the dataset.
+        dataset: the dataset.
     """
 
-    def __init__(self, dataset, seed=None):
+    def __init__(self, dataset: Sized, seed: int | None = None) -> None:
         self.indices = range(len(dataset))
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[int]:
         return iter(map(int, self.indices))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.indices)
 
 
@@ -47,7 +47,7 @@ def archive_collate(batch: list[dict]) -> dict:
     """Makes one tensor of the readable images, so that one copy brings them to the device.
 
     Returns:
-        dict: ``inputs``, (n, C, H, W) or None if no image is readable, and ``data_samples``, those
+        ``inputs``, (n, C, H, W) or None if no image is readable, and ``data_samples``, those
         of all images; the unreadable ones have ``unreadable``.
     """
     images = [item['inputs'] for item in batch if item['inputs'] is not None]
@@ -70,31 +70,31 @@ class Archive(NamedTuple):
     unreadable: dict[str, str]
 
 
-def extract_archive(model, loader, cache_dir) -> Archive | None:
+def extract_archive(model: nn.Module, loader: DataLoader, cache_dir: str | Path) -> Archive | None:
     """The features of an archive, in a folder below ``cache_dir`` of its own for every model.
 
     Args:
-        model (nn.Module): see :func:`extract_features`.
-        loader (DataLoader): see :func:`extract_features`.
-        cache_dir (str | Path): seen by all processes.
+        model: see :func:`extract_features`.
+        loader: see :func:`extract_features`.
+        cache_dir: seen by all processes.
     """
     archive, made_by = Path(loader.dataset.data_root).resolve(), unwrap(model).identity()
     key = hashlib.sha256(f'{archive} {sorted(made_by.items())}'.encode()).hexdigest()
     return extract_features(model, loader, Path(cache_dir) / f'{archive.name}_{key[:12]}')
 
 
-def identity_of(model, pipeline) -> dict[str, str]:
+def identity_of(model: nn.Module, pipeline: Sequence[dict]) -> dict[str, str]:
     """What decides the features besides the images: architecture, weights and preprocessing."""
     return dict(unwrap(model).identity(), preprocessing=describe(pipeline))
 
 
 def extract_features(
-    model,
-    loader,
-    folder,
+    model: nn.Module,
+    loader: DataLoader,
+    folder: str | Path,
     *,
     shard_size: int = 4096,
-    refuse_foreign=False,
+    refuse_foreign: bool = False,
     about: dict | None = None,
 ) -> Archive | None:
     """Computes the features that the cache in ``folder`` lacks, and returns all.
@@ -105,20 +105,20 @@ def extract_features(
     on the archive alone, so the result is the same to the last bit however many processes made it.
 
     Args:
-        model (nn.Module): wrapped or not, on its device. It has ``identity() -> dict[str, str]``,
+        model: wrapped or not, on its device. It has ``identity() -> dict[str, str]``,
             ``encode_image(images) -> (N, D)`` of length 1, and ``data_preprocessor``.
-        loader (DataLoader): over an :class:`~rs_mm.datasets.image_archive.ImageArchive` or a
+        loader: over an :class:`~rs_mm.datasets.image_archive.ImageArchive` or a
             :class:`~rs_mm.datasets.image_archive.AnyArchive`, with a :class:`ChosenSampler`,
             without ``drop_last``, and with :func:`archive_collate`.
-        folder (str | Path): folder of the cache, seen by all processes.
-        shard_size (int): images per shard, at most; rounded down to whole batches. Memory and what
+        folder: folder of the cache, seen by all processes.
+        shard_size: images per shard, at most; rounded down to whole batches. Memory and what
             a killed process loses are bounded by it.
-        refuse_foreign (bool): whether features that another model made raise an error instead of
+        refuse_foreign: whether features that another model made raise an error instead of
             being replaced.
-        about (dict | None): kept in the manifest, beside the paths of the images.
+        about: kept in the manifest, beside the paths of the images.
 
     Returns:
-        Archive: on the first process; None on the others.
+        On the first process; None on the others.
 
     Raises:
         ConfigError: if ``refuse_foreign`` and they do.

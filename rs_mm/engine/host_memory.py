@@ -17,7 +17,7 @@ def keep_freed_memory() -> bool:
     peak stays with it until it ends.
 
     Returns:
-        bool: whether the C library took the setting (glibc does).
+        Whether the C library took the setting (glibc does).
     """
     if not sys.platform.startswith('linux'):
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 import numpy as np
 
 from rs_mm.errors import DataError
@@ -32,8 +34,8 @@ class ClassBalancedSampler(_LabelSampler):
     For each position a class is drawn, then a sample that has it; samples of rare classes repeat.
 
     Args:
-        dataset (Sized): its ``get_data_info(i)`` has a multi-hot ``gt_label``.
-        seed (int | None): seed of the order.
+        dataset: its ``get_data_info(i)`` has a multi-hot ``gt_label``.
+        seed: seed of the order.
     """
 
     def _order(self, epoch):
@@ -53,11 +55,11 @@ class PairSampler(_LabelSampler):
     label with any other is followed by itself.
 
     Args:
-        dataset (Sized): its ``get_data_info(i)`` has a multi-hot ``gt_label``.
-        seed (int | None): seed of the order.
+        dataset: its ``get_data_info(i)`` has a multi-hot ``gt_label``.
+        seed: seed of the order.
     """
 
-    def __init__(self, dataset, seed=None):
+    def __init__(self, dataset: Sized, seed: int | None = None) -> None:
         super().__init__(dataset, seed)
         self.size = 2 * len(dataset)
         shared = np.array([len(members) > 1 for members in self.members])

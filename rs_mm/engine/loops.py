@@ -1,10 +1,15 @@
 """The iteration-based training loop, with a resume that skips instead of replaying."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.runner.loops import IterBasedTrainLoop as _IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
+from torch import nn
+from torch.utils.data import DataLoader
 
 from rs_mm.registry import LOOPS
 
@@ -18,12 +23,12 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
     know. Other samplers are replayed as before.
 
     Args:
-        val_interval (int | str): iterations from one validation to the next; ``'epoch'`` is as many
+        val_interval: iterations from one validation to the next; ``'epoch'`` is as many
             as see every training sample once, whatever the batch and the number of processes.
         *args, **kwargs: see :class:`mmengine.runner.IterBasedTrainLoop`.
     """
 
-    def __init__(self, *args, val_interval=1000, **kwargs):
+    def __init__(self, *args: Any, val_interval: int | str = 1000, **kwargs: Any) -> None:
         each_epoch = val_interval == 'epoch'
         super().__init__(*args, val_interval=1 if each_epoch else val_interval, **kwargs)
         if each_epoch:
@@ -32,7 +37,7 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
             )
             self.dynamic_intervals = [self.val_interval]
 
-    def run(self):
+    def run(self) -> nn.Module:
         """Trains from the current iteration to ``max_iters``; returns the model."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
@@ -70,6 +75,6 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         )
 
 
-def batch_of_all_processes(loader) -> int:
+def batch_of_all_processes(loader: DataLoader) -> int:
     """Samples that one iteration takes, all processes together."""
     return loader.batch_sampler.batch_size * get_world_size()

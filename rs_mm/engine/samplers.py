@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
@@ -53,13 +53,13 @@ class InfiniteSampler(_SeededSampler):
     """An endless order for iteration-based training; one permutation after another.
 
     Args:
-        dataset (Sized): the dataset.
-        shuffle (bool): whether each epoch is permuted. Default: True.
-        seed (int | None): seed of the order and of the augmentation; None draws one that all
+        dataset: the dataset.
+        shuffle: whether each epoch is permuted. Default: True.
+        seed: seed of the order and of the augmentation; None draws one that all
             processes share. The Runner passes its own.
     """
 
-    def __init__(self, dataset, shuffle=True, seed=None):
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
         super().__init__(dataset, shuffle, seed)
         self.start = 0
 
@@ -91,14 +91,16 @@ class DefaultSampler(_SeededSampler):
     """One pass over the dataset per epoch, for epoch-based training and for evaluation.
 
     Args:
-        dataset (Sized): the dataset.
-        shuffle (bool): whether each epoch is permuted. Default: True.
-        seed (int | None): see :class:`InfiniteSampler`.
-        round_up (bool): whether the order is filled up from its start so that every process gets
+        dataset: the dataset.
+        shuffle: whether each epoch is permuted. Default: True.
+        seed: see :class:`InfiniteSampler`.
+        round_up: whether the order is filled up from its start so that every process gets
             equally many samples. Evaluation drops the repeated ones again. Default: True.
     """
 
-    def __init__(self, dataset, shuffle=True, seed=None, round_up=True):
+    def __init__(
+        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True
+    ) -> None:
         super().__init__(dataset, shuffle, seed)
         self.epoch, self.round_up = 0, round_up
 

@@ -1,11 +1,16 @@
 """Sharded training of models that do not fit one device."""
 
+from __future__ import annotations
+
 import functools
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine._strategy.fsdp import FSDPStrategy as _FSDPStrategy
 from mmengine.runner import set_random_seed
+from torch import nn
 from torch.distributed.fsdp import (
     FullOptimStateDictConfig,
     FullStateDictConfig,
@@ -26,7 +31,7 @@ class FSDPStrategy(_FSDPStrategy):
     initial weights are those of a plain run, and it works on CPUs too.
 
     Args:
-        units (list[str]): modules of the model, such as ``backbone``, that are gathered only while
+        units: modules of the model, such as ``backbone``, that are gathered only while
             they compute; the rest is gathered for the whole step. A unit must be used through its
             ``forward`` alone, as backbones and encoders are. Default: none.
         **kwargs: see mmengine's ``FSDPStrategy``.
@@ -35,7 +40,14 @@ class FSDPStrategy(_FSDPStrategy):
         ConfigError: if the model has no module of a unit's name.
     """
 
-    def __init__(self, *, units=(), model_wrapper=None, state_dict_cfg='full', **kwargs):
+    def __init__(
+        self,
+        *,
+        units: Sequence[str] = (),
+        model_wrapper: dict | None = None,
+        state_dict_cfg: str = 'full',
+        **kwargs: Any,
+    ) -> None:
         wrapper = dict(type='MMFullyShardedDataParallel')
         if not torch.cuda.is_available():
             wrapper['device_id'] = torch.device('cpu')
@@ -50,7 +62,7 @@ class FSDPStrategy(_FSDPStrategy):
             self.state_dict_config = FullStateDictConfig(rank0_only=False)
             self.optim_state_dict_config = FullOptimStateDictConfig(rank0_only=False)
 
-    def build_model(self, model):
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Builds the model from its config, with the initial weights of an unsharded run."""
         set_random_seed(self.seed)  # the loaders were built meanwhile
         return super().build_model(model)
@@ -68,7 +80,7 @@ class FSDPStrategy(_FSDPStrategy):
             warnings.simplefilter('ignore', FutureWarning)
             return super()._wrap_model(model)
 
-    def load_optim_state_dict(self, state_dict):
+    def load_optim_state_dict(self, state_dict: dict) -> None:
         """Takes the optimizer's state of a full checkpoint; each rank keeps its shards."""
         # torch has changed the order of these arguments since mmengine was written
         shards = FullyShardedDataParallel.optim_state_dict_to_load(
@@ -77,7 +89,7 @@ class FSDPStrategy(_FSDPStrategy):
         self.optim_wrapper.load_state_dict(shards)
 
 
-def submodule(model, name, key):
+def submodule(model: nn.Module, name: str, key: str) -> nn.Module:
     """The module of a dotted name; ``key`` is the config's key that names it.
 
     Raises:

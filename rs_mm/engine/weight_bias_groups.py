@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from mmengine.optim import OptimWrapper
+from torch import nn
+
 from rs_mm.errors import ConfigError
 from rs_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from rs_mm.unwrap import unwrap
@@ -19,12 +22,12 @@ class WeightBiasOptimWrapperConstructor:
     set ``split_backbone=True``.
 
     Args:
-        optim_wrapper_cfg (dict): the wrapper with its ``optimizer``.
-        paramwise_cfg (dict | None): ``multipliers`` (four numbers, in the order above; default
+        optim_wrapper_cfg: the wrapper with its ``optimizer``.
+        paramwise_cfg: ``multipliers`` (four numbers, in the order above; default
             (1, 2, 10, 20)) and ``split_backbone`` (bool; default False).
     """
 
-    def __init__(self, optim_wrapper_cfg, paramwise_cfg=None):
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         self.wrapper_cfg = dict(optim_wrapper_cfg)
         self.optimizer_cfg = dict(self.wrapper_cfg.pop('optimizer'))
         options = dict(paramwise_cfg or {})
@@ -41,7 +44,7 @@ class WeightBiasOptimWrapperConstructor:
                 'backbone biases, other weights, other biases.'
             )
 
-    def __call__(self, model):
+    def __call__(self, model: nn.Module) -> OptimWrapper:
         """Builds the optimizer wrapper of a model."""
         model = unwrap(model)
         groups = [[] for _ in self.multipliers]

@@ -1,5 +1,10 @@
 """The scores change detection is reported in, summed over a whole set."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
@@ -31,10 +36,10 @@ class ChangeMetric(BaseMetric):
       out. A class that occurs neither in the labels nor in the predictions is NaN.
 
     Args:
-        iou_metrics (list[str]): groups of class means to report, of ``mFscore`` and ``mIoU``.
-        ignore_index (int): label that is left out.
-        beta (float): weight of the recall in the F-score.
-        nan_to_num (float, optional): reported instead of NaN, as a fraction.
+        iou_metrics: groups of class means to report, of ``mFscore`` and ``mIoU``.
+        ignore_index: label that is left out.
+        beta: weight of the recall in the F-score.
+        nan_to_num: reported instead of NaN, as a fraction.
         collect_device, prefix: as in mmengine's ``BaseMetric``.
 
     Examples:
@@ -44,13 +49,13 @@ class ChangeMetric(BaseMetric):
 
     def __init__(
         self,
-        iou_metrics=('mFscore', 'mIoU'),
-        ignore_index=255,
-        beta=1.0,
-        nan_to_num=None,
-        collect_device='cpu',
-        prefix=None,
-    ):
+        iou_metrics: Sequence[str] = ('mFscore', 'mIoU'),
+        ignore_index: int = 255,
+        beta: float = 1.0,
+        nan_to_num: float | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.iou_metrics = list(iou_metrics)
         if not set(self.iou_metrics) <= set(_GROUPS):
@@ -62,7 +67,7 @@ class ChangeMetric(BaseMetric):
         self.beta = beta
         self.nan_to_num = nan_to_num
 
-    def process(self, data_batch, data_samples) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Counts the pixels of each sample: one small matrix per sample is kept."""
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
@@ -91,7 +96,7 @@ class ChangeMetric(BaseMetric):
             ),
         ]
 
-    def compute_metrics(self, results) -> dict:
+    def compute_metrics(self, results: list) -> dict:
         """Adds up the counts of all samples, scores them and logs a table per class."""
         scores = change_scores(sum(results), self.beta)
         if self.nan_to_num is not None:

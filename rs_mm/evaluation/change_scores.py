@@ -1,24 +1,29 @@
 """Scores of a change map, from its confusion matrix: pure tensors and numbers."""
 
+from __future__ import annotations
+
 import warnings
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rs_mm.errors import DataError
 
 
-def confusion_matrix(prediction, label, num_classes=2, ignore_index=255) -> torch.Tensor:
+def confusion_matrix(
+    prediction: Tensor, label: Tensor, num_classes: int = 2, ignore_index: int = 255
+) -> torch.Tensor:
     """Counts pixels by true and predicted class.
 
     Args:
-        prediction (Tensor): integer classes, any shape.
-        label (Tensor): integer classes of the same shape.
-        num_classes (int): number of classes.
-        ignore_index (int): label of the pixels that are left out.
+        prediction: integer classes, any shape.
+        label: integer classes of the same shape.
+        num_classes: number of classes.
+        ignore_index: label of the pixels that are left out.
 
     Returns:
-        Tensor: (num_classes, num_classes) int64; rows are true classes, columns predicted ones.
+        (num_classes, num_classes) int64; rows are true classes, columns predicted ones.
 
     Raises:
         DataError: the shapes differ, or a class is not one of 0 .. num_classes - 1.
@@ -52,18 +57,18 @@ def _check_range(name, classes, num_classes, rest):
         )
 
 
-def change_scores(confusion, beta=1.0) -> dict:
+def change_scores(confusion: Tensor, beta: float = 1.0) -> dict:
     """Scores per class and over all pixels.
 
     0 / 0 is NaN. F-score: (1 + beta^2) P R / (beta^2 P + R), hence NaN where the precision or the
     recall is, as in mmseg's ``IoUMetric``. Kappa: (po - pe) / (1 - pe), Cohen 1960.
 
     Args:
-        confusion (Tensor): (C, C), rows true, columns predicted.
-        beta (float): weight of the recall in the F-score.
+        confusion: (C, C), rows true, columns predicted.
+        beta: weight of the recall in the F-score.
 
     Returns:
-        dict: arrays of C fractions ``IoU``, ``Acc``, ``Fscore``, ``Precision``, ``Recall``, and the
+        Arrays of C fractions ``IoU``, ``Acc``, ``Fscore``, ``Precision``, ``Recall``, and the
         fractions ``aAcc`` (overall accuracy) and ``kappa``.
     """
     confusion = np.asarray(confusion, np.float64)
@@ -84,7 +89,7 @@ def change_scores(confusion, beta=1.0) -> dict:
         )
 
 
-def mean_over_classes(values) -> float:
+def mean_over_classes(values: np.ndarray) -> float:
     """Mean without NaN; NaN where every class is."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,11 +33,11 @@ class ComposedReport:
     """What was asked, and how each method did.
 
     Args:
-        queries (list[QuerySet]): S sets of pairs.
-        fusions (list[Fusion]): F methods.
-        values (Tensor): ``(F, S, M)`` float64, means over the pairs of a set, per cent.
-        columns (list[str]): the M metrics.
-        prompt_features (list[list[Tensor]]): for each set, features of its prompts as each method
+        queries: S sets of pairs.
+        fusions: F methods.
+        values: ``(F, S, M)`` float64, means over the pairs of a set, per cent.
+        columns: the M metrics.
+        prompt_features: for each set, features of its prompts as each method
             wants them.
     """
 
@@ -78,7 +79,7 @@ class ComposedReport:
             ]
         )
 
-    def write_csv(self, path) -> None:
+    def write_csv(self, path: str | Path) -> None:
         """Writes a row per method, lambda and set, the average last."""
         names = [(queries.name, len(queries)) for queries in self.queries]
         names.append(('average', sum(count for _, count in names)))
@@ -105,7 +106,7 @@ class ComposedReport:
         """mAP over lambda, for each method that was evaluated at two values of it or more.
 
         Returns:
-            dict: method -> [(lambda, ``(S + 1,)`` mAP per set and their mean), …] by lambda.
+            Method -> [(lambda, ``(S + 1,)`` mAP per set and their mean), …] by lambda.
         """
         mean_ap, curves = self.columns.index('mAP'), {}
         for fusion, of_method, mean in zip(self.fusions, self.values, self.means):
@@ -137,15 +138,15 @@ class ComposedRetrievalMetric:
     the features of the whole archive.
 
     Args:
-        queries (dict): the queries: a dataset with ``query_sets(names)``, e.g. ``PatternCom``.
-        methods (Sequence[dict | str]): fusions to compare: registered names or configs. Default:
+        queries: the queries: a dataset with ``query_sets(names)``, e.g. ``PatternCom``.
+        methods: fusions to compare: registered names or configs. Default:
             the four published ones.
-        lambdas (Sequence[float]): values of ``lam`` at which each fusion that has one, and does not
+        lambdas: values of ``lam`` at which each fusion that has one, and does not
             set it, is evaluated, all in one pass.
-        ks (Sequence[int]): depths of precision and recall.
-        original_rounding (bool): round each pair's values, and their means, to two decimals as the
+        ks: depths of precision and recall.
+        original_rounding: round each pair's values, and their means, to two decimals as the
             official evaluation does, so that a published table can be matched to the last digit.
-        chunk_size (int): similarities handled at once; bounds the memory.
+        chunk_size: similarities handled at once; bounds the memory.
 
     Raises:
         ConfigError: for a lambda outside [0, 1], a depth below 1, or what should be a list and is
@@ -160,7 +161,7 @@ class ComposedRetrievalMetric:
         ks: Sequence[int] = (5, 10, 15, 20),
         original_rounding: bool = False,
         chunk_size: int = 2**22,
-    ):
+    ) -> None:
         self.queries = queries
         self.fusions = build_fusions(methods, lambdas)
         self.ks = tuple(check_cutoffs('ks', ks))
@@ -168,7 +169,7 @@ class ComposedRetrievalMetric:
         self.dataset_meta = None  # set by mmengine's Evaluator
 
     @cached_property
-    def dataset(self):
+    def dataset(self) -> Any:
         """The queries, read when they are first needed."""
         return DATASETS.build(self.queries)
 
@@ -190,9 +191,9 @@ class ComposedRetrievalMetric:
         """Evaluates all queries.
 
         Args:
-            names (Sequence[str]): N names of the archive's images; folders are ignored.
-            features (Tensor): ``(N, D)`` float32 of length 1.
-            encode_text (Callable): texts -> ``(T, D)`` float32 of length 1, on the same device.
+            names: N names of the archive's images; folders are ignored.
+            features: ``(N, D)`` float32 of length 1.
+            encode_text: texts -> ``(T, D)`` float32 of length 1, on the same device.
 
         Raises:
             ConfigError: a depth is larger than the archive.
@@ -234,7 +235,7 @@ class ComposedRetrievalMetric:
                 values[i] = value
         return torch.stack(values)
 
-    def process(self, data_batch, data_samples):
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Not used: the whole archive is needed at once."""
         raise ConfigError(
             "ComposedRetrievalMetric needs test_cfg=dict(type='ComposedRetrievalLoop')."

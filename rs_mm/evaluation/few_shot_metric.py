@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
+from torch import Tensor
 
 from rs_mm.errors import DataError
 from rs_mm.registry import METRICS
 
 
-def episode_areas(pred, target, ignore=None):
+def episode_areas(
+    pred: Tensor, target: Tensor, ignore: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Counts the pixels of each episode's intersections and unions.
 
     Args:
-        pred (Tensor): (N, H, W), 0 or 1.
-        target (Tensor): (N, H, W), 0 or 1.
-        ignore (Tensor | None): (N, H, W), 1 where a pixel is left out.
+        pred: (N, H, W), 0 or 1.
+        target: (N, H, W), 0 or 1.
+        ignore: (N, H, W), 1 where a pixel is left out.
 
     Returns:
-        tuple[Tensor, Tensor]: intersection and union, (2, N) int64; row 0 is the background.
+        Intersection and union, (2, N) int64; row 0 is the background.
 
     Raises:
         DataError: if an ignored pixel is foreground in the target.
@@ -33,18 +39,21 @@ def episode_areas(pred, target, ignore=None):
             raise DataError('a pixel is ignored and foreground at the same time.')
     foreground = (pred & target).sum(1), ((pred & known) | target).sum(1)
     background = (~pred & ~target & known).sum(1), ((~pred | ~target) & known).sum(1)
-    return tuple(torch.stack(pair) for pair in zip(background, foreground))
+    intersection, union = (torch.stack(pair) for pair in zip(background, foreground))
+    return intersection, union
 
 
-def iou_scores(intersection, union, class_ids):
+def iou_scores(
+    intersection: np.ndarray, union: np.ndarray, class_ids: Sequence[int]
+) -> tuple[float, float, np.ndarray]:
     """Scores of areas added up per class.
 
     Args:
-        intersection, union (np.ndarray): (2, C) areas; row 0 is the background.
-        class_ids (sequence of int): the classes that count; one without episodes counts 0.
+        intersection, union: (2, C) areas; row 0 is the background.
+        class_ids: the classes that count; one without episodes counts 0.
 
     Returns:
-        tuple[float, float, np.ndarray]: mIoU (mean of the classes' foreground IoU) and FB-IoU (mean
+        MIoU (mean of the classes' foreground IoU) and FB-IoU (mean
         of background and foreground, each over the sums of all classes), both in percent, and the
         IoU of each class in percent.
     """
@@ -63,15 +72,17 @@ class FewShotIoU(BaseMetric):
     data set's split enter the mean. Source: the published evaluation of SCCNet and HSNet.
 
     Args:
-        use_ignore (bool): whether ignored pixels are left out.
-        prefix (str | None): put before the metric names.
+        use_ignore: whether ignored pixels are left out.
+        prefix: put before the metric names.
     """
 
-    def __init__(self, use_ignore=True, collect_device='cpu', prefix=None):
+    def __init__(
+        self, use_ignore: bool = True, collect_device: str = 'cpu', prefix: str | None = None
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.use_ignore = use_ignore
 
-    def process(self, data_batch, data_samples):
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
             ignore = sample['ignore'] if self.use_ignore and 'ignore' in sample else None
             pred = sample['pred_mask'].cpu()
@@ -85,11 +96,11 @@ class FewShotIoU(BaseMetric):
                 raise DataError(f'query {sample["query_name"]}: {error}') from error
             self.results.append((sample['class_id'], *(a[:, 0].tolist() for a in areas)))
 
-    def result_keys(self):
+    def result_keys(self) -> list[str]:
         """Names of what is reported."""
         return ['mIoU', 'FB-IoU']
 
-    def compute_metrics(self, results):
+    def compute_metrics(self, results: list) -> dict[str, float]:
         classes, class_ids = self.dataset_meta['classes'], self.dataset_meta['class_ids']
         intersection = np.zeros((2, len(classes)))
         union = np.zeros((2, len(classes)))

@@ -22,9 +22,9 @@ class Embedded(NamedTuple):
     """What was scored last, for pictures.
 
     Attributes:
-        embeddings (Tensor): (N, D).
-        labels (Tensor): (N, L) of 0 and 1, the true ones.
-        classes (list[str]): L names.
+        embeddings: (N, D).
+        labels: (N, L) of 0 and 1, the true ones.
+        classes: L names.
     """
 
     embeddings: Tensor
@@ -46,10 +46,10 @@ class KNNMultiLabel(BaseMetric):
     without training image is never predicted; one without test image is left out of ``mAP``.
 
     Args:
-        k (int): number of neighbours. Default: 10, as published.
-        max_similarities (int): bounds the working memory, see :func:`rs_mm.retrieval.knn.nearest`.
-        collect_device (str): see mmengine's ``BaseMetric``.
-        prefix (str, optional): see mmengine's ``BaseMetric``.
+        k: number of neighbours. Default: 10, as published.
+        max_similarities: bounds the working memory, see :func:`rs_mm.retrieval.knn.nearest`.
+        collect_device: see mmengine's ``BaseMetric``.
+        prefix: see mmengine's ``BaseMetric``.
     """
 
     default_prefix = 'knn'
@@ -60,7 +60,7 @@ class KNNMultiLabel(BaseMetric):
         max_similarities: int = 2**27,
         collect_device: str = 'cpu',
         prefix: str | None = None,
-    ):
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if k < 1:
             raise ConfigError(f'KNNMultiLabel: `k` must be at least 1, not {k}.')
@@ -72,8 +72,8 @@ class KNNMultiLabel(BaseMetric):
         """Sets what is searched.
 
         Args:
-            embeddings (Tensor): (N, D).
-            labels (Tensor): (N, L) of 0 and 1.
+            embeddings: (N, D).
+            labels: (N, L) of 0 and 1.
 
         Raises:
             DataError: an embedding is NaN or infinite.

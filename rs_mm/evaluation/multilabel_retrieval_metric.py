@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,7 +112,7 @@ class MultiLabelRetrieval(BaseMetric):
         device: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
-    ):
+    ) -> None:
         super().__init__(collect_device, prefix)
         if kept_level not in thresholds:
             raise ConfigError(
@@ -148,7 +149,7 @@ class MultiLabelRetrieval(BaseMetric):
         self.retrieved: Retrieved | None = None
         self.made_by: dict[str, str] | None = None
 
-    def check_dataset(self, dataset) -> None:
+    def check_dataset(self, dataset: Any) -> None:
         """Says before anything is embedded what cannot be measured on a dataset.
 
         Args:
@@ -163,7 +164,7 @@ class MultiLabelRetrieval(BaseMetric):
         queries, database = self.split(dataset.names())
         check_sizes(len(database), self.at, self.shared_at, self.mean_chunk, len(queries))
 
-    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keeps embedding, labels and name of every sample."""
         for sample in data_samples:
             name = sample.get('name', str(sample.get('sample_idx', len(self.results))))

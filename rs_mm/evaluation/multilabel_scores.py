@@ -16,11 +16,11 @@ def f1_scores(pred: Tensor, true: Tensor) -> dict[str, float]:
     """F1 averaged over samples, over classes, and of all decisions together.
 
     Args:
-        pred (Tensor): (N, L) of 0 and 1.
-        true (Tensor): (N, L) of 0 and 1.
+        pred: (N, L) of 0 and 1.
+        true: (N, L) of 0 and 1.
 
     Returns:
-        dict: ``sample``, ``macro`` and ``micro``, each in [0, 1].
+        ``sample``, ``macro`` and ``micro``, each in [0, 1].
     """
     hit, total = _counts(pred, true)
     return dict(
@@ -34,11 +34,11 @@ def class_scores(pred: Tensor, true: Tensor) -> dict[str, Tensor]:
     """Precision, recall, F1 and number of true samples of every class.
 
     Args:
-        pred (Tensor): (N, L) of 0 and 1.
-        true (Tensor): (N, L) of 0 and 1.
+        pred: (N, L) of 0 and 1.
+        true: (N, L) of 0 and 1.
 
     Returns:
-        dict: ``precision``, ``recall``, ``f1``: (L,) float64; ``support``: (L,) int64.
+        ``precision``, ``recall``, ``f1``: (L,) float64; ``support``: (L,) int64.
     """
     hit, total = _counts(pred, true)
     hit = hit.sum(0)
@@ -60,11 +60,11 @@ def average_precision(score: Tensor, true: Tensor) -> Tensor:
     """Average precision of every class: precision at each new recall, tied scores together.
 
     Args:
-        score (Tensor): (N, L), higher is more likely.
-        true (Tensor): (N, L) of 0 and 1.
+        score: (N, L), higher is more likely.
+        true: (N, L) of 0 and 1.
 
     Returns:
-        Tensor: (L,) float64; NaN for a class without a true sample.
+        (L,) float64; NaN for a class without a true sample.
     """
     _check(score, true)
     if not score.isfinite().all():

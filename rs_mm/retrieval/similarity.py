@@ -32,7 +32,7 @@ def normalized(vectors: Tensor, what: str = 'embeddings') -> Tensor:
     return vectors.float() / lengths.clamp(min=1e-12)[:, None]
 
 
-def check_finite(vectors: Tensor, names: Sequence[str], what: str = 'image') -> None:
+def check_finite(vectors: Tensor, names: Sequence[str | int], what: str = 'image') -> None:
     """Refuses (N, D) embeddings that are NaN or infinite.
 
     Args:

@@ -1,10 +1,15 @@
 """Pictures of a change map: both dates, truth, prediction, and where they disagree."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from mmengine.visualization import Visualizer
+from mmseg.structures import SegDataSample
+from torch import Tensor
 
 from rs_mm.datasets.raster import stretch
 from rs_mm.evaluation.change_scores import change_scores, confusion_matrix
@@ -32,29 +37,36 @@ class ChangeVisualizer(Visualizer):
     prediction (browsing a dataset): date 1, date 2, label.
 
     Args:
-        bands (tuple[int, int, int], optional): bands of a date shown as red, green, blue. Default:
+        bands: bands of a date shown as red, green, blue. Default:
             2, 1, 0 (images are loaded as BGR), or the only band.
-        panel_size (int, optional): side of each picture in pixels. Default: the longer side of the
+        panel_size: side of each picture in pixels. Default: the longer side of the
             images, but 256 to 512.
-        ignore_index (int): label that is not evaluated.
+        ignore_index: label that is not evaluated.
         **kwargs: arguments of mmengine's ``Visualizer``.
     """
 
-    def __init__(self, name='visualizer', bands=None, panel_size=None, ignore_index=255, **kwargs):
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        bands: tuple[int, int, int] | None = None,
+        panel_size: int | None = None,
+        ignore_index: int = 255,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.bands = bands
         self.panel_size = panel_size
         self.ignore_index = ignore_index
 
-    def draw_sample(self, data_sample, inputs) -> np.ndarray:
+    def draw_sample(self, data_sample: SegDataSample, inputs: Tensor) -> np.ndarray:
         """Draws a pair.
 
         Args:
-            data_sample (SegDataSample): may hold ``gt_sem_seg`` and ``pred_sem_seg``, (1, H, W).
-            inputs (Tensor): (2 * C, h, w) as loaded: date 1, then date 2.
+            data_sample: may hold ``gt_sem_seg`` and ``pred_sem_seg``, (1, H, W).
+            inputs: (2 * C, h, w) as loaded: date 1, then date 2.
 
         Returns:
-            np.ndarray: (H', W', 3) uint8 RGB.
+            (H', W', 3) uint8 RGB.
         """
         first, second = self._dates(inputs)
         label, prediction = (_mask(data_sample, key) for key in ('gt_sem_seg', 'pred_sem_seg'))
@@ -82,12 +94,12 @@ class ChangeVisualizer(Visualizer):
             [panels], title=self.sample_name(data_sample), legend=legend, panel_size=size
         )
 
-    def sample_name(self, data_sample) -> str:
+    def sample_name(self, data_sample: Any) -> str:
         """The dataset's name of the pair, or the stem of date 1's file."""
         meta = data_sample.metainfo
         return meta.get('pair_name') or Path(str((meta.get('img_path') or ['pair'])[0])).stem
 
-    def raw_mask(self, data_sample) -> np.ndarray:
+    def raw_mask(self, data_sample: Any) -> np.ndarray:
         """The prediction as (H, W) uint8: 0 unchanged, 255 changed; of a dataset with more than two
         classes, their indices.
         """

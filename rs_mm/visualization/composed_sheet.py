@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from rs_mm.evaluation.composed_retrieval_metric import ComposedReport
 
 from .sheet import Panel, draw_sheet
 
@@ -31,15 +34,15 @@ def draw_composed_query(
     """Draws a query and, in a row per method, its best hits.
 
     Args:
-        image (np.ndarray | None): the query image, (H, W, 3) uint8 RGB; None: text only.
-        text (str | None): the query text; None: image only.
-        rows (Sequence[tuple[str, Sequence[Hit]]]): method and hits, best first; a row without the
+        image: the query image, (H, W, 3) uint8 RGB; None: text only.
+        text: the query text; None: image only.
+        rows: method and hits, best first; a row without the
             name of a method goes on with the one above.
-        title (str): heading.
-        panel_size (int): side of a picture in pixels.
+        title: heading.
+        panel_size: side of a picture in pixels.
 
     Returns:
-        np.ndarray: (H, W, 3) uint8 RGB.
+        (H, W, 3) uint8 RGB.
     """
     words = f'"{text}"' if text else ''
     if image is None:
@@ -56,12 +59,12 @@ def draw_composed_query(
     return draw_sheet(sheet, title, legend, panel_size)
 
 
-def draw_lambda_curves(report, path) -> None:
+def draw_lambda_curves(report: ComposedReport, path: str | Path) -> None:
     """Draws mAP over lambda: a line per set and their mean, and what one modality reaches alone.
 
     Args:
-        report (ComposedReport): see :mod:`rs_mm.evaluation.composed_retrieval_metric`.
-        path (str | Path): PNG file to write.
+        report: see :mod:`rs_mm.evaluation.composed_retrieval_metric`.
+        path: PNG file to write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

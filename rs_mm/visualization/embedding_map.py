@@ -18,11 +18,11 @@ def project(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
     """Places vectors on a plane by t-SNE, so that neighbours stay neighbours.
 
     Args:
-        embeddings (np.ndarray): (N, D).
-        seed (int): seed of the method.
+        embeddings: (N, D).
+        seed: seed of the method.
 
     Returns:
-        np.ndarray: (N, 2) float, in [0, 1].
+        (N, 2) float, in [0, 1].
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -55,15 +55,15 @@ def draw_embedding_map(
     """Draws one dot per image; the most frequent label sets have colours, the rest is grey.
 
     Args:
-        places (np.ndarray): (N, 2), in [0, 1].
-        labels (np.ndarray): (N, L) of 0 and 1.
-        classes (Sequence[str]): L names.
-        title (str): text above.
-        num_sets (int): label sets with a colour of their own.
-        size (int): side of the map in pixels.
+        places: (N, 2), in [0, 1].
+        labels: (N, L) of 0 and 1.
+        classes: L names.
+        title: text above.
+        num_sets: label sets with a colour of their own.
+        size: side of the map in pixels.
 
     Returns:
-        np.ndarray: (H, W, 3) uint8 RGB.
+        (H, W, 3) uint8 RGB.
     """
     sets = [tuple(np.flatnonzero(row)) for row in np.asarray(labels)]
     counts = Counter(sets)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.visualization import Visualizer
+from torch import Tensor
 
 from rs_mm.evaluation.few_shot_metric import episode_areas
 from rs_mm.registry import VISUALIZERS
+from rs_mm.structures import EpisodeDataSample
 
 from .sheet import Panel, draw_sheet
 
@@ -17,17 +20,19 @@ FOREGROUND, IGNORED = (255, 60, 60), (130, 130, 130)
 HIT, MISSED, FALSE = (60, 200, 80), (70, 110, 255), (255, 170, 0)
 
 
-def overlay(image, mask, colour, strength=0.35):
+def overlay(
+    image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], strength: float = 0.35
+) -> np.ndarray:
     """Tints an image where the mask is set and outlines the mask.
 
     Args:
-        image (np.ndarray): (H, W, 3) uint8 RGB.
-        mask (np.ndarray): (H, W), bool or 0/1.
-        colour (tuple[int, int, int]): RGB.
-        strength (float): share of the colour inside, in [0, 1].
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W), bool or 0/1.
+        colour: RGB.
+        strength: share of the colour inside, in [0, 1].
 
     Returns:
-        np.ndarray: (H, W, 3) uint8 RGB.
+        (H, W, 3) uint8 RGB.
     """
     mask = np.asarray(mask, bool)
     inner = mask.copy()
@@ -44,17 +49,17 @@ def overlay(image, mask, colour, strength=0.35):
 class FewShotVisualizer(Visualizer):
     """Draws episodes for ``--show-dir``."""
 
-    def draw_sample(self, data_sample, inputs):
+    def draw_sample(self, data_sample: EpisodeDataSample, inputs: dict[str, Tensor]) -> np.ndarray:
         """Draws one episode.
 
         Args:
-            data_sample (EpisodeDataSample): with ``support_mask`` and ``pred_mask``; ground truth
+            data_sample: with ``support_mask`` and ``pred_mask``; ground truth
                 and the IoU appear where ``gt_mask`` is known.
-            inputs (dict[str, Tensor]): ``query`` (3, H, W) and ``support`` (K, 3, H, W), uint8
+            inputs: ``query`` (3, H, W) and ``support`` (K, 3, H, W), uint8
                 RGB.
 
         Returns:
-            np.ndarray: (H, W, 3) uint8 RGB.
+            (H, W, 3) uint8 RGB.
         """
         sample = data_sample
         names = sample.get('support_names', [''] * len(sample.support_mask))
@@ -96,7 +101,7 @@ class FewShotVisualizer(Visualizer):
             [supports, bottom], legend=legend, title=f'{sample.get("class_name", "class")}, {shots}'
         )
 
-    def sample_name(self, data_sample):
+    def sample_name(self, data_sample: Any) -> str:
         """File name of an episode: position in the data set, query and class."""
         parts = (
             f'{data_sample.get("sample_idx", 0):05d}',
@@ -105,7 +110,7 @@ class FewShotVisualizer(Visualizer):
         )
         return re.sub(r'[^\w.-]+', '_', '_'.join(part for part in parts if part))
 
-    def raw_mask(self, data_sample):
+    def raw_mask(self, data_sample: Any) -> np.ndarray:
         """The prediction as (H, W) uint8, 255 for the class."""
         return (data_sample.pred_mask.cpu().numpy() * 255).astype(np.uint8)
 

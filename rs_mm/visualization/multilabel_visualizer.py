@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from mmengine.visualization import Visualizer
+from torch import Tensor
 
 from rs_mm.registry import VISUALIZERS
+from rs_mm.structures import EmbeddingDataSample
 
 from .retrieval_sheet import to_rgb
 from .sheet import Panel, draw_sheet
@@ -18,25 +22,31 @@ class MultiLabelVisualizer(Visualizer):
     """Draws one image with the names of its labels and, where predicted, of the found ones.
 
     Args:
-        bands (tuple[int, int, int], optional): bands shown as red, green and blue. Default: B04,
+        bands: bands shown as red, green and blue. Default: B04,
             B03 and B02 where the sample names its bands, else the first three.
-        threshold (float): score from which a class counts as found. Default: 0.5.
+        threshold: score from which a class counts as found. Default: 0.5.
         **kwargs: arguments of mmengine's ``Visualizer``.
     """
 
-    def __init__(self, name='visualizer', bands=None, threshold=0.5, **kwargs):
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        bands: tuple[int, int, int] | None = None,
+        threshold: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.bands, self.threshold = bands, threshold
 
-    def draw_sample(self, data_sample, inputs) -> np.ndarray:
+    def draw_sample(self, data_sample: EmbeddingDataSample, inputs: Tensor) -> np.ndarray:
         """Draws a sample.
 
         Args:
-            data_sample (EmbeddingDataSample): may hold ``gt_label`` and ``score``, (L,).
-            inputs (Tensor): (C, H, W), normalised or not; its values are stretched.
+            data_sample: may hold ``gt_label`` and ``score``, (L,).
+            inputs: (C, H, W), normalised or not; its values are stretched.
 
         Returns:
-            np.ndarray: (H', W', 3) uint8 RGB.
+            (H', W', 3) uint8 RGB.
         """
         image = to_rgb(inputs.permute(1, 2, 0).cpu().numpy(), self._shown(data_sample))
         lines = []
@@ -49,7 +59,7 @@ class MultiLabelVisualizer(Visualizer):
             [[Panel(image, '\n'.join(lines))]], panel_size=size, title=self.sample_name(data_sample)
         )
 
-    def sample_name(self, data_sample) -> str:
+    def sample_name(self, data_sample: Any) -> str:
         """The name of the image."""
         return str(data_sample.metainfo.get('name', 'image'))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +19,9 @@ class Panel:
     """One picture of a sheet.
 
     Args:
-        image (np.ndarray): (H, W, 3) uint8 RGB; shown with its aspect ratio kept.
-        caption (str): text below it; ``\\n`` starts a new line.
-        frame (tuple[int, int, int] | None): RGB colour of a frame around it.
+        image: (H, W, 3) uint8 RGB; shown with its aspect ratio kept.
+        caption: text below it; ``\\n`` starts a new line.
+        frame: RGB colour of a frame around it.
     """
 
     image: np.ndarray
@@ -28,17 +29,22 @@ class Panel:
     frame: tuple[int, int, int] | None = None
 
 
-def draw_sheet(rows, title='', legend=None, panel_size=256) -> np.ndarray:
+def draw_sheet(
+    rows: Sequence[Sequence[Panel | None]],
+    title: str = '',
+    legend: dict[str, tuple[int, int, int]] | None = None,
+    panel_size: int = 256,
+) -> np.ndarray:
     """Draws panels in rows.
 
     Args:
-        rows (list[list[Panel | None]]): the panels; None leaves a place empty.
-        title (str): text above the panels.
-        legend (dict[str, tuple[int, int, int]] | None): text -> RGB of the colour keys below.
-        panel_size (int): side in pixels of the square each picture is fitted into.
+        rows: the panels; None leaves a place empty.
+        title: text above the panels.
+        legend: text -> RGB of the colour keys below.
+        panel_size: side in pixels of the square each picture is fitted into.
 
     Returns:
-        np.ndarray: (H, W, 3) uint8 RGB.
+        (H, W, 3) uint8 RGB.
 
     Raises:
         ValueError: if a panel is not (H, W, 3) uint8, or there is none.
@@ -79,7 +85,7 @@ def draw_sheet(rows, title='', legend=None, panel_size=256) -> np.ndarray:
         rows, pictures, captions, picture_heights, row_heights
     ):
         for column, (panel, picture) in enumerate(zip(row, drawn)):
-            if panel is None:
+            if panel is None or picture is None:
                 continue
             x = GAP + column * (cell + GAP)
             left, above = x + (cell - picture.width) // 2, y + FRAME
@@ -107,7 +113,7 @@ def draw_sheet(rows, title='', legend=None, panel_size=256) -> np.ndarray:
     return np.asarray(sheet)
 
 
-def save_sheet(path, sheet) -> None:
+def save_sheet(path: str | Path, sheet: np.ndarray) -> None:
     """Writes an (H, W, 3) uint8 RGB array as an image file, making its folder."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet).save(path)

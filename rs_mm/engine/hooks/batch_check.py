@@ -1,7 +1,10 @@
 """Is the batch large enough for what the losses compare?"""
 
+from __future__ import annotations
+
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from rs_mm.errors import ConfigError
 from rs_mm.registry import HOOKS
@@ -20,7 +23,7 @@ class BatchCheckHook(Hook):
         ConfigError: before anything is trained.
     """
 
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         size, processes = runner.train_dataloader.batch_sampler.batch_size, get_world_size()
         if runner.train_loop.max_iters == 0:
             raise ConfigError(

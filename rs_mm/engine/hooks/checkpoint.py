@@ -1,9 +1,13 @@
 """Checkpoints that survive a kill or a full disk."""
 
+from __future__ import annotations
+
 import inspect
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
+from mmengine.runner import Runner
 
 from rs_mm.errors import ConfigError, suggest
 from rs_mm.registry import HOOKS
@@ -19,13 +23,13 @@ class CheckpointHook(_CheckpointHook):
             have a ``result_keys()``.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         known = inspect.signature(_CheckpointHook.__init__).parameters
         for key in self.args:  # for `Runner.save_checkpoint`, all of whose options are set already
             raise ConfigError(f"type='CheckpointHook' takes no key `{key}`{suggest(key, known)}.")
 
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         reported = _reported(runner.val_loop)
         for key in self.save_best or ():
             if reported and key not in (*reported, 'auto'):

@@ -1,6 +1,9 @@
 """Does the head predict the classes that the labels hold?"""
 
+from __future__ import annotations
+
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from rs_mm.errors import ConfigError
 from rs_mm.registry import HOOKS
@@ -14,12 +17,12 @@ class ClassCheckHook(Hook):
         ConfigError: before anything is trained or tested.
     """
 
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         _check(runner.model, runner.train_dataloader)
         if runner.val_loop is not None:
             _check(runner.model, runner.val_loop.dataloader)
 
-    def before_test(self, runner):
+    def before_test(self, runner: Runner) -> None:
         _check(runner.model, runner.test_dataloader)
 
 

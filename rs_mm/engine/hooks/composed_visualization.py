@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from rs_mm.datasets.transforms.clip_images import LoadRGBImage
 from rs_mm.registry import HOOKS
@@ -23,18 +24,25 @@ class ComposedRetrievalVisualizationHook(Hook):
     Of a method that was evaluated at several lambdas, the best one is drawn.
 
     Args:
-        draw (bool): whether to draw at all; ``tools/test.py --show-dir`` sets it.
-        out_dir (str | None): folder of the pictures. Default: ``vis`` in the run's log folder.
-        show (bool): whether to open each picture in a window.
-        queries_per_set (int): how many, spread evenly over the set's pairs.
-        k (int): how many hits.
+        draw: whether to draw at all; ``tools/test.py --show-dir`` sets it.
+        out_dir: folder of the pictures. Default: ``vis`` in the run's log folder.
+        show: whether to open each picture in a window.
+        queries_per_set: how many, spread evenly over the set's pairs.
+        k: how many hits.
     """
 
-    def __init__(self, draw=False, out_dir=None, show=False, queries_per_set=3, k=8):
+    def __init__(
+        self,
+        draw: bool = False,
+        out_dir: str | None = None,
+        show: bool = False,
+        queries_per_set: int = 3,
+        k: int = 8,
+    ) -> None:
         self.draw, self.out_dir, self.show = draw, out_dir, show
         self.queries_per_set, self.k = queries_per_set, k
 
-    def after_test(self, runner):
+    def after_test(self, runner: Runner) -> None:
         if not (self.draw or self.show) or not is_main_process():
             return
         folder = Path(self.out_dir or Path(runner.log_dir) / 'vis')

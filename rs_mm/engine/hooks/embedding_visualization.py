@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dist import is_main_process
+from mmengine.runner import Runner
 
 from rs_mm.errors import ConfigError
 from rs_mm.registry import HOOKS
@@ -20,15 +22,15 @@ class EmbeddingVisualizationHook(RetrievalVisualizationHook):
     """Draws retrieval sheets, and ``embedding_map.png`` with the images that KNNMultiLabel scored.
 
     Args:
-        max_images (int): images on the map, spread evenly over the test set.
+        max_images: images on the map, spread evenly over the test set.
         kwargs: as of :class:`RetrievalVisualizationHook`.
     """
 
-    def __init__(self, max_images: int = 3000, **kwargs):
+    def __init__(self, max_images: int = 3000, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.max_images = max_images
 
-    def after_test_epoch(self, runner, metrics=None) -> None:
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Draws, where ``tools/test.py --show-dir`` or ``--show`` asked for it."""
         super().after_test_epoch(runner, metrics)
         if not (self.draw or self.show) or not is_main_process():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine import dist
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.evaluation.knn_metric import KNNMultiLabel
@@ -21,7 +23,7 @@ class FeatureBankHook(Hook):
     """Gives every :class:`FeatureBank` its labels before training, and its momentum every epoch.
 
     Args:
-        momentum (Sequence[tuple[int, float]]): (first epoch, momentum) pairs, epochs from 0,
+        momentum: (first epoch, momentum) pairs, epochs from 0,
             ascending. Default: 0.5, 0.8 from epoch 80, 0.9 from epoch 120, as published.
 
     Raises:
@@ -29,7 +31,9 @@ class FeatureBankHook(Hook):
         DataError: the training set has no labels, or its ``sample_idx`` do not name its images.
     """
 
-    def __init__(self, momentum: Sequence[tuple[int, float]] = ((0, 0.5), (80, 0.8), (120, 0.9))):
+    def __init__(
+        self, momentum: Sequence[tuple[int, float]] = ((0, 0.5), (80, 0.8), (120, 0.9))
+    ) -> None:
         epochs = [epoch for epoch, _ in momentum]
         if not epochs or epochs[0] != 0 or epochs != sorted(set(epochs)):
             raise ConfigError(
@@ -38,7 +42,7 @@ class FeatureBankHook(Hook):
             )
         self.momentum = momentum
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Fills in the labels; on every process the memory of rank 0."""
         labels = training_labels(runner.train_dataloader.dataset)
         for bank in _banks(runner):
@@ -50,7 +54,7 @@ class FeatureBankHook(Hook):
             bank.set_labels(labels)
             bank.synchronize()
 
-    def before_train_epoch(self, runner) -> None:
+    def before_train_epoch(self, runner: Runner) -> None:
         """Sets the momentum of this epoch."""
         value = [value for epoch, value in self.momentum if epoch <= runner.epoch][-1]
         for bank in _banks(runner):
@@ -62,14 +66,14 @@ class KNNReferenceHook(Hook):
     """Tells :class:`KNNMultiLabel` which embeddings to search: the memory's, or fresh ones.
 
     Args:
-        dataloader (dict, optional): loader of the images to embed afresh, usually the training
+        dataloader: loader of the images to embed afresh, usually the training
             set with the test pipeline. Default: the model's :class:`FeatureBank`, as published.
     """
 
-    def __init__(self, dataloader: dict | None = None):
+    def __init__(self, dataloader: dict | None = None) -> None:
         self.dataloader = dataloader
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Says at once if the reference is smaller than the neighbours that are asked for."""
         metrics = getattr(getattr(runner.val_loop, 'evaluator', None), 'metrics', ())
         wanted = max(
@@ -87,11 +91,11 @@ class KNNReferenceHook(Hook):
                 'reference images; use a smaller k.'
             )
 
-    def before_val(self, runner) -> None:
+    def before_val(self, runner: Runner) -> None:
         """Hands the reference to the validation metrics."""
         self._provide(runner, runner.val_evaluator.metrics)
 
-    def before_test(self, runner) -> None:
+    def before_test(self, runner: Runner) -> None:
         """Hands the reference to the test metrics."""
         self._provide(runner, runner.test_evaluator.metrics)
 
@@ -143,7 +147,7 @@ class KNNReferenceHook(Hook):
         )
 
 
-def training_labels(dataset) -> torch.Tensor:
+def training_labels(dataset: Any) -> torch.Tensor:
     """Labels (N, L) of a training set, row i being those of the sample with ``sample_idx`` i."""
     rows, names = {}, {}
     for i in range(len(dataset)):

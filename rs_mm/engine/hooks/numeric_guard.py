@@ -1,9 +1,13 @@
 """Stops a training whose loss or gradient is no longer a number, and says where it began."""
 
+from __future__ import annotations
+
 from collections import deque
+from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from rs_mm.errors import DataError
 from rs_mm.registry import HOOKS
@@ -19,7 +23,7 @@ class NumericGuardHook(Hook):
     skips is not an error, since the optimizer does not step then.
 
     Args:
-        interval (int): iterations between two looks at the flags. Default: 10.
+        interval: iterations between two looks at the flags. Default: 10.
 
     Raises:
         DataError: with the first bad iteration, the rank, the loss terms and the files of its
@@ -28,10 +32,10 @@ class NumericGuardHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, interval=10):
+    def __init__(self, interval: int = 10) -> None:
         self.interval = interval
 
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         self._recent = deque(maxlen=self.interval + 1)
         self._gradient = None
         optimizers = getattr(runner.optim_wrapper, 'optim_wrappers', {'': runner.optim_wrapper})
@@ -49,7 +53,9 @@ class NumericGuardHook(Hook):
             # the norm of a tensor is finite only if all of it is
             self._gradient = torch.stack([n.float() for n in torch._foreach_norm(gradients)]).sum()
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         terms = {
             name: value.detach()
             for name, value in (outputs or {}).items()
@@ -60,10 +66,10 @@ class NumericGuardHook(Hook):
         if self.every_n_train_iters(runner, self.interval):
             self._look(runner)
 
-    def before_save_checkpoint(self, runner, checkpoint):
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         self._look(runner)
 
-    def after_train(self, runner):
+    def after_train(self, runner: Runner) -> None:
         self._look(runner)
 
     def _look(self, runner):
@@ -88,7 +94,7 @@ def _finite(value):
     return value - value == 0
 
 
-def batch_names(data_batch) -> list[str]:
+def batch_names(data_batch: Any) -> list[str]:
     """The files of a batch, as far as its data samples know them."""
     samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
     names = []

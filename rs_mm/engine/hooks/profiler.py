@@ -1,10 +1,14 @@
 """Where the time of a training step goes, on request."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch.profiler import ProfilerActivity, profile
 
 from rs_mm.registry import HOOKS
@@ -19,22 +23,22 @@ class ProfilerHook(Hook):
     ``--cfg-options default_hooks.profiler.iterations=5``.
 
     Args:
-        iterations (int): length of the window; 0 records nothing. Default: 0.
-        skip (int): iterations before the window, in which caches fill. Default: 10.
+        iterations: length of the window; 0 records nothing. Default: 0.
+        skip: iterations before the window, in which caches fill. Default: 10.
     """
 
     priority = 'VERY_LOW'  # the other hooks' work belongs to the step
 
-    def __init__(self, iterations=0, skip=10):
+    def __init__(self, iterations: int = 0, skip: int = 10) -> None:
         self.iterations, self.skip = iterations, skip
         self.profiler = None
 
     @master_only
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         self._start = runner.iter + self.skip
 
     @master_only
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if self.iterations and runner.iter == self._start:
             activities = [ProfilerActivity.CPU]
             if torch.cuda.is_available():
@@ -43,12 +47,14 @@ class ProfilerHook(Hook):
             self.profiler.start()
 
     @master_only
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         if self.profiler is not None and runner.iter + 1 == self._start + self.iterations:
             self._finish(runner)
 
     @master_only
-    def after_train(self, runner):
+    def after_train(self, runner: Runner) -> None:
         if self.profiler is not None:
             self._finish(runner)
         elif self.iterations and runner.iter <= self._start:

@@ -1,7 +1,12 @@
 """Random draws of the model that depend on the iteration, and checkpoints read as data."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from rs_mm.engine.samplers import derive_seed
 from rs_mm.registry import HOOKS
@@ -22,13 +27,13 @@ class ReproducibleHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def after_load_checkpoint(self, runner, checkpoint):
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         checkpoint.get('meta', {}).pop('config', None)
 
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         sampler = runner.train_dataloader.sampler
         if hasattr(sampler, 'seed') and runner.seed is not None:
             sampler.seed = runner.seed
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         torch.manual_seed(derive_seed(runner.seed, runner.iter, runner.rank))

@@ -1,7 +1,10 @@
 """Does a checkpoint belong to the training that wants to resume from it?"""
 
+from __future__ import annotations
+
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from rs_mm.errors import CheckpointError
 from rs_mm.registry import HOOKS
@@ -29,12 +32,12 @@ class ResumeCheckHook(Hook):
         CheckpointError: before anything is trained.
     """
 
-    def before_save_checkpoint(self, runner, checkpoint):
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         checkpoint['meta'].update(_batch(runner))
         if hasattr(runner.optim_wrapper, 'optimizer'):
             checkpoint['meta']['optimizer'] = type(runner.optim_wrapper.optimizer).__name__
 
-    def after_load_checkpoint(self, runner, checkpoint):
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if not runner._resume or 'optimizer' not in checkpoint:
             return
         wrapper = runner.optim_wrapper

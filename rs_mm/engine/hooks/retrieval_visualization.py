@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from rs_mm.errors import ConfigError
 from rs_mm.registry import HOOKS
@@ -36,11 +38,11 @@ class RetrievalVisualizationHook(Hook):
         num_queries: int = 20,
         topk: int = 10,
         bands: Sequence[int] = (0, 1, 2),
-    ):
+    ) -> None:
         self.draw, self.out_dir, self.show = draw, out_dir, show
         self.num_queries, self.topk, self.bands = num_queries, topk, tuple(bands)
 
-    def after_test_epoch(self, runner, metrics=None) -> None:
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if not (self.draw or self.show) or not is_main_process():
             return
         found = [
@@ -65,7 +67,7 @@ class RetrievalVisualizationHook(Hook):
         if self.draw:
             runner.logger.info(f'The pictures are in {folder}')
 
-    def sheet(self, retrieved, dataset, place: int) -> tuple[str, np.ndarray]:
+    def sheet(self, retrieved: Any, dataset: Any, place: int) -> tuple[str, np.ndarray]:
         """Name and picture of the query at ``place``."""
         query = int(retrieved.queries[place])
         classes = dataset.metainfo.get('classes')
@@ -89,7 +91,7 @@ class RetrievalVisualizationHook(Hook):
         return name, draw_retrieval(panel(query), results, title)
 
 
-def load_display_image(dataset, row: int, bands: Sequence[int]) -> np.ndarray:
+def load_display_image(dataset: Any, row: int, bands: Sequence[int]) -> np.ndarray:
     """Image ``row`` of a dataset as RGB uint8, before resizing and normalisation.
 
     Without a pipeline of its own (a concatenation, say) the network's input is shown, stretched.

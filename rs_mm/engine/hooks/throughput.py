@@ -1,8 +1,13 @@
 """How fast a training runs, and how much of it is spent waiting for data."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from rs_mm.registry import HOOKS
 
@@ -21,7 +26,9 @@ class ThroughputHook(Hook):
 
     priority = 'BELOW_NORMAL'
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         hub = runner.message_hub
         seconds = hub.get_scalar('train/time').current()
         if seconds <= 0:

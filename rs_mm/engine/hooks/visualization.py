@@ -1,9 +1,13 @@
 """Pictures of samples: one per tested sample for --show-dir, a few per validation in the log."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from rs_mm.registry import HOOKS
 from rs_mm.visualization import save_sheet
@@ -17,30 +21,38 @@ class SampleVisualizationHook(Hook):
     picture and ``sample_name(data_sample)`` its file name without suffix.
 
     Args:
-        draw (bool): whether to draw at all; ``tools/test.py --show-dir`` sets it. Default: False.
-        out_dir (str | None): folder of the pictures. Default: ``vis`` in the run's log folder.
-        show (bool): whether to open each picture in a window. Default: False.
-        interval (int): every how many samples one is drawn. Default: 1.
-        save_mask (bool): whether the plain prediction, ``raw_mask(data_sample)`` of the visualizer
+        draw: whether to draw at all; ``tools/test.py --show-dir`` sets it. Default: False.
+        out_dir: folder of the pictures. Default: ``vis`` in the run's log folder.
+        show: whether to open each picture in a window. Default: False.
+        interval: every how many samples one is drawn. Default: 1.
+        save_mask: whether the plain prediction, ``raw_mask(data_sample)`` of the visualizer
             (an (H, W) uint8 array), is saved too, as ``NAME_mask.png``. Default: False.
-        val_samples (int): how many samples each validation hands to the visualizer's backends
+        val_samples: how many samples each validation hands to the visualizer's backends
             (TensorBoard, or files in the log folder), always the same ones. Default: 0.
     """
 
     def __init__(
-        self, draw=False, out_dir=None, show=False, interval=1, save_mask=False, val_samples=0
-    ):
+        self,
+        draw: bool = False,
+        out_dir: str | None = None,
+        show: bool = False,
+        interval: int = 1,
+        save_mask: bool = False,
+        val_samples: int = 0,
+    ) -> None:
         self.draw, self.out_dir, self.show = draw, out_dir, show
         self.interval, self.save_mask, self.val_samples = interval, save_mask, val_samples
         self._seen = 0
 
-    def before_test(self, runner):
+    def before_test(self, runner: Runner) -> None:
         self._seen = 0
 
-    def before_val(self, runner):
+    def before_val(self, runner: Runner) -> None:
         self._seen = 0
 
-    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         if not is_main_process():
             return
         for i, sample in enumerate(outputs[: max(self.val_samples - self._seen, 0)]):
@@ -50,7 +62,9 @@ class SampleVisualizationHook(Hook):
             )
             self._seen += 1
 
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         if not (self.draw or self.show):
             return
         folder = Path(self.out_dir or Path(runner.log_dir) / 'vis')
@@ -60,7 +74,7 @@ class SampleVisualizationHook(Hook):
                 self._draw(runner.visualizer, sample, _item(inputs, i), folder)
             self._seen += 1
 
-    def after_test(self, runner):
+    def after_test(self, runner: Runner) -> None:
         if self.draw and is_main_process():
             folder = self.out_dir or Path(runner.log_dir) / 'vis'
             runner.logger.info(f'The pictures are in {folder}')

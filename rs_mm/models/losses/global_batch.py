@@ -29,13 +29,14 @@ def gather_batch(embedding: Tensor, *others: Tensor | None) -> tuple[Tensor, ...
     Raises:
         ConfigError: one of the tensors is None.
     """
-    if any(other is None for other in others):
+    tensors = [other for other in others if other is not None]
+    if len(tensors) < len(others):
         raise ConfigError('a metric loss needs `labels`, one row of 0 and 1 per image.')
     if world_size() == 1:
-        return (embedding, *others)
+        return (embedding, *tensors)
     counts = _counts(embedding)
     gathered = _Gather.apply(embedding, counts)
-    return (gathered, *(_all_rows(other, counts) for other in others))
+    return (gathered, *(_all_rows(other, counts) for other in tensors))
 
 
 def same_on_all(values: Tensor) -> Tensor:

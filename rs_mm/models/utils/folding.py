@@ -20,7 +20,8 @@ def folded(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
     Computed anew at each call: a few thousand products instead of a pass over the map, and nothing
     to keep up to date.
     """
-    variance: Tensor = norm.running_var + norm.eps
-    factor = norm.weight / variance.sqrt()
+    variance: Tensor = norm.running_var
+    factor = norm.weight / (variance + norm.eps).sqrt()
     mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
-    return conv.weight * factor[:, None, None, None], norm.bias - mean * factor
+    weight: Tensor = conv.weight
+    return weight * factor[:, None, None, None], norm.bias - mean * factor
