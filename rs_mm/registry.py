@@ -48,7 +48,7 @@ PARAM_SCHEDULERS = _child(_mmengine.PARAM_SCHEDULERS, 'rs_mm.engine')
 LOG_PROCESSORS = _child(_mmengine.LOG_PROCESSORS, 'rs_mm.engine')
 RUNNERS = _child(_mmengine.RUNNERS, 'rs_mm.engine')
 TASK_UTILS = _child(_mmengine.TASK_UTILS, 'rs_mm.models', 'rs_mm.retrieval', kind=_TaskUtils)
-INFERENCERS = _child(_mmengine.INFERENCERS, 'rs_mm.apis')
+INFERENCERS = _child(_mmengine.INFERENCERS, 'rs_mm.apis.few_shot', 'rs_mm.apis.labels')
 # nothing of ours yet; without a child of the scope mmengine warns at each look-up
 WEIGHT_INITIALIZERS = _child(_mmengine.WEIGHT_INITIALIZERS)
 RUNNER_CONSTRUCTORS = _child(_mmengine.RUNNER_CONSTRUCTORS)

@@ -8,7 +8,12 @@ from typing import Any
 _HOME = {
     'ChangeDetector': 'change',
     'ChangeMap': 'change',
+    'FewShotMask': 'few_shot',
+    'FewShotSegmenter': 'few_shot',
+    'ImageLabels': 'labels',
     'ImageSearch': 'search',
+    'LabelPredictor': 'labels',
+    'SceneLabels': 'labels',
     'evaluate_features': 'feature_evaluation',
     'extract': 'features',
     'fit_pca': 'pca',

@@ -61,10 +61,11 @@ def as_pictures(given: Any, eight_bit: bool = True) -> list[Picture]:
         MissingFileError: a file does not exist.
         DataError: something else was handed in, or an array has another shape, type or range.
     """
-    many = given if is_many(given) else [given]
-    if not len(many):
+    if not is_many(given):
+        return [as_picture(given, eight_bit=eight_bit)]
+    if not len(given):
         raise DataError('the list of images is empty; give at least one.')
-    return [as_picture(item, f'image {i}', eight_bit) for i, item in enumerate(many, 1)]
+    return [as_picture(item, f'image {i}', eight_bit) for i, item in enumerate(given, 1)]
 
 
 def as_picture(given: Any, name: str = 'image', eight_bit: bool = True) -> Picture:

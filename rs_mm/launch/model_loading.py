@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,11 +99,15 @@ def _load_weights(model, checkpoint, free):
         found = load_checkpoint(model, str(checkpoint), map_location='cpu', logger='silent')
         return dict(found.get('meta') or {}) if isinstance(found, dict) else {}
     if hasattr(model, 'init_weights'):
-        model.init_weights()
+        logging.disable(logging.INFO)  # mmengine lists every tensor
+        try:
+            model.init_weights()
+        finally:
+            logging.disable(logging.NOTSET)
     if not free:
         print_log(
             'no checkpoint was given: the weights are those the model starts training from',
             'current',
-            level=30,
+            level=logging.WARNING,
         )
     return {}

@@ -8,7 +8,7 @@ imports without rasterio (the extra ``geo``); what needs it says so.
 """
 
 from .align import AlignedPair, align_pair, common_valid
-from .areas import pixel_areas
+from .areas import pixel_areas, pixel_metres
 from .describe import RasterInfo, describe
 from .grid import Grid
 from .optional import geo_package, has_rasterio, rasterio_or_raise
@@ -18,6 +18,7 @@ from .scene import SceneRun
 from .scratch import Scratch, check_free_space, check_writable
 from .tiling import Tiling
 from .values import check_value_range, stretch, stretch_limits, to_uint8
+from .windows import SceneTiles, TileSize, Window, cut, footprint
 from .writing import Layer, write_raster
 
 __all__ = [
@@ -29,18 +30,24 @@ __all__ = [
     'RasterInfo',
     'Region',
     'SceneRun',
+    'SceneTiles',
     'Scratch',
+    'TileSize',
     'Tiling',
+    'Window',
     'align_pair',
     'check_free_space',
     'check_value_range',
     'check_writable',
     'common_valid',
+    'cut',
     'describe',
+    'footprint',
     'geo_package',
     'has_rasterio',
     'open_raster',
     'pixel_areas',
+    'pixel_metres',
     'rasterio_or_raise',
     'read_pixels',
     'regions',

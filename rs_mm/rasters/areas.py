@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .grid import Grid
@@ -26,6 +28,20 @@ def pixel_areas(grid: Grid) -> np.ndarray | None:
         metres = grid.crs.linear_units_factor[1]
         return np.full(grid.height, abs(t.a * t.e - t.b * t.d) * metres**2)
     return _geodesic(grid) if grid.crs.is_geographic or grid.crs.is_projected else None
+
+
+def pixel_metres(grid: Grid) -> float | None:
+    """Side in metres of a square of ground as large as a pixel in the middle of a raster.
+
+    Args:
+        grid: of the raster.
+
+    Returns:
+        float | None: None where the place on the ground is unknown.
+    """
+    row = grid.height // 2
+    area = pixel_areas(grid.cut(slice(row, row + 1), slice(0, grid.width)))
+    return None if area is None else math.sqrt(area[0])
 
 
 def _geodesic(grid):

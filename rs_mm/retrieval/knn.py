@@ -10,23 +10,33 @@ from rs_mm.errors import DataError
 from .nearest import nearest
 
 
-def vote(distances: Tensor, neighbour_labels: Tensor) -> Tensor:
-    """Decides each label by a majority weighted with 1 / distance.
+def label_weights(distances: Tensor, neighbour_labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights 1 / distance of the neighbours that have each label, and of those that lack it.
 
-    Where a neighbour is at distance 0, only those at distance 0 vote. A tie gives 0.
+    Where a neighbour is at distance 0, only those at distance 0 count.
 
     Args:
         distances (Tensor): (Q, k).
         neighbour_labels (Tensor): (Q, k, L) of 0 and 1.
 
     Returns:
-        Tensor: (Q, L) uint8.
+        tuple[Tensor, Tensor]: (Q, L) float64 each.
     """
     distances = distances.double()
     zero = distances == 0
     weights = torch.where(zero.any(1, keepdim=True), zero.double(), 1 / distances)[..., None]
     present = neighbour_labels.double()
-    return ((weights * present).sum(1) > (weights * (1 - present)).sum(1)).to(torch.uint8)
+    return (weights * present).sum(1), (weights * (1 - present)).sum(1)
+
+
+def vote(distances: Tensor, neighbour_labels: Tensor) -> Tensor:
+    """Decides each label by the larger of :func:`label_weights`; a tie gives 0.
+
+    Returns:
+        Tensor: (Q, L) uint8.
+    """
+    present, absent = label_weights(distances, neighbour_labels)
+    return (present > absent).to(torch.uint8)
 
 
 def knn_classify(

@@ -44,7 +44,7 @@ class FewShotDataPreprocessor(BaseDataPreprocessor):
             DataError: if the images of a batch differ in size or the episodes in shots.
         """
         images = self.cast_data(data['inputs'])
-        inputs = {name: self._normalise(images[name], name) for name in ('query', 'support')}
+        inputs = {name: self._normalise(group, name) for name, group in images.items()}
         return dict(inputs=inputs, data_samples=data.get('data_samples'))
 
     def _normalise(self, images, name):

@@ -160,6 +160,48 @@ class FewShotSegmentor(BaseModel):
                 sample.pred_mask = self.post_processor(sample)
         return data_samples
 
+    @torch.no_grad()
+    def encode_supports(self, images: Tensor, masks: Tensor) -> tuple[list[StageFeatures], Tensor]:
+        """Computes what queries are compared with, once for any number of them.
+
+        Args:
+            images: (K, 3, H, W) float32, normalised.
+            masks: (K, H, W) uint8, 0 or 1.
+
+        Returns:
+            The maps of the supports by stage, and the masks on their device.
+        """
+        return [StageFeatures(maps) for maps in self.backbone(images)], masks.to(images.device)
+
+    @torch.no_grad()
+    def segment(self, query: Tensor, supports: tuple[list[StageFeatures], Tensor]) -> Tensor:
+        """Logits of queries, each by every support alone.
+
+        Args:
+            query: (B, 3, H, W) float32, normalised.
+            supports: from :meth:`encode_supports`, K images.
+
+        Returns:
+            (B, K, 2, H, W) float32.
+
+        Raises:
+            DataError: the logits are NaN or infinite.
+        """
+        stages, masks = supports
+        maps = self.backbone(query)
+        logits = []
+        for i in range(len(query)):  # the correlations of one query take more memory than its maps
+            own = [StageFeatures([m[i : i + 1] for m in stage]) for stage in maps]
+            size = tuple(query.shape[2:])
+            logits.append(self.head(own, stages, masks[None], size).logits)
+        logits = torch.cat(logits)
+        if not logits.isfinite().all():
+            raise DataError(
+                'the prediction is NaN or infinite; did the training diverge, or is the '
+                'checkpoint damaged?'
+            )
+        return logits
+
     def episode_logits(
         self,
         inputs: dict[str, Tensor],

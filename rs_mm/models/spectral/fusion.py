@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -104,8 +105,9 @@ class SpectralFusion:
         """Refines a prediction.
 
         Args:
-            sample: with ``pred_mask``, ``query_name``; ``query_path`` to
-                compute; ``gt_mask`` for ``perfect``.
+            sample: with ``pred_mask``, ``query_name``; ``query_path`` to compute; ``gt_mask`` for
+                ``perfect``. Where it has ``query_pixels``, (H, W, 3) uint8 RGB, the eigenvectors
+                are computed from them and are not stored: a folder knows images by name alone.
 
         Returns:
             The mask (H, W), of the dtype of ``pred_mask``.
@@ -119,7 +121,7 @@ class SpectralFusion:
         count = 2 if self.mode == 'fuse' else 5
         if len(vectors) < count:
             raise DataError(
-                f'{self.store.path(sample.query_name)} holds {len(vectors)} '
+                f'{Path(self.eig_dir) / sample.query_name}.npy holds {len(vectors)} '
                 f'eigenvectors, but mode {self.mode} needs {count}.'
             )
         masks = [
@@ -144,6 +146,14 @@ class SpectralFusion:
 
     def _vectors(self, sample):
         name = sample.query_name
+        if 'query_pixels' in sample:
+            if self.decomposition is None:
+                raise ConfigError(
+                    'the eigenvectors of images in memory are computed: set '
+                    '`model.post_processor.decomposition`, e.g. to '
+                    "dict(type='SpectralDecomposition')."
+                )
+            return self.decomposition(sample.query_pixels)[1].astype(np.float32)
         if self.decomposition is None or self.store.path(name).is_file():
             return self.store.load(name)
         from rs_mm.datasets.transforms.episodes import read_image

@@ -1,0 +1,71 @@
+"""The examples that a class is known from, as the model takes them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rs_mm.checkpoint import load_file
+from rs_mm.errors import CheckpointError
+
+_KIND = 'rs_mm few-shot supports'
+
+
+@dataclass
+class Supports:
+    """K images with masks.
+
+    Attributes:
+        images: (K, 3, h, w) uint8 RGB, prepared by the pipeline of the config.
+        masks: (K, h, w) uint8, 1 where an image shows the class.
+        names: of the images.
+        sizes: (height, width) of each image before it was prepared.
+        pixel_metres: ground size of a pixel of each image in metres, None where it is not known.
+        class_name: of what they show.
+    """
+
+    images: Tensor
+    masks: Tensor
+    names: list[str]
+    sizes: list[tuple[int, int]]
+    pixel_metres: list[float | None]
+    class_name: str = 'object'
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of a typical support, the median of all."""
+        heights, widths = zip(*self.sizes)
+        return sorted(heights)[len(heights) // 2], sorted(widths)[len(widths) // 2]
+
+    @property
+    def metres(self) -> float | None:
+        """Ground size of a pixel in metres, the median of those known; None if none is."""
+        known = sorted(value for value in self.pixel_metres if value is not None)
+        return known[len(known) // 2] if known else None
+
+    def save(self, path: str | Path) -> None:
+        """Writes a file that :meth:`load` reads; it is complete or not there."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+        torch.save(dict(asdict(self), kind=_KIND), temporary)
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Supports:
+        """Reads what :meth:`save` wrote.
+
+        Raises:
+            MissingFileError, CheckpointError: there is no such file, or it holds something else.
+        """
+        found = load_file(path)
+        if not isinstance(found, dict) or found.pop('kind', None) != _KIND:
+            raise CheckpointError(f'{path} holds no few-shot supports; write it with save().')
+        return cls(**found)

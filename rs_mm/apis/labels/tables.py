@@ -1,0 +1,97 @@
+"""Writes labels as a table, as tiles on the ground, and as sheets of pictures."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rs_mm.errors import ConfigError
+from rs_mm.rasters import geo_package
+from rs_mm.visualization.sheet import Panel, draw_sheet
+
+_COLUMNS = ('path', 'window', 'labels', 'reason')
+_DRIVERS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON'}
+
+
+def write_rows(path: str | Path, rows: Iterable[dict[str, Any]], classes: Sequence[str]) -> None:
+    """Writes a CSV file with a row for each image or tile; it is complete or not there.
+
+    Args:
+        path: the file.
+        rows: as :func:`~.result.table_row` makes them; taken one by one.
+        classes: names of the columns with probabilities.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        with open(part, 'w', newline='', encoding='utf-8') as file:
+            writer = csv.DictWriter(file, [*_COLUMNS, *classes], restval='')
+            writer.writeheader()
+            writer.writerows(rows)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_tiles_file(path: str | Path) -> None:
+    """The tiles can be written to this file, or a sentence says why not."""
+    if Path(path).suffix.lower() not in _DRIVERS:
+        raise ConfigError(f'{path}: tiles are written as .gpkg or .geojson.')
+    geo_package('geopandas', f'{path}: writing tiles')
+
+
+def write_tiles(path: str | Path, scenes: Sequence[Any]) -> None:
+    """Writes the tiles of scenes as rectangles in WGS84, with labels and probabilities.
+
+    Args:
+        path: ``.gpkg`` or ``.geojson``; replaced if it exists.
+        scenes: :class:`~.result.SceneLabels`; those without georeference are left out.
+    """
+    check_tiles_file(path)
+    import geopandas
+    from shapely.geometry import Polygon
+
+    rows, shapes = [], []
+    for scene in scenes:
+        places = [] if scene.transform is None else scene.footprints()
+        for corners, row, values in zip(places, scene.rows(), scene.probability):
+            named = dict(zip(scene.classes, map(float, values)))
+            rows.append(dict(path=row['path'], window=row['window'], labels=row['labels'], **named))
+            shapes.append(Polygon(corners))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{os.getpid()}_{path.name}')
+    table = geopandas.GeoDataFrame(rows, geometry=shapes, crs='EPSG:4326')
+    try:
+        table.to_file(part, driver=_DRIVERS[path.suffix.lower()], engine='pyogrio', layer=path.stem)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def class_sheet(
+    name: str,
+    certain: Sequence[tuple[np.ndarray, str]],
+    uncertain: Sequence[tuple[np.ndarray, str]],
+) -> np.ndarray:
+    """A sheet of the images that most certainly show a class and of those nearest to its threshold.
+
+    Args:
+        name: of the class.
+        certain, uncertain: pictures (H, W, 3) uint8 with a caption each.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    rows = [[Panel(*pair) for pair in group] for group in (certain, uncertain)]
+    return draw_sheet(
+        [row for row in rows if row],
+        f'{name}: above the most certain, below those nearest to the threshold',
+        panel_size=192,
+    )
