@@ -1,6 +1,9 @@
 """Bitemporal change-detection datasets, each in the layout it is published in."""
 
+from __future__ import annotations
+
 import os.path as osp
+from typing import Any
 
 import mmengine
 from mmengine import fileio
@@ -22,15 +25,15 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
     suffix. Without ``seg_map_path`` in ``data_prefix`` the pairs have no labels (prediction).
 
     Args:
-        data_prefix (dict): folders ``img_path_from`` (date 1), ``img_path_to`` (date 2) and
+        data_prefix: folders ``img_path_from`` (date 1), ``img_path_to`` (date 2) and
             ``seg_map_path`` (label), relative to ``data_root``.
-        ann_file (str): list file with one name per line, with or without the suffix of the
+        ann_file: list file with one name per line, with or without the suffix of the
             images; its order is kept. Default: every file with ``img_suffix``, sorted.
-        img_suffix (str): suffix of the images; may be empty.
-        seg_map_suffix (str): suffix of the labels; may be empty.
-        format_seg_map (str, optional): ``to_binary``: grey levels below 128 are *unchanged*, the
+        img_suffix: suffix of the images; may be empty.
+        seg_map_suffix: suffix of the labels; may be empty.
+        format_seg_map: ``to_binary``: grey levels below 128 are *unchanged*, the
             others *changed*. None: grey levels are class indices, and 255 is ignored.
-        label_values (tuple[int] | str, optional): grey levels a label file may hold; others are an
+        label_values: grey levels a label file may hold; others are an
             error. ``auto``: (0, 255) with ``to_binary``, unless labels are stored as JPEG, whose
             levels blur; (0, .., classes - 1, 255) without. None: anything.
         **kwargs: arguments of mmseg's ``BaseSegDataset``.
@@ -49,13 +52,13 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
 
     def __init__(
         self,
-        img_suffix='.png',
-        seg_map_suffix='.png',
-        format_seg_map='to_binary',
-        label_values='auto',
-        data_prefix=None,
-        **kwargs,
-    ):
+        img_suffix: str = '.png',
+        seg_map_suffix: str = '.png',
+        format_seg_map: str | None = 'to_binary',
+        label_values: tuple[int] | str | None = 'auto',
+        data_prefix: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
         if format_seg_map not in (None, 'to_binary'):
             raise ConfigError(
                 f"format_seg_map must be None or 'to_binary', got {format_seg_map!r}."
@@ -178,7 +181,9 @@ class SVCD_Dataset(ChangeDetectionDataset):
 
     layout = '{split}/A/*.jpg, {split}/B/*.jpg and {split}/OUT/*.jpg, with split = train, val, test'
 
-    def __init__(self, img_suffix='.jpg', seg_map_suffix='.jpg', **kwargs):
+    def __init__(
+        self, img_suffix: str = '.jpg', seg_map_suffix: str = '.jpg', **kwargs: Any
+    ) -> None:
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
 
@@ -199,7 +204,7 @@ class S2Looking_Dataset(ChangeDetectionDataset):
     )
     _other_names = dict(Image1='A', Image2='B', label='OUT', A='Image1', B='Image2', OUT='label')
 
-    def load_data_list(self):
+    def load_data_list(self) -> list[dict]:
         for key, folder in self.data_prefix.items():
             parent, name = osp.split(folder.rstrip('/'))
             other = osp.join(parent, self._other_names.get(name, name))
@@ -225,7 +230,9 @@ class DSIFN_Dataset(ChangeDetectionDataset):
         'split = train, val, test'
     )
 
-    def __init__(self, img_suffix='.jpg', format_seg_map=None, **kwargs):
+    def __init__(
+        self, img_suffix: str = '.jpg', format_seg_map: str | None = None, **kwargs: Any
+    ) -> None:
         if format_seg_map is None:
             kwargs.setdefault('label_values', (0, 1))
         super().__init__(img_suffix=img_suffix, format_seg_map=format_seg_map, **kwargs)
@@ -242,7 +249,7 @@ class WHU_CD_Dataset(ChangeDetectionDataset):
 
     layout = 'A/*, B/*, label/* and list/{train,val,test}.txt (one file name per line)'
 
-    def __init__(self, img_suffix='', seg_map_suffix='', **kwargs):
+    def __init__(self, img_suffix: str = '', seg_map_suffix: str = '', **kwargs: Any) -> None:
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
 

@@ -21,7 +21,7 @@ def stack_collate(batch: list[dict]) -> dict:
             :class:`~rs_mm.structures.EmbeddingDataSample` with or without ``gt_label``.
 
     Returns:
-        dict: ``inputs`` (N, C, H, W), or a list where shapes differ, and the list ``data_samples``,
+        ``inputs`` (N, C, H, W), or a list where shapes differ, and the list ``data_samples``,
         whose labels are rows of one tensor.
     """
     data = pseudo_collate(batch)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import gzip
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rs_mm.errors import DataError, MissingFileError
 
 PACKED = Path(__file__).parent / 'split_lists'
 
 
-def read_entries(path, keep_unterminated=False):
+def read_entries(path: str | Path, keep_unterminated: bool = False) -> list[tuple[str, int]]:
     """Reads a list with one ``name__class`` a line, classes counted from 1.
 
     Args:
-        path (str | Path): a text file, gzipped if its name ends with ``.gz``.
-        keep_unterminated (bool): whether a last line without newline counts. The published code
+        path: a text file, gzipped if its name ends with ``.gz``.
+        keep_unterminated: whether a last line without newline counts. The published code
             drops it, which costs each DLRSD list its last entry.
 
     Returns:
-        list[tuple[str, int]]: image name, class counted from 0.
+        Image name, class counted from 0.
 
     Raises:
         MissingFileError: if there is no such file.
@@ -48,11 +50,11 @@ def read_entries(path, keep_unterminated=False):
     return entries
 
 
-def group_by_class(entries):
+def group_by_class(entries: Iterable) -> dict[int, list[str]]:
     """Lists the images of each class in the order of the entries.
 
     Returns:
-        dict[int, list[str]]: class -> names.
+        Class -> names.
     """
     groups = defaultdict(list)
     for name, label in entries:
@@ -60,7 +62,7 @@ def group_by_class(entries):
     return dict(groups)
 
 
-def check_class_sizes(groups, shots, class_names):
+def check_class_sizes(groups: dict[int, list[str]], shots: int, class_names: Sequence[str]) -> None:
     """Raises DataError for a class with fewer than ``shots`` + 1 different images."""
     for label, names in sorted(groups.items()):
         count = len(set(names))
@@ -71,7 +73,13 @@ def check_class_sizes(groups, shots, class_names):
             )
 
 
-def draw_supports(rng, names, query, shots, distinct=False):
+def draw_supports(
+    rng: Any,
+    names: list[str],
+    query: str,
+    shots: int,
+    distinct: bool = False,
+) -> list[str]:
     """Draws the supports of one query.
 
     The published sampling draws one image of the class at a time, skips the query, and may draw
@@ -79,14 +87,14 @@ def draw_supports(rng, names, query, shots, distinct=False):
     ``np.random.choice(names, 1, replace=False)`` takes it, so that the generator moves on as there.
 
     Args:
-        rng (module | np.random.RandomState): ``np.random`` or a generator with its functions.
-        names (list[str]): the images of the class.
-        query (str): never drawn.
-        shots (int): how many to draw.
-        distinct (bool): whether all are different images.
+        rng: ``np.random`` or a generator with its functions.
+        names: the images of the class.
+        query: never drawn.
+        shots: how many to draw.
+        distinct: whether all are different images.
 
     Returns:
-        list[str]: the supports.
+        The supports.
     """
     if distinct:
         others = sorted(set(names) - {query})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -25,17 +27,17 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
     published code (which seeds numpy with 0).
 
     Args:
-        data_root (str): root of the data set.
-        fold (int): the fold whose classes are held out.
-        split (str): ``trn`` or ``val``.
-        shots (int): supports in an episode.
-        distinct_supports (bool): whether the supports of an episode are different images. The
+        data_root: root of the data set.
+        fold: the fold whose classes are held out.
+        split: ``trn`` or ``val``.
+        shots: supports in an episode.
+        distinct_supports: whether the supports of an episode are different images. The
             published sampling may repeat one.
-        keep_unterminated (bool): whether a list's last line counts where no newline ends it; the
+        keep_unterminated: whether a list's last line counts where no newline ends it; the
             published code drops it.
-        list_dir (str | None): folder with ``{trn,val}/fold{i}.txt`` in place of the published
+        list_dir: folder with ``{trn,val}/fold{i}.txt`` in place of the published
             lists, which are packed with rs_mm.
-        seed (int): of the fixed episodes.
+        seed: of the fixed episodes.
         pipeline, test_mode, indices, ...: as in mmengine's ``BaseDataset``.
 
     Raises:
@@ -50,17 +52,17 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
 
     def __init__(
         self,
-        data_root,
-        fold,
-        split,
-        shots=1,
-        distinct_supports=False,
-        keep_unterminated=False,
-        list_dir=None,
-        seed=0,
-        pipeline=(),
-        **kwargs,
-    ):
+        data_root: str,
+        fold: int,
+        split: str,
+        shots: int = 1,
+        distinct_supports: bool = False,
+        keep_unterminated: bool = False,
+        list_dir: str | None = None,
+        seed: int = 0,
+        pipeline: Sequence[dict] = (),
+        **kwargs: Any,
+    ) -> None:
         if fold not in range(self.folds):
             raise ConfigError(
                 f'{type(self).__name__}: `fold` is {fold}, but there are folds 0 to '
@@ -87,7 +89,7 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
             **kwargs,
         )
 
-    def load_data_list(self):
+    def load_data_list(self) -> list[dict]:
         """Reads the lists; in test mode the supports are drawn here."""
         if not Path(self.data_root).is_dir():
             raise MissingFileError(
@@ -121,11 +123,11 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
                 item['supports'] = self._draw(rng, item)
         return items
 
-    def get_data_info(self, idx):
+    def get_data_info(self, idx: int) -> dict:
         """Names and files of one episode.
 
         Returns:
-            dict: ``query``, ``supports`` (names), ``query_files``, ``support_files`` (pairs of
+            ``query``, ``supports`` (names), ``query_files``, ``support_files`` (pairs of
             image and label paths), ``class_id`` (from 0), ``class_name``, ``sample_idx``.
         """
         info = super().get_data_info(idx)
@@ -136,7 +138,7 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
         info['support_files'] = [self.files(name) for name in info['supports']]
         return info
 
-    def files(self, name):
+    def files(self, name: str) -> tuple[str, str]:
         """Paths of an image and of its label map."""
         raise NotImplementedError
 
@@ -191,7 +193,7 @@ class ISAID5iDataset(FewShotDataset):
     )
     packed_lists = 'isaid'
 
-    def files(self, name):
+    def files(self, name: str) -> tuple[str, str]:
         folder = Path(self.data_root) / ('train' if self.split == 'trn' else 'val')
         return (
             str(folder / 'images' / f'{name}.png'),
@@ -234,7 +236,7 @@ class DLRSD5iDataset(FewShotDataset):
     )
     packed_lists = 'dlrsd'
 
-    def files(self, name):
+    def files(self, name: str) -> tuple[str, str]:
         root, scene = Path(self.data_root), name[:-2]
         return (
             str(root / 'UCMerced_LandUse' / 'Images' / scene / f'{name}.tif'),
@@ -282,7 +284,7 @@ class Pascal5iDataset(FewShotDataset):
     folds = 4
     packed_lists = 'pascal'
 
-    def files(self, name):
+    def files(self, name: str) -> tuple[str, str]:
         root = Path(self.data_root)
         return (
             str(root / 'JPEGImages' / f'{name}.jpg'),

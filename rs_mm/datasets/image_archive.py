@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
@@ -32,9 +33,9 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
     ``data_samples.unreadable``, so that one damaged file does not end the work on a million.
 
     Args:
-        data_root (str): the folder.
-        pipeline (Sequence): transforms, ending with ``PackEmbeddingInputs``.
-        suffixes (Sequence[str]): image suffixes in lower case.
+        data_root: the folder.
+        pipeline: transforms, ending with ``PackEmbeddingInputs``.
+        suffixes: image suffixes in lower case.
 
     Raises:
         MissingFileError: if the folder does not exist.
@@ -43,7 +44,13 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
 
     METAINFO = dict(task_name='retrieval')
 
-    def __init__(self, data_root: str, pipeline=(), suffixes: Sequence[str] = SUFFIXES, **kwargs):
+    def __init__(
+        self,
+        data_root: str,
+        pipeline: Sequence = (),
+        suffixes: Sequence[str] = SUFFIXES,
+        **kwargs: Any,
+    ) -> None:
         self.suffixes = tuple(suffixes)
         super().__init__(
             data_root=data_root, pipeline=build_pipeline(pipeline), test_mode=True, **kwargs
@@ -97,18 +104,18 @@ class AnyArchive(Dataset):
     another, and the images of a ``RepeatDataset`` or ``ClassBalancedDataset`` once.
 
     Args:
-        dataset (dict): config of a dataset whose samples have ``name``, ``img_path`` and
+        dataset: config of a dataset whose samples have ``name``, ``img_path`` and
             ``sample_idx``. It may have ``files()`` as :class:`ImageArchive` has.
 
     Attributes:
         pipeline: that of the dataset; a list where parts have different ones.
-        data_root (str): that of the dataset; all of them, where parts have different ones.
+        data_root: that of the dataset; all of them, where parts have different ones.
 
     Raises:
         ConfigError: if the dataset cannot tell the name and path of its samples.
     """
 
-    def __init__(self, dataset: dict):
+    def __init__(self, dataset: dict) -> None:
         self.parts = [DATASETS.build(part) for part in dataset_parts(dataset)]
         for part in self.parts:
             if not (hasattr(part, 'get_data_info') and hasattr(part, 'pipeline')):

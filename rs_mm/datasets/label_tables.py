@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -59,11 +60,11 @@ class LabelTable(NamedTuple):
     """Multi-hot labels of named images, and where they were read.
 
     Attributes:
-        path (str): the file.
-        names (list[str]): N image names.
-        labels (np.ndarray): (N, L) uint8 of 0 and 1.
-        lines (list[int]): 1-based line of every name in the file.
-        classes (tuple[str, ...]): L class names of the header; empty for a split file.
+        path: the file.
+        names: N image names.
+        labels: (N, L) uint8 of 0 and 1.
+        lines: 1-based line of every name in the file.
+        classes: L class names of the header; empty for a split file.
     """
 
     path: str
@@ -96,7 +97,7 @@ def read_label_table(source: str) -> LabelTable:
     """Reads a label table.
 
     Args:
-        source (str): a table packed with rs_mm (``'ucm'``, ``'aid'``, ``'dfc15'``) or the path of
+        source: a table packed with rs_mm (``'ucm'``, ``'aid'``, ``'dfc15'``) or the path of
             a file with the header ``image,<class>,...``.
 
     Raises:
@@ -122,8 +123,8 @@ def read_split_file(path: str, num_classes: int | None = None) -> LabelTable:
     """Reads a split file: ``name,0/1,...`` per row, without header.
 
     Args:
-        path (str): the file.
-        num_classes (int, optional): number of labels every row must have. Default: as many as the
+        path: the file.
+        num_classes: number of labels every row must have. Default: as many as the
             first row has.
 
     Raises:
@@ -156,8 +157,7 @@ def check_unique(names: Sequence[str], where: str) -> None:
         DataError: it does; ``where`` says which list.
     """
     if len(set(names)) < len(names):
-        seen = set()
-        twice = next(name for name in names if name in seen or seen.add(name))
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise DataError(
             f'{where}: {twice!r} is listed twice ({len(names) - len(set(names))} of '
             f'{len(names)} names are repetitions); list every image once.'

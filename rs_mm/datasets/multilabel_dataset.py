@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -19,7 +20,7 @@ from .seeding import SeededSampleMixin
 SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.bmp')
 
 
-def build_pipeline(pipeline) -> list:
+def build_pipeline(pipeline: Sequence[dict]) -> list:
     """Builds transforms in rs_mm's scope, so that a dataset works outside a Runner as well."""
     return [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
 
@@ -39,20 +40,20 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
     ``gt_label`` ((L,) float32 of 0 and 1).
 
     Args:
-        img_dirs (str | Sequence[str]): folders with images, relative to ``data_root``; may hold
+        img_dirs: folders with images, relative to ``data_root``; may hold
             wildcards. Default: ``'Images'``.
-        ann_file (str): split file, relative to ``data_root``.
-        label_table (str, optional): ``'ucm'``, ``'aid'``, ``'dfc15'`` (packed with rs_mm), or a
+        ann_file: split file, relative to ``data_root``.
+        label_table: ``'ucm'``, ``'aid'``, ``'dfc15'`` (packed with rs_mm), or a
             file relative to ``data_root``.
-        split (Sequence[str] | str | dict, optional): what of ``label_table`` to keep: names, a
+        split: what of ``label_table`` to keep: names, a
             file whose first column is names, or the config of a registered task util that is
             called with ``{name: path}`` (in the order of the table) and returns the names of this
             split in order. Default: every row.
-        classes (str | Sequence[str], optional): class names, or one of ``'ucm'``, ``'aid'``,
+        classes: class names, or one of ``'ucm'``, ``'aid'``,
             ``'dfc15'``, ``'whdld'`` for the published ones. Default: the table's header, or
             ``class_0`` … of a split file.
-        suffixes (Sequence[str]): image suffixes in lower case.
-        data_root (str): root of the set. Other arguments as in mmengine's ``BaseDataset``.
+        suffixes: image suffixes in lower case.
+        data_root: root of the set. Other arguments as in mmengine's ``BaseDataset``.
 
     Raises:
         DataError: rows of another length, labels other than 0 and 1, a name that is listed twice,
@@ -71,14 +72,14 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
         img_dirs: str | Sequence[str] = 'Images',
         ann_file: str = '',
         label_table: str | None = None,
-        split=None,
-        classes=None,
+        split: Sequence[str] | str | dict | None = None,
+        classes: str | Sequence[str] | None = None,
         suffixes: Sequence[str] = SUFFIXES,
         data_root: str = '',
-        metainfo=None,
-        pipeline=(),
-        **kwargs,
-    ):
+        metainfo: dict | None = None,
+        pipeline: Sequence[dict] = (),
+        **kwargs: Any,
+    ) -> None:
         if ann_file and label_table:
             raise ConfigError('MultiLabelDataset: give `ann_file` or `label_table`, not both.')
         if split is not None and label_table is None:
@@ -146,8 +147,9 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
         return table
 
     def _read_table(self, paths) -> LabelTable:
-        source = Path(self.data_root) / self.label_table
-        table = read_label_table(str(source) if source.is_file() else self.label_table)
+        name: Any = self.label_table
+        source = Path(self.data_root) / name
+        table = read_label_table(str(source) if source.is_file() else name)
         self._metainfo.setdefault('classes', table.classes)
         if self._num_classes() != len(table.classes):
             raise DataError(

@@ -49,16 +49,16 @@ class Row:
     line: int
 
     @property
-    def class_name(self):
+    def class_name(self) -> str:
         """The file name up to its first digit: ``tenniscourt`` of ``tenniscourt007.jpg``."""
         return re.match(r'\D*', Path(self.image).stem)[0]
 
     @property
-    def merged_class(self):
+    def merged_class(self) -> str:
         return MERGED.get(self.class_name, self.class_name)
 
 
-def read_table(path) -> list[Row]:
+def read_table(path: str | Path) -> list[Row]:
     """Reads a table of rows ``file name,attribute,value`` without a header.
 
     Raises:
@@ -99,9 +99,9 @@ class PatternCom(Dataset):
     while both rows ask.
 
     Args:
-        data_root (str): folder of the csv files.
-        attributes (Sequence[str]): which to read; six are published.
-        published_row_shift (bool): the official evaluation drops the feature of a row whose image
+        data_root: folder of the csv files.
+        attributes: which to read; six are published.
+        published_row_shift: the official evaluation drops the feature of a row whose image
             the archive lacks but keeps the row, so that from there on every query image is paired
             with the prompts and the class of another row, and the last rows are never used. On,
             this is reproduced; off (right), that row is skipped.
@@ -116,7 +116,7 @@ class PatternCom(Dataset):
         data_root: str,
         attributes: Sequence[str] = ATTRIBUTES,
         published_row_shift: bool = False,
-    ):
+    ) -> None:
         if (
             not isinstance(attributes, (list, tuple))
             or not attributes
@@ -129,10 +129,10 @@ class PatternCom(Dataset):
         self.paths = {name: Path(data_root) / f'{name}.csv' for name in attributes}
         self.tables = {name: read_table(path) for name, path in self.paths.items()}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(map(len, self.tables.values()))
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> dict:
         """The row at ``index``: its image, class, attribute, value and the texts it asks with."""
         for attribute, rows in self.tables.items():
             if index < len(rows):
@@ -156,7 +156,7 @@ class PatternCom(Dataset):
         """The queries over an archive, one set per attribute.
 
         Args:
-            names (Sequence[str]): base names of the archive's images, in its order.
+            names: base names of the archive's images, in its order.
 
         Raises:
             DataError: if the archive has none of a table's images, or a base name twice; if a table

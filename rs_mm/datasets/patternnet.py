@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rs_mm.errors import DataError, MissingFileError
 from rs_mm.registry import DATASETS
@@ -21,10 +23,10 @@ class PatternNet(ImageArchive):
     Every sample has, beside :class:`ImageArchive`'s keys, ``class_name``.
 
     Args:
-        data_root (str): root of the set, e.g. the folder that holds ``images/airplane/…``.
-        ann_file (str | None): the list, relative to ``data_root``. None takes all images below
+        data_root: root of the set, e.g. the folder that holds ``images/airplane/…``.
+        ann_file: the list, relative to ``data_root``. None takes all images below
             ``data_root`` and their folders as classes.
-        pipeline (Sequence): transforms.
+        pipeline: transforms.
 
     Raises:
         DataError: naming the line, if it has fewer than three fields.
@@ -34,8 +36,12 @@ class PatternNet(ImageArchive):
     """
 
     def __init__(
-        self, data_root: str, ann_file: str | None = 'patternnet.csv', pipeline=(), **kwargs
-    ):
+        self,
+        data_root: str,
+        ann_file: str | None = 'patternnet.csv',
+        pipeline: Sequence = (),
+        **kwargs: Any,
+    ) -> None:
         self.list_file = None if ann_file is None else Path(data_root) / ann_file
         super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 
-def describe(value) -> str:
+def describe(value: Any) -> str:
     """A text of a pipeline, transform or option: types and settings, equal in every process.
 
     An object that says nothing about itself is described by its class and its attributes.

@@ -19,11 +19,11 @@ def decode_plain_png(content: bytes, bands: int | None = None) -> np.ndarray | N
     fastest.
 
     Args:
-        content (bytes): the file.
-        bands (int | None): decode only a file of so many bands, 1 or 3.
+        content: the file.
+        bands: decode only a file of so many bands, 1 or 3.
 
     Returns:
-        np.ndarray | None: (H, W) or (H, W, 3) RGB, uint8; None for every other file, also a damaged
+        (H, W) or (H, W, 3) RGB, uint8; None for every other file, also a damaged
         one, which another decoder shall read or refuse.
     """
     if not _is_plain(content, bands):
@@ -38,7 +38,7 @@ def decode_plain_png(content: bytes, bands: int | None = None) -> np.ndarray | N
         return None
 
 
-def read_plain_png(path, bands: int | None = None) -> np.ndarray | None:
+def read_plain_png(path: str | Path, bands: int | None = None) -> np.ndarray | None:
     """:func:`decode_plain_png` of a file; None also if it is not there or not called ``.png``."""
     if not str(path).lower().endswith('.png'):
         return None

@@ -1,5 +1,8 @@
 """Images beyond 8-bit RGB: choosing bands, stretching values, keeping the georeference."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ _SCALE, _TIEPOINT, _TRANSFORMATION = 33550, 33922, 34264
 GEO_TAGS = (_SCALE, _TIEPOINT, _TRANSFORMATION, 34735, 34736, 34737)
 
 
-def select_bands(image, bands, name='image') -> np.ndarray:
+def select_bands(image: np.ndarray, bands: Sequence[int], name: str = 'image') -> np.ndarray:
     """Keeps the bands with these 0-based numbers, in this order; None keeps all."""
     if bands is None:
         return image
@@ -24,7 +27,7 @@ def select_bands(image, bands, name='image') -> np.ndarray:
     return image[..., list(bands)]
 
 
-def check_value_range(value_range) -> None:
+def check_value_range(value_range: tuple[float, float] | None) -> None:
     """A range that is given must be (low, high) with low < high."""
     if value_range is not None and not value_range[0] < value_range[1]:
         raise ConfigError(
@@ -32,18 +35,18 @@ def check_value_range(value_range) -> None:
         )
 
 
-def stretch(image, low, high) -> np.ndarray:
+def stretch(image: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
     """Maps ``low`` to 0 and ``high`` to 255, clipped and rounded, as uint8.
 
     Args:
-        image (np.ndarray): (H, W, C), any real dtype. NaN becomes 0.
-        low, high (float | np.ndarray): scalars or one value per band.
+        image: (H, W, C), any real dtype. NaN becomes 0.
+        low, high: scalars or one value per band.
     """
     scaled = (image.astype(np.float32) - low) * (255 / np.maximum(np.subtract(high, low), 1e-12))
     return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255)).astype(np.uint8)
 
 
-def read_geo_tags(path) -> list:
+def read_geo_tags(path: str | Path) -> list:
     """The georeference of a TIFF as tifffile's ``extratags``; empty where there is none."""
     if Path(path).suffix.lower() not in ('.tif', '.tiff'):
         return []
@@ -56,14 +59,14 @@ def read_geo_tags(path) -> list:
         ]
 
 
-def pixel_grid(geo_tags):
+def pixel_grid(geo_tags: Sequence[tuple]) -> tuple | None:
     """Where a north-up raster lies.
 
     Args:
-        geo_tags (list): from :func:`read_geo_tags`.
+        geo_tags: from :func:`read_geo_tags`.
 
     Returns:
-        tuple | None: (x, y) of the upper left corner, and (width, height) of a pixel, height
+        (x, y) of the upper left corner, and (width, height) of a pixel, height
         positive downwards; None without georeference or where the raster is turned.
     """
     tags = {code: value for code, _, _, value, _ in geo_tags}
@@ -76,7 +79,7 @@ def pixel_grid(geo_tags):
     return None
 
 
-def shift_geo_tags(geo_tags, columns, rows) -> list:
+def shift_geo_tags(geo_tags: Sequence[tuple], columns: int, rows: int) -> list:
     """The georeference after cutting ``columns`` and ``rows`` off at the left and the top."""
     grid, shifted = pixel_grid(geo_tags), []
     for code, dtype, count, value, once in geo_tags:
@@ -94,13 +97,13 @@ def shift_geo_tags(geo_tags, columns, rows) -> list:
     return shifted
 
 
-def write_tiff(path, image, geo_tags=()) -> None:
+def write_tiff(path: str | Path, image: np.ndarray, geo_tags: list = ()) -> None:
     """Writes a compressed TIFF that lies where ``geo_tags`` (:func:`read_geo_tags`) says.
 
     Args:
-        path (str | Path): file to write.
-        image (np.ndarray): (H, W), one band.
-        geo_tags (list): tags of a raster with the same upper left corner and pixel size.
+        path: file to write.
+        image: (H, W), one band.
+        geo_tags: tags of a raster with the same upper left corner and pixel size.
     """
     import tifffile
 

@@ -27,15 +27,15 @@ class SceneSplit:
     Source: official code of Kang et al., TGRS 2020 (UCMerced, AID and DFC15 multi-label).
 
     Args:
-        subset (str): ``'train'``, ``'val'`` or ``'test'``.
-        by_folder (bool): False takes all files as one scene, as published for DFC15.
-        seed (int): seed of the shuffle. Default: 42, as published.
-        expected (int, optional): number of images of the whole set; any other number is an error.
+        subset: ``'train'``, ``'val'`` or ``'test'``.
+        by_folder: False takes all files as one scene, as published for DFC15.
+        seed: seed of the shuffle. Default: 42, as published.
+        expected: number of images of the whole set; any other number is an error.
     """
 
     def __init__(
         self, subset: str, by_folder: bool = True, seed: int = 42, expected: int | None = None
-    ):
+    ) -> None:
         if subset not in _BOUNDS:
             raise ConfigError(
                 f'SceneSplit: `subset` must be one of {", ".join(_BOUNDS)}, not {subset!r}.'
@@ -47,7 +47,7 @@ class SceneSplit:
         """Returns the names of the split in order.
 
         Args:
-            paths (Mapping[str, str]): path of the image of every name.
+            paths: path of the image of every name.
         """
         if self.expected is not None and len(paths) != self.expected:
             raise ConfigError(

@@ -1,6 +1,9 @@
 """Augmentation that depends on the position in training, not on which worker draws it."""
 
+from __future__ import annotations
+
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +19,8 @@ class SeededIndex(int):
     of workers or processes, and the same way again after a resume.
 
     Args:
-        index (int): index into the dataset.
-        seed (int): seed of every random draw made for this sample, in [0, 2**32).
+        index: index into the dataset.
+        seed: seed of every random draw made for this sample, in [0, 2**32).
     """
 
     def __new__(cls, index, seed):
@@ -39,7 +42,7 @@ class SeededIndex(int):
 class SeededSampleMixin:
     """Put before a dataset class: seeds ``random``, numpy and torch for each seeded index."""
 
-    def __getitem__(self, idx):
+    def __getitem__(self, idx: int) -> Any:
         if isinstance(idx, SeededIndex):
             random.seed(idx.seed)
             np.random.seed(idx.seed)

@@ -10,7 +10,7 @@ from rs_mm.errors import ConfigError
 SPLITS = ('train', 'val', 'test')
 
 
-def split_loader(cfg, split) -> Config:
+def split_loader(cfg: Config, split: str) -> Config:
     """The dataloader of a split with the test pipeline, in order, every image once.
 
     Raises:

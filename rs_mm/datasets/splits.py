@@ -19,13 +19,13 @@ def random_split(
     of the sorted rest for validation; what remains is for testing. numpy's legacy generator.
 
     Args:
-        count (int): number of rows.
-        seed (int): seed of the generator. Default: 24, as published.
-        train (float): share of training rows.
-        val (float): share of validation rows.
+        count: number of rows.
+        seed: seed of the generator. Default: 24, as published.
+        train: share of training rows.
+        val: share of validation rows.
 
     Returns:
-        dict: ``train``, ``val`` and ``test``, each a sorted int array of row numbers.
+        ``train``, ``val`` and ``test``, each a sorted int array of row numbers.
     """
     rng = np.random.RandomState(seed)
     rows = np.arange(count)
@@ -39,12 +39,12 @@ def folder_split(root: str | Path, names: Sequence[str]) -> dict[str, np.ndarray
     """The split that the folders ``train`` and ``test`` of a set prescribe, as AID is published.
 
     Args:
-        root (str | Path): folder of the set, with ``train`` and ``test``, or ``images_tr`` and
+        root: folder of the set, with ``train`` and ``test``, or ``images_tr`` and
             ``images_test``; images lie in them or in folders below.
-        names (Sequence[str]): image names of the label table.
+        names: image names of the label table.
 
     Returns:
-        dict: ``train`` and ``test``, each an int array of row numbers in the table's order.
+        ``train`` and ``test``, each an int array of row numbers in the table's order.
 
     Raises:
         MissingFileError: no such folders.

@@ -12,11 +12,11 @@ def dataset_parts(config: Mapping) -> list[dict]:
     """The configs of the datasets in a config, in order, without the wrappers around them.
 
     Args:
-        config (Mapping): a dataset's config; may be a ``ConcatDataset``, ``RepeatDataset`` or
+        config: a dataset's config; may be a ``ConcatDataset``, ``RepeatDataset`` or
             ``ClassBalancedDataset`` of mmengine, also one within another.
 
     Returns:
-        list[dict]: one config, or those of a ``ConcatDataset``.
+        One config, or those of a ``ConcatDataset``.
     """
     kind = config.get('type', '')
     kind = kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
@@ -31,10 +31,10 @@ def tested_pipeline(cfg: Mapping) -> list | None:
     """The pipeline that prepares images for a test, also where the test dataset is a wrapper.
 
     Args:
-        cfg (Mapping): a whole config; without ``test_dataloader``, that of the validation is taken.
+        cfg: a whole config; without ``test_dataloader``, that of the validation is taken.
 
     Returns:
-        list | None: configs of the steps; None where the dataset names none.
+        Configs of the steps; None where the dataset names none.
 
     Raises:
         ConfigError: if there is no such dataset, or the datasets in a wrapper have different

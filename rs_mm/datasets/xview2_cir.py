@@ -31,12 +31,12 @@ class Row:
     line: int
 
     @property
-    def event(self):
+    def event(self) -> str:
         """Kind of disaster, on which alone the texts depend: ``fire`` of ``post fire``."""
         return self.texts[0].removeprefix('post ')
 
 
-def read_list(path=PACKED) -> list[Row]:
+def read_list(path: str | Path = PACKED) -> list[Row]:
     """Reads the list; its header is ``image,query_default,query_alt1,query_alt2,target``.
 
     Raises:
@@ -60,7 +60,7 @@ def read_list(path=PACKED) -> list[Row]:
                 f'{path}, line {number}: expected {len(HEADER)} filled fields '
                 f'({",".join(HEADER)}), got "{",".join(fields)}".'
             )
-        rows.append(Row(fields[0], tuple(fields[1:4]), fields[4], number))
+        rows.append(Row(fields[0], (fields[1], fields[2], fields[3]), fields[4], number))
     return rows
 
 
@@ -73,21 +73,21 @@ class XView2CIR(Dataset):
     disaster make a set, so that it is evaluated as an attribute of PatternCom is.
 
     Args:
-        texts (str): which of the three texts to ask with: ``default``, ``alt1`` or ``alt2``.
-        list_file (str | None): another list in the same format.
+        texts: which of the three texts to ask with: ``default``, ``alt1`` or ``alt2``.
+        list_file: another list in the same format.
     """
 
-    def __init__(self, texts: str = 'default', list_file: str | None = None):
+    def __init__(self, texts: str = 'default', list_file: str | None = None) -> None:
         if texts not in TEXTS:
             raise ConfigError(f'XView2CIR: texts={texts!r}; choose one of {", ".join(TEXTS)}.')
         self.which = TEXTS.index(texts)
         self.path = Path(list_file or PACKED)
         self.rows = read_list(self.path)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> dict:
         """The query at ``index``: image, kind of disaster, text, target."""
         row = self.rows[index]
         return dict(
@@ -103,7 +103,7 @@ class XView2CIR(Dataset):
         """The queries over an archive, one set per kind of disaster.
 
         Args:
-            names (Sequence[str]): base names of the archive's images, in its order.
+            names: base names of the archive's images, in its order.
 
         Raises:
             DataError: if the archive has none of the pairs, or a base name twice.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -75,7 +76,7 @@ class ComposedRetrievalLoop(BaseLoop):
             model.init_weights()
         _ = self.evaluator.metrics[0].dataset  # bad tables are told before the long work
         self.archive = extract_archive(runner.model, self.dataloader, self.cache_dir)
-        metrics = [self._evaluate(model) if is_main_process() else None]
+        metrics: list[Any] = [self._evaluate(model) if is_main_process() else None]
         broadcast_object_list(metrics)
         summary = {
             name.replace('/average', ''): value

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -125,7 +126,8 @@ def extract_features(
         DataError: if no image can be read, or the features of one are NaN or infinite.
     """
     rank, world_size = get_dist_info()
-    logger, dataset, model = MMLogger.get_current_instance(), loader.dataset, unwrap(model)
+    logger, model = MMLogger.get_current_instance(), unwrap(model)
+    dataset: Any = loader.dataset
     cache = FeatureCache(folder, identity_of(model, dataset.pipeline))
     shards, others = read_shards(folder, cache.identity)
     if refuse_foreign and (cache.foreign or others):
@@ -195,8 +197,8 @@ def extract_features(
 def _files_of(dataset) -> list[File]:
     files = [File(*file) for file in dataset.files()]
     if len({file.name for file in files}) < len(files):
-        seen = set()
-        twice = next(file.name for file in files if file.name in seen or seen.add(file.name))
+        counts = Counter(file.name for file in files)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise DataError(
             f'two images of the archive are named {twice!r}; extract the sets one by '
             'one, into a folder each.'

@@ -234,7 +234,7 @@ class MultiLabelRetrieval(BaseMetric):
             else:
                 pca = PCA.fit(base, **self.pca)
             query_vectors, base = pca.to(device)(query_vectors), pca.to(device)(base)
-        args = dict(
+        args: dict[str, Any] = dict(
             thresholds=self.thresholds,
             at=self.at,
             shared_at=self.shared_at,

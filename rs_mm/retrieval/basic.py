@@ -77,7 +77,7 @@ class BASIC(Fusion):
         styles: str | Path = STYLES,
         image_mean: str | Path | None = None,
         minima: tuple[float, float] | None = None,
-    ):
+    ) -> None:
         super().__init__()
         if not 0 <= negative_weight <= 1:
             raise ConfigError(
@@ -102,7 +102,7 @@ class BASIC(Fusion):
         self.statistics: Statistics | None = None
 
     @property
-    def name(self):
+    def name(self) -> str:
         steps = dict(
             centring=self.centre,
             projection=self.project,
@@ -187,7 +187,7 @@ class BASIC(Fusion):
             raise ConfigError('BASIC needs statistics of the archive: call fit() first.')
         return self.statistics
 
-    def fuse(self, image, text):
+    def fuse(self, image: Tensor, text: Tensor) -> Tensor:
         image, text = image.clamp(min=0), text.clamp(min=0)
         return text * image - self.harris_lambda * (text + image) ** 2
 

@@ -27,17 +27,17 @@ class FeatureCache:
     """The features of one list of files under one model.
 
     Args:
-        folder (str | Path): where it lies; made when it is written.
-        identity (dict[str, str]): what decides the features besides the files: architecture,
+        folder: where it lies; made when it is written.
+        identity: what decides the features besides the files: architecture,
             weights, preprocessing. None takes what is stored, whatever made it.
 
     Attributes:
-        stored (dict | None): content of ``features.json``; None if there is none that can be used.
-        why_rebuilt (str | None): why what is there cannot be used.
-        foreign (bool): whether that is because something else made it.
+        stored: content of ``features.json``; None if there is none that can be used.
+        why_rebuilt: why what is there cannot be used.
+        foreign: whether that is because something else made it.
     """
 
-    def __init__(self, folder, identity: dict[str, str] | None = None):
+    def __init__(self, folder: str | Path, identity: dict[str, str] | None = None) -> None:
         self.folder = Path(folder)
         self.identity = dict(identity or {})
         self.foreign = False
@@ -73,7 +73,7 @@ class FeatureCache:
         """Where the features of each file are.
 
         Returns:
-            np.ndarray: (N,) int64: row of the stored array, or :data:`MISSING` (-1) if they are to
+            (N,) int64: row of the stored array, or :data:`MISSING` (-1) if they are to
             be computed. That includes files which could not be read: what was wrong with the disk,
             the network or a record may have been mended, and few are.
         """
@@ -93,11 +93,11 @@ class FeatureCache:
         """Stores the features of ``files``, in their order, without the unreadable ones.
 
         Args:
-            files (Sequence[File]): the whole archive; no two are equal.
-            rows (np.ndarray): what :meth:`plan` said about them.
-            shards (Sequence[Shard]): the features that were missing; read one at a time.
-            paths (Sequence[str]): where the files lie, for readers.
-            about (dict | None): what else readers want to know, as JSON has it.
+            files: the whole archive; no two are equal.
+            rows: what :meth:`plan` said about them.
+            shards: the features that were missing; read one at a time.
+            paths: where the files lie, for readers.
+            about: what else readers want to know, as JSON has it.
         """
         place_of = {file: place for place, file in enumerate(files)}
         reasons = {

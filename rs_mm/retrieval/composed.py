@@ -22,13 +22,13 @@ class QuerySet:
     """Pairs of a query image and a text, and their right answers, over an archive of N images.
 
     Args:
-        name (str): what the pairs have in common, e.g. the attribute ``color``.
-        images (Tensor): ``(P,)`` int64, row of each pair's query image in the archive.
-        prompts (list[str]): the T different texts.
-        texts (Tensor): ``(P,)`` int64, index of each pair's text in ``prompts``.
-        answers (list[Tensor]): G sets of right answers, each ``(R_g,)`` int64 rows of the archive.
-        groups (Tensor): ``(P,)`` int64, index of each pair's set in ``answers``.
-        labels (list[str]): what to call each pair's query image, e.g. its class.
+        name: what the pairs have in common, e.g. the attribute ``color``.
+        images: ``(P,)`` int64, row of each pair's query image in the archive.
+        prompts: the T different texts.
+        texts: ``(P,)`` int64, index of each pair's text in ``prompts``.
+        answers: G sets of right answers, each ``(R_g,)`` int64 rows of the archive.
+        groups: ``(P,)`` int64, index of each pair's set in ``answers``.
+        labels: what to call each pair's query image, e.g. its class.
     """
 
     name: str
@@ -39,7 +39,7 @@ class QuerySet:
     groups: Tensor
     labels: list[str]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
 
@@ -68,13 +68,13 @@ def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None)
     order of the archive.
 
     Args:
-        scores (Tensor): ``(B, N)`` float32, finite; the higher, the better.
-        relevant (Tensor): ``(P, R)`` int64, rows of the archive, padded with -1.
-        rows (Tensor | None): ``(P,)`` int64, the row of ``scores`` each row of ``relevant`` belongs
+        scores: ``(B, N)`` float32, finite; the higher, the better.
+        relevant: ``(P, R)`` int64, rows of the archive, padded with -1.
+        rows: ``(P,)`` int64, the row of ``scores`` each row of ``relevant`` belongs
             to. Default: they belong together one by one.
 
     Returns:
-        Tensor: ``(P, R)`` int64 ranks from 1, in the order of ``relevant``; 0 where padded.
+        ``(P, R)`` int64 ranks from 1, in the order of ``relevant``; 0 where padded.
     """
     batch, size = scores.shape
     device = scores.device
@@ -133,11 +133,11 @@ def ranking_metrics(ranks: Tensor, ks: Sequence[int] = (5, 10, 15, 20)) -> Tenso
     """Recall, precision and average precision of rankings.
 
     Args:
-        ranks (Tensor): ``(B, R)`` int64 ranks from 1 of *all* right answers, 0 where padded.
-        ks (Sequence[int]): depths.
+        ranks: ``(B, R)`` int64 ranks from 1 of *all* right answers, 0 where padded.
+        ks: depths.
 
     Returns:
-        Tensor: ``(B, 2 * len(ks) + 1)`` float64 in [0, 1]: R@k for each k, P@k for each k, AP.
+        ``(B, 2 * len(ks) + 1)`` float64 in [0, 1]: R@k for each k, P@k for each k, AP.
         Recall is over all right answers. AP is the mean over right answers of (right answers so
         far / rank). Without a right answer all are 0.
     """
@@ -170,18 +170,18 @@ def evaluate_queries(
     Similarities and their normalised forms are computed once, whatever the number of fusions.
 
     Args:
-        queries (QuerySet): P pairs.
-        features (Tensor): ``(N, D)`` float32 archive, rows L2-normalised. The query images are
+        queries: P pairs.
+        features: ``(N, D)`` float32 archive, rows L2-normalised. The query images are
             rows of it and stay in it.
-        prompt_features (Tensor): ``(T, D)`` float32, rows L2-normalised, as ``queries.prompts``.
-        fusions (Sequence[Fusion]): what to compare: any number that leave the queries as they are,
+        prompt_features: ``(T, D)`` float32, rows L2-normalised, as ``queries.prompts``.
+        fusions: what to compare: any number that leave the queries as they are,
             or one that does not (:attr:`Fusion.transforms_queries`).
-        ks (Sequence[int]): depths.
-        chunk_size (int): similarities handled at once, at least those of one query; the memory is
+        ks: depths.
+        chunk_size: similarities handled at once, at least those of one query; the memory is
             a few dozen bytes for each.
 
     Returns:
-        Tensor: ``(len(fusions), P, 2 * len(ks) + 1)`` float64, see :func:`ranking_metrics`.
+        ``(len(fusions), P, 2 * len(ks) + 1)`` float64, see :func:`ranking_metrics`.
     """
     out = torch.zeros(len(fusions), len(queries), 2 * len(ks) + 1, dtype=torch.float64)
     if not len(queries):
@@ -289,12 +289,12 @@ def average(per_pair: Tensor, original_rounding: bool = False) -> Tensor:
     """Means over pairs, per cent.
 
     Args:
-        per_pair (Tensor): ``(..., P, M)`` float64 in [0, 1].
-        original_rounding (bool): round every pair's value and then their mean to two decimals, as
+        per_pair: ``(..., P, M)`` float64 in [0, 1].
+        original_rounding: round every pair's value and then their mean to two decimals, as
             the official evaluation does; off, the mean is exact.
 
     Returns:
-        Tensor: ``(..., M)`` float64 in [0, 100].
+        ``(..., M)`` float64 in [0, 100].
     """
     values = 100 * per_pair
     if original_rounding:

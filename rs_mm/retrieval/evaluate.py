@@ -78,7 +78,9 @@ def _check_chunk(chunk, queries):
         )
 
 
-def split_queries(count: int, fraction: float = 0.2, seed: int = 24):
+def split_queries(
+    count: int, fraction: float = 0.2, seed: int = 24
+) -> tuple[np.ndarray, np.ndarray]:
     """The published split: a seeded draw of queries, the rest is the database.
 
     Returns:

@@ -26,11 +26,11 @@ def normal_cdf(similarity: Tensor) -> Tensor:
     ranges in CLIP's space; afterwards both are close to uniform over the archive.
 
     Args:
-        similarity (Tensor): ``(..., N)`` float. Mean and (unbiased) deviation are those of the
+        similarity: ``(..., N)`` float. Mean and (unbiased) deviation are those of the
             last dimension, that is of one query over the archive.
 
     Returns:
-        Tensor: same shape and dtype. In float32 values beyond 5 deviations are exactly 0 or 1. An
+        Same shape and dtype. In float32 values beyond 5 deviations are exactly 0 or 1. An
         archive whose similarities are all the same gives 0.5.
     """
     if similarity.shape[-1] == 1:  # one image has no deviation
@@ -60,7 +60,7 @@ class Fusion:
     """Base of all fusions.
 
     Args:
-        normalize (bool): map both similarities by :func:`normal_cdf` first.
+        normalize: map both similarities by :func:`normal_cdf` first.
     """
 
     title = ''
@@ -69,7 +69,7 @@ class Fusion:
     #: what the scores depend on; those of one modality are ranked once for all pairs that share it
     modalities: tuple[str, ...] = ('image', 'text')
 
-    def __init__(self, normalize: bool = False):
+    def __init__(self, normalize: bool = False) -> None:
         self.normalize = normalize
 
     @property
@@ -114,7 +114,7 @@ class ImageOnly(Fusion):
     title = 'Image only'
     modalities = ('image',)
 
-    def fuse(self, image, text):
+    def fuse(self, image: Tensor, text: Tensor) -> Tensor:
         return image
 
 
@@ -125,7 +125,7 @@ class TextOnly(Fusion):
     title = 'Text only'
     modalities = ('text',)
 
-    def fuse(self, image, text):
+    def fuse(self, image: Tensor, text: Tensor) -> Tensor:
         return text
 
 
@@ -135,7 +135,7 @@ class SumFusion(Fusion):
 
     title = 'Sum'
 
-    def fuse(self, image, text):
+    def fuse(self, image: Tensor, text: Tensor) -> Tensor:
         return image + text
 
 
@@ -145,7 +145,7 @@ class AverageFusion(Fusion):
 
     title = 'Average'
 
-    def fuse(self, image, text):
+    def fuse(self, image: Tensor, text: Tensor) -> Tensor:
         return (image + text) / 2
 
 
@@ -154,22 +154,22 @@ class ProductFusion(Fusion):
     """The product of the two.
 
     Args:
-        clamp (bool): take a negative similarity as 0, so that two unlike ones are no match; the
+        clamp: take a negative similarity as 0, so that two unlike ones are no match; the
             published ``product`` of BASIC does.
-        normalize (bool): map both similarities by :func:`normal_cdf` first.
+        normalize: map both similarities by :func:`normal_cdf` first.
     """
 
     title = 'Product'
 
-    def __init__(self, clamp: bool = False, normalize: bool = False):
+    def __init__(self, clamp: bool = False, normalize: bool = False) -> None:
         super().__init__(normalize)
         self.clamp = clamp
 
     @property
-    def name(self):
+    def name(self) -> str:
         return super().name + (', clamped' if self.clamp else '')
 
-    def fuse(self, image, text):
+    def fuse(self, image: Tensor, text: Tensor) -> Tensor:
         if self.clamp:
             image, text = image.clamp(min=0), text.clamp(min=0)
         return image * text
@@ -180,21 +180,21 @@ class MinimumFusion(Fusion):
     """The smaller of the two: an image must resemble both.
 
     Args:
-        published (bool): what the official code does under this name, which would fit distances:
+        published: what the official code does under this name, which would fit distances:
             it ranks by the *larger* similarity, the least similar image first.
     """
 
     title = 'Minimum'
 
-    def __init__(self, published: bool = False, normalize: bool = False):
+    def __init__(self, published: bool = False, normalize: bool = False) -> None:
         super().__init__(normalize)
         self.published = published
 
     @property
-    def name(self):
+    def name(self) -> str:
         return super().name + (', as published' if self.published else '')
 
-    def fuse(self, image, text):
+    def fuse(self, image: Tensor, text: Tensor) -> Tensor:
         return -torch.maximum(image, text) if self.published else torch.minimum(image, text)
 
 
@@ -203,22 +203,22 @@ class WeightedFusion(Fusion):
     """``(1 - lam) * image + lam * text``.
 
     Args:
-        lam (float): share of the text, in [0, 1].
+        lam: share of the text, in [0, 1].
     """
 
     title = 'Weighted'
 
-    def __init__(self, lam: float = 0.5, normalize: bool = False):
+    def __init__(self, lam: float = 0.5, normalize: bool = False) -> None:
         super().__init__(normalize)
         if not 0 <= lam <= 1:
             raise ConfigError(f'lambda is the share of the text and lies in [0, 1]; got {lam}.')
         self.lam = lam
 
     @property
-    def name(self):
+    def name(self) -> str:
         return f'{super().name}, lambda {self.lam:g}'
 
-    def fuse(self, image, text):
+    def fuse(self, image: Tensor, text: Tensor) -> Tensor:
         return (1 - self.lam) * image + self.lam * text
 
 
@@ -227,15 +227,15 @@ class WeiCom(WeightedFusion):
     """The weighted mean of normalised similarities (WeiCom, IGARSS 2024, Sec. 3).
 
     Args:
-        lam (float): share of the text, in [0, 1]. Published: 0.5; best on PatternCom 0.3 with CLIP
+        lam: share of the text, in [0, 1]. Published: 0.5; best on PatternCom 0.3 with CLIP
             and 0.6 with RemoteCLIP.
     """
 
     title = 'WeiCom'
 
-    def __init__(self, lam: float = 0.5):
+    def __init__(self, lam: float = 0.5) -> None:
         super().__init__(lam, normalize=True)
 
     @property
-    def name(self):
+    def name(self) -> str:
         return f'{self.title}, lambda {self.lam:g}'

@@ -16,11 +16,11 @@ def label_weights(distances: Tensor, neighbour_labels: Tensor) -> tuple[Tensor, 
     Where a neighbour is at distance 0, only those at distance 0 count.
 
     Args:
-        distances (Tensor): (Q, k).
-        neighbour_labels (Tensor): (Q, k, L) of 0 and 1.
+        distances: (Q, k).
+        neighbour_labels: (Q, k, L) of 0 and 1.
 
     Returns:
-        tuple[Tensor, Tensor]: (Q, L) float64 each.
+        (Q, L) float64 each.
     """
     distances = distances.double()
     zero = distances == 0
@@ -33,7 +33,7 @@ def vote(distances: Tensor, neighbour_labels: Tensor) -> Tensor:
     """Decides each label by the larger of :func:`label_weights`; a tie gives 0.
 
     Returns:
-        Tensor: (Q, L) uint8.
+        (Q, L) uint8.
     """
     present, absent = label_weights(distances, neighbour_labels)
     return (present > absent).to(torch.uint8)
@@ -47,14 +47,14 @@ def knn_classify(
     Predicts what scikit-learn's ``KNeighborsClassifier(k, weights='distance')`` predicts.
 
     Args:
-        queries (Tensor): (Q, D).
-        references (Tensor): (N, D).
-        labels (Tensor): (N, L) of 0 and 1.
-        k (int): number of neighbours, at most N.
-        max_similarities (int): see :func:`nearest`.
+        queries: (Q, D).
+        references: (N, D).
+        labels: (N, L) of 0 and 1.
+        k: number of neighbours, at most N.
+        max_similarities: see :func:`nearest`.
 
     Returns:
-        Tensor: (Q, L) uint8.
+        (Q, L) uint8.
     """
     if len(labels) != len(references):
         raise DataError(f'{len(references)} reference embeddings, but labels for {len(labels)}.')

@@ -38,7 +38,7 @@ class MatchLevels:
 
     def __init__(
         self, database_labels: Tensor, thresholds: Mapping[str, float], shared: bool = False
-    ):
+    ) -> None:
         self.names = list(thresholds) + ['shared'] * shared
         if len(self.names) > 7:
             raise ValueError('at most 7 match levels can be evaluated at once')

@@ -31,15 +31,15 @@ def nearest(
     neighbour: queries for which that cannot be shown are searched in float32.
 
     Args:
-        queries (Tensor): (Q, D).
-        references (Tensor): (N, D).
-        k (int): number of neighbours, at most N.
-        max_similarities (int): bounds the working memory: queries x references compared at a time.
-        dtype (torch.dtype, optional): of the products, float32 or bfloat16. Default: the faster
+        queries: (Q, D).
+        references: (N, D).
+        k: number of neighbours, at most N.
+        max_similarities: bounds the working memory: queries x references compared at a time.
+        dtype: of the products, float32 or bfloat16. Default: the faster
             one on this device.
 
     Returns:
-        tuple[Tensor, Tensor]: distances (Q, k) float64, ascending, and indices (Q, k) int64.
+        Distances (Q, k) float64, ascending, and indices (Q, k) int64.
 
     Raises:
         DataError: no reference, fewer than k, another dimension, or values that are not finite.

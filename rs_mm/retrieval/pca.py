@@ -70,7 +70,7 @@ class PCA:
             )
         return normalized((vectors - self.mean) @ self.projection)
 
-    def to(self, device) -> PCA:
+    def to(self, device: torch.device | str) -> PCA:
         """The same on another device."""
         return replace(self, mean=self.mean.to(device), projection=self.projection.to(device))
 

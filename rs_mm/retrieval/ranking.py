@@ -37,7 +37,7 @@ class Ranking:
         payload: (Q, N) uint8 below 128, or None.
     """
 
-    def __init__(self, scores: Tensor, payload: Tensor | None = None):
+    def __init__(self, scores: Tensor, payload: Tensor | None = None) -> None:
         count, size = scores.shape
         if size > MAX_DATABASE:
             raise ValueError(

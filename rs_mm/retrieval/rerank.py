@@ -26,7 +26,7 @@ class AverageQE:
         name: prefix of its results.
     """
 
-    def __init__(self, k: int = 10, name: str | None = None):
+    def __init__(self, k: int = 10, name: str | None = None) -> None:
         if k < 1:
             raise ConfigError(
                 f'{type(self).__name__}: k is {k}; it is the number of images to add, 1 or more.'
@@ -53,7 +53,9 @@ class AverageQE:
         """
         return CosineScores(self.expand(queries, database, positions, scores), database)
 
-    def expand(self, queries, database, positions, scores):
+    def expand(
+        self, queries: Tensor, database: Tensor, positions: Tensor, scores: Tensor
+    ) -> Tensor:
         """The expanded, normalised queries (Q, D)."""
         if self.k > len(database):
             raise ConfigError(
@@ -83,7 +85,7 @@ class AlphaQE(AverageQE):
         name: prefix of its results.
     """
 
-    def __init__(self, k: int = 10, alpha: float = 1.0, name: str | None = None):
+    def __init__(self, k: int = 10, alpha: float = 1.0, name: str | None = None) -> None:
         super().__init__(k, name or f'aqe{k}_a{alpha:g}')
         if not alpha >= 0:
             raise ConfigError(
@@ -112,7 +114,7 @@ class LabelAffinity:
         name: prefix of its results.
     """
 
-    def __init__(self, precision: str = 'double', name: str = 'ja'):
+    def __init__(self, precision: str = 'double', name: str = 'ja') -> None:
         if precision not in ('double', 'single'):
             raise ConfigError(
                 f'LabelAffinity: precision is {precision!r}; use "double" or "single".'
@@ -136,7 +138,7 @@ class LabelAffinity:
 class LabelScores:
     """Rank of shared / (union + 1e-6) among all possible values, int32, 0 is the best."""
 
-    def __init__(self, labels, database_labels, dtype):
+    def __init__(self, labels: Tensor, database_labels: Tensor, dtype: type[np.floating]) -> None:
         self.labels = labels
         self.database = database_labels
         self.total = database_labels.sum(1).long()

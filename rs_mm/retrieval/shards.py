@@ -49,7 +49,11 @@ def digest(identity: Mapping[str, str]) -> str:
 
 
 def write_shard(
-    folder, identity, files: Sequence[File], features: np.ndarray, unreadable: Mapping[File, str]
+    folder: str | Path,
+    identity: dict,
+    files: Sequence[File],
+    features: np.ndarray,
+    unreadable: Mapping[File, str],
 ) -> None:
     """Adds a shard to the cache in ``folder``; ``features`` are (n, D) float32 of ``files``."""
     folder = Path(folder) / FOLDER
@@ -71,7 +75,7 @@ def write_shard(
     os.replace(temporary, folder / f'{name}.npz')
 
 
-def read_shards(folder, identity) -> tuple[list[Shard], int]:
+def read_shards(folder: str | Path, identity: dict) -> tuple[list[Shard], int]:
     """The shards in ``folder`` that ``identity`` made, and the number of those of others."""
     wanted, shards, others = digest(identity), [], 0
     for path in sorted((Path(folder) / FOLDER).glob('*.npz')):
@@ -91,7 +95,7 @@ def read_shards(folder, identity) -> tuple[list[Shard], int]:
     return shards, others
 
 
-def drop_shards(folder) -> None:
+def drop_shards(folder: str | Path) -> None:
     """Removes all shards in ``folder``, and what killed runs left half-written."""
     folder = Path(folder) / FOLDER
     for path in [*folder.glob('*.npz'), *folder.glob('*.tmp')]:

@@ -60,7 +60,7 @@ class CosineScores:
         database: (N, D) normalised.
     """
 
-    def __init__(self, queries: Tensor, database: Tensor):
+    def __init__(self, queries: Tensor, database: Tensor) -> None:
         self.queries = queries
         self.database = database
 

@@ -47,11 +47,11 @@ def upsample(bands: np.ndarray, factor: int) -> np.ndarray:
     instead, the usual rule, differs in the outermost rows and columns.
 
     Args:
-        bands (np.ndarray): (C, H, W), any number type; H and W at least 2.
-        factor (int): an even number: 2 for 20 m to 10 m, 6 for 60 m.
+        bands: (C, H, W), any number type; H and W at least 2.
+        factor: an even number: 2 for 20 m to 10 m, 6 for 60 m.
 
     Returns:
-        np.ndarray: (C, factor * H, factor * W) float32.
+        (C, factor * H, factor * W) float32.
     """
     count, height, width = bands.shape
     large = np.empty((count, factor * height, factor * width), np.float32)
@@ -72,11 +72,11 @@ def select_bands(record: dict[str, np.ndarray], selection: tuple[str, ...]) -> n
     """Takes bands out of a record, all on the 10 m grid.
 
     Args:
-        record (dict): ``b10``, ``b20`` and ``b60`` as in ``records.py``.
-        selection (tuple[str]): band names, e.g. ``SELECTIONS['rgb']``.
+        record: ``b10``, ``b20`` and ``b60`` as in ``records.py``.
+        selection: band names, e.g. ``SELECTIONS['rgb']``.
 
     Returns:
-        np.ndarray: (len(selection), 120, 120) float32, in the order of ``selection``.
+        (len(selection), 120, 120) float32, in the order of ``selection``.
     """
     out = np.empty((len(selection), SIZES['b10'], SIZES['b10']), np.float32)
     for group, bands in GROUPS.items():

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -35,7 +36,7 @@ _STATE = {}
 
 
 def convert(
-    source,
+    source: Any,
     out: str,
     splits: Mapping[str, Sequence[str]] | None = None,
     exclude: Iterable[str] = (),
@@ -50,17 +51,17 @@ def convert(
 
     Args:
         source: what :func:`rs_mm.datasets.bigearthnet.folders.open_source` returns.
-        out (str): folder to write: ``data.mdb``, ``manifest.json`` and ``splits/*.csv``.
-        splits (Mapping, optional): patch names by split. Default: the source's own, and without
+        out: folder to write: ``data.mdb``, ``manifest.json`` and ``splits/*.csv``.
+        splits: patch names by split. Default: the source's own, and without
             those all of its patches.
-        exclude (Iterable[str]): names to leave out (seasonal snow, cloud, shadow); those that an
+        exclude: names to leave out (seasonal snow, cloud, shadow); those that an
             earlier run has written are deleted.
-        workers (int): processes that read; 0 reads in this process.
-        batch_size (int): patches per transaction, the most that a kill can lose.
-        verify (bool): afterwards compare every record with its source, byte for byte.
+        workers: processes that read; 0 reads in this process.
+        batch_size: patches per transaction, the most that a kill can lose.
+        verify: afterwards compare every record with its source, byte for byte.
 
     Returns:
-        dict: the manifest. Its ``problems`` are pairs of patch name and what is wrong.
+        The manifest. Its ``problems`` are pairs of patch name and what is wrong.
 
     Raises:
         DataError: there is no patch, or a split lists one twice.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -33,14 +34,14 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
     each patch is compared.
 
     Args:
-        lmdb_path (str): folder of the LMDB, relative to ``data_root``.
-        ann_file (str): list of patch names, one per row, relative to ``data_root``. Default:
+        lmdb_path: folder of the LMDB, relative to ``data_root``.
+        ann_file: list of patch names, one per row, relative to ``data_root``. Default:
             every patch of the LMDB.
-        num_classes (int): 19 or 43 (v1 only). An image whose 43 classes are all dropped keeps an
+        num_classes: 19 or 43 (v1 only). An image whose 43 classes are all dropped keeps an
             all-zero vector of 19. Default: 19.
-        exclude (Sequence[str]): lists of patches to leave out (seasonal snow, cloud, shadow),
+        exclude: lists of patches to leave out (seasonal snow, cloud, shadow),
             relative to ``data_root``.
-        data_root (str): root of the set. Other arguments as in mmengine's ``BaseDataset``.
+        data_root: root of the set. Other arguments as in mmengine's ``BaseDataset``.
 
     Raises:
         MissingFileError: no LMDB, or no such list.
@@ -57,10 +58,10 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
         num_classes: int = 19,
         exclude: Sequence[str] = (),
         data_root: str = '',
-        metainfo=None,
-        pipeline=(),
-        **kwargs,
-    ):
+        metainfo: dict | None = None,
+        pipeline: Sequence[dict] = (),
+        **kwargs: Any,
+    ) -> None:
         if num_classes not in NOMENCLATURES:
             raise ConfigError(
                 f'BigEarthNetDataset: num_classes={num_classes}; there are 19 and 43 classes.'
@@ -154,11 +155,11 @@ class LoadBigEarthNetPatch(BaseTransform):
     :func:`~rs_mm.datasets.bigearthnet.bands.upsample`), ``band_names`` and ``gt_label``.
 
     Args:
-        bands (str | Sequence[str]): ``'rgb'`` (B04, B03, B02), ``'10'`` (10 m, then 20 m bands),
+        bands: ``'rgb'`` (B04, B03, B02), ``'10'`` (10 m, then 20 m bands),
             ``'12'`` (60 m too), or band names. Default: ``'rgb'``.
     """
 
-    def __init__(self, bands: str | Sequence[str] = 'rgb'):
+    def __init__(self, bands: str | Sequence[str] = 'rgb') -> None:
         names = SELECTIONS.get(bands, (bands,)) if isinstance(bands, str) else tuple(bands)
         if unknown := set(names) - set(sum(GROUPS.values(), ())):
             raise ConfigError(
@@ -200,7 +201,7 @@ class NormalizeBigEarthNet(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        mean, std = np.float32([STATISTICS[band] for band in results['band_names']]).T
+        mean, std = np.array([STATISTICS[band] for band in results['band_names']], np.float32).T
         img = np.subtract(results['img'], mean)
         results['img'] = np.divide(img, std, out=img)
         return results

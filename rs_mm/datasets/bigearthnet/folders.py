@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,48 +29,52 @@ from .store import open_readonly
 _V2_SPLITS = dict(train='train', validation='val', test='test')
 
 
-def open_source(root: str, layout: str = 'auto', metadata: list[str] | None = None):
+def open_source(
+    root: str, layout: str = 'auto', metadata: list[str] | None = None
+) -> FolderV1 | FolderV2 | Any:
     """Opens a BigEarthNet folder.
 
     Args:
-        root (str): the folder.
-        layout (str): ``'v1'``, ``'v2'``, ``'lmdb'`` (of the original OML code) or ``'auto'``.
-        metadata (list[str], optional): parquet tables of v2. Default: ``ROOT/metadata.parquet``,
+        root: the folder.
+        layout: ``'v1'``, ``'v2'``, ``'lmdb'`` (of the original OML code) or ``'auto'``.
+        metadata: parquet tables of v2. Default: ``ROOT/metadata.parquet``,
             which leaves out the patches with snow, cloud or shadow: those have a table of their
             own.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise MissingFileError(f'{root}: no such folder.')
-    tables = [Path(path) for path in metadata or [root / 'metadata.parquet']]
+    folder = Path(root)
+    if not folder.is_dir():
+        raise MissingFileError(f'{folder}: no such folder.')
+    tables = [Path(path) for path in metadata or [str(folder / 'metadata.parquet')]]
     if layout == 'auto':
-        if (root / 'data.mdb').is_file():
+        if (folder / 'data.mdb').is_file():
             layout = 'lmdb'
         else:
-            v2 = metadata or tables[0].is_file() or (root / 'BigEarthNet-S2').is_dir()
+            v2 = metadata or tables[0].is_file() or (folder / 'BigEarthNet-S2').is_dir()
             layout = 'v2' if v2 else 'v1'
     if layout == 'lmdb':
-        return OriginalDatabase(root)
+        return OriginalDatabase(folder)
     if layout == 'v2':
-        return FolderV2(root, tables)
+        return FolderV2(folder, tables)
     if layout == 'v1':
-        return FolderV1(root)
+        return FolderV1(folder)
     raise ConfigError(f'layout {layout!r} is none of auto, v1, v2, lmdb.')
 
 
 ALL_BANDS = sum(GROUPS.values(), ())
 
 
-def read_bands(folder: str | Path, name: str, wanted=ALL_BANDS) -> dict[str, np.ndarray]:
+def read_bands(
+    folder: str | Path, name: str, wanted: Sequence[str] = ALL_BANDS
+) -> dict[str, np.ndarray]:
     """Reads the GeoTIFFs of a patch.
 
     Args:
-        folder (str | Path): the patch's folder.
-        name (str): its name.
-        wanted (Sequence[str]): bands to read; the places of others stay undefined.
+        folder: the patch's folder.
+        name: its name.
+        wanted: bands to read; the places of others stay undefined.
 
     Returns:
-        dict: ``b10`` (4, 120, 120), ``b20`` (6, 60, 60), ``b60`` (2, 20, 20), uint16.
+        ``b10`` (4, 120, 120), ``b20`` (6, 60, 60), ``b60`` (2, 20, 20), uint16.
 
     Raises:
         MissingFileError, DataError: a band is missing, damaged, or of another size or type.
@@ -102,7 +108,7 @@ class FolderV1:
 
     layout = 'v1'
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
     def names(self) -> list[str]:
@@ -112,7 +118,7 @@ class FolderV1:
     def splits(self) -> dict[str, list[str]]:
         return {}  # v1 is published without; lists are given on the command line
 
-    def read(self, name: str, bands=ALL_BANDS) -> dict[str, np.ndarray]:
+    def read(self, name: str, bands: Sequence[str] = ALL_BANDS) -> dict[str, np.ndarray]:
         folder = self.root / name
         if not folder.is_dir():
             raise MissingFileError(f'no folder {folder}')
@@ -132,7 +138,7 @@ class FolderV2:
 
     layout = 'v2'
 
-    def __init__(self, root: Path, tables: list[Path]):
+    def __init__(self, root: Path, tables: list[Path]) -> None:
         self.root = next(
             folder for folder in (Path(root) / 'BigEarthNet-S2', Path(root)) if folder.is_dir()
         )
@@ -168,7 +174,7 @@ class FolderV2:
     def splits(self) -> dict[str, list[str]]:
         return self._splits
 
-    def read(self, name: str, bands=ALL_BANDS) -> dict[str, np.ndarray]:
+    def read(self, name: str, bands: Sequence[str] = ALL_BANDS) -> dict[str, np.ndarray]:
         if name not in self.labels:
             raise DataError(f'{name} is in no metadata table')
         tile = name.rsplit('_', 2)[0]
@@ -183,7 +189,7 @@ class OriginalDatabase:
 
     layout = 'lmdb'
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path) -> None:
         self.root = str(root)
         self._pid, self._env = None, None
 

@@ -34,10 +34,10 @@ def to_19(labels: np.ndarray) -> np.ndarray:
     Eleven classes are dropped, so an image can end up without any label.
 
     Args:
-        labels (np.ndarray): (..., 43) of 0 and 1.
+        labels: (..., 43) of 0 and 1.
 
     Returns:
-        np.ndarray: (..., 19) uint8 of 0 and 1.
+        (..., 19) uint8 of 0 and 1.
     """
     return (np.asarray(labels) @ _CONVERSION > 0).astype(np.uint8)
 

@@ -19,11 +19,11 @@ from .labels import to_19
 _GROUPS = ('b10', 'b20', 'b60')
 
 
-def read_value(value) -> tuple[object, list[np.ndarray]]:
+def read_value(value: bytes | memoryview) -> tuple[object, list[np.ndarray]]:
     """Splits a value into its structure (lists, ints, bytes) and the arrays it refers to.
 
     Args:
-        value (bytes | memoryview): one database value.
+        value: one database value.
 
     Raises:
         DataError: the bytes are not such a value.
@@ -44,14 +44,14 @@ def read_value(value) -> tuple[object, list[np.ndarray]]:
     return structure, arrays
 
 
-def read_patch(value) -> dict[str, np.ndarray]:
+def read_patch(value: bytes | memoryview) -> dict[str, np.ndarray]:
     """Reads a patch as arrays of a record (see ``records.py``).
 
     Reflectances are stored as uint16 where that loses nothing (the originals are the GeoTIFFs'
     uint16 written as floats), else as float32.
 
     Args:
-        value (bytes | memoryview): value of a patch: 10 m, 20 m and 60 m bands, label vector.
+        value: value of a patch: 10 m, 20 m and 60 m bands, label vector.
 
     Raises:
         DataError: not a patch of 43 or 19 labels.

@@ -56,21 +56,23 @@ def pack_record(arrays: Mapping[str, np.ndarray]) -> bytes:
     return _HEADER.pack(MAGIC, VERSION, len(arrays), offset, zlib.crc32(content)) + content
 
 
-def stated_checksum(record) -> int:
+def stated_checksum(record: bytes) -> int:
     """The CRC-32 that a record's header states."""
     return _HEADER.unpack_from(record)[4]
 
 
-def unpack_record(record, name: str = 'record', check: bool = False) -> dict[str, np.ndarray]:
+def unpack_record(
+    record: bytes | memoryview, name: str = 'record', check: bool = False
+) -> dict[str, np.ndarray]:
     """Views the arrays of a record; nothing is copied, the views live as long as ``record``.
 
     Args:
-        record (bytes | memoryview): a packed record.
-        name (str): what to call it in an error.
-        check (bool): also compute the checksum. Default: False.
+        record: a packed record.
+        name: what to call it in an error.
+        check: also compute the checksum. Default: False.
 
     Returns:
-        dict: name -> read-only array.
+        Name -> read-only array.
 
     Raises:
         DataError: not a record, of another layout version, of another length than its header

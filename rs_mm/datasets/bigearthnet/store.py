@@ -11,6 +11,7 @@ import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -77,7 +78,7 @@ class PatchReader:
     every process has its own view of the file.
 
     Args:
-        path (str): folder of the LMDB.
+        path: folder of the LMDB.
 
     Raises:
         MissingFileError: no LMDB there.
@@ -85,9 +86,9 @@ class PatchReader:
             finished (on first use).
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str) -> None:
         self.path = str(path)
-        self._real_path = None  # once the LMDB has been checked
+        self._real_path: str | None = None  # once the LMDB has been checked
 
     def __getstate__(self):
         return dict(path=self.path, _real_path=None)
@@ -107,8 +108,8 @@ class PatchReader:
         """Views the arrays of a patch in the mapped file, read-only and without a copy.
 
         Args:
-            name (str): patch name.
-            check (bool): also compare the checksum.
+            name: patch name.
+            check: also compare the checksum.
 
         Raises:
             DataError: no such patch, or a damaged record.
@@ -179,11 +180,11 @@ class PatchWriter:
     Use as a context manager. An existing LMDB is continued.
 
     Args:
-        path (str): folder, made if absent.
-        map_size (int): initial size of the map in bytes; doubled whenever it is full.
+        path: folder, made if absent.
+        map_size: initial size of the map in bytes; doubled whenever it is full.
     """
 
-    def __init__(self, path: str, map_size: int = 1 << 28):
+    def __init__(self, path: str, map_size: int = 1 << 28) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
         close_reader(path)
         file = Path(path) / 'data.mdb'
@@ -209,10 +210,10 @@ class PatchWriter:
             )
         self.set_complete(False)
 
-    def __enter__(self):
+    def __enter__(self) -> PatchWriter:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self.close()
 
     def _get(self, key):

@@ -20,16 +20,16 @@ _SENSING = 'S2A_MSIL2A_20170717T113321'
 _TILE = 'S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP'
 
 
-def make_bigearthnet_v1(root, patches: int = 24, seed: int = 0) -> list[str]:
+def make_bigearthnet_v1(root: str | Path, patches: int = 24, seed: int = 0) -> list[str]:
     """Writes ``root/PATCH/PATCH_B01.tif …`` with labels JSON, and ``root/../splits/*.csv``.
 
     Args:
-        root (str | Path): the folder of patch folders; made if absent.
-        patches (int): number of patches.
-        seed (int): seed of labels and pixels.
+        root: the folder of patch folders; made if absent.
+        patches: number of patches.
+        seed: seed of labels and pixels.
 
     Returns:
-        list[str]: patch names.
+        Patch names.
     """
     rng, root, names = np.random.default_rng(seed), Path(root), []
     for index in range(patches):
@@ -57,7 +57,7 @@ def make_bigearthnet_v1(root, patches: int = 24, seed: int = 0) -> list[str]:
     return names
 
 
-def make_bigearthnet_v2(root, patches: int = 24, seed: int = 0) -> list[str]:
+def make_bigearthnet_v2(root: str | Path, patches: int = 24, seed: int = 0) -> list[str]:
     """Writes ``root/BigEarthNet-S2/TILE/PATCH/…`` and ``root/metadata.parquet`` (19 classes).
 
     Arguments and return value as :func:`make_bigearthnet_v1`.
@@ -96,10 +96,10 @@ def write_bands(folder: Path, name: str, label19: np.ndarray, rng: np.random.Gen
     """Writes the 12 GeoTIFFs of a patch that shows its classes.
 
     Args:
-        folder (Path): existing folder of the patch.
-        name (str): patch name.
-        label19 (np.ndarray): (19,) of 0 and 1; without any, the patch is plain ground.
-        rng (np.random.Generator): source of regions and noise.
+        folder: existing folder of the patch.
+        name: patch name.
+        label19: (19,) of 0 and 1; without any, the patch is plain ground.
+        rng: source of regions and noise.
     """
     regions = _regions(np.flatnonzero(label19), rng)
     for group, bands in GROUPS.items():

@@ -1,5 +1,7 @@
 """Writes small fake change-detection sets in the layouts of the real ones."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
@@ -8,22 +10,36 @@ from PIL import Image
 from .scene import draw_pair
 
 
-def make_levir_cd(root, n_train=48, n_val=8, n_test=8, size=256, seed=0) -> Path:
+def make_levir_cd(
+    root: str | Path,
+    n_train: int = 48,
+    n_val: int = 8,
+    n_test: int = 8,
+    size: int = 256,
+    seed: int = 0,
+) -> Path:
     """LEVIR-CD's layout: ``{train,val,test}/{A,B,label}/*.png``, labels 0 and 255.
 
     Args:
-        root (str | Path): folder to write into; made if absent.
-        n_train, n_val, n_test (int): pairs per split.
-        size (int): side of the images in pixels.
-        seed (int): the same seed writes the same pixels.
+        root: folder to write into; made if absent.
+        n_train, n_val, n_test: pairs per split.
+        size: side of the images in pixels.
+        seed: the same seed writes the same pixels.
 
     Returns:
-        Path: ``root``.
+        ``root``.
     """
     return _write_splits(root, (n_train, n_val, n_test), size, seed, ('A', 'B', 'label'))
 
 
-def make_svcd(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
+def make_svcd(
+    root: str | Path,
+    n_train: int = 8,
+    n_val: int = 2,
+    n_test: int = 2,
+    size: int = 256,
+    seed: int = 0,
+) -> Path:
     """SVCD's layout: ``{split}/{A,B,OUT}/*.jpg``, labels as JPEG."""
     return _write_splits(
         root,
@@ -36,13 +52,20 @@ def make_svcd(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
     )
 
 
-def make_s2looking(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
+def make_s2looking(
+    root: str | Path,
+    n_train: int = 8,
+    n_val: int = 2,
+    n_test: int = 2,
+    size: int = 256,
+    seed: int = 0,
+) -> Path:
     """S2Looking's layout: ``{split}/{Image1,Image2,label,label1,label2}/*.png``.
 
     ``label1`` and ``label2`` show new buildings in red and demolished ones in blue, as published.
     """
-    root = _write_splits(root, (n_train, n_val, n_test), size, seed, ('Image1', 'Image2', 'label'))
-    for file in sorted(root.glob('*/label/*.png')):
+    out = _write_splits(root, (n_train, n_val, n_test), size, seed, ('Image1', 'Image2', 'label'))
+    for file in sorted(out.glob('*/label/*.png')):
         label = np.asarray(Image.open(file))
         for folder, channel in (('label1', 0), ('label2', 2)):
             colour = np.zeros((*label.shape, 3), np.uint8)
@@ -50,10 +73,17 @@ def make_s2looking(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path
             target = file.parent.parent / folder / file.name
             target.parent.mkdir(exist_ok=True)
             Image.fromarray(colour).save(target)
-    return root
+    return out
 
 
-def make_dsifn(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
+def make_dsifn(
+    root: str | Path,
+    n_train: int = 8,
+    n_val: int = 2,
+    n_test: int = 2,
+    size: int = 256,
+    seed: int = 0,
+) -> Path:
     """DSIFN's layout: ``{split}/{t1,t2}/*.jpg``, ``{split}/mask/*.png`` (test: ``.tif``), 0/1."""
     return _write_splits(
         root,
@@ -67,12 +97,26 @@ def make_dsifn(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
     )
 
 
-def make_clcd(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
+def make_clcd(
+    root: str | Path,
+    n_train: int = 8,
+    n_val: int = 2,
+    n_test: int = 2,
+    size: int = 256,
+    seed: int = 0,
+) -> Path:
     """CLCD's layout: ``{split}/{time1,time2,label}/*.png``, labels 0 and 255."""
     return _write_splits(root, (n_train, n_val, n_test), size, seed, ('time1', 'time2', 'label'))
 
 
-def make_whu_cd(root, n_train=8, n_val=2, n_test=2, size=256, seed=0) -> Path:
+def make_whu_cd(
+    root: str | Path,
+    n_train: int = 8,
+    n_val: int = 2,
+    n_test: int = 2,
+    size: int = 256,
+    seed: int = 0,
+) -> Path:
     """WHU-CD's layout: ``{A,B,label}/*.png`` and ``list/{train,val,test}.txt``."""
     root, rng = Path(root), np.random.default_rng(seed)
     number = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -16,16 +17,16 @@ _SHAPES = ('disc', 'box', 'triangle')
 _SCENES = ('airplane', 'beach', 'harbor', 'river', 'storagetanks')
 
 
-def make_isaid_5i(root, n_per_class=8, size=256, seed=0):
+def make_isaid_5i(root: str | Path, n_per_class: int = 8, size: int = 256, seed: int = 0) -> None:
     """Writes patches in the layout of iSAID-5i, and lists.
 
     Args:
-        root (str | Path): folder to write into; the lists go to ``root/lists``, which the dataset
+        root: folder to write into; the lists go to ``root/lists``, which the dataset
             takes as ``list_dir``.
-        n_per_class (int): images made for each class in each of ``train`` and ``val``. Objects of
+        n_per_class: images made for each class in each of ``train`` and ``val``. Objects of
             other classes stand beside, so the lists hold more entries.
-        size (int): side of the images in pixels.
-        seed (int): of every draw.
+        size: side of the images in pixels.
+        seed: of every draw.
     """
     rng = np.random.default_rng(seed)
     for split, folder in (('trn', 'train'), ('val', 'val')):
@@ -41,12 +42,13 @@ def make_isaid_5i(root, n_per_class=8, size=256, seed=0):
         entries = []
         for label in range(15):
             for _ in range(n_per_class):
-                entries += _write(root, *files(count), label, 15, size, rng, ignore=True)
+                name, paths = files(count)
+                entries += _write(root, name, paths, label, 15, size, rng, ignore=True)
                 count += 1
         _write_lists(root, split, entries, ISAID5iDataset)
 
 
-def make_dlrsd_5i(root, n_per_class=8, size=256, seed=0):
+def make_dlrsd_5i(root: str | Path, n_per_class: int = 8, size: int = 256, seed: int = 0) -> None:
     """Writes images in the layout of DLRSD-5i, and lists; arguments as :func:`make_isaid_5i`.
 
     As in the published lists, ``trn`` and ``val`` hold the same images.
@@ -71,7 +73,7 @@ def make_dlrsd_5i(root, n_per_class=8, size=256, seed=0):
         _write_lists(root, split, entries, DLRSD5iDataset)
 
 
-def make_pascal_5i(root, n_per_class=8, size=256, seed=0):
+def make_pascal_5i(root: str | Path, n_per_class: int = 8, size: int = 256, seed: int = 0) -> None:
     """Writes images in the layout of PASCAL-5i, and lists; arguments as :func:`make_isaid_5i`."""
     rng = np.random.default_rng(seed)
     count = 0
@@ -86,17 +88,19 @@ def make_pascal_5i(root, n_per_class=8, size=256, seed=0):
         _write_lists(root, split, entries, Pascal5iDataset)
 
 
-def draw_scene(labels, classes, size, rng):
+def draw_scene(
+    labels: Sequence[int], classes: int, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Draws one object for each label on a noisy ground.
 
     Args:
-        labels (sequence of int): classes from 0.
-        classes (int): how many classes there are.
-        size (int): side in pixels.
-        rng (np.random.Generator): of every draw.
+        labels: classes from 0.
+        classes: how many classes there are.
+        size: side in pixels.
+        rng: of every draw.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: image (size, size, 3) uint8 RGB; label (size, size) uint8,
+        Image (size, size, 3) uint8 RGB; label (size, size) uint8,
         0 or class + 1.
     """
     coarse = rng.random((6, 6, 1), np.float32) * np.array([40, 35, 25], np.float32)

@@ -33,7 +33,7 @@ _SCENE_FOLDERS = dict(
 
 
 def make_multilabel(
-    root,
+    root: str | Path,
     dataset: str = 'ucm',
     images: int = 210,
     size: int = 64,
@@ -46,15 +46,15 @@ def make_multilabel(
     (AID), ``Images/NAME.png`` (DFC15), or one folder per scene class below ``Images`` (UCM, AID).
 
     Args:
-        root (str | Path): folder to write into; made if absent.
-        dataset (str): ``'ucm'``, ``'aid'``, ``'whdld'`` or ``'dfc15'``.
-        images (int): number of images, spread evenly over the published table.
-        size (int): height and width in pixels.
-        by_scene (bool): one folder per scene class (UCM and AID only).
-        seed (int): seed of the drawings.
+        root: folder to write into; made if absent.
+        dataset: ``'ucm'``, ``'aid'``, ``'whdld'`` or ``'dfc15'``.
+        images: number of images, spread evenly over the published table.
+        size: height and width in pixels.
+        by_scene: one folder per scene class (UCM and AID only).
+        seed: seed of the drawings.
 
     Returns:
-        dict: names of the ``train``, ``val`` and ``test`` split.
+        Names of the ``train``, ``val`` and ``test`` split.
     """
     if dataset not in _SUFFIX:
         raise ConfigError(f'no fake data set {dataset!r}; there are {", ".join(sorted(_SUFFIX))}.')
@@ -82,12 +82,12 @@ def draw_labels(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.n
     """Draws one image that shows its labels.
 
     Args:
-        labels (np.ndarray): (L,) of 0 and 1.
-        size (int): height and width in pixels.
-        rng (np.random.Generator): source of places, sizes and noise.
+        labels: (L,) of 0 and 1.
+        size: height and width in pixels.
+        rng: source of places, sizes and noise.
 
     Returns:
-        np.ndarray: (size, size, 3) uint8, RGB.
+        (size, size, 3) uint8, RGB.
     """
     img = np.full((size, size, 3), rng.integers(90, 150), np.uint8)
     for label in rng.permutation(np.flatnonzero(labels)):

@@ -37,17 +37,19 @@ CLASSES = {
 }
 
 
-def make_patternnet(root, images_per_class: int = 12, size: int = 96, seed: int = 0) -> Path:
+def make_patternnet(
+    root: str | Path, images_per_class: int = 12, size: int = 96, seed: int = 0
+) -> Path:
     """Writes ``images/CLASS/CLASS001.jpg``, ``patternnet.csv`` and ``PatternCom/ATTRIBUTE.csv``.
 
     Args:
-        root (str | Path): folder to write into.
-        images_per_class (int): images of each of the 14 classes.
-        size (int): side of an image in pixels.
-        seed (int): of every draw.
+        root: folder to write into.
+        images_per_class: images of each of the 14 classes.
+        size: side of an image in pixels.
+        seed: of every draw.
 
     Returns:
-        Path: ``root``.
+        ``root``.
     """
     root, rng = Path(root), np.random.default_rng(seed)
     tables, listed = {}, []
@@ -68,7 +70,7 @@ def make_patternnet(root, images_per_class: int = 12, size: int = 96, seed: int 
     return root
 
 
-def draw_scene(name: str, value: str, size: int, rng) -> np.ndarray:
+def draw_scene(name: str, value: str, size: int, rng: np.random.Generator) -> np.ndarray:
     """One scene of a class that shows an attribute's value: (size, size, 3) uint8 RGB."""
     side = 96
     base = {

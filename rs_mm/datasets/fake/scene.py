@@ -1,5 +1,7 @@
 """Draws one place at two dates: terrain, roads, trees and buildings that come and go."""
 
+from __future__ import annotations
+
 import cv2
 import numpy as np
 
@@ -21,19 +23,19 @@ _ROAD, _TREE = (128, 126, 122), (52, 76, 44)
 _SHADOW = 0.45
 
 
-def draw_pair(size, rng, change_share=0.9):
+def draw_pair(size: int, rng: np.random.Generator, change_share: float = 0.9) -> tuple:
     """Draws a bitemporal pair.
 
     Light, season, shadows, haze and small registration errors differ everywhere and are not
     labelled; buildings that appear or disappear are.
 
     Args:
-        size (int): side in pixels; from 128 on, buildings keep their size in pixels.
-        rng (np.random.Generator): source of every draw.
-        change_share (float): share of the pairs in which something changes.
+        size: side in pixels; from 128 on, buildings keep their size in pixels.
+        rng: source of every draw.
+        change_share: share of the pairs in which something changes.
 
     Returns:
-        tuple: date 1 and date 2, (size, size, 3) uint8 RGB, and the label (size, size) uint8, 255
+        Date 1 and date 2, (size, size, 3) uint8 RGB, and the label (size, size) uint8, 255
         where a building came or went.
     """
     ground = _ground(size, rng)

@@ -20,17 +20,17 @@ class RandomFlipRotateBands(BaseTransform):
     """Flips ``img`` left-right or top-down, or turns it by 90, 180 or 270 degrees.
 
     Args:
-        hflip (float): probability of the left-right flip. Default: 0.5.
-        vflip (float): probability of the top-down flip. Default: 0.
-        rotate (float): probability of a turn, by an angle drawn uniformly. Default: 0.
-        one_of (bool): first pick one of the three uniformly, then apply it with its own
+        hflip: probability of the left-right flip. Default: 0.5.
+        vflip: probability of the top-down flip. Default: 0.
+        rotate: probability of a turn, by an angle drawn uniformly. Default: 0.
+        one_of: first pick one of the three uniformly, then apply it with its own
             probability. Published, and why an image is flipped one time in six by the defaults.
             False: each of the three by itself. Default: True.
     """
 
     def __init__(
         self, hflip: float = 0.5, vflip: float = 0.0, rotate: float = 0.0, one_of: bool = True
-    ):
+    ) -> None:
         self.probs, self.one_of = (hflip, vflip, rotate), one_of
 
     def transform(self, results: dict) -> dict:
@@ -54,12 +54,12 @@ class RandomPhotometricBands(BaseTransform):
     result is float32 in [0, ``max_value``].
 
     Args:
-        prob (float): probability that anything happens. Default: 0.5.
-        weights (Sequence[float]): relative weights of the five choices.
-        published (bool): as the published code: the blur runs over bands and rows instead of rows
+        prob: probability that anything happens. Default: 0.5.
+        weights: relative weights of the five choices.
+        published: as the published code: the blur runs over bands and rows instead of rows
             and columns (so it mixes bands), and the brightness and contrast steps also change the
             other quantity, by at most 0.2. False: neither. Default: True.
-        max_value (float): white; 1 for photographs scaled to [0, 1]. The published code clips at
+        max_value: white; 1 for photographs scaled to [0, 1]. The published code clips at
             1 whatever the data, which would destroy reflectances; give 10000 for those.
     """
 
@@ -69,7 +69,7 @@ class RandomPhotometricBands(BaseTransform):
         weights: Sequence[float] = (0.1, 0.1, 0.1, 0.1, 1.0),
         published: bool = True,
         max_value: float = 1.0,
-    ):
+    ) -> None:
         if len(weights) != 5 or min(weights) < 0 or not sum(weights):
             raise ConfigError(
                 'RandomPhotometricBands: `weights` needs five numbers >= 0 (blur, '
@@ -136,11 +136,11 @@ class RandomEraseBands(BaseTransform):
     """Fills a random rectangle of ``img``, in all bands.
 
     Args:
-        prob (float): probability. The published configs have the step with 0. Default: 0.
-        area (tuple[float, float]): share of the image's area. Default: (0.02, 0.4).
-        min_aspect (float): the ratio of height to width is in [min_aspect, 1 / min_aspect].
+        prob: probability. The published configs have the step with 0. Default: 0.
+        area: share of the image's area. Default: (0.02, 0.4).
+        min_aspect: the ratio of height to width is in [min_aspect, 1 / min_aspect].
             Default: 0.3.
-        fill (float): value of the rectangle. Default: 0.
+        fill: value of the rectangle. Default: 0.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class RandomEraseBands(BaseTransform):
         area: tuple[float, float] = (0.02, 0.4),
         min_aspect: float = 0.3,
         fill: float = 0.0,
-    ):
+    ) -> None:
         self.prob, self.area, self.min_aspect, self.fill = prob, area, min_aspect, fill
 
     def transform(self, results: dict) -> dict:
@@ -174,7 +174,7 @@ class TorchvisionTransforms(BaseTransform):
     """Applies transforms of ``torchvision.transforms.v2`` to ``img``, as a (C, H, W) tensor.
 
     Args:
-        ops (Sequence[dict]): class name in ``type``, its arguments beside it.
+        ops: class name in ``type``, its arguments beside it.
 
     Examples:
         >>> dict(type='TorchvisionTransforms', ops=[
@@ -182,7 +182,7 @@ class TorchvisionTransforms(BaseTransform):
         ...     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4)])
     """
 
-    def __init__(self, ops: Sequence[dict]):
+    def __init__(self, ops: Sequence[dict]) -> None:
         from torchvision.transforms import v2
 
         built = []

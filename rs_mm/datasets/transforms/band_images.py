@@ -70,13 +70,13 @@ class LoadBandImage(BaseTransform):
     An ``img`` that is there already (pixels in memory) is taken instead of the file.
 
     Args:
-        bands (Sequence[int], optional): 0-based bands to keep, in this order. Default: all.
-        num_bands (int, optional): convert to this number by the two unambiguous rules: one band is
+        bands: 0-based bands to keep, in this order. Default: all.
+        num_bands: convert to this number by the two unambiguous rules: one band is
             repeated, and a fourth band beside three (an alpha channel) is dropped. Anything else
             is a DataError. Default: leave as is.
     """
 
-    def __init__(self, bands: Sequence[int] | None = None, num_bands: int | None = None):
+    def __init__(self, bands: Sequence[int] | None = None, num_bands: int | None = None) -> None:
         self.bands = None if bands is None else list(bands)
         self.num_bands = num_bands
 
@@ -110,8 +110,8 @@ class ResizeBands(BaseTransform):
     """Resizes ``img`` of any number of bands, keeping its type.
 
     Args:
-        size (int | tuple[int, int]): target size, an int for a square, else (height, width).
-        interpolation (str): ``'area'`` (averages when shrinking; as published for OML),
+        size: target size, an int for a square, else (height, width).
+        interpolation: ``'area'`` (averages when shrinking; as published for OML),
             ``'bilinear'``, ``'bicubic'`` or ``'nearest'``. Default: ``'area'``.
     """
 
@@ -122,7 +122,7 @@ class ResizeBands(BaseTransform):
         nearest=cv2.INTER_NEAREST,
     )
 
-    def __init__(self, size: int | tuple[int, int], interpolation: str = 'area'):
+    def __init__(self, size: int | tuple[int, int], interpolation: str = 'area') -> None:
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if interpolation not in self.MODES:
             raise ConfigError(
@@ -151,10 +151,10 @@ class ScaleBands(BaseTransform):
     """Multiplies ``img`` by ``1 / divisor`` and makes it float32.
 
     Args:
-        divisor (float): 255 for 8-bit images, which then lie in [0, 1].
+        divisor: 255 for 8-bit images, which then lie in [0, 1].
     """
 
-    def __init__(self, divisor: float = 255.0):
+    def __init__(self, divisor: float = 255.0) -> None:
         self.divisor = divisor
 
     def transform(self, results: dict) -> dict:
@@ -167,9 +167,9 @@ class NormalizeBands(BaseTransform):
     """Subtracts a mean and divides by a standard deviation, per band; the result is float32.
 
     Args:
-        mean (Sequence[float]): one number per band, in the scale and band order of ``img``.
-        std (Sequence[float]): as ``mean``.
-        reverse_statistics (bool): apply both lists in reversed band order. The published OML
+        mean: one number per band, in the scale and band order of ``img``.
+        std: as ``mean``.
+        reverse_statistics: apply both lists in reversed band order. The published OML
             results on UCM, AID and WHDLD depend on it: there images are decoded as BGR,
             normalised with statistics in RGB order, and reversed only then, so that red ends up
             with blue's statistics and blue with red's. ``False`` matches them up. Default: False.
@@ -177,7 +177,7 @@ class NormalizeBands(BaseTransform):
 
     def __init__(
         self, mean: Sequence[float], std: Sequence[float], reverse_statistics: bool = False
-    ):
+    ) -> None:
         if len(mean) != len(std):
             raise ConfigError(
                 f'NormalizeBands: {len(mean)} means but {len(std)} standard deviations.'

@@ -20,11 +20,11 @@ def to_uint8(img: np.ndarray, percentiles: Sequence[float] = (2, 98)) -> np.ndar
     """Stretches every band of an image to 0 … 255; uint8 stays as it is.
 
     Args:
-        img (np.ndarray): (H, W, C) of any numeric type; not finite values become 0.
-        percentiles (Sequence[float]): the two percentiles of a band that become 0 and 255.
+        img: (H, W, C) of any numeric type; not finite values become 0.
+        percentiles: the two percentiles of a band that become 0 and 255.
 
     Returns:
-        np.ndarray: (H, W, C) uint8.
+        (H, W, C) uint8.
     """
     if img.dtype == np.uint8:
         return img
@@ -46,12 +46,14 @@ class LoadRGBImage(BaseTransform):
     already (H, W, C) is treated as a TIFF's.
 
     Args:
-        bands (Sequence[int], optional): 0-based bands of a TIFF to show as red, green and blue.
+        bands: 0-based bands of a TIFF to show as red, green and blue.
             Default: the first three, or the first alone as grey if there are fewer.
-        percentiles (Sequence[float]): see :func:`to_uint8`.
+        percentiles: see :func:`to_uint8`.
     """
 
-    def __init__(self, bands: Sequence[int] | None = None, percentiles: Sequence[float] = (2, 98)):
+    def __init__(
+        self, bands: Sequence[int] | None = None, percentiles: Sequence[float] = (2, 98)
+    ) -> None:
         if bands is not None and len(bands) != 3:
             raise ConfigError(
                 f'LoadRGBImage: bands={list(bands)} must be three numbers, for red, green and blue.'
@@ -107,10 +109,10 @@ class OpenCLIPPreprocess(BaseTransform):
     ``open_clip.get_pretrained_cfg(arch, tag)``).
 
     Args:
-        size (int): side of the result.
-        mean, std (Sequence[float]): per channel, of values in [0, 1].
-        interpolation (str): ``bicubic`` or ``bilinear``, antialiased.
-        resize_mode (str): ``shortest``: the shorter side becomes ``size`` and the centre is cut
+        size: side of the result.
+        mean, std: per channel, of values in [0, 1].
+        interpolation: ``bicubic`` or ``bilinear``, antialiased.
+        resize_mode: ``shortest``: the shorter side becomes ``size`` and the centre is cut
             out; ``squash``: both sides become ``size``; ``longest``: padded.
     """
 
@@ -121,7 +123,7 @@ class OpenCLIPPreprocess(BaseTransform):
         std: Sequence[float] = (0.26862954, 0.26130258, 0.27577711),
         interpolation: str = 'bicubic',
         resize_mode: str = 'shortest',
-    ):
+    ) -> None:
         from open_clip.transform import image_transform
 
         self.preprocess = image_transform(

@@ -20,9 +20,9 @@ class RandomColour(BaseTransform):
     levels, from rounding. Draws come from ``np.random``.
 
     Args:
-        grey (float): probability of a grey image.
-        brightness, contrast, saturation (float): half width x of the factor's range, in [0, 1].
-        hue (float): half width of the shift's range, in [0, 0.5].
+        grey: probability of a grey image.
+        brightness, contrast, saturation: half width x of the factor's range, in [0, 1].
+        hue: half width of the shift's range, in [0, 0.5].
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class RandomColour(BaseTransform):
         contrast: float = 0.4,
         saturation: float = 0.4,
         hue: float = 0.4,
-    ):
+    ) -> None:
         for name, value, top in (
             ('grey', grey, 1),
             ('brightness', brightness, 1),

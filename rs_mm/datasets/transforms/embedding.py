@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -18,10 +20,13 @@ class PackEmbeddingInputs(BaseTransform):
     ((L,) of 0 and 1) and every key of ``meta_keys``.
 
     Args:
-        meta_keys (Sequence[str]): keys copied to the sample's meta information where present.
+        meta_keys: keys copied to the sample's meta information where present.
     """
 
-    def __init__(self, meta_keys=('sample_idx', 'name', 'img_path', 'ori_shape', 'band_names')):
+    def __init__(
+        self,
+        meta_keys: Sequence[str] = ('sample_idx', 'name', 'img_path', 'ori_shape', 'band_names'),
+    ) -> None:
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:

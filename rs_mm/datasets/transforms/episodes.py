@@ -19,11 +19,11 @@ from ..png import read_plain_png
 IGNORE = 255
 
 
-def read_image(path):
+def read_image(path: str | Path) -> np.ndarray:
     """Reads an image file as RGB.
 
     Returns:
-        np.ndarray: (H, W, 3) uint8.
+        (H, W, 3) uint8.
 
     Raises:
         MissingFileError, DataError: name the file.
@@ -32,11 +32,11 @@ def read_image(path):
     return np.asarray(_open(path).convert('RGB')) if image is None else image
 
 
-def read_label(path):
+def read_label(path: str | Path) -> np.ndarray:
     """Reads a label map; a palette file gives its indices.
 
     Returns:
-        np.ndarray: (H, W) uint8.
+        (H, W) uint8.
 
     Raises:
         MissingFileError, DataError: name the file; also for a colour picture.
@@ -75,7 +75,7 @@ class LoadEpisode(BaseTransform):
     list of such.
     """
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict:
         results['query_read'] = self._read(results['query_files'])
         results['supports_read'] = [self._read(files) for files in results['support_files']]
         return results
@@ -110,14 +110,14 @@ class RandomFlipRotateEpisode(BaseTransform):
     comes in from outside is 0 (black, background), both image and label are sampled ``nearest``.
 
     Args:
-        flip_prob (float): chance of a horizontal flip.
-        max_angle (float): rotation is uniform in [-max_angle, max_angle] degrees.
+        flip_prob: chance of a horizontal flip.
+        max_angle: rotation is uniform in [-max_angle, max_angle] degrees.
     """
 
-    def __init__(self, flip_prob=0.5, max_angle=30.0):
+    def __init__(self, flip_prob: float = 0.5, max_angle: float = 30.0) -> None:
         self.flip_prob, self.max_angle = flip_prob, max_angle
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict:
         for item in (results['query_read'], *results['supports_read']):
             flip = np.random.random() < self.flip_prob
             angle = np.random.uniform(-self.max_angle, self.max_angle)
@@ -139,18 +139,18 @@ class ResizeEpisode(BaseTransform):
     pixel at floor(i * old / new).
 
     Args:
-        size (int | tuple[int, int]): side of a square, or (height, width).
+        size: side of a square, or (height, width).
     """
 
-    def __init__(self, size=256):
-        size = (size, size) if isinstance(size, int) else tuple(size)
+    def __init__(self, size: int | tuple[int, int] = 256) -> None:
+        size = (size, size) if isinstance(size, int) else size
         if len(size) != 2 or min(size) < 1:
             raise ConfigError(
                 f'`size` of ResizeEpisode must be a side or (height, width), not {size}.'
             )
         self.size = size
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict:
         for item in (results['query_read'], *results['supports_read']):
             if item['img'].shape[:2] == self.size:  # patches mostly have it already
                 continue
@@ -174,7 +174,7 @@ class PackEpisode(BaseTransform):
         DataError: if the supports differ in size.
     """
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict:
         query, supports, label = (results[k] for k in ('query_read', 'supports_read', 'class_id'))
         sample = EpisodeDataSample(
             metainfo=dict(

@@ -1,5 +1,9 @@
 """What every transform of an image pair shares: one draw for both dates and the labels."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from mmcv.transforms.utils import cache_random_params
 
@@ -35,13 +39,13 @@ class EachDate:
         return results
 
 
-def one_per_band(value, bands, key) -> list:
+def one_per_band(value: float | Sequence[float], bands: int, key: str) -> list:
     """A number, or one number per band, as a list with one per band.
 
     Args:
-        value (float | Sequence[float]): what the config gives under ``key``.
-        bands (int): of the image.
-        key (str): to name in the error.
+        value: what the config gives under ``key``.
+        bands: of the image.
+        key: to name in the error.
     """
     values = np.ravel(value).tolist()
     if len(values) not in (1, bands):
@@ -52,18 +56,18 @@ def one_per_band(value, bands, key) -> list:
     return values if len(values) == bands else values * bands
 
 
-def keep_band_axis(image):
+def keep_band_axis(image: np.ndarray) -> np.ndarray:
     """OpenCV drops the last axis of one-band images; this gives it back."""
     return image[..., None] if image.ndim == 2 else image
 
 
-def fill_bands(function, image, fill):
+def fill_bands(function: Callable, image: np.ndarray, fill: Sequence[float]) -> np.ndarray:
     """``function(image, fill)`` for any number of bands: OpenCV fills four at most in one call.
 
     Args:
-        function (Callable): from (H, W, up to 4) and as many values to an image.
-        image (np.ndarray): (H, W, bands).
-        fill (Sequence[float]): one value per band.
+        function: from (H, W, up to 4) and as many values to an image.
+        image: (H, W, bands).
+        fill: one value per band.
     """
     parts = [
         keep_band_axis(function(image[..., i : i + 4], tuple(fill[i : i + 4])))

@@ -4,6 +4,11 @@ Where a transform is the same thing as mmseg's or mmcv's single-image one, it is
 to each date. Draws come from numpy's global generator.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import cv2
 import mmcv
 import numpy as np
@@ -28,7 +33,12 @@ class MultiImgResize(EachDate, single.Resize):
     ``keep_ratio``, as there.
     """
 
-    def __init__(self, scale=None, scale_factor=None, **kwargs):
+    def __init__(
+        self,
+        scale: int | tuple[int, int] | None = None,
+        scale_factor: float | tuple[float, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         # config files and JSON hold lists where mmcv wants tuples
         super().__init__(_as_tuple(scale), _as_tuple(scale_factor), **kwargs)
 
@@ -48,8 +58,12 @@ class MultiImgRandomResize(RandomResize):
     """Draws a scale, then resizes both dates to it; arguments of mmcv's ``RandomResize``."""
 
     def __init__(
-        self, scale, ratio_range=None, resize_type='rs_mm.MultiImgResize', **resize_kwargs
-    ):
+        self,
+        scale: tuple,
+        ratio_range: tuple[float, float] | None = None,
+        resize_type: str = 'rs_mm.MultiImgResize',
+        **resize_kwargs: Any,
+    ) -> None:
         if isinstance(scale, list) and all(isinstance(s, int) for s in scale):
             scale = tuple(scale)
         super().__init__(scale, ratio_range, resize_type, **resize_kwargs)
@@ -62,11 +76,11 @@ class MultiImgResizeShortestEdge(BaseTransform):
     The original reads the shape of the list of images and always fails; this one works.
 
     Args:
-        scale (int | tuple[int, int]): length of the short edge; of a tuple, the smaller entry.
-        max_size (int): largest length of the long edge.
+        scale: length of the short edge; of a tuple, the smaller entry.
+        max_size: largest length of the long edge.
     """
 
-    def __init__(self, scale, max_size):
+    def __init__(self, scale: int | tuple[int, int], max_size: int) -> None:
         self.scale = min(scale) if isinstance(scale, (tuple, list)) else scale
         self.max_size = max_size
 
@@ -128,17 +142,22 @@ class MultiImgRandomRotFlip(BaseTransform):
     and the axis that is then always flipped (0: upside down).
 
     Args:
-        rotate_prob (float): probability of the rotation, in [0, 1].
-        flip_prob (float): probability of turning and flipping, if not rotated.
-        degree (float | tuple[float, float]): range of the angle; a number means plus or minus.
-        pad_val (float | Sequence[float]): fills the corners of the images, one value per band. A
+        rotate_prob: probability of the rotation, in [0, 1].
+        flip_prob: probability of turning and flipping, if not rotated.
+        degree: range of the angle; a number means plus or minus.
+        pad_val: fills the corners of the images, one value per band. A
             single number fills the first band alone, and the others get 0, as in the original.
-        seg_pad_val (int): fills the corners of the labels.
+        seg_pad_val: fills the corners of the labels.
     """
 
     def __init__(
-        self, rotate_prob=0.5, flip_prob=0.5, degree=(-20, 20), pad_val=0, seg_pad_val=255
-    ):
+        self,
+        rotate_prob: float = 0.5,
+        flip_prob: float = 0.5,
+        degree: float | tuple[float, float] = (-20, 20),
+        pad_val: float | Sequence[float] = 0,
+        seg_pad_val: int = 255,
+    ) -> None:
         if not (0 <= rotate_prob <= 1 and 0 <= flip_prob <= 1):
             raise ConfigError(
                 f'{type(self).__name__}: rotate_prob and flip_prob must lie in '
@@ -212,11 +231,11 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
     """Crops both dates and the labels at one drawn place.
 
     Args:
-        crop_size (int | tuple[int, int]): (h, w).
-        cat_max_ratio (float): below 1, up to 10 places are tried until at least two classes are
+        crop_size: (h, w).
+        cat_max_ratio: below 1, up to 10 places are tried until at least two classes are
             present and none has this share or more; the last one drawn is used unchecked.
-        ignore_index (int): label that counts for no class.
-        smaller_images (str, optional): what an image smaller than the crop means: ``keep`` leaves
+        ignore_index: label that counts for no class.
+        smaller_images: what an image smaller than the crop means: ``keep`` leaves
             the short side as it is (the original; batches are padded later), ``error`` stops.
             Default: as ``keep``, but a warning says so once.
 
@@ -224,7 +243,13 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
         DataError: the image is smaller than the crop, with ``smaller_images='error'``.
     """
 
-    def __init__(self, crop_size, cat_max_ratio=1.0, ignore_index=255, smaller_images=None):
+    def __init__(
+        self,
+        crop_size: int | tuple[int, int],
+        cat_max_ratio: float = 1.0,
+        ignore_index: int = 255,
+        smaller_images: str | None = None,
+    ) -> None:
         if smaller_images not in (None, 'keep', 'error'):
             raise ConfigError(
                 f"{type(self).__name__}: smaller_images must be 'keep' or "
@@ -257,7 +282,7 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
         self.smaller_images = 'keep'
 
     @cache_randomness
-    def crop_bbox(self, results):
+    def crop_bbox(self, results: dict) -> tuple[int, int, int, int]:
         """Draws the place as mmseg does; counts the classes faster."""
         box = self._draw_box(results['img'].shape)
         if self.cat_max_ratio < 1:
@@ -293,7 +318,7 @@ class MultiImgPad(EachDate, Pad):
     the multiple.
     """
 
-    def __init__(self, size=None, **kwargs):
+    def __init__(self, size: int | tuple[int, int] | None = None, **kwargs: Any) -> None:
         super().__init__(_as_tuple(size), **kwargs)
 
     def _pad_img(self, results):
@@ -339,8 +364,14 @@ class MultiImgRandomCutOut(EachDate, single.RandomCutOut):
     """
 
     def __init__(
-        self, prob, n_holes, cutout_shape=None, cutout_ratio=None, fill_in=0, seg_fill_in=None
-    ):
+        self,
+        prob: float,
+        n_holes: int | tuple[int, int],
+        cutout_shape: tuple | None = None,
+        cutout_ratio: tuple | None = None,
+        fill_in: int = 0,
+        seg_fill_in: int | None = None,
+    ) -> None:
         super().__init__(prob, n_holes, cutout_shape, cutout_ratio, fill_in, seg_fill_in)
 
     def transform(self, results: dict) -> dict:
@@ -353,10 +384,10 @@ class MultiImgExchangeTime(BaseTransform):
     """Swaps the two dates, and their semantic maps where both exist; the change label stays.
 
     Args:
-        prob (float): probability of the swap, in [0, 1].
+        prob: probability of the swap, in [0, 1].
     """
 
-    def __init__(self, prob=0.5):
+    def __init__(self, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
             raise ConfigError(f'{type(self).__name__}: prob must lie in [0, 1], got {prob}.')
         self.prob = prob

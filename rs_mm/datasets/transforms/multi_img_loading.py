@@ -1,7 +1,10 @@
 """Loading of bitemporal images and change labels."""
 
+from __future__ import annotations
+
 import contextlib
 import io
+from pathlib import Path
 
 import cv2
 import mmcv
@@ -66,10 +69,10 @@ class MultiImgLoadTiff(BaseTransform):
     """Reads dates with any number of bands and any depth (TIFF, GeoTIFF, or a common image).
 
     Args:
-        bands (list[int], optional): bands to keep, counted from 0, in this order. The
+        bands: bands to keep, counted from 0, in this order. The
             preprocessor's ``bgr_to_rgb`` turns three bands around: list them as B, G, R. Default:
             all bands as stored.
-        value_range (tuple[float, float], optional): these values become 0 and 255 (uint8), values
+        value_range: these values become 0 and 255 (uint8), values
             outside are clipped. Default: uint8 stays as it is, everything else becomes float32.
 
     Raises:
@@ -77,7 +80,9 @@ class MultiImgLoadTiff(BaseTransform):
         DataError: a file is unreadable or lacks a band, or the dates differ in size.
     """
 
-    def __init__(self, bands=None, value_range=None):
+    def __init__(
+        self, bands: list[int] | None = None, value_range: tuple[float, float] | None = None
+    ) -> None:
         check_value_range(value_range)
         self.bands = bands
         self.value_range = value_range
@@ -102,7 +107,7 @@ class MultiImgLoadTiff(BaseTransform):
 class MultiImgLoadImageFromNDArray(BaseTransform):
     """For pairs in memory: takes ``results['img']``, a list of (H, W, C) arrays, as loaded."""
 
-    def __init__(self, to_float32=False):
+    def __init__(self, to_float32: bool = False) -> None:
         self.to_float32 = to_float32
 
     def transform(self, results: dict) -> dict:
@@ -130,10 +135,10 @@ class MultiImgLoadAnnotations(BaseTransform):
     it, lists the grey levels a label file may hold.
 
     Args:
-        reduce_zero_label (bool, optional): class 0 becomes 255 and the others move down by one.
+        reduce_zero_label: class 0 becomes 255 and the others move down by one.
             Default: what the dataset says.
-        imdecode_backend (str): decoder of mmcv.
-        backend_args (dict, optional): arguments of mmengine's file backend.
+        imdecode_backend: decoder of mmcv.
+        backend_args: arguments of mmengine's file backend.
 
     Raises:
         MissingFileError: the label does not exist.
@@ -141,7 +146,12 @@ class MultiImgLoadAnnotations(BaseTransform):
             (``ori_shape``), or holds values that the dataset does not know.
     """
 
-    def __init__(self, reduce_zero_label=None, imdecode_backend='pillow', backend_args=None):
+    def __init__(
+        self,
+        reduce_zero_label: bool | None = None,
+        imdecode_backend: str = 'pillow',
+        backend_args: dict | None = None,
+    ) -> None:
         self.reduce_zero_label = reduce_zero_label
         self.imdecode_backend = imdecode_backend
         self.backend_args = backend_args
@@ -203,22 +213,22 @@ class MultiImgLoadAnnotations(BaseTransform):
         )
 
 
-def decode(path, flag, backend, backend_args=None):
+def decode(path: str, flag: str, backend: str, backend_args: dict | None = None) -> np.ndarray:
     """Reads and decodes one image file with mmcv, or says which file cannot be read.
 
     Args:
-        path (str): path or URI of the file.
-        flag (str): ``color``, ``grayscale`` or ``unchanged``.
-        backend (str): decoder of mmcv (``cv2``, ``pillow``, ``tifffile``, ...).
-        backend_args (dict, optional): arguments of mmengine's file backend.
+        path: path or URI of the file.
+        flag: ``color``, ``grayscale`` or ``unchanged``.
+        backend: decoder of mmcv (``cv2``, ``pillow``, ``tifffile``, ...).
+        backend_args: arguments of mmengine's file backend.
 
     Returns:
-        np.ndarray: (H, W, C) or (H, W).
+        (H, W, C) or (H, W).
     """
     return _decode(_read(path, backend_args), path, flag, backend)
 
 
-def decode_label(path, backend, backend_args=None):
+def decode_label(path: str | Path, backend: str, backend_args: dict | None = None) -> np.ndarray:
     """Reads a label as grey levels: (H, W), uint8, or of its own type where the file is deeper.
 
     For the arguments see :func:`decode`. The decoders of mmcv clip deep levels or divide them.

@@ -1,5 +1,7 @@
 """From a loaded pair to what the model takes."""
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -19,12 +21,12 @@ class MultiImgPackSegInputs(BaseTransform):
     ``gt_sem_seg_to``.
 
     Args:
-        meta_keys (tuple[str]): keys of the results that are kept with the sample, if present.
+        meta_keys: keys of the results that are kept with the sample, if present.
     """
 
     def __init__(
         self,
-        meta_keys=(
+        meta_keys: tuple[str] = (
             'img_path',
             'seg_map_path',
             'seg_map_path_from',
@@ -37,7 +39,7 @@ class MultiImgPackSegInputs(BaseTransform):
             'flip_direction',
             'pair_name',
         ),
-    ):
+    ) -> None:
         self.meta_keys = meta_keys
 
     def transform(self, results: dict) -> dict:

@@ -1,5 +1,9 @@
 """Colour and contrast of image pairs: drawn per date, labels untouched."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform, Normalize
@@ -20,22 +24,22 @@ class MultiImgPhotoMetricDistortion(single.PhotoMetricDistortion):
     and cut to uint8 after every step.
 
     Args:
-        brightness_delta (int): largest brightness change.
-        contrast_range, saturation_range (tuple[float, float]): ranges of the factors.
-        hue_delta (int): largest shift of the hue (0..179).
-        consistent_contrast_mode (bool): draw the mode coin once, before the dates. As in the
+        brightness_delta: largest brightness change.
+        contrast_range, saturation_range: ranges of the factors.
+        hue_delta: largest shift of the hue (0..179).
+        consistent_contrast_mode: draw the mode coin once, before the dates. As in the
             original a drawn 0 counts as not drawn and each date draws its own, so that only mode 1
             is really shared.
     """
 
     def __init__(
         self,
-        brightness_delta=32,
-        contrast_range=(0.5, 1.5),
-        saturation_range=(0.5, 1.5),
-        hue_delta=18,
-        consistent_contrast_mode=False,
-    ):
+        brightness_delta: int = 32,
+        contrast_range: tuple[float, float] = (0.5, 1.5),
+        saturation_range: tuple[float, float] = (0.5, 1.5),
+        hue_delta: int = 18,
+        consistent_contrast_mode: bool = False,
+    ) -> None:
         super().__init__(brightness_delta, contrast_range, saturation_range, hue_delta)
         self.consistent_contrast_mode = consistent_contrast_mode
 
@@ -60,18 +64,18 @@ class MultiImgPhotoMetricDistortion(single.PhotoMetricDistortion):
 
     # what becomes of a pixel depends on its 8 bits alone: each step is computed for the 256 levels
 
-    def convert(self, img, alpha=1, beta=0):
+    def convert(self, img: np.ndarray, alpha: int = 1, beta: int = 0) -> np.ndarray:
         """``alpha * img + beta``, clipped and cut to uint8; for brightness and contrast."""
         return cv2.LUT(img, super().convert(_LEVELS, alpha, beta))
 
-    def saturation(self, img):
+    def saturation(self, img: np.ndarray) -> np.ndarray:
         """Multiplies the saturation by a drawn factor, or leaves the image."""
         if not np.random.randint(2):
             return img
         factor = np.random.uniform(self.saturation_lower, self.saturation_upper)
         return _change_hsv(img, 1, super().convert(_LEVELS, factor))
 
-    def hue(self, img):
+    def hue(self, img: np.ndarray) -> np.ndarray:
         """Shifts the hue by a drawn number, or leaves the image."""
         if not np.random.randint(2):
             return img
@@ -100,7 +104,7 @@ class MultiImgNormalize(EachDate, Normalize):
 class MultiImgCLAHE(EachDate, single.CLAHE):
     """Contrast-limited histogram equalisation per band; arguments of mmseg's ``CLAHE``."""
 
-    def __init__(self, clip_limit=40.0, tile_grid_size=(8, 8)):
+    def __init__(self, clip_limit: float = 40.0, tile_grid_size: Sequence[int] = (8, 8)) -> None:
         super().__init__(clip_limit, tuple(tile_grid_size))
 
 
@@ -135,7 +139,9 @@ def _with_range(image):
 class MultiImgRGB2Gray(EachDate, single.RGB2Gray):
     """Weighted mean of the bands, repeated; arguments of mmseg's ``RGB2Gray``."""
 
-    def __init__(self, out_channels=None, weights=(0.299, 0.587, 0.114)):
+    def __init__(
+        self, out_channels: int | None = None, weights: Sequence[float] = (0.299, 0.587, 0.114)
+    ) -> None:
         super().__init__(out_channels, tuple(weights))
 
     def transform(self, results: dict) -> dict:
@@ -157,15 +163,21 @@ class MultiImgAlbu(BaseTransform):
     2.0.8.
 
     Args:
-        transforms (list[dict]): albumentations by class name (``type``) and arguments; may nest.
-        keymap (dict, optional): our keys to albumentations' (``image``, ``mask``). As in the
+        transforms: albumentations by class name (``type``) and arguments; may nest.
+        keymap: our keys to albumentations' (``image``, ``mask``). As in the
             original the default does not name ``gt_seg_map``, so that geometric albumentations
             leave the label where it is: give ``dict(img='image', gt_seg_map='mask')`` for them.
-        additional_targets (dict, optional): further targets of ``albumentations.Compose``.
-        update_pad_shape (bool): write the new shape to ``pad_shape``.
+        additional_targets: further targets of ``albumentations.Compose``.
+        update_pad_shape: write the new shape to ``pad_shape``.
     """
 
-    def __init__(self, transforms, keymap=None, additional_targets=None, update_pad_shape=False):
+    def __init__(
+        self,
+        transforms: list[dict],
+        keymap: dict | None = None,
+        additional_targets: dict | None = None,
+        update_pad_shape: bool = False,
+    ) -> None:
         try:
             import albumentations
         except ImportError as error:

@@ -1,5 +1,7 @@
 """Batch norm folded into the convolution before it."""
 
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -20,8 +22,11 @@ def folded(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
     Computed anew at each call: a few thousand products instead of a pass over the map, and nothing
     to keep up to date.
     """
-    variance: Tensor = norm.running_var
-    factor = norm.weight / (variance + norm.eps).sqrt()
-    mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
-    weight: Tensor = conv.weight
-    return weight * factor[:, None, None, None], norm.bias - mean * factor
+    variance, eps = cast(Tensor, norm.running_var), cast(float, norm.eps)
+    factor = cast(Tensor, norm.weight) / (variance + eps).sqrt()
+    mean = cast(Tensor, norm.running_mean)
+    if conv.bias is not None:
+        mean = mean - cast(Tensor, conv.bias)
+    return cast(Tensor, conv.weight) * factor[:, None, None, None], cast(
+        Tensor, norm.bias
+    ) - mean * factor
