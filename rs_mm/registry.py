@@ -10,15 +10,33 @@ A part is registered with one decorator and named in a config by its class name:
 A part of another package is named with its scope: ``type='mmseg.SwinTransformer'``.
 """
 
+from typing import Any
+
 from mmengine import registry as _mmengine
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 
 
-def _child(parent, *locations, kind=Registry):
+class ScopedRegistry(Registry):
+    """mmengine's registry; it builds in the scope ``rs_mm`` where no run has set another.
+
+    A whole model builds its parts through other packages' registries, which look into the default
+    scope. A run sets it; a notebook has none.
+    """
+
+    def build(self, cfg: dict, *args: Any, **kwargs: Any) -> Any:
+        """Builds a part from its config, see mmengine's ``Registry.build``."""
+        scope = DefaultScope.get_current_instance()
+        if scope is not None and scope.scope_name != 'mmengine':
+            return super().build(cfg, *args, **kwargs)
+        with DefaultScope.overwrite_default_scope('rs_mm'):
+            return super().build(cfg, *args, **kwargs)
+
+
+def _child(parent, *locations, kind=ScopedRegistry):
     return kind(parent.name, parent=parent, scope='rs_mm', locations=list(locations))
 
 
-class _TaskUtils(Registry):
+class _TaskUtils(ScopedRegistry):
     """Also holds what ``rs_mm.retrieval`` marks with ``@part``: that room has no mmengine."""
 
     def import_from_location(self):

@@ -1,3 +1,3 @@
 # Binary cross entropy alone.
-_base_ = './oml_r50_contrastive_256_100e_whdld.py'
+_base_ = './oml_r50_oml_256_100e_whdld.py'
 model = dict(losses=[dict(type='MultiLabelBCELoss')])

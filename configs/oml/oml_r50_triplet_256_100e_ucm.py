@@ -1,3 +1,3 @@
 # The average triplet loss.
-_base_ = './oml_r50_contrastive_256_100e_ucm.py'
+_base_ = './oml_r50_oml_256_100e_ucm.py'
 model = dict(losses=[dict(type='TripletAverageLoss')])

@@ -9,6 +9,11 @@ import textwrap
 
 from rs_mm.errors import suggest
 
+#: The expressions below read messages of these versions; a test compares them with what is
+#: installed. mmengine: registry/build_functions.py and registry/registry.py; mmcv:
+#: cnn/bricks/registry; CPython: the TypeErrors of a call.
+WRITTEN_FOR = {'mmengine': '0.10.7', 'mmcv': '2.1.0', 'python': '3.10 to 3.14'}
+
 _UNKNOWN_TYPE = re.compile(
     r"^['\"]?(?P<type>[\w.]+) is not in the (?:(?P<scope>\w+)::)?"
     r'(?P<name>[^.:]+?) registry'

@@ -3,11 +3,13 @@
 import builtins
 
 import pytest
+from mmcv.cnn import build_norm_layer
 from mmengine import registry as roots
 from mmengine.config import Config
 
 from rs_mm import registry
 from rs_mm.apis import train
+from rs_mm.launch import build_errors
 from rs_mm.launch.command_line import user_message
 from rs_mm.launch.config import build_runner, prepare
 from rs_mm.registry import MODELS
@@ -113,3 +115,32 @@ def test_a_key_of_the_checkpoint_hook_is_checked_at_once(tmp_path):
     hooks = dict(checkpoint=dict(type='CheckpointHook', intervall=2))
     message = message_of(lambda: build_runner(Config(toy_config(tmp_path, default_hooks=hooks))))
     assert message == ("type='CheckpointHook' takes no key `intervall`; did you mean 'interval'?.")
+
+
+class TakesOneKey:
+    def __init__(self, needed):
+        self.needed = needed
+
+
+def _message(action):
+    with pytest.raises(Exception) as caught:
+        action()
+    return str(caught.value.args[0])
+
+
+@pytest.mark.parametrize(
+    'pattern, action',
+    [
+        ('_UNKNOWN_TYPE', lambda: MODELS.build(dict(type='NothingOfOurs'))),
+        ('_UNKNOWN_LAYER', lambda: build_norm_layer(dict(type='NothingOfOurs'), 4)),
+        ('_UNKNOWN_KEY', lambda: TakesOneKey(needed=1, other=2)),
+        ('_FIXED_KEY', lambda: TakesOneKey(1, needed=2)),
+        ('_MISSING_KEY', lambda: TakesOneKey()),
+        ('_NO_SUCH_KEY', lambda: Config(dict(a=1)).b),
+    ],
+)
+def test_the_messages_of_the_libraries_are_those_that_are_read(pattern, action):
+    message = _message(action)
+    assert getattr(build_errors, pattern).match(message), (
+        f'{pattern} no longer reads {message!r}; it was written for {build_errors.WRITTEN_FOR}'
+    )

@@ -1,39 +1,10 @@
-# iSAID-5i, fold 0: 1-shot episodes at 256 x 256.
-# For 5 shots set test_dataloader.dataset.shots=5
+# iSAID-5i, fold 0.
+_base_ = './fss_5i.py'
+
 dataset_type = 'ISAID5iDataset'
 data_root = 'data/iSAID'
-pipeline = [
-    dict(type='LoadEpisode'),
-    dict(type='ResizeEpisode', size=256),
-    dict(type='PackEpisode'),
-]
+dataset = dict(type=dataset_type, data_root=data_root, fold=0)
 
-train_dataloader = dict(
-    batch_size=32,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type, data_root=data_root, fold=0, split='trn', shots=1, pipeline=pipeline
-    ),
-)
-# test_mode: the episodes are fixed by `seed`
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        fold=0,
-        split='val',
-        shots=1,
-        seed=0,
-        test_mode=True,
-        pipeline=pipeline,
-    ),
-)
-test_dataloader = val_dataloader
-val_evaluator = dict(type='FewShotIoU')
-test_evaluator = val_evaluator
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)

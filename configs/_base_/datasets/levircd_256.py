@@ -1,29 +1,13 @@
-# LEVIR-CD: {train,val,test}/{A,B,label}/*.png
-_base_ = './cd_256.py'
+# As levircd_512.py, with crops of 256; tests at the size of the images.
+_base_ = './levircd_512.py'
 
-dataset_type = 'LEVIR_CD_Dataset'
-data_root = 'data/LEVIR-CD'
+crop_size = (256, 256)
+train_pipeline = [
+    dict(step, crop_size=crop_size) if step['type'] == 'MultiImgRandomCrop' else step
+    for step in _base_.train_pipeline
+]
+test_pipeline = [step for step in _base_.test_pipeline if step['type'] != 'MultiImgResize']
 
-train_dataloader = dict(
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(
-            img_path_from='train/A', img_path_to='train/B', seg_map_path='train/label'
-        ),
-    )
-)
-val_dataloader = dict(
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path_from='val/A', img_path_to='val/B', seg_map_path='val/label'),
-    )
-)
-test_dataloader = dict(
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path_from='test/A', img_path_to='test/B', seg_map_path='test/label'),
-    )
-)
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -1,3 +1,0 @@
-# VGG-19 without batch norm.
-_base_ = './oml_r50_oml_256_100e_ucm.py'
-model = dict(encoder=dict(model='vgg19', init_cfg=dict(checkpoint='timm')))

@@ -1,0 +1,41 @@
+"""Parts are built from a dict without a run, a config file or a scope that somebody set."""
+
+import subprocess
+import sys
+
+from mmengine.registry import DefaultScope
+
+from rs_mm.registry import MODELS
+
+
+def test_a_whole_model_is_built_in_a_notebook():
+    program = """
+from rs_mm.registry import MODELS
+model = MODELS.build(dict(
+    type='SiamEncoderDecoder',
+    backbone=dict(type='SwinTransformer', embed_dims=24, depths=[1, 1, 1, 1]),
+    neck=dict(type='FeatureFusionNeck', policy='concat'),
+    decode_head=dict(
+        type='DSQNetHead', in_channels=[24, 48, 96, 192], channels=16, dsp=dict(type='DSP'),
+        bmq=dict(type='BMQ'), norm_cfg=dict(type='BN'),
+        loss_decode=dict(type='mmseg.CrossEntropyLoss')),
+    test_cfg=dict(mode='whole')))
+from mmengine.registry import DefaultScope
+scope = DefaultScope.get_current_instance()
+assert scope is None or scope.scope_name == 'mmengine', 'the build has set a global scope'
+"""
+    subprocess.run([sys.executable, '-c', program], check=True)
+
+
+def test_the_scope_of_a_run_holds():
+    seen = []
+
+    class Part:
+        def __init__(self):
+            seen.append(DefaultScope.get_current_instance().scope_name)
+
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        MODELS.build(dict(type=Part))
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        MODELS.build(dict(type=Part))
+    assert seen == ['mmseg', 'rs_mm']
