@@ -23,12 +23,11 @@ def map_linear(layer: nn.Linear, x: Tensor, gelu: bool = False) -> Tensor:
     Returns:
         (N, H, W, layer.out_features).
     """
-    tokens = x.shape[:-1].numel()
     if (
-        x.device.type != 'cpu'
+        torch.compiler.is_compiling()  # first: a number of tokens may be a symbol there
+        or x.device.type != 'cpu'
         or torch.is_grad_enabled()
-        or tokens < _FEW_TOKENS
-        or torch.compiler.is_compiling()
+        or x.shape[:-1].numel() < _FEW_TOKENS
     ):
         x = layer(x)
         return F.gelu(x) if gelu else x
