@@ -90,6 +90,8 @@ class CenterPivotConv4d(nn.Module):
             weight = weight.permute(0, 2, 3, 1).flatten(1)
             seen = x[:, :, :, :rows, :columns].reshape(b, hq, wq, -1)
             return F.linear(seen, weight, self.conv_support.bias)[:, :, :, None, None]
-        parts = x.flatten(0, 2).permute(0, 3, 1, 2).split(_ROWS)
+        x = x.flatten(0, 2).permute(0, 3, 1, 2)
+        # a graph has no backward pass, and cannot count the parts where the batch is free
+        parts = [x] if torch.compiler.is_exporting() else x.split(_ROWS)
         y = torch.cat([self.conv_support(part) for part in parts]).permute(0, 2, 3, 1)
         return y.reshape(b, hq, wq, *y.shape[1:])

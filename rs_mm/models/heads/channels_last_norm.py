@@ -23,7 +23,7 @@ class GroupNormReLU(nn.GroupNorm):
         Returns:
             Of the same shape and dtype.
         """
-        flat = x.reshape(len(x), -1, x.shape[-1])
+        flat = x.reshape(x.shape[0], -1, x.shape[-1])
         # torch.compile (2.11) traces the function's forward, but loses its gradient
         run = _forward if torch.compiler.is_compiling() else _GroupNormReLU.apply
         y = run(flat, self.weight, self.bias, self.num_groups, self.eps)

@@ -79,9 +79,36 @@ def cross_correlation(query: StageFeatures, support: StageFeatures, mask: Tensor
     vectors, norm, mask = support.vectors, support.norm, mask.flatten(0, 1)
     if index is not None:
         vectors, norm, mask = _take(vectors, norm, index) + (mask.gather(1, index),)
-    vectors = vectors * (mask[:, None] / (norm * mask[:, None] + EPS))[..., None]
+    vectors = masked_vectors(vectors, norm, mask)
+    return _correlate(query, vectors.unflatten(0, (b, k)), index, n, support.size)
+
+
+def masked_vectors(vectors, norm, mask):
+    """Vectors (B, L, N, C) of maps that are masked and then normalised, of the same shape.
+
+    Args:
+        vectors (Tensor): (B, L, N, C).
+        norm (Tensor): (B, L, N), their lengths.
+        mask (Tensor): (B, N) in [0, 1], see :func:`resize_mask`.
+    """
+    return vectors * (mask[:, None] / (norm * mask[:, None] + EPS))[..., None]
+
+
+def correlation_with(query, vectors, size):
+    """:func:`cross_correlation` with supports whose masked vectors are known already.
+
+    Args:
+        query (StageFeatures): of B images.
+        vectors (Tensor): (B, K, L, h_s * w_s, C), see :func:`masked_vectors`.
+        size (tuple[int, int]): (h_s, w_s).
+    """
+    return _correlate(query, vectors, None, vectors.shape[3], size)
+
+
+def _correlate(query, vectors, index, n, size):
+    b, k = vectors.shape[:2]
     # the positions of all shots in one matrix, so that the query's vectors are not repeated
-    vectors = vectors.unflatten(0, (b, k)).transpose(1, 2).flatten(2, 3)
+    vectors = vectors.transpose(1, 2).flatten(2, 3)
     own = query.vectors / (query.norm + EPS)[..., None]
     cosines = torch.relu(own @ vectors.transpose(-1, -2))
     # (B, K, N_q, L, positions): the rows stay whole, so this is a copy of rows
@@ -91,7 +118,7 @@ def cross_correlation(query: StageFeatures, support: StageFeatures, mask: Tensor
     else:
         full = cosines.new_zeros(*cosines.shape[:-1], n)
         full.scatter_(-1, index.view(b, k, 1, 1, -1).expand(cosines.shape), cosines)
-    return _with_axes(full, query.size, support.size)
+    return _with_axes(full, query.size, size)
 
 
 def self_correlation(query: StageFeatures, masks: Tensor) -> Tensor:
@@ -128,8 +155,9 @@ def self_correlation(query: StageFeatures, masks: Tensor) -> Tensor:
 
 def _occupied(mask):
     """Positions that some mask does not clear, as (B, P) indices; None if leaving out the rest
-    does not pay. On a GPU it never does: the count would have to be waited for."""
-    if mask.is_cuda:
+    does not pay. On a GPU it never does: the count would have to be waited for. A compiled or
+    exported graph cannot depend on it."""
+    if mask.is_cuda or torch.compiler.is_compiling():
         return None
     count = max(1, int((mask > 0).sum(1).max()))
     if count > PRUNE_BELOW * mask.shape[1]:
@@ -146,7 +174,9 @@ def _take(vectors, norm, index):
 
 def _product(a, b):
     """``a * b``, contiguous."""
-    if torch.is_grad_enabled() and (a.requires_grad or b.requires_grad):
+    if torch.compiler.is_compiling() or (
+        torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
+    ):
         return (a * b).contiguous()
     # left alone, torch takes over the memory order of `a`, and a copy would have to follow
     return torch.mul(a, b, out=a.new_empty(torch.broadcast_shapes(a.shape, b.shape)))

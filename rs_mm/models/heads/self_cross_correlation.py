@@ -101,10 +101,30 @@ class SelfCrossCorrelationHead(BaseModule):
         Returns:
             Logits (B, K, 2, H, W), the first mask and, if asked for, the guided logits.
         """
-        b, k = support_mask.shape[:2]
         query, support = (self._deepest_first(stages, release) for stages in (query, support))
         correlations = self.cross_correlations(query, support, support_mask)
         support.clear()
+        shape = support_mask.shape[:2]
+        return self.from_correlations(query, correlations, shape, query_size, query_mask)
+
+    def from_correlations(
+        self,
+        query: list[StageFeatures],
+        correlations: list[Tensor],
+        shape: tuple[int, int],
+        query_size: tuple[int, int],
+        query_mask: Tensor | None = None,
+    ) -> CorrelationLogits:
+        """What :meth:`forward` does once queries and supports are correlated.
+
+        Args:
+            query: of B queries, deepest stage first; it is emptied.
+            correlations: of :meth:`cross_correlations`; it is emptied.
+            shape: (B, K).
+            query_size: (H, W) of the query images.
+            query_mask: (B, H, W), 0 or 1: asks for the guided logits.
+        """
+        b, k = shape
         coarse = self.cross_learner(correlations)
         with torch.no_grad():
             first = _enlarge(coarse, query_size).argmax(1).bool()
@@ -114,7 +134,7 @@ class SelfCrossCorrelationHead(BaseModule):
                     torch.cat([mask, mask * resize_mask(query_mask, stage.size)[:, None]], 1)
                     for mask, stage in zip(masks, query)
                 ]
-        del correlations
+        correlations.clear()
         # own and guided pass in one batch: the learner treats every image by itself
         correlations = self.self_correlations(query, masks)
         query.clear()
