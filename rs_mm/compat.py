@@ -132,13 +132,27 @@ class _MissingOps(types.ModuleType):
         return missing
 
 
+def check_installed() -> None:
+    """Says what to install where the mm packages are absent.
+
+    Raises:
+        ImportError: mmengine or mmcv is not installed.
+    """
+    for name in ('mmengine', 'mmcv'):
+        if importlib.util.find_spec(name) is None:
+            raise ImportError(
+                f'rs_mm needs {name}: `pip install -r requirements/mminstall.txt` installs '
+                'mmcv-lite (no compiler needed) together with mmengine and mmsegmentation.'
+            )
+
+
 def _provide_mmcv_ext() -> None:
-    if importlib.util.find_spec('mmcv') is None:
-        raise ImportError(
-            'rs_mm needs mmcv: `pip install -r requirements/mminstall.txt` installs mmcv-lite '
-            '(no compiler needed) together with mmengine and mmsegmentation.'
-        )
-    if importlib.util.find_spec('mmcv._ext') is None:
+    mmcv = importlib.util.find_spec('mmcv')
+    if mmcv is None:  # rasters and exported models do without
+        return
+    # not by find_spec('mmcv._ext'), which imports mmcv and with it torch
+    places = mmcv.submodule_search_locations
+    if importlib.machinery.PathFinder.find_spec('mmcv._ext', places) is None:
         module = _MissingOps('mmcv._ext')
         # loader=None: mmengine asks pkgutil whether mmcv is full, and must hear no
         module.__spec__ = importlib.machinery.ModuleSpec('mmcv._ext', loader=None)

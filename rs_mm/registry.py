@@ -12,8 +12,12 @@ A part of another package is named with its scope: ``type='mmseg.SwinTransformer
 
 from typing import Any
 
-from mmengine import registry as _mmengine
-from mmengine.registry import DefaultScope, Registry
+from rs_mm import compat
+
+compat.check_installed()
+
+from mmengine import registry as _mmengine  # noqa: E402
+from mmengine.registry import DefaultScope, Registry  # noqa: E402
 
 
 class ScopedRegistry(Registry):

@@ -110,13 +110,15 @@ def _of_few_shot(model, size, batch, free):
     names = [f'support_{i}' for i in range(len(vectors))]
     query = _Query(model, [tuple(s) for s in sizes], size)
     return [
-        Graph('support', support, dict(image=image, mask=mask), names, dict(image=shots, mask=shots)),
+        Graph(
+            'support', support, dict(image=image, mask=mask), names, dict(image=shots, mask=shots)
+        ),
         Graph(
             'model',
             query,
             dict(query=torch.randn(1, 3, *size), **dict(zip(names, vectors))),
             ['logits'],
-            {name: shots for name in names},
+            dict.fromkeys(names, shots),
         ),
     ]
 
