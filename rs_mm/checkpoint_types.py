@@ -48,7 +48,7 @@ class NumberType:
 class NumberArray(np.ndarray):
     """Stands for ``numpy.ndarray``: an array that takes nothing but numbers from a file."""
 
-    __array_priority__ = -1.0  # the result of an operation is a plain array
+    __array_priority__ = -1.0  # joined with others it is a plain array
 
     def __new__(cls):
         return np.ndarray.__new__(cls, 0, np.uint8)
@@ -57,6 +57,9 @@ class NumberArray(np.ndarray):
         _, shape, kind, fortran, content = state
         array = _numbers(kind, content, shape, 'F' if fortran else 'C')
         super().__setstate__(array.__reduce__()[2])
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        return array[()] if return_scalar else np.asarray(array)  # and so are its results
 
     def __reduce__(self):
         return np.asarray(self).__reduce__()
