@@ -38,14 +38,6 @@ def load_file(path, map_location='cpu'):
         )
     if not path.is_file():
         raise MissingFileError(f'there is no checkpoint {path}.')
-    with open(path, 'rb') as file:
-        start = file.read(20)
-    if not start.startswith((b'PK', b'\x80')):  # a zip archive, or the pickle of torch before 1.6
-        what = f'begins with {start!r}' if start else 'is empty'
-        raise CheckpointError(
-            f'{path} is no checkpoint: it {what}. Was a web page or a git-lfs '
-            'pointer saved in its place? Download it again.'
-        )
     verified_by = verify(path)
     try:
         with torch.serialization.safe_globals(safe_globals()):

@@ -63,7 +63,14 @@ def verify(path) -> str | None:
 
 def _compare(path):
     with open(path, 'rb') as file:
-        if file.read(2) != b'PK':
+        start = file.read(20)
+        if not start.startswith((b'PK', b'\x80')):  # an archive; a pickle of torch before 1.6
+            what = f'begins with {start!r}' if start else 'is empty'
+            raise CheckpointError(
+                f'{path} is no checkpoint: it {what}. Was a web page or a git-lfs '
+                'pointer saved in its place? Download it again.'
+            )
+        if not start.startswith(b'PK'):
             return None
         size = file.seek(0, 2)
         file.seek(max(0, size - _COMMENT_SIZE))

@@ -11,14 +11,15 @@ which they cannot be imported, and changes nothing that is there:
 :func:`apply_for_runs` runs when a config is read or a run is built. It changes mmengine for the
 whole process:
 
-3. torch >= 2.6 loads checkpoints with ``weights_only=True``. mmengine's own checkpoints hold a few
-   types beyond it, of which guarded likenesses are named as safe (``checkpoint_types.py``), and
-   mmengine downloads with the older default.
+3. mmengine reads checkpoints through :mod:`rs_mm.checkpoint` and downloads with
+   ``weights_only=True``. Its own checkpoints hold a few types beyond tensors; while one loads,
+   guarded likenesses of them are named as safe (``checkpoint_types.py``).
 4. mmengine reads YAML configs by a loader that runs what their tags name; they are data here.
 5. mmengine checkpoints activations in a way that loses the gradients of a network's first module.
 6. mmengine writes checkpoints in place; here a file is written whole or not at all.
 
-Single objects are changed by :func:`leave_step_uncompiled` (a runner whose networks are compiled)
+:func:`start_workers_by` changes how a runner starts the workers of its loaders. Single objects are
+changed by :func:`leave_step_uncompiled` (a runner whose networks are compiled)
 and :func:`synchronise_on_cpu` (a batch norm that gloo synchronises).
 """
 
@@ -51,7 +52,6 @@ def apply_for_runs() -> None:
     if _applied:
         return
     _applied.append(True)
-    register_safe_globals()
     _download_safely()
     _load_checked()
     _read_yaml_as_data()
@@ -60,6 +60,13 @@ def apply_for_runs() -> None:
     # mmseg tells its own builders to be replaced, and of a default that our configs mean
     for message in ('.*would be deprecated soon.*', 'Default ``avg_non_ignore`` is False'):
         warnings.filterwarnings('ignore', message=message, module='mmseg')
+
+
+def start_workers_by(function) -> None:
+    """Lets mmengine's runners start each loader worker by a function like its own."""
+    from mmengine.runner import runner
+
+    runner.default_worker_init_fn = function
 
 
 def _provide_find_loader() -> None:
@@ -159,23 +166,23 @@ def _provide_mmcv_ext() -> None:
         sys.modules['mmcv._ext'] = module
 
 
-def register_safe_globals() -> None:
-    """Names what a checkpoint of mmengine holds beside tensors as safe for this process."""
-    import torch
-
-    from rs_mm.checkpoint_types import safe_globals
-
-    torch.serialization.add_safe_globals(safe_globals())
-
-
 def _download_safely() -> None:
     """mmengine asks ``torch.hub`` for downloads without the safe reading; ask with it."""
     import functools
 
+    import torch
     from mmengine.runner import checkpoint
 
-    if not isinstance(checkpoint.load_url, functools.partial):
-        checkpoint.load_url = functools.partial(checkpoint.load_url, weights_only=True)
+    from rs_mm.checkpoint_types import safe_globals
+
+    load = checkpoint.load_url
+
+    @functools.wraps(load)
+    def load_url(*args, **kwargs):
+        with torch.serialization.safe_globals(safe_globals()):
+            return load(*args, **kwargs | dict(weights_only=True))
+
+    checkpoint.load_url = load_url
 
 
 def _load_checked() -> None:

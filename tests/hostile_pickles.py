@@ -188,10 +188,11 @@ def use(value) -> None:
 def main(folder):
     from mmengine.runner import CheckpointLoader
 
-    import rs_mm  # noqa: F401  names what may be loaded
+    from rs_mm import compat
     from rs_mm.checkpoint import load_file, read_state_dict
     from rs_mm.errors import CheckpointError
 
+    compat.apply_for_runs()
     doors = dict(
         file=load_file,
         weights=read_state_dict,

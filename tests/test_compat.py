@@ -1,6 +1,5 @@
 """The adaptations of mmcv, mmengine and torch."""
 
-import functools
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 
 from rs_mm import compat
+from rs_mm.checkpoint import load_file
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def test_compiled_ops_import_and_say_what_to_install():
 def test_mmengine_state_loads_as_data(tmp_path):
     buffer = HistoryBuffer([1.0, 2.0], [1, 1])
     torch.save(dict(log=buffer), tmp_path / 'a.pth')
-    assert torch.load(tmp_path / 'a.pth', weights_only=True)['log'].mean() == 1.5
+    assert load_file(tmp_path / 'a.pth')['log'].mean() == 1.5
 
 
 class Gadget:
@@ -49,16 +49,20 @@ class Gadget:
 def test_getattr_in_a_checkpoint_reaches_the_statistics_alone(tmp_path, owner, name):
     torch.save(Gadget(owner, name), tmp_path / 'a.pth')
     with pytest.raises(Exception, match='no use for|Unsupported|not allowed'):
-        torch.load(tmp_path / 'a.pth', weights_only=True)
+        load_file(tmp_path / 'a.pth')
     torch.save(Gadget(HistoryBuffer, 'min'), tmp_path / 'b.pth')
-    assert torch.load(tmp_path / 'b.pth', weights_only=True) is HistoryBuffer.min
+    assert load_file(tmp_path / 'b.pth') is HistoryBuffer.min
 
 
-def test_downloads_load_as_data():
+def test_downloads_load_as_data(tmp_path):
     from mmengine.runner import checkpoint
 
-    assert isinstance(checkpoint.load_url, functools.partial)
-    assert checkpoint.load_url.keywords == dict(weights_only=True)
+    for name, content in (('a', HistoryBuffer([1.0], [1])), ('b', Gadget(torch.Tensor, 'min'))):
+        torch.save(content, tmp_path / f'{name}.pth')
+    url = f'file://{tmp_path}/a.pth'
+    assert checkpoint.load_url(url, model_dir=str(tmp_path / 'to')).mean() == 1
+    with pytest.raises(Exception, match='no use for'):
+        checkpoint.load_url(url.replace('a.pth', 'b.pth'), model_dir=str(tmp_path / 'to'))
 
 
 def test_is_installed_without_pkg_resources():

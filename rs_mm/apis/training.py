@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from rs_mm.errors import ConfigError
+from rs_mm.checkpoint_digest import verify
+from rs_mm.engine.preemption import catching_signals
+from rs_mm.errors import CheckpointError, ConfigError
+from rs_mm.launch.config import is_first_process
 from rs_mm.launch.run import open_run
+from rs_mm.launch.work_dir import claim, newest_checkpoint, older_checkpoint, release
 
 
 def train(
@@ -44,12 +46,18 @@ def train(
             _use_amp(cfg)
         if auto_scale_lr:
             _scale_lr(cfg)
+        if is_first_process(launcher):
+            claim(cfg.work_dir)
         _choose_start(cfg, resume)
 
-    runner = open_run(
-        config, options, configure, training=True, work_dir=work_dir, launcher=launcher
-    )
-    runner.train()
+    try:
+        runner = open_run(
+            config, options, configure, training=True, work_dir=work_dir, launcher=launcher
+        )
+        with catching_signals():
+            runner.train()
+    finally:
+        release()
     return runner
 
 
@@ -81,26 +89,18 @@ def _scale_lr(cfg):
 
 
 def _choose_start(cfg, resume):
+    """Sets ``load_from`` to a checkpoint that is whole; a run without one yet starts anew."""
     if resume:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
-    if cfg.get('resume') and not cfg.get('load_from'):
-        # runs without a checkpoint yet start from the beginning
-        cfg.load_from = latest_checkpoint(cfg.work_dir)
+    if not cfg.get('resume'):
+        return
+    if not cfg.get('load_from'):
+        cfg.load_from = newest_checkpoint(cfg.work_dir)
         cfg.resume = cfg.load_from is not None
-
-
-def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """The checkpoint that ``last_checkpoint`` of a work folder names, or else the highest numbered.
-
-    mmengine rewrites that file in place: a kill at the wrong moment leaves it empty.
-    """
-    note = Path(work_dir, 'last_checkpoint')
-    named = note.read_text().strip() if note.is_file() else ''
-    if named and os.path.exists(named):
-        return named
-    numbered = [
-        (int(found[1]), str(path))
-        for path in Path(work_dir).glob('*.pth')
-        if (found := re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name))
-    ]
-    return max(numbered)[1] if numbered else None
+    elif Path(cfg.load_from).is_file():
+        try:
+            verify(cfg.load_from)
+        except CheckpointError as error:
+            other = older_checkpoint(cfg.load_from)
+            offer = f' The one before it is sound: --resume {other}' if other else ''
+            raise CheckpointError(f'{error}{offer}') from error

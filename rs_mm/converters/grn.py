@@ -196,9 +196,13 @@ def read_checkpoint(path) -> tuple[dict[str, Tensor], Tensor | None]:
             the file holds no weights.
     """
     from rs_mm.checkpoint import load_file
+    from rs_mm.checkpoint_types import safe_globals
 
     unknown = []
-    with contextlib.suppress(Exception):  # a missing or damaged file gets its message below
+    with (
+        contextlib.suppress(Exception),  # a missing or damaged file gets its message below
+        torch.serialization.safe_globals(safe_globals()),
+    ):
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     stand_ins = [(type(name.rsplit('.', 1)[-1], (_StandIn,), {}), name) for name in unknown]
     with torch.serialization.safe_globals(stand_ins):

@@ -1,4 +1,4 @@
-"""The iteration-based training loop, with a resume that skips instead of replaying."""
+"""The training loops, with a resume that skips instead of replaying."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from mmengine.dist import get_world_size
+from mmengine.runner.loops import EpochBasedTrainLoop as _EpochBasedTrainLoop
 from mmengine.runner.loops import IterBasedTrainLoop as _IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch import nn
@@ -28,6 +29,9 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         *args, **kwargs: see :class:`mmengine.runner.IterBasedTrainLoop`.
     """
 
+    validates_first = False  # set by PreemptionHook, of a run that was ended before it could
+    epoch_samples = 0
+
     def __init__(self, *args: Any, val_interval: int | str = 1000, **kwargs: Any) -> None:
         each_epoch = val_interval == 'epoch'
         super().__init__(*args, val_interval=1 if each_epoch else val_interval, **kwargs)
@@ -43,6 +47,8 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         if self._iter > 0:
             self._skip_trained()
+        if self.validates_first and self._validation_is_due():
+            self.runner.val_loop.run()
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(self.dataloader_iterator))
@@ -72,6 +78,51 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
             self.runner.val_loop is not None
             and self._iter >= self.val_begin
             and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
+        )
+
+
+@LOOPS.register_module()
+class EpochBasedTrainLoop(_EpochBasedTrainLoop):
+    """mmengine's loop; a run that was ended within an epoch goes on within it.
+
+    :class:`~rs_mm.engine.hooks.preemption.PreemptionHook` says how many samples of the epoch are
+    done. A sampler that cannot skip begins the epoch again.
+    """
+
+    validates_first = False
+    epoch_samples = 0
+
+    def run(self) -> nn.Module:
+        """Trains from the current epoch to ``max_epochs``; returns the model."""
+        if self.validates_first and not self.epoch_samples and self._validation_is_due():
+            self.runner.val_loop.run()
+        return super().run()
+
+    def run_epoch(self) -> None:
+        """One epoch, or what is left of it."""
+        batch = batch_of_all_processes(self.dataloader)
+        done, self.epoch_samples = self.epoch_samples // batch, 0
+        if done and not hasattr(self.dataloader.sampler, 'skip_to'):
+            self.runner.logger.warning(
+                f'{type(self.dataloader.sampler).__name__} cannot skip: epoch {self._epoch + 1} '
+                'begins again.'
+            )
+            self._iter -= done
+            done = 0
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        if done:
+            self.dataloader.sampler.skip_to(done * batch)
+        for index, data_batch in enumerate(self.dataloader, done):
+            self.run_iter(index, data_batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _validation_is_due(self):
+        return (
+            self.runner.val_loop is not None
+            and self._epoch >= max(1, self.val_begin)
+            and (self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs)
         )
 
 

@@ -102,13 +102,18 @@ class DefaultSampler(_SeededSampler):
         self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True
     ) -> None:
         super().__init__(dataset, shuffle, seed)
-        self.epoch, self.round_up = 0, round_up
+        self.epoch, self.round_up, self.start = 0, round_up, 0
+
+    def skip_to(self, position: int) -> None:
+        """The next iterator starts at ``position`` of its epoch's global order."""
+        self.start = position
 
     def __iter__(self) -> Iterator[int]:
+        start, self.start = self.start, 0
         order = list(self._order(self.epoch))
         if self.round_up:
             order = [order[i % self.size] for i in range(len(self) * self.world_size)]
-        for place in range(self.rank, len(order), self.world_size):
+        for place in range(start + self.rank, len(order), self.world_size):
             seed = derive_seed(self.seed, self.epoch * self.size + place, 2)
             yield SeededIndex(order[place], seed)
 

@@ -32,6 +32,10 @@ def run_cli(main) -> None:
         main()
     except KeyboardInterrupt:
         sys.exit('interrupted')
+    except SystemExit as ended:  # a run that was told to end, and saved its state
+        if not isinstance(ended.code, int):
+            raise
+        _leave(ended.code)
     except Exception as error:
         message = user_message(error)
         if message is None or os.environ.get('RS_MM_TRACEBACK'):

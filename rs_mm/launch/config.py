@@ -38,6 +38,12 @@ _OWN_KEYS = {
 _RUNNER_KEYS = _OWN_KEYS | set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
 
 _OTHER_SCOPES = ('rs_mm', 'opencd', 'mmengine', 'mmcv')
+# by which launchers tell a process its rank, the number of processes, and its rank on the machine
+_VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
 _runs = itertools.count()
 
 
@@ -193,6 +199,11 @@ def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
     return cfg
 
 
+def is_first_process(launcher: str) -> bool:
+    """Whether this process is the only one of a job, or its first."""
+    return launcher == 'none' or os.environ.get(_VARIABLES[launcher][0], '0') == '0'
+
+
 def set_up_torch(settings):
     """Applies a config's ``torch_cfg``: what mmengine's ``env_cfg`` has no keys for.
 
@@ -249,12 +260,7 @@ def _init_on_cpu(launcher, backend):
     """mmengine's own set-up asks for a CUDA device; on a CPU the process group is made here."""
     import torch.distributed as dist
 
-    names = {
-        'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
-        'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
-        'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
-    }
-    for ours, theirs in zip(names['pytorch'], names[launcher]):
+    for ours, theirs in zip(_VARIABLES['pytorch'], _VARIABLES[launcher]):
         if theirs not in os.environ:
             raise ConfigError(
                 f'--launcher {launcher} needs the environment variable {theirs}; '
@@ -275,8 +281,10 @@ def build_runner(cfg):
 
     from rs_mm.engine.compiling import compile_parts
     from rs_mm.engine.hooks import RUN_HOOKS
+    from rs_mm.engine.preemption import begin_worker
 
     compat.apply_for_runs()
+    compat.start_workers_by(begin_worker)
     # mmengine keeps visualizers by name for the life of the process, loggers by name and second:
     # under one name, a second run would draw and log into the first one's folder
     run = next(_runs)

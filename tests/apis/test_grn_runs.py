@@ -9,6 +9,7 @@ from mmengine.config import ConfigDict
 
 from rs_mm.apis import test as run_test
 from rs_mm.apis import train
+from rs_mm.checkpoint import load_file
 from rs_mm.datasets.fake.multilabel_images import make_multilabel
 from rs_mm.engine.hooks.feature_bank import FeatureBankHook, KNNReferenceHook, training_labels
 from rs_mm.errors import CheckpointError, ConfigError, DataError
@@ -58,7 +59,7 @@ CONFIG = ROOT / 'configs/demo/grn_sndl-bce_demo.py'
 
 
 def bank_of(checkpoint):
-    state = torch.load(checkpoint, weights_only=True)['state_dict']
+    state = load_file(checkpoint)['state_dict']
     return {key.rsplit('.', 1)[1]: value for key, value in state.items() if '.memory.' in key}
 
 

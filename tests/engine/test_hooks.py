@@ -1,11 +1,11 @@
 import errno
 
 import pytest
-import torch
 from mmengine.config import Config
 from mmengine.fileio import put_text
 from mmengine.hooks import Hook
 
+from rs_mm.checkpoint import load_file
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.launch.config import build_runner
 from rs_mm.registry import HOOKS, METRICS
@@ -33,7 +33,7 @@ def test_numeric_guard_names_the_iteration_and_keeps_the_checkpoint(tmp_path):
     with pytest.raises(DataError, match='loss and the gradient .* iteration 5 on rank 0'):
         build_runner(Config(config)).train()
     assert (tmp_path / 'iter_3.pth').exists() and not (tmp_path / 'iter_6.pth').exists()
-    weights = torch.load(tmp_path / 'iter_3.pth', weights_only=True)['state_dict']
+    weights = load_file(tmp_path / 'iter_3.pth')['state_dict']
     assert all(value.isfinite().all() for value in weights.values())
 
 
@@ -62,7 +62,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     monkeypatch.undo()
     names = sorted(path.name for path in tmp_path.glob('*iter*'))
     assert names == ['iter_3.pth']
-    assert torch.load(tmp_path / 'iter_3.pth', weights_only=True)['meta']['iter'] == 3
+    assert load_file(tmp_path / 'iter_3.pth')['meta']['iter'] == 3
     # with room again, the run goes on and the outdated file goes
     config['experiment_name'] = 'third'
     build_runner(Config(config)).train()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from rs_mm.checkpoint import load_file
 from rs_mm.launch.config import build_runner
 from tests.toy import ToyDataset, toy_config
 
@@ -53,7 +54,7 @@ def test_epoch_based_resume(tmp_path):
 def test_resume_never_runs_the_config_in_a_checkpoint(tmp_path):
     train(toy_config(tmp_path, iters=3))
     path = tmp_path / 'iter_3.pth'
-    checkpoint = torch.load(path, weights_only=True)
+    checkpoint = load_file(path)
     marker = tmp_path / 'was_run'
     checkpoint['meta']['config'] = f'open({str(marker)!r}, "w").close()'
     torch.save(checkpoint, path)
@@ -64,7 +65,7 @@ def test_resume_never_runs_the_config_in_a_checkpoint(tmp_path):
 def test_a_late_resume_loads_no_more_than_its_own_batches(tmp_path, monkeypatch):
     train(toy_config(tmp_path, iters=3))
     path = tmp_path / 'iter_3.pth'
-    checkpoint = torch.load(path, weights_only=True)
+    checkpoint = load_file(path)
     checkpoint['meta']['iter'] = 150_000
     torch.save(checkpoint, path)
     loaded = []

@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 
 from rs_mm.apis import train
+from rs_mm.checkpoint import load_file
 from rs_mm.errors import CheckpointError, ConfigError
 from rs_mm.launch.config import build_runner, prepare
 from tests.engine import toy_linear  # noqa: F401
@@ -141,9 +142,7 @@ def test_averaged_weights_survive_a_resume(tmp_path):
     run(ema_config(tmp_path / 'whole', 6))
     run(ema_config(tmp_path / 'part', 3))
     run(ema_config(tmp_path / 'part', 6, resume=True))
-    whole, part = (
-        torch.load(tmp_path / name / 'iter_6.pth', weights_only=True) for name in ('whole', 'part')
-    )
+    whole, part = (load_file(tmp_path / name / 'iter_6.pth') for name in ('whole', 'part'))
     for key in ('state_dict', 'ema_state_dict'):
         assert whole[key].keys() == part[key].keys()
         for name, value in whole[key].items():

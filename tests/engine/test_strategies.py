@@ -4,6 +4,7 @@ import torch
 from mmengine.config import Config
 
 from rs_mm.apis import train
+from rs_mm.checkpoint import load_file
 from rs_mm.launch.config import build_runner, prepare
 from tests.distributed import run_processes
 from tests.toy import toy_config
@@ -41,7 +42,7 @@ def test_fully_sharded_equals_plain(tmp_path):
     assert sum(ranks[0]['shards']) + sum(ranks[1]['shards']) == sum(
         p.numel() for p in plain.model.parameters()
     )
-    saved = torch.load(tmp_path / 'sharded/iter_6.pth', weights_only=True)['state_dict']
+    saved = load_file(tmp_path / 'sharded/iter_6.pth')['state_dict']
     assert set(saved) == set(plain.model.state_dict())
     for name, value in plain.model.state_dict().items():
         torch.testing.assert_close(saved[name], value, rtol=1e-5, atol=1e-6, msg=name)

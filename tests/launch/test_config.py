@@ -7,11 +7,13 @@ import torch
 from mmengine.config import Config
 
 from rs_mm.apis import test as run_test
-from rs_mm.apis.training import latest_checkpoint, train
+from rs_mm.apis.training import train
+from rs_mm.checkpoint import save_converted
 from rs_mm.errors import CheckpointError, ConfigError, DataError, MissingFileError
 from rs_mm.launch.checkpoint_fit import check_checkpoint, check_start
 from rs_mm.launch.command_line import run_cli, user_message
 from rs_mm.launch.config import build_runner, load_config, parse_options, prepare
+from rs_mm.launch.work_dir import newest_checkpoint
 from tests.toy import ToyModel, toy_config
 
 
@@ -343,11 +345,11 @@ def test_a_folder_of_shards_is_no_checkpoint(tmp_path):
 )
 def test_the_checkpoint_to_resume(tmp_path, note, expected):
     for name in ('iter_3.pth', 'iter_12.pth', 'best_mIoU_iter_99.pth'):
-        (tmp_path / name).touch()
+        save_converted({}, tmp_path / name)
     if note is not None:
         (tmp_path / 'last_checkpoint').write_text(note.format(folder=tmp_path))
-    assert latest_checkpoint(tmp_path) == str(tmp_path / expected)
-    assert latest_checkpoint(tmp_path / 'new') is None
+    assert newest_checkpoint(tmp_path) == str(tmp_path / expected)
+    assert newest_checkpoint(tmp_path / 'new') is None
 
 
 @pytest.mark.parametrize('cuda', [True, False])

@@ -12,6 +12,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from rs_mm.checkpoint import load_file
 from tests.distributed import free_port
 from tests.toy import toy_config
 
@@ -72,7 +73,7 @@ def config_file(tmp_path):
 
 
 def weights(folder, name='iter_6.pth'):
-    return torch.load(Path(folder) / name, weights_only=True)['state_dict']
+    return load_file(Path(folder) / name)['state_dict']
 
 
 def assert_equal_weights(first, second, **tolerance):

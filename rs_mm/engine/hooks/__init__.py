@@ -8,6 +8,7 @@ from .embedding_visualization import EmbeddingVisualizationHook
 from .feature_bank import FeatureBankHook, KNNReferenceHook
 from .numeric_guard import NumericGuardHook
 from .pca_identity import PCAIdentityHook
+from .preemption import PreemptionHook
 from .profiler import ProfilerHook
 from .reproducible import ReproducibleHook
 from .resume_check import ResumeCheckHook
@@ -17,7 +18,14 @@ from .throughput import ThroughputHook
 from .visualization import SampleVisualizationHook
 
 #: What every run has beside the hooks of its config; the runner of rs_mm.launch adds them.
-RUN_HOOKS = (ReproducibleHook, ResumeCheckHook, BatchCheckHook, PCAIdentityHook, RunCheckHook)
+RUN_HOOKS = (
+    ReproducibleHook,
+    ResumeCheckHook,
+    BatchCheckHook,
+    PCAIdentityHook,
+    PreemptionHook,
+    RunCheckHook,
+)
 
 __all__ = [
     'RUN_HOOKS',
@@ -30,6 +38,7 @@ __all__ = [
     'KNNReferenceHook',
     'NumericGuardHook',
     'PCAIdentityHook',
+    'PreemptionHook',
     'ProfilerHook',
     'ReproducibleHook',
     'ResumeCheckHook',

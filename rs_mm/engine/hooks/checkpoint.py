@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -11,6 +12,8 @@ from mmengine.runner import Runner
 
 from rs_mm.errors import ConfigError, suggest
 from rs_mm.registry import HOOKS
+
+PREEMPTED = 'preempted.pth'  # of a run that was told to end, until its next checkpoint
 
 
 @HOOKS.register_module()
@@ -43,7 +46,9 @@ class CheckpointHook(_CheckpointHook):
     def _save_checkpoint_with_step(self, runner, step, meta):
         limit = self.max_keep_ckpts
         if limit <= 0:  # every checkpoint is kept
-            return super()._save_checkpoint_with_step(runner, step, meta)
+            super()._save_checkpoint_with_step(runner, step, meta)
+            _remove_preempted(runner)
+            return
         kept, before = self.keep_ckpt_ids, list(self.keep_ckpt_ids)
         if step not in kept:
             kept.append(step)  # at its limit the deque drops the oldest
@@ -59,6 +64,7 @@ class CheckpointHook(_CheckpointHook):
             self.max_keep_ckpts = limit
         for outdated in set(before) - set(kept):
             self._remove(outdated)
+        _remove_preempted(runner)
 
     def _remove(self, step):
         if not is_main_process():
@@ -68,6 +74,11 @@ class CheckpointHook(_CheckpointHook):
             self.file_backend.remove(path)
         elif self.file_backend.isdir(path):  # DeepSpeed writes folders
             self.file_backend.rmtree(path)
+
+
+def _remove_preempted(runner):
+    if is_main_process():
+        Path(runner.work_dir, PREEMPTED).unlink(missing_ok=True)
 
 
 def _reported(loop):

@@ -1,0 +1,86 @@
+"""Saves a run that is told to end, so that no step of it is lost."""
+
+import signal
+
+import torch
+import torch.distributed as dist
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.hooks import EMAHook, Hook
+
+from rs_mm.engine.loops import batch_of_all_processes
+from rs_mm.engine.preemption import Preempted, caught
+from rs_mm.files import atomic_write
+from rs_mm.registry import HOOKS
+
+from .checkpoint import PREEMPTED
+
+
+@HOOKS.register_module()
+class PreemptionHook(Hook):
+    """Writes a checkpoint at the end of the step in which SIGTERM or SIGUSR1 came, and leaves.
+
+    The processes of a run agree on the step: each tells its state to the others while the next step
+    computes, so the run leaves one step after the first of them was told to. The checkpoint,
+    ``preempted.pth``, is what ``--resume`` takes next; the first ordinary one replaces it. In the
+    middle of an epoch it notes how many samples are done, and the resumed run goes on with the
+    next. A validation that was cut off is repeated by the resumed run.
+
+    ``tools/train.py`` adds this hook to every run.
+
+    Raises:
+        Preempted: when the checkpoint is there; the process then ends with status 128 + signal.
+    """
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner):
+        # on a group of its own: it never waits for a device, nor is it mixed up with gradients
+        self._group = dist.new_group(backend='gloo') if get_world_size() > 1 else None
+        self._asked = None
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if number := self._agreed():
+            done = (batch_idx + 1) * batch_of_all_processes(runner.train_dataloader)
+            by_epoch = runner.train_loop.max_epochs > 1
+            self._leave(runner, number, iter=runner.iter + 1, epoch_samples=done * by_epoch)
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if hasattr(self, '_group') and (number := self._agreed()):
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):  # a validation uses the averaged weights
+                    hook.after_val_epoch(runner)
+            self._leave(runner, number, iter=runner.iter, epoch_samples=0)
+
+    def after_load_checkpoint(self, runner, checkpoint):
+        if runner._resume and 'preempted' in checkpoint.get('meta', {}):
+            runner.train_loop.epoch_samples = checkpoint['meta'].get('epoch_samples', 0)
+            runner.train_loop.validates_first = True
+
+    def _agreed(self):
+        """The signal that all processes know of by now; 0 if there is none."""
+        if self._group is None:
+            return caught()
+        number = 0
+        if self._asked is not None:
+            flag, work = self._asked
+            work.wait()
+            number = int(flag)
+        flag = torch.tensor(caught())
+        if not number:
+            work = dist.all_reduce(flag, dist.ReduceOp.MAX, group=self._group, async_op=True)
+            self._asked = flag, work
+        return number
+
+    def _leave(self, runner, number, **meta):
+        name = signal.Signals(number).name
+        meta.update(epoch=runner.epoch, preempted=name)
+        runner.save_checkpoint(runner.work_dir, PREEMPTED, meta=meta, by_epoch=False)
+        if is_main_process():
+            with atomic_write(f'{runner.work_dir}/last_checkpoint', 'w') as note:
+                note.write(f'{runner.work_dir}/{PREEMPTED}')
+        if self._group is not None:
+            dist.barrier(group=self._group)
+        runner.logger.warning(
+            f'{name}: iteration {meta["iter"]} is saved as {PREEMPTED}; go on with --resume'
+        )
+        raise Preempted(128 + number)
