@@ -1,5 +1,8 @@
+"""Losses of an embedder; each is called by keyword and returns a scalar."""
+
 from .average_sets import ContrastiveAverageLoss, TripletAverageLoss
 from .classification import LabelCrossEntropyLoss, MultiLabelBCELoss
+from .global_batch import gather_batch
 from .label_ranking import LSEPLoss, WARPLoss
 from .ordered_multilabel import OMLLoss
 from .pixel import (
@@ -31,4 +34,5 @@ __all__ = [
     'TripletAverageLoss',
     'TripletHardLoss',
     'WARPLoss',
+    'gather_batch',
 ]
