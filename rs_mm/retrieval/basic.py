@@ -191,6 +191,23 @@ class BASIC(Fusion):
         image, text = image.clamp(min=0), text.clamp(min=0)
         return text * image - self.harris_lambda * (text + image) ** 2
 
+    def bound(self, image, text):
+        """See :meth:`Fusion.bound`.
+
+        The score is a quadratic form, concave in each similarity: at a given text it is highest at
+        ``image = text (1 - 2k) / 2k``. Where it is positive, it grows along every ray from the
+        origin, so that the maximum over a box lies on one of its two upper edges, or is 0.
+        """
+        image, text = image.clamp(min=0), text.clamp(min=0)
+        if not self.harris_lambda:
+            return text * image
+        peak = max(0.0, (1 - 2 * self.harris_lambda) / (2 * self.harris_lambda))
+        edges = (
+            self.fuse(image, torch.minimum(text, peak * image)),
+            self.fuse(torch.minimum(image, peak * text), text),
+        )
+        return torch.maximum(*edges).clamp(min=0)
+
 
 class Statistics(NamedTuple):
     """What BASIC knows of an archive and of its lists of phrases."""

@@ -66,6 +66,8 @@ class Fusion:
     title = ''
     #: whether queries are changed before they meet the archive; see :meth:`image_queries`
     transforms_queries = False
+    #: whether a larger similarity never means a lower score
+    monotone = False
     #: what the scores depend on; those of one modality are ranked once for all pairs that share it
     modalities: tuple[str, ...] = ('image', 'text')
 
@@ -101,6 +103,15 @@ class Fusion:
         """Scores from two similarities that are already normalised where that is wanted."""
         raise NotImplementedError
 
+    def bound(self, image: Tensor, text: Tensor) -> Tensor:
+        """The highest score of any similarities that exceed neither of these two.
+
+        An index proves by it that no image it has not looked at belongs to the best ones.
+        """
+        if not self.monotone:
+            return torch.full_like(image, torch.inf)
+        return self.fuse(image, text)
+
     def __call__(self, image: Tensor, text: Tensor) -> Tensor:
         if self.normalize:
             image, text = normal_cdf(image), normal_cdf(text)
@@ -112,6 +123,7 @@ class ImageOnly(Fusion):
     """The query's image alone."""
 
     title = 'Image only'
+    monotone = True
     modalities = ('image',)
 
     def fuse(self, image: Tensor, text: Tensor) -> Tensor:
@@ -123,6 +135,7 @@ class TextOnly(Fusion):
     """The query's text alone."""
 
     title = 'Text only'
+    monotone = True
     modalities = ('text',)
 
     def fuse(self, image: Tensor, text: Tensor) -> Tensor:
@@ -134,6 +147,7 @@ class SumFusion(Fusion):
     """The sum of the two, which ranks as their mean does; its score is that of published tables."""
 
     title = 'Sum'
+    monotone = True
 
     def fuse(self, image: Tensor, text: Tensor) -> Tensor:
         return image + text
@@ -144,6 +158,7 @@ class AverageFusion(Fusion):
     """The mean of the two, which ranks as their sum does."""
 
     title = 'Average'
+    monotone = True
 
     def fuse(self, image: Tensor, text: Tensor) -> Tensor:
         return (image + text) / 2
@@ -164,6 +179,7 @@ class ProductFusion(Fusion):
     def __init__(self, clamp: bool = False, normalize: bool = False) -> None:
         super().__init__(normalize)
         self.clamp = clamp
+        self.monotone = clamp or normalize  # two negative similarities have a positive product
 
     @property
     def name(self) -> str:
@@ -189,6 +205,7 @@ class MinimumFusion(Fusion):
     def __init__(self, published: bool = False, normalize: bool = False) -> None:
         super().__init__(normalize)
         self.published = published
+        self.monotone = not published
 
     @property
     def name(self) -> str:
@@ -207,6 +224,7 @@ class WeightedFusion(Fusion):
     """
 
     title = 'Weighted'
+    monotone = True
 
     def __init__(self, lam: float = 0.5, normalize: bool = False) -> None:
         super().__init__(normalize)

@@ -1,0 +1,252 @@
+"""The interface of an index: vectors with metadata, searched by product.
+
+A back end stores rows and finds the largest products. What all share is here: identity, checks,
+moments, exact scans.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rs_mm.errors import ConfigError, DataError
+
+from .filters import Condition
+from .moments import Moments
+from .record import Record
+
+VERSION = 1
+
+
+class Hits(NamedTuple):
+    """Keys and their products with a query, float64, best first; ties by key."""
+
+    keys: list[str]
+    similarities: np.ndarray
+
+
+class FileState(NamedTuple):
+    """A file as the index knows it: keys of its records, and what tells whether it changed."""
+
+    keys: list[str]
+    size: int
+    changed: int
+    digest: str
+
+
+class Index(ABC):
+    """Vectors ``(N, D)`` float32 with a :class:`Record` each.
+
+    Args:
+        uri: what to open, as the user wrote it.
+        dims: dimension of the vectors; needed for a new index.
+        identity: what made the vectors: architecture, weights, preprocessing. None takes what is
+            stored, whatever made it.
+
+    Raises:
+        ConfigError: if the index is of another model, dimension or version.
+        MissingFileError: if there is none and ``dims`` is None.
+    """
+
+    name = ''
+    #: results of one search, at most
+    most_candidates = 1 << 62
+
+    def __init__(self, uri: str, dims: int | None = None, identity: dict[str, str] | None = None):
+        self.uri = uri
+        stored = self._read_state('index.json')
+        if stored is None:
+            self.identity, self.dims = dict(identity or {}), int(dims)
+            about = dict(version=VERSION, dims=self.dims, identity=self.identity)
+            self._write_state('index.json', json.dumps(about).encode())
+            return
+        about = json.loads(stored)
+        self.identity, self.dims = about.get('identity', {}), about.get('dims')
+        if about.get('version') != VERSION:
+            raise ConfigError(
+                f'{uri}: the index has version {about.get("version")}, this program reads '
+                f'{VERSION}; build it again.'
+            )
+        if dims is not None and dims != self.dims:
+            raise ConfigError(
+                f'{uri}: the index holds vectors of {self.dims} dimensions, the model makes '
+                f'{dims}; use the model that built it, or another index.'
+            )
+        other = [key for key, value in (identity or {}).items() if self.identity.get(key) != value]
+        if other:
+            raise ConfigError(
+                f'{uri}: another {" and ".join(other)} built this index; use the config and '
+                'weights that built it, or another index.'
+            )
+
+    # what a back end does
+
+    @abstractmethod
+    def _read_state(self, name: str) -> bytes | None:
+        """Content that was stored under a name, or None."""
+
+    @abstractmethod
+    def _write_state(self, name: str, content: bytes) -> None:
+        """Stores content under a name, in one step."""
+
+    @abstractmethod
+    def _writing(self) -> contextlib.AbstractContextManager:
+        """Holds off other writers."""
+
+    @abstractmethod
+    def _upsert(self, records: Sequence[Record], vectors: np.ndarray) -> None:
+        """Adds rows, or replaces those of the same key."""
+
+    @abstractmethod
+    def _delete(self, keys: Sequence[str]) -> None:
+        """Removes rows."""
+
+    @abstractmethod
+    def _stamp(self) -> str:
+        """Changes whenever rows do, and tells whether stored moments are still true."""
+
+    @abstractmethod
+    def candidates(
+        self, query: np.ndarray, k: int, where: Condition | None = None
+    ) -> tuple[list[str], np.ndarray]:
+        """At least the ``k`` records with the largest products with a query ``(D,)``, if so many.
+
+        Returns:
+            Their keys, in any order, and their vectors ``(n, D)`` float32.
+        """
+
+    @abstractmethod
+    def is_exact(self, where: Condition | None = None) -> bool:
+        """Whether a search misses nothing."""
+
+    @abstractmethod
+    def count(self, where: Condition | None = None) -> int:
+        """Number of records that meet a condition."""
+
+    @abstractmethod
+    def fetch(self, keys: Sequence[str]) -> np.ndarray:
+        """Vectors ``(n, D)`` float32 of keys, in their order.
+
+        Raises:
+            KeyError: if there is no such key.
+        """
+
+    @abstractmethod
+    def records(self, keys: Sequence[str]) -> list[Record]:
+        """Records of keys, in their order."""
+
+    @abstractmethod
+    def scan(self, where: Condition | None = None) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Keys and vectors of all records that meet a condition, block by block."""
+
+    @abstractmethod
+    def files(self) -> dict[str, FileState]:
+        """What is known of every file, by name."""
+
+    def compact(self) -> None:  # noqa: B027  most back ends have nothing to do
+        """Gives back the space of removed rows and, where a back end has one, builds its index."""
+
+    # what all share
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def add(self, records: Sequence[Record], vectors: np.ndarray) -> None:
+        """Adds vectors ``(n, D)`` with their records; those of known keys are replaced.
+
+        Raises:
+            DataError: if a vector is not finite, two keys are equal, or shapes differ.
+        """
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        if vectors.shape != (len(records), self.dims):
+            raise DataError(
+                f'{self.uri}: {len(records)} records came with vectors of shape {vectors.shape}; '
+                f'expected {(len(records), self.dims)}.'
+            )
+        broken = np.flatnonzero(~np.isfinite(vectors).all(1))
+        if len(broken):
+            raise DataError(
+                f'{self.uri}: the vector of {records[broken[0]].key} is NaN or infinite; did the '
+                'training diverge, or is the image empty?'
+            )
+        keys = [record.key for record in records]
+        if len(set(keys)) < len(keys):
+            raise DataError(f'{self.uri}: two records have the key {_twice(keys)}.')
+        with self._writing():
+            moments = self.moments()
+            moments.update(self.fetch(self._known(keys)), -1)
+            self._upsert(records, vectors)
+            moments.update(vectors)
+            self._keep(moments)
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Removes records; a key that is not there is passed over."""
+        with self._writing():
+            keys, moments = self._known(keys), self.moments()
+            moments.update(self.fetch(keys), -1)
+            self._delete(keys)
+            self._keep(moments)
+
+    @abstractmethod
+    def _known(self, keys: Sequence[str]) -> list[str]:
+        """Those of the keys that are there."""
+
+    def search(self, query: np.ndarray, k: int, where: Condition | None = None) -> Hits:
+        """The ``k`` records with the largest products with a query ``(D,)``.
+
+        Whatever the back end compared, products are computed again in float64.
+        """
+        keys, vectors = self.candidates(query, k, where)
+        return best(keys, vectors.astype(np.float64) @ np.asarray(query, np.float64), k)
+
+    def sample(self, count: int, where: Condition | None = None) -> np.ndarray:
+        """At most ``count`` vectors, spread over the records that meet a condition."""
+        total = self.count(where)
+        wanted = np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
+        found, start = [], 0
+        for _, vectors in self.scan(where):
+            inside = wanted[(wanted >= start) & (wanted < start + len(vectors))]
+            found.append(vectors[inside - start])
+            start += len(vectors)
+        return np.concatenate(found) if found else np.zeros((0, self.dims), np.float32)
+
+    def moments(self, where: Condition | None = None) -> Moments:
+        """Count, mean and covariance of the records that meet a condition."""
+        if where is None:
+            stored = self._read_state('moments')
+            if stored is not None:
+                stamp, _, content = stored.partition(b'\n')
+                kept = Moments.of_bytes(content)
+                # two writers of a server may each have kept moments without the other's rows
+                if stamp.decode() == self._stamp() and kept.count == self.count():
+                    return kept
+        moments = Moments.empty(self.dims)
+        for _, vectors in self.scan(where):
+            moments.update(vectors)
+        if where is None and moments.count:
+            self._keep(moments)
+        return moments
+
+    def _keep(self, moments):
+        self._write_state('moments', f'{self._stamp()}\n'.encode() + moments.to_bytes())
+
+
+def best(keys: Sequence[str], scores: np.ndarray, k: int) -> Hits:
+    """The ``k`` highest scores, ties by ascending key; scores are rounded to 12 decimals.
+
+    The last bit of a product depends on how many rows are multiplied together, and equal vectors
+    shall be equal.
+    """
+    scores = np.round(scores, 12)
+    order = np.lexsort((np.array(keys, dtype=object).astype(str), -scores))[:k] if keys else []
+    return Hits([keys[i] for i in order], scores[order] if len(order) else np.zeros(0))
+
+
+def _twice(keys):
+    seen = set()
+    return next(key for key in keys if key in seen or seen.add(key))

@@ -1,0 +1,304 @@
+"""The default index: vectors in a memory-mapped file, metadata in SQLite, exact search."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rs_mm.errors import ConfigError, DataError, MissingFileError
+
+from .base import FileState, Index
+from .filters import Condition, to_sql
+from .record import COLUMNS, INTEGERS, NUMBERS, Record
+
+_BLOCK = 1 << 16
+_WAIT = 60  # seconds for another process to finish writing
+_TYPES = {**dict.fromkeys(INTEGERS, 'INTEGER'), **dict.fromkeys(NUMBERS, 'REAL')}
+
+
+class ExactIndex(Index):
+    """A folder with ``index.sqlite`` and ``vectors-*.f32``: little-endian float32, row by row.
+
+    A row is appended before the transaction that names it, so that a killed process leaves what
+    was there. Removed rows leave holes until :meth:`compact`. Writers wait for each other.
+
+    Args:
+        folder: the folder; made for a new index.
+        dims: see :class:`Index`.
+        identity: see :class:`Index`.
+    """
+
+    name = 'exact'
+
+    def __init__(
+        self,
+        folder: str | Path,
+        dims: int | None = None,
+        identity: dict[str, str] | None = None,
+    ):
+        self.folder = Path(folder)
+        self._vectors: np.ndarray | None = None
+        self._live: tuple[str, np.ndarray] | None = None
+        self._transaction = False
+        file = self.folder / 'index.sqlite'
+        if not file.is_file():
+            if dims is None:
+                raise MissingFileError(
+                    f'there is no index {folder}; build one with tools/retrieval/build_index.py.'
+                )
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self._connect(str(file))
+        super().__init__(str(folder), dims, identity)
+
+    @classmethod
+    def of(
+        cls, vectors: np.ndarray, records: Sequence[Record], identity: dict[str, str]
+    ) -> ExactIndex:
+        """An index of ``(N, D)`` float32 that lie elsewhere; its metadata stays in memory."""
+        index = cls.__new__(cls)
+        index.folder, index._live, index._transaction = Path(), None, False
+        index._vectors = vectors
+        index._connect(':memory:')
+        Index.__init__(index, 'features', vectors.shape[1], identity)
+        with index._writing():
+            index._insert(records, 0)
+        return index
+
+    def _connect(self, file):
+        try:
+            # threads of a server take turns, see rs_mm.serve
+            self._db = sqlite3.connect(file, _WAIT, isolation_level=None, check_same_thread=False)
+            columns = ', '.join(f'"{name}" {_TYPES.get(name, "TEXT")}' for name in COLUMNS[1:])
+            if not self._db.execute('SELECT 1 FROM sqlite_master WHERE name = "rows"').fetchone():
+                self._db.executescript(
+                    'CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, content BLOB);'
+                    'CREATE TABLE IF NOT EXISTS rows '
+                    f'(row INTEGER PRIMARY KEY, key TEXT UNIQUE, {columns});'
+                    'CREATE INDEX IF NOT EXISTS names ON rows (name);'
+                )
+        except sqlite3.OperationalError as error:
+            raise self._busy(error) from error
+        except sqlite3.DatabaseError as error:
+            raise DataError(
+                f'{file} is no index, or is damaged ({error}); build it again.'
+            ) from error
+
+    def _busy(self, error):
+        if 'locked' in str(error):
+            return ConfigError(
+                f'{self.folder}: another process has been writing this index for {_WAIT} s; wait '
+                'for it, or end it.'
+            )
+        return ConfigError(f'{self.folder}: the index cannot be opened ({error}).')
+
+    # state
+
+    def _read_state(self, name):
+        found = self._db.execute('SELECT content FROM state WHERE name = ?', (name,)).fetchone()
+        return None if found is None else found[0]
+
+    def _write_state(self, name, content):
+        try:
+            self._db.execute('INSERT OR REPLACE INTO state VALUES (?, ?)', (name, content))
+        except sqlite3.OperationalError as error:
+            if 'readonly' not in str(error):  # moments are kept where that is possible
+                raise self._busy(error) from error
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            self._db.execute('BEGIN IMMEDIATE')
+        except sqlite3.OperationalError as error:
+            raise self._busy(error) from error
+        self._transaction = True
+        try:
+            yield
+            self._db.execute('COMMIT')
+        except BaseException:
+            self._db.execute('ROLLBACK')
+            raise
+        finally:
+            self._transaction = False
+
+    @contextlib.contextmanager
+    def _reading(self):
+        """Rows and vectors of one moment, whatever others write."""
+        if self._transaction:
+            yield
+            return
+        self._db.execute('BEGIN')
+        self._transaction = True
+        try:
+            yield
+        finally:
+            self._transaction = False
+            self._db.execute('ROLLBACK')
+
+    def _stamp(self):
+        return (self._read_state('stamp') or b'').decode()
+
+    # rows
+
+    def _upsert(self, records, vectors):
+        start = self._db.execute('SELECT coalesce(max(row) + 1, 0) FROM rows').fetchone()[0]
+        name = self._read_state('array')
+        if name is None:
+            name = f'vectors-{secrets.token_hex(4)}.f32'.encode()
+            self._write_state('array', name)
+        path = self.folder / name.decode()
+        with open(path, 'r+b' if path.exists() else 'w+b') as file:
+            file.seek(start * self.dims * 4)
+            file.write(vectors.astype('<f4').tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        self._insert(records, start)
+
+    def _insert(self, records, start):
+        marks = ', '.join('?' * (len(COLUMNS) + 1))
+        self._db.executemany(
+            f'INSERT OR REPLACE INTO rows VALUES ({marks})',
+            ((start + i, *record.values()) for i, record in enumerate(records)),
+        )
+        self._changed()
+
+    def _delete(self, keys):
+        self._db.executemany('DELETE FROM rows WHERE key = ?', ((key,) for key in keys))
+        self._changed()
+
+    def _changed(self):
+        self._write_state('stamp', secrets.token_hex(8).encode())
+
+    def _array(self):
+        """The vectors, ``(rows, D)`` float32."""
+        name = self._read_state('array')
+        if name is None:
+            return self._vectors if self._vectors is not None else np.zeros((0, self.dims), '<f4')
+        path = self.folder / name.decode()
+        size = path.stat().st_size // (4 * self.dims) if path.is_file() else -1
+        last = self._db.execute('SELECT coalesce(max(row), -1) FROM rows').fetchone()[0]
+        if size <= last:
+            raise DataError(
+                f'{path} holds {max(size, 0)} vectors, the index knows {last + 1}; it is cut '
+                'short: build the index again.'
+            )
+        if size == 0:
+            return np.zeros((0, self.dims), '<f4')
+        return np.memmap(path, '<f4', 'r', shape=(size, self.dims))
+
+    def _rows(self, where):
+        """Rows that meet a condition, ascending, int64."""
+        if where is None and self._live is not None and self._live[0] == self._stamp():
+            return self._live[1]
+        sql = 'SELECT row FROM rows' + ('' if where is None else f' WHERE {to_sql(where)}')
+        found = np.fromiter((row for (row,) in self._db.execute(sql)), np.int64)
+        found.sort()
+        if where is None:
+            self._live = self._stamp(), found
+        return found
+
+    def candidates(
+        self, query: np.ndarray, k: int, where: Condition | None = None
+    ) -> tuple[list[str], np.ndarray]:
+        with self._reading():
+            rows, array = self._rows(where), self._array()
+            query = np.asarray(query, np.float32)
+            products = np.concatenate(
+                [_block(array, part) @ query for part in _parts(rows)] or [np.zeros(0, np.float32)]
+            )
+            if len(rows) > k:
+                # rounding may swap neighbours: a few more are looked at in float64
+                rows = rows[np.argpartition(-products, min(len(rows) - 1, k + 16))[: k + 16]]
+            keys = [key for _, key in self._by('row', rows.tolist(), 'row, key')]
+            return keys, np.array(array[rows]).reshape(-1, self.dims)
+
+    def _by(self, column, values, what):
+        """Selected columns of the rows with one of the values, in the order of the values."""
+        found, values = {}, list(values)
+        for start in range(0, len(values), 500):
+            part = values[start : start + 500]
+            marks = ', '.join('?' * len(part))
+            sql = f'SELECT {what} FROM rows WHERE {column} IN ({marks})'
+            found.update((row[0], row) for row in self._db.execute(sql, part))
+        return [found[value] for value in values if value in found]
+
+    # the interface
+
+    def is_exact(self, where: Condition | None = None) -> bool:
+        return True
+
+    def count(self, where: Condition | None = None) -> int:
+        sql = 'SELECT count(*) FROM rows' + ('' if where is None else f' WHERE {to_sql(where)}')
+        return self._db.execute(sql).fetchone()[0]
+
+    def _known(self, keys):
+        return [key for (key,) in self._by('key', keys, 'key')]
+
+    def fetch(self, keys: Sequence[str]) -> np.ndarray:
+        with self._reading():
+            rows = self._by('key', keys, 'key, row')
+            if len(rows) < len(keys):
+                raise KeyError((set(keys) - {key for key, _ in rows}).pop())
+            order = np.array([row for _, row in rows], np.int64)
+            return np.array(self._array()[order]) if len(order) else np.zeros((0, self.dims), '<f4')
+
+    def records(self, keys: Sequence[str]) -> list[Record]:
+        columns = ', '.join(f'"{name}"' for name in COLUMNS)
+        return [Record.of_values(dict(zip(COLUMNS, row))) for row in self._by('key', keys, columns)]
+
+    def scan(self, where: Condition | None = None) -> Iterator[tuple[list[str], np.ndarray]]:
+        with self._reading():
+            array, rows = self._array(), self._rows(where)
+            for part in _parts(rows):
+                found = self._db.execute(
+                    'SELECT row, key FROM rows WHERE row BETWEEN ? AND ? ORDER BY row',
+                    (int(part[0]), int(part[-1])),
+                ).fetchall()
+                keys = dict(found)
+                yield [keys[row] for row in part.tolist()], np.asarray(_block(array, part))
+
+    def files(self) -> dict[str, FileState]:
+        states: dict[str, FileState] = {}
+        sql = 'SELECT name, key, size, changed, digest FROM rows'
+        for name, key, *state in self._db.execute(sql):
+            if name in states:
+                states[name].keys.append(key)
+            else:
+                states[name] = FileState([key], *state)
+        return states
+
+    def compact(self) -> None:
+        with self._writing():
+            old, rows, moments = self._read_state('array'), self._rows(None), self.moments()
+            if old is None or len(rows) == len(self._array()):
+                return
+            name = f'vectors-{secrets.token_hex(4)}.f32'
+            with open(self.folder / name, 'wb') as file:
+                for part in _parts(rows):
+                    file.write(_block(self._array(), part).tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            # by way of negative numbers, because a number may still be another row's
+            pairs = [(-1 - i, row) for i, row in enumerate(rows.tolist())]
+            self._db.executemany('UPDATE rows SET row = ? WHERE row = ?', pairs)
+            self._db.execute('UPDATE rows SET row = -1 - row')
+            self._write_state('array', name.encode())
+            self._changed()
+            self._keep(moments)
+        (self.folder / old.decode()).unlink(missing_ok=True)
+
+
+def _parts(rows):
+    return [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+
+
+def _block(array, rows):
+    """Rows of an array; a view where they follow each other."""
+    if rows[-1] - rows[0] + 1 == len(rows):
+        return array[rows[0] : rows[-1] + 1]
+    return array[rows]
