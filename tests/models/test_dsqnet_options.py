@@ -16,9 +16,9 @@ from rs_mm.models.backbones import SwinTransformer, ViTAE_Window_NoShift_basic
 from rs_mm.models.necks import BMQ, FeatureFusionNeck
 from rs_mm.models.utils import sample_regions
 from rs_mm.registry import MODELS
+from tools.benchmarks.dsqnet_plain import make_plain
 
 from .dsqnet_cases import official_state
-from .dsqnet_plain import make_plain
 
 BACKBONES = dict(
     swin=dict(

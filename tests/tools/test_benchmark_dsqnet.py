@@ -6,7 +6,8 @@ from pathlib import Path
 TOOL = Path(__file__).parents[2] / 'tools/benchmarks/dsqnet.py'
 
 
-def test_measures_both_ways():
+def test_measures_both_ways(monkeypatch):
+    monkeypatch.syspath_prepend(TOOL.parent)  # as when it runs as a script
     tool = runpy.run_path(str(TOOL))
     tool['CASES']['small'] = ('swin', 64, 1, True)
     result = tool['measure']('small', repeats=1)

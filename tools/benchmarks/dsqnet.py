@@ -2,7 +2,7 @@
 
     python tools/benchmarks/dsqnet.py --threads 2 --memory --out dsqnet.json
 
-The reference is ``tests/models/dsqnet_plain.py`` with the same weights: a backbone pass per date,
+The reference is ``dsqnet_plain.py`` beside it with the same weights: a backbone pass per date,
 explicit attention over padded windows, RoIAlign twice, windows one by one. The runs of the two
 alternate with large float32 matrix products; the best time of each counts. The floor is what the
 products and convolutions of our way would take at the speed of those matrix products. Memory is
@@ -47,12 +47,10 @@ def parse_args():
 def make_case(case, plain):
     """A function without arguments that predicts a pair, or trains for a step."""
     import torch
+    from dsqnet_plain import make_plain  # beside this script
 
     from rs_mm.analysis.complexity import build_model
     from rs_mm.launch.config import load_config, set_up_torch
-
-    sys.path.insert(0, str(ROOT))  # the plain way is part of the tests
-    from tests.models.dsqnet_plain import make_plain
 
     backbone, side, batch, training = CASES[case]
     cfg = load_config(
