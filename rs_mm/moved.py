@@ -39,6 +39,7 @@ MOVED = {
     'rs_mm.datasets.few_shot': 'rs_mm.datasets.few_shot_dataset',
     'rs_mm.datasets.multilabel': 'rs_mm.datasets.multilabel_dataset',
     'rs_mm.datasets.parts': 'rs_mm.datasets.wrapped_datasets',
+    'rs_mm.datasets.raster': 'rs_mm.rasters.values',
     'rs_mm.engine.counted_poly': 'rs_mm.engine.counted_poly_lr',
     'rs_mm.engine.wrappers': 'rs_mm.engine.distributed_wrapper',
     'rs_mm.evaluation.composed': 'rs_mm.evaluation.composed_retrieval_metric',

@@ -3,55 +3,113 @@
     python tools/predict_change.py 2009.tif 2018.tif CONFIG CKPT --out changes/
     python tools/predict_change.py tiles_2009/ tiles_2018/ CONFIG CKPT --out changes/
 
-writes a mask (0 unchanged, 255 changed; a GeoTIFF with the georeference of date 1 if date 1 is a
-TIFF, else a PNG) and a picture of both dates and the prediction. Of two folders, files of the same
-name are a pair.
+writes a mask (0 unchanged, 255 changed, 127 no data; a GeoTIFF with the georeference of date 1, or
+a PNG if date 1 is a plain picture) and a picture of both dates and the prediction. Of two folders,
+files of the same name are a pair.
 """
 
 import argparse
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Predict what changed between two images')
+    parser = argparse.ArgumentParser(
+        description='Predict what changed between two images',
+        epilog='docs/change_maps.md has examples for each option.',
+    )
     parser.add_argument('image1', help='date 1: a file or a folder')
-    parser.add_argument('image2', help='date 2, of the same size and place')
+    parser.add_argument('image2', help='date 2, of the same place')
     parser.add_argument('config', help='config of the model')
     parser.add_argument('checkpoint', help='weights of the model')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder to write into')
-    parser.add_argument(
+    pixels = parser.add_argument_group('what is read')
+    pixels.add_argument(
         '--bands',
-        nargs=3,
+        nargs='+',
         type=int,
-        metavar=('R', 'G', 'B'),
-        help='bands that serve as red, green, blue, counted from 0 (default: the first three)',
+        metavar='N',
+        help='bands to take, counted from 0: red, green, blue for a model of colour images '
+        "(default: the first three), as the config's loader lists them for any other",
     )
-    parser.add_argument(
+    pixels.add_argument(
         '--value-range',
         nargs=2,
         type=float,
         metavar=('LOW', 'HIGH'),
-        help='values that become black and white (default: 8-bit images as they '
-        'are, others from the 2nd to the 98th percentile)',
+        help="values that become 0 and 255 (default: as the config's loader does; a model of "
+        'colour images takes 8-bit images as they are, others from the 2nd to the 98th percentile)',
     )
-    parser.add_argument(
+    pixels.add_argument(
         '--align',
-        choices=['none', 'crop', 'ground'],
+        choices=['none', 'ground', 'resample', 'crop'],
         default='none',
-        help='ground: cut both to the ground they share, by their georeference; '
-        'crop: cut both to the smaller height and width from the upper left '
-        'corner (default: pairs of different size or ground are refused)',
+        help='resample: put date 2 on the grid of date 1, whatever its coordinate system, pixel '
+        'and rotation; ground: cut both to the ground they share; crop: cut both to the smaller '
+        'height and width from the upper left corner (default: dates on other grids are refused)',
     )
-    parser.add_argument(
+    folders = parser.add_argument_group('folders')
+    folders.add_argument(
+        '--pattern1',
+        metavar='NAME*',
+        help='files of date 1; what the * stands for ties a pair together, e.g. *_2009.tif',
+    )
+    folders.add_argument('--pattern2', metavar='NAME*', help='files of date 2')
+    folders.add_argument(
+        '--overwrite', action='store_true', help='predict pairs that are finished again'
+    )
+    model = parser.add_argument_group('how it is predicted')
+    model.add_argument(
+        '--tile', type=int, default=1024, help='largest side predicted at once (default: 1024)'
+    )
+    model.add_argument(
+        '--overlap', type=int, default=256, help='pixels that tiles share (default: 256)'
+    )
+    model.add_argument('--batch', type=int, default=1, help='tiles predicted together (default: 1)')
+    model.add_argument(
+        '--threshold',
+        type=float,
+        help='pixels whose probability of change is above are changed (default: the most '
+        'probable class)',
+    )
+    model.add_argument(
         '--resize',
         action='store_true',
         help="resize as the config's test pipeline does (default: predict at the "
         "images' own resolution)",
     )
-    parser.add_argument(
-        '--probability',
+    model.add_argument(
+        '--resume',
         action='store_true',
-        help='also write the probability of change, 0 to 1, as a float32 TIFF',
+        help='go on with the finished tiles of a run that was stopped',
     )
+    outputs = parser.add_argument_group('what is written')
+    outputs.add_argument(
+        '--probability',
+        nargs='?',
+        const='float32',
+        choices=['float32', 'uint8'],
+        help='also write the probability of change: 0 to 1 as float32, or 0 to 250 as uint8',
+    )
+    outputs.add_argument(
+        '--polygons',
+        metavar='FILE',
+        help='also write the changes as polygons: a .gpkg, .geojson or .parquet file, or only '
+        'such a suffix for one file per pair',
+    )
+    outputs.add_argument(
+        '--min-area',
+        type=float,
+        default=0.0,
+        metavar='M2',
+        help='no polygons below so many square metres (pixels without georeference)',
+    )
+    outputs.add_argument(
+        '--simplify',
+        type=float,
+        default=0.0,
+        metavar='TOLERANCE',
+        help='simplify the outlines, in units of the coordinate system (default: 0, not at all)',
+    )
+    outputs.add_argument('--cog', action='store_true', help='write cloud-optimised GeoTIFFs (COG)')
     parser.add_argument('--device', help='cpu, cuda, ... (default: CUDA where it is there)')
     parser.add_argument(
         '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
@@ -68,31 +126,79 @@ def main():
 
 
 def predict(args):
-    """Runs one prediction as the command line says."""
-    from rs_mm.apis import ChangeDetector
-    from rs_mm.apis.change_files import check_folder, find_pairs, predict_files
+    """Runs the prediction as the command line says."""
+    from rs_mm.apis.change_folders import check_before, find_pairs, predict_pairs
+    from rs_mm.apis.change_outputs import OutputOptions
+    from rs_mm.rasters import Tiling
 
-    check_folder(args.out)  # before anything is loaded
-    pairs = find_pairs(args.image1, args.image2)
+    options = OutputOptions(args.probability, args.polygons, args.min_area, args.simplify, args.cog)
+    pairs = find_pairs(args.image1, args.image2, args.pattern1, args.pattern2)
+    Tiling(1, 1, args.tile, args.overlap)
+    check_before(pairs, args.config, args.checkpoint, args.out, options)
+
+    # from here on with torch
+    from rs_mm.apis.change import ChangeDetector
+    from rs_mm.apis.change_files import identity, predict_files
+
     detector = ChangeDetector(
         args.config,
         args.checkpoint,
         device=args.device,
         options=args.cfg_options,
         resize=args.resize,
+        tile=args.tile,
+        overlap=args.overlap,
+        batch=args.batch,
+        threshold=args.threshold,
     )
-    for image1, image2 in pairs:
-        written = predict_files(
+    reading = dict(bands=args.bands, value_range=args.value_range, align=args.align)
+
+    def one(pair):
+        return predict_files(
             detector,
-            image1,
-            image2,
+            pair.first,
+            pair.second,
             args.out,
-            bands=args.bands,
-            value_range=args.value_range,
-            align=args.align,
-            probability=args.probability,
+            options=options,
+            stem=pair.name,
+            resume=args.resume,
+            progress=True,
+            **reading,
         )
-        print('\n'.join(f'wrote {path}' for path in written), flush=True)
+
+    if not _is_folder(args.image1):
+        result = one(pairs[0])
+        for note in result.notes:
+            print(f'note: {note}')
+        print('\n'.join(f'wrote {path}' for path in result.written))
+        print(_figures(result), flush=True)
+        return
+    failed = predict_pairs(
+        pairs,
+        args.out,
+        one,
+        lambda pair: identity(detector, pair.first, pair.second, **reading),
+        options,
+        args.overwrite,
+    )
+    if failed:
+        raise SystemExit(1)
+
+
+def _is_folder(path):
+    import os
+
+    return os.path.isdir(path)
+
+
+def _figures(result):
+    found, pixels = result.summary, len(result.summary.regions)
+    area = found.changed_area_m2
+    text = f'{found.changed_share:.1%} changed, {pixels} patches'
+    text += f', {area / 1e4:,.1f} ha' if area == area else ''
+    if found.valid_share < 1:
+        text += f'; {1 - found.valid_share:.1%} of the pixels hold no data'
+    return f'{text}; {result.seconds:.1f} s ({result.times.shares()})'
 
 
 if __name__ == '__main__':

@@ -2,191 +2,315 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
 
-from rs_mm.datasets.raster import check_value_range, select_bands, stretch
-from rs_mm.datasets.transforms.band_images import read_image
-from rs_mm.datasets.wrapped_datasets import dataset_parts
+from rs_mm.apis.change_loading import PairLoading
+from rs_mm.apis.inputs import Picture, as_picture
+from rs_mm.datasets.wrapped_datasets import dataset_parts, tested_pipeline
 from rs_mm.errors import ConfigError, DataError
-from rs_mm.launch.checkpoint_fit import check_checkpoint
-from rs_mm.launch.config import apply_options, load_config, prepare
-from rs_mm.launch.device import pick_device
-from rs_mm.registry import MODELS
+from rs_mm.launch.model_loading import load_model
+from rs_mm.rasters import (
+    AlignedPair,
+    Raster,
+    SceneRun,
+    Scratch,
+    Tiling,
+    align_pair,
+    open_raster,
+    raster_from_array,
+)
+from rs_mm.rasters.scratch import InMemory
+from rs_mm.registry import DATASETS
+
+IGNORED = 255  # class index of pixels without data
 
 
 @dataclass
 class ChangeMap:
     """What :class:`ChangeDetector` finds.
 
-    Args:
-        mask (np.ndarray): (H, W) uint8 class indices; 0 is *unchanged*, 1 *changed*.
-        probability (np.ndarray): (H, W) float32, 1 minus the probability of *unchanged*.
+    Attributes:
+        mask (np.ndarray): (H, W) uint8 class indices; 0 is *unchanged*, 255 a pixel without data.
+        probability (np.ndarray): (H, W) float32, 1 minus the probability of *unchanged*; NaN
+            without data.
+        valid (np.ndarray): (H, W) bool, where both dates hold data.
+        classes (tuple[str, ...]): name of each class.
     """
 
     mask: np.ndarray
     probability: np.ndarray
+    valid: np.ndarray
+    classes: tuple[str, ...] = ('unchanged', 'changed')
 
 
 class ChangeDetector:
-    """A trained change-detection model, ready for pairs of images.
+    """A trained change-detection model, ready for pairs of images of any size.
 
     Args:
         config (str | Path | Config): the config the model was trained with.
-        checkpoint (str | Path, optional): its weights. Default: the random ones of a new model.
+        checkpoint (str | Path, optional): its weights. Default: those the model starts from.
         device (str, optional): ``cpu``, ``cuda``, ``cuda:1``, ... Default: CUDA where it is there.
         options (dict | list[str], optional): overrides of the config, as for the tools.
         resize (bool): bring images to the size of the config's test pipeline, as its benchmark
-            does. Default: predict at the images' own resolution.
+            does; a pair is then predicted as a whole. Default: at the images' own resolution.
         tile (int): images with a longer side are predicted in tiles of this size.
-        margin (int): width of the rim of a tile that is predicted twice and dropped, where tiles
-            meet. A multiple of 32 keeps the network's grid.
+        overlap (int): pixels that neighbouring tiles share; there they are blended.
+        batch (int): tiles that go through the network together.
+        threshold (float, optional): pixels whose probability of change is above are changed.
+            Default: the most probable class; for a head of one channel its own threshold.
 
     Raises:
         MissingFileError, CheckpointError: the config or the checkpoint is absent or does not fit.
         ConfigError: an option names no key, or the machine has no such device.
 
-    Examples:
+    Example:
         >>> from rs_mm.apis import ChangeDetector
         >>> detector = ChangeDetector('configs/DSQNet/....py', 'best_mIoU.pth')
-        >>> mask = detector('2012.png', '2016.png').mask
+        >>> mask = detector('2012.tif', '2016.tif').mask
     """
 
     def __init__(
         self,
-        config,
-        checkpoint=None,
-        device=None,
-        options=None,
-        resize=False,
-        tile=2048,
-        margin=128,
+        config: Any,
+        checkpoint: str | Path | None = None,
+        device: str | None = None,
+        options: dict | list[str] | None = None,
+        resize: bool = False,
+        tile: int = 1024,
+        overlap: int = 256,
+        batch: int = 1,
+        threshold: float | None = None,
     ):
-        if not 0 <= 2 * margin < tile:
-            raise ConfigError(f'tile ({tile}) must be larger than twice the margin ({margin}).')
-        given = isinstance(config, Config)
-        cfg = apply_options(config.copy(), options) if given else load_config(config, options)
-        prepare(cfg)
-        init_default_scope(cfg.get('default_scope', 'rs_mm'))
-        self.device = pick_device(device)
-        self.tile, self.margin = tile, margin
-        self.model = MODELS.build(cfg.model)
-        if checkpoint is not None:
-            check_checkpoint(self.model, checkpoint)
-            load_checkpoint(self.model, str(checkpoint), map_location='cpu')
-        self.model.to(self.device).eval()
-        self.pipeline = Compose(_pipeline_for_arrays(cfg, resize))
+        Tiling(1, 1, tile, overlap)  # says at once if they do not go together
+        if batch < 1:
+            raise ConfigError(f'batch must be 1 or more, got {batch}.')
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ConfigError(f'threshold is a probability, 0 to 1, got {threshold}.')
+        loaded = load_model(config, checkpoint, device, options, asked_by='ChangeDetector')
+        self.model, self.cfg, self.name = loaded.model, loaded.cfg, loaded.name
+        self.checkpoint, self.device = checkpoint or loaded.cfg.get('load_from'), loaded.device
+        self.resize, self.tile, self.overlap, self.batch = resize, tile, overlap, batch
+        self.threshold = threshold
+        self.loader, steps = _split_pipeline(loaded.cfg, resize)
+        self.pipeline = Compose(steps)
+        self.classes, self.palette = _classes(loaded.cfg, loaded.meta)
 
-    def __call__(self, date1, date2, bands=None, value_range=None) -> ChangeMap:
-        """Predicts the changes between two images of one size.
+    def __call__(
+        self,
+        date1: Any,
+        date2: Any,
+        bands: Sequence[int] | None = None,
+        value_range: Sequence[float] | None = None,
+        align: str = 'none',
+    ) -> ChangeMap:
+        """Predicts the changes between two images; pixels are read as the config's loader does.
 
         Args:
-            date1, date2 (str | Path | np.ndarray): files, or arrays (H, W, C) in RGB (file) order.
-            bands (sequence[int], optional): the bands that serve as red, green, blue, from 0.
-                Default: the first three, or the only band three times.
-            value_range (tuple[float, float], optional): these values become black and white.
-                Default: uint8 as it is; other types from the 2nd to the 98th percentile of both
-                dates together, per band.
+            date1, date2: files, arrays (H, W, C) in file (RGB) order, Pillow images or rasterio
+                datasets.
+            bands: bands to take, from 0: red, green, blue for a model of colour images (default:
+                the first three, or the only one three times), as the config's loader lists them
+                for any other.
+            value_range: (low, high) that become black and white. Default: the loader's; a model of
+                colour images takes uint8 as it is, and other types from the 2nd to the 98th
+                percentile of both dates together, per band.
+            align: ``none``, ``ground``, ``resample`` or ``crop``; see
+                :func:`rs_mm.rasters.align_pair`.
 
         Returns:
-            ChangeMap: at the size of the images.
+            ChangeMap: on the grid of date 1.
 
         Raises:
-            DataError: the images differ in size, or have no such band.
+            DataError: the images do not show the same ground, hold no common data, or lack a band.
         """
-        images = [
-            image if isinstance(image, np.ndarray) else read_image(str(image))
-            for image in (date1, date2)
-        ]
-        images = to_rgb(images, bands, value_range)
-        return self._predict([image[..., ::-1] for image in images])
+        pictures = [as_picture(d, f'date {i}', False) for i, d in enumerate((date1, date2), 1)]
+        first, second = (_raster(picture) for picture in pictures)
+        with first, second:
+            run = self.scene(first, second, [p.path for p in pictures], bands, value_range, align)
+            try:
+                run.scene.run()
+                planes = {
+                    name: np.concatenate([rows for _, rows in run.scene.strips(name)])
+                    for name in ('mask', 'probability')
+                }
+            finally:
+                run.pair.close()
+        valid = planes['mask'] != IGNORED
+        return ChangeMap(**planes, valid=valid, classes=self.classes)
 
-    def _predict(self, images):
-        height, width = images[0].shape[:2]
-        mask = np.empty((height, width), np.uint8)
-        probability = np.empty((height, width), np.float32)
-        for (y0, y1), (top, bottom) in _tiles(height, self.tile, self.margin):
-            for (x0, x1), (left, right) in _tiles(width, self.tile, self.margin):
-                found = self._predict_tile([image[y0:y1, x0:x1] for image in images])
-                inner = (slice(top - y0, bottom - y0), slice(left - x0, right - x0))
-                mask[top:bottom, left:right] = found.mask[inner]
-                probability[top:bottom, left:right] = found.probability[inner]
-        return ChangeMap(mask, probability)
-
-    @torch.no_grad()
-    def _predict_tile(self, images):
-        packed = self.pipeline(dict(img=[np.ascontiguousarray(image) for image in images]))
-        batch = dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
-        sample = self.model.test_step(batch)[0]
-        probability = 1 - sample.seg_logits.data.softmax(0)[0]
-        return ChangeMap(
-            sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8),
-            probability.float().cpu().numpy(),
+    def scene(
+        self,
+        first: Raster,
+        second: Raster,
+        paths: Sequence[str | None],
+        bands: Sequence[int] | None = None,
+        value_range: Sequence[float] | None = None,
+        align: str = 'none',
+        scratch: Scratch | None = None,
+        progress: bool = False,
+    ) -> ChangeScene:
+        """Prepares the prediction of a pair, tile by tile; nothing is predicted yet."""
+        loading = PairLoading(self.loader, bands, value_range)
+        loading.choose_bands(first, second)
+        pair = align_pair(first, second, align, loading.bands)
+        try:
+            loading.fit(pair, paths)
+        except BaseException:
+            pair.close()
+            raise
+        height, width = pair.grid.shape
+        tile = max(height, width) if self.resize else self.tile
+        scene = SceneRun(
+            Tiling(height, width, tile, 0 if self.resize else self.overlap),
+            lambda rows, columns: loading.read(pair, rows, columns),
+            self.predict_tiles,
+            self.reduce,
+            InMemory() if scratch is None else scratch,
+            self.batch,
+            progress,
         )
+        return ChangeScene(pair, loading, scene)
 
+    @torch.inference_mode()
+    def predict_tiles(self, tiles: Sequence[list[np.ndarray]]) -> list[np.ndarray]:
+        """Probabilities of pairs that the config's loader has loaded.
 
-def to_rgb(images, bands=None, value_range=None) -> list:
-    """Brings a pair of any depth and number of bands to (H, W, 3) uint8 RGB.
+        Args:
+            tiles: each a list of two (h, w, C) arrays.
 
-    Args:
-        images (list[np.ndarray]): (H, W) or (H, W, C), one per date.
-        bands, value_range: see :meth:`ChangeDetector.__call__`.
+        Returns:
+            list[np.ndarray]: for each (K, h, w) float32: the probability of change (K = 1) for a
+            model of two classes or one channel, else that of each class.
+        """
+        packed = [self.pipeline(dict(img=list(images))) for images in tiles]
+        if len({tuple(p['inputs'].shape) for p in packed}) > 1:  # at the border of a scene
+            return [self._predict([p])[0] for p in packed]
+        return self._predict(packed)
 
-    Raises:
-        DataError: the images differ in size, or lack a band.
-        ConfigError: ``value_range`` is empty.
-    """
-    check_value_range(value_range)
-    images = [image[..., None] if image.ndim == 2 else image for image in images]
-    (h1, w1), (h2, w2) = (image.shape[:2] for image in images)
-    if (h1, w1) != (h2, w2):
-        raise DataError(
-            f'date 1 has {h1} x {w1} pixels and date 2 has {h2} x {w2}: both must show the same '
-            'ground at the same size (cut both to what they share with --align ground, or with '
-            '--align crop if they start at the same corner).'
+    def _predict(self, packed):
+        batch = dict(
+            inputs=[p['inputs'] for p in packed], data_samples=[p['data_samples'] for p in packed]
         )
-    if bands is None:
-        bands = (0, 1, 2) if min(image.shape[2] for image in images) >= 3 else (0, 0, 0)
-    images = [select_bands(image, bands, f'date {i + 1}') for i, image in enumerate(images)]
-    if value_range is not None:
-        return [stretch(image, *value_range) for image in images]
-    if all(image.dtype == np.uint8 for image in images):
-        return images
-    # one stretch for both dates: a change of brightness between them stays visible
-    step = max(1, images[0].shape[0] * images[0].shape[1] // 1_000_000)
-    values = np.concatenate([image.reshape(-1, 3)[::step] for image in images])
-    low, high = np.nanpercentile(values.astype(np.float32), (2, 98), axis=0)
-    return [stretch(image, low, high) for image in images]
+        return [self._probabilities(sample) for sample in self.model.test_step(batch)]
+
+    def _probabilities(self, sample):
+        if 'seg_logits' not in sample:
+            raise ConfigError(
+                f'{self.name}: its model predicts no `seg_logits`, so that it is no model of '
+                'change maps.'
+            )
+        logits = sample.seg_logits.data.float()
+        if len(logits) > 2:
+            return logits.softmax(0).cpu().numpy()
+        if len(logits) == 1:
+            # mmseg keeps the probabilities of one channel under this name, others their logits
+            inside = bool((logits >= 0).all() and (logits <= 1).all())
+            changed = logits[0] if inside else logits[0].sigmoid()
+            return changed[None].cpu().numpy()
+        changed, found = 1 - logits.softmax(0)[0], sample.pred_sem_seg.data[0] > 0
+        # logits that are almost equal have a winner, but their probabilities round to one half
+        changed[found & (changed <= 0.5)] = np.nextafter(np.float32(0.5), np.float32(1)).item()
+        changed[~found & (changed > 0.5)] = 0.5
+        return changed[None].cpu().numpy()
+
+    def reduce(self, blended: np.ndarray) -> dict[str, np.ndarray]:
+        """Class indices and probability of change from blended probabilities; NaN is no data."""
+        known = ~np.isnan(blended[0])
+        if len(blended) == 1:
+            changed = blended[0]
+            mask = (changed > self._threshold()).astype(np.uint8)
+        else:
+            changed = 1 - blended[0]
+            mask = blended.argmax(axis=0).astype(np.uint8)
+            if self.threshold is not None:
+                mask = np.where(changed > self.threshold, 1 + blended[1:].argmax(axis=0), 0)
+                mask = mask.astype(np.uint8)
+        mask[~known] = IGNORED
+        return dict(mask=mask, probability=changed.astype(np.float32, copy=False))
+
+    def _threshold(self):
+        if self.threshold is not None:
+            return np.float32(self.threshold)
+        head = getattr(self.model, 'decode_head', None)
+        single = getattr(head, 'out_channels', 2) == 1
+        own = getattr(head, 'threshold', None) if single else None
+        return np.float32(0.5 if own is None else own)
 
 
-def _pipeline_for_arrays(cfg, resize):
-    """The test pipeline without loading, labels and, unless asked for, resizing."""
-    dataset = dataset_parts(cfg.test_dataloader.dataset)[0]
-    dropped = ('MultiImgLoadImageFromFile', 'MultiImgLoadTiff', 'MultiImgLoadAnnotations')
-    if not resize:
-        dropped += ('MultiImgResize',)
-    steps = [step for step in dataset['pipeline'] if step['type'].split('.')[-1] not in dropped]
-    return [dict(type='MultiImgLoadImageFromNDArray'), *steps]
+@dataclass
+class ChangeScene:
+    """A pair about to be predicted.
 
-
-def _tiles(length, tile, margin):
-    """Cuts one axis: ((start, end) to predict, (start, end) to keep), the kept ones side by side.
-
-    The last tile is moved back to the border, so that all tiles of a long axis have one size.
+    Attributes:
+        pair: both dates on one grid.
+        loading: how windows are read.
+        scene: the run over its tiles.
     """
-    if length <= tile:
-        return [((0, length), (0, length))]
-    inner = tile - 2 * margin
-    tiles, kept = [], 0
-    while kept < length:
-        start = min(max(0, kept - margin), length - tile)
-        end = length if start + tile >= length else start + margin + inner
-        tiles.append(((start, start + tile), (kept, end)))
-        kept = end
-    return tiles
+
+    pair: AlignedPair
+    loading: PairLoading
+    scene: SceneRun
+
+
+def _raster(picture: Picture) -> Raster:
+    if picture.path is not None:
+        return open_raster(picture.path)
+    return raster_from_array(picture.array, picture.name, picture.crs, picture.transform)
+
+
+def _split_pipeline(cfg, resize):
+    """The loading step of the test pipeline, and the others without labels and resizing."""
+    try:
+        pipeline = tested_pipeline(cfg)
+    except ConfigError:
+        if cfg.get('test_dataloader') or cfg.get('val_dataloader'):
+            raise
+        pipeline = None
+    if not pipeline:
+        pipeline = [dict(type='MultiImgLoadImageFromFile'), dict(type='MultiImgPackSegInputs')]
+    loader, steps = None, []
+    for step in pipeline:
+        kind = step['type'].rpartition('.')[2]
+        if 'LoadAnnotation' in kind or (kind == 'MultiImgResize' and not resize):
+            continue
+        if loader is None:
+            loader = step
+        else:
+            steps.append(step)
+    if loader is None:
+        raise ConfigError('the test pipeline of the config has no step that loads images.')
+    # found whatever the default scope of the config is
+    return loader, [dict(type='rs_mm.MultiImgLoadImageFromNDArray'), *steps]
+
+
+def _classes(cfg, meta):
+    """Names and colours: the config's, else the dataset class's, else those of the checkpoint."""
+    known = dict(meta.get('dataset_meta') or {})
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or cfg.get('train_dataloader')
+    if loader:
+        part = dataset_parts(loader['dataset'])[0]
+        made = DATASETS.get(str(part.get('type')))
+        for found in (getattr(made, 'METAINFO', None), part.get('metainfo')):
+            known.update(found or {})
+    classes = tuple(known.get('classes') or ('unchanged', 'changed'))
+    palette = [tuple(colour) for colour in known.get('palette') or []]
+    if len(palette) != len(classes):
+        palette = _PALETTE[: len(classes)]
+        palette = [*palette, *[(200, 200, 200)] * (len(classes) - len(palette))]
+    if len(classes) > IGNORED:
+        raise DataError(f'the model has {len(classes)} classes; a mask holds {IGNORED} at most.')
+    return classes, palette
+
+
+# black, then Okabe and Ito's colours, apart for colour-blind readers
+_PALETTE = [
+    (0, 0, 0), (255, 255, 255), (213, 94, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
+    (0, 114, 178), (204, 121, 167), (230, 159, 0),
+]  # fmt: skip

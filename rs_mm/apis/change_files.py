@@ -1,154 +1,253 @@
-"""From two image files to a mask file that lies where they lie."""
+"""From two files to maps that lie where date 1 lies, of any size; resumable."""
 
 from __future__ import annotations
 
+import datetime
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
-from mmengine.structures import PixelData
-from mmseg.structures import SegDataSample
 
-from rs_mm.apis.change import to_rgb
-from rs_mm.datasets.raster import pixel_grid, read_geo_tags, shift_geo_tags, write_tiff
-from rs_mm.datasets.transforms.band_images import read_image
-from rs_mm.errors import ConfigError, DataError, MissingFileError
-from rs_mm.visualization import ChangeVisualizer, save_sheet
+from rs_mm.apis.change import ChangeDetector, ChangeScene
+from rs_mm.apis.change_outputs import (
+    IGNORED,
+    OutputOptions,
+    Summary,
+    output_paths,
+    write_maps,
+)
+from rs_mm.errors import ConfigError, DataError
+from rs_mm.rasters import Scratch, check_free_space, check_writable, open_raster, rasterio_or_raise
+from rs_mm.rasters.polygons import check_polygon_file
+from rs_mm.rasters.scene import Times
+from rs_mm.version import __version__
+from rs_mm.visualization.change_quicklook import MaskPreview, draw_quicklook, preview_shape
+from rs_mm.visualization.sheet import save_sheet
 
-_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
+
+@dataclass
+class PairResult:
+    """What :func:`predict_files` did.
+
+    Attributes:
+        written: the files, mask first.
+        summary: shares and area.
+        notes: what a user should know about the pair.
+        seconds: for all of it.
+        times: seconds by kind of work.
+    """
+
+    written: list[Path]
+    summary: Summary
+    notes: list[str]
+    seconds: float
+    times: Times
+
+    def row(self) -> dict:
+        """The figures, for a table; empty where there are none."""
+        found = self.summary
+        return dict(
+            changed_share=f'{found.changed_share:.6f}',
+            changed_area_m2=''
+            if np.isnan(found.changed_area_m2)
+            else f'{found.changed_area_m2:.1f}',
+            valid_share=f'{found.valid_share:.6f}',
+            seconds=f'{self.seconds:.1f}',
+        )
 
 
 def predict_files(
-    detector, image1, image2, out, bands=None, value_range=None, align='none', probability=False
-) -> list[Path]:
-    """Predicts a pair of files and writes the mask and a picture.
+    detector: ChangeDetector,
+    image1: str | Path,
+    image2: str | Path,
+    out: str | Path,
+    bands: Sequence[int] | None = None,
+    value_range: Sequence[float] | None = None,
+    align: str = 'none',
+    options: OutputOptions | None = None,
+    stem: str | None = None,
+    resume: bool = False,
+    progress: bool = False,
+) -> PairResult:
+    """Predicts a pair of files and writes the mask, a picture, and what else is asked for.
 
     Args:
-        detector (ChangeDetector): the model.
-        image1, image2 (str | Path): dates 1 and 2.
-        out (str | Path): folder to write into.
-        bands, value_range: see :meth:`ChangeDetector.__call__`.
-        align (str): ``none``: pairs of different size, or whose georeferences differ by more than
-            a pixel, are refused. ``ground``: cut both to the ground they share, to the nearest
-            pixel. ``crop``: cut both to the smaller height and width from the upper left corner.
-        probability (bool): also write the probability of change.
+        detector: the model.
+        image1, image2: dates 1 and 2, of any format that GDAL reads.
+        out: folder to write into.
+        bands, value_range, align: see :meth:`ChangeDetector.__call__`.
+        options: what is written besides mask and picture.
+        stem: begin of the files' names, may hold folders. Default: the dates' stems.
+        resume: go on with the tiles that a run which was stopped has left.
+        progress: say on standard error how far it is.
 
     Returns:
-        list[Path]: the files written: ``STEM1_STEM2_change.tif`` (or ``.png``), if asked for
-        ``..._probability.tif``, and ``..._picture.png``; equal stems stand once. TIFFs carry the
-        georeference of date 1.
+        PairResult: ``STEM_change.tif`` (``.png`` for a plain picture without georeference): 0
+        unchanged, 255 changed, 127 no data; of more than two classes their indices, 255 no data.
+        If asked for ``STEM_probability.tif`` and polygons, and ``STEM_picture.png``. GeoTIFFs lie
+        where date 1 lies.
 
     Raises:
-        DataError: the images do not show the same ground at the same size.
-        ConfigError: ``out`` is named as an image.
+        DataError: the images do not show the same ground, hold no common data, or a file cannot
+            be read or written.
+        ConfigError: ``out`` is no folder, or what is asked for needs a package.
     """
-    check_folder(out)
-    images, geo_tags = _read_aligned((image1, image2), align)
-    images = to_rgb(images, bands, value_range)
-    found = detector(*images)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    stems = dict.fromkeys((Path(image1).stem, Path(image2).stem))  # equal ones once
-    stem = '_'.join(stems)
-    mask = np.where(found.mask > 0, 255, 0).astype(np.uint8)
-    if Path(image1).suffix.lower() in ('.tif', '.tiff'):
-        written = [folder / f'{stem}_change.tif']
-        write_tiff(written[0], mask, geo_tags)
-    else:
-        written = [folder / f'{stem}_change.png']
-        save_sheet(written[0], mask)
-    if probability:
-        written.append(folder / f'{stem}_probability.tif')
-        write_tiff(written[-1], found.probability, geo_tags)
-    written.append(folder / f'{stem}_picture.png')
-    save_sheet(written[-1], _picture(images, found.mask, stem))
-    return written
-
-
-def check_folder(out) -> None:
-    """A folder to write into is not named as an image."""
-    if Path(out).suffix.lower() in _SUFFIXES:
-        raise ConfigError(
-            f'{out} must be a folder to write into, not an image: the files are '
-            'named after the dates.'
+    start, options = time.perf_counter(), options or OutputOptions()
+    check_writable(out)
+    rasterio_or_raise('writing change maps')
+    image1, image2 = Path(image1), Path(image2)
+    stem = Path(out) / (stem or pair_stem(image1, image2))
+    with open_raster(image1) as first, open_raster(image2) as second:
+        paths = output_paths(stem, image1, first.info.georeferenced, options)
+        if 'polygons' in paths:
+            check_polygon_file(paths['polygons'])
+        check_free_space(stem.parent, _needed(first, options), 'the map')
+        scratch = Scratch(
+            stem.with_name(f'.{stem.name}.unfinished'),
+            identity(detector, image1, image2, bands, value_range, align),
+            resume,
         )
-
-
-def find_pairs(first, second) -> list[tuple[Path, Path]]:
-    """The pair of two files, or all pairs of equally named files in two folders, sorted.
-
-    Raises:
-        MissingFileError: a file or folder does not exist.
-        DataError: only one is a folder, a file of one folder is not in the other, or there is none.
-    """
-    first, second = Path(first), Path(second)
-    for path in (first, second):
-        if not path.exists():
-            raise MissingFileError(f'{path} does not exist.')
-    if first.is_dir() != second.is_dir():
-        raise DataError(f'{first} and {second} must be two files or two folders.')
-    if not first.is_dir():
-        return [(first, second)]
-    names = [
-        {
-            path.name
-            for path in folder.iterdir()
-            if path.is_file() and path.suffix.lower() in _SUFFIXES
-        }
-        for folder in (first, second)
-    ]
-    for name in sorted(names[0] ^ names[1]):
-        lacking = second if name in names[0] else first
-        raise DataError(f'{name} is not in {lacking}: both folders must hold the same names.')
-    if not names[0]:
-        raise DataError(f'{first} holds no image.')
-    return [(first / name, second / name) for name in sorted(names[0])]
-
-
-def _read_aligned(paths, align):
-    """Both images cut to one size, and the georeference of the cut date 1."""
-    images = [read_image(str(path)) for path in paths]
-    tags = [read_geo_tags(path) for path in paths]
-    columns, rows = 0, 0
-    if align != 'crop':
-        columns, rows = _offset(paths, tags)
-        if (columns or rows) and align == 'none':
-            raise DataError(
-                f'{paths[0]} and {paths[1]} do not show the same ground: the upper left corner of '
-                f'date 2 lies {columns} columns right and {rows} rows below that of date 1; cut '
-                'both to what they share with --align ground, or go by the pixels with --align '
-                'crop.'
+        keep = False
+        try:
+            made = detector.scene(
+                first, second, [image1, image2], bands, value_range, align, scratch, progress
             )
-    if align != 'none':
-        left, top = max(columns, 0), max(rows, 0)
-        images[0] = images[0][top:, left:]
-        images[1] = images[1][max(-rows, 0) :, max(-columns, 0) :]
-        height, width = (min(image.shape[i] for image in images) for i in (0, 1))
-        if not height or not width:
-            raise DataError(f'{paths[0]} and {paths[1]} have no ground in common.')
-        images = [image[:height, :width] for image in images]
-        tags[0] = shift_geo_tags(tags[0], left, top)
-    return images, tags[0]
+            keep = len(made.scene.tiling) > 1
+            try:
+                summary = _run_and_write(detector, made, paths, options, (image1, image2))
+            finally:
+                made.pair.close()
+        except (DataError, ConfigError):
+            keep = keep and any(scratch.folder.glob('done_*'))
+            if not keep:
+                scratch.remove()
+            raise
+        scratch.remove()
+    notes = [*made.pair.notes, *filter(None, [made.loading.describe()])]
+    return PairResult(
+        list(paths.values()), summary, notes, time.perf_counter() - start, made.scene.times
+    )
 
 
-def _offset(paths, tags):
-    """How many whole pixels date 2 starts right of and below date 1; 0 without georeference."""
-    grids = [pixel_grid(found) for found in tags]
-    if None in grids:
-        return 0, 0
-    ((x1, y1), pixel1), ((x2, y2), pixel2) = grids
-    if not np.allclose(pixel1, pixel2, rtol=1e-3):
-        raise DataError(
-            f'the pixels of {paths[0]} measure {pixel1[0]:g} x {pixel1[1]:g} and those '
-            f'of {paths[1]} {pixel2[0]:g} x {pixel2[1]:g}: resample one to the grid of '
-            'the other first, or go by the pixels with --align crop.'
-        )
-    return round((x2 - x1) / pixel1[0]), round((y1 - y2) / pixel1[1])
+def pair_stem(image1: Path, image2: Path) -> str:
+    """The dates' stems, equal ones once."""
+    return '_'.join(dict.fromkeys((image1.stem, image2.stem)))
 
 
-def _picture(images, mask, name):
-    planes = np.concatenate([image[..., ::-1] for image in images], axis=2).transpose(2, 0, 1)
-    sample = SegDataSample(metainfo=dict(img_path=[name]))
-    sample.pred_sem_seg = PixelData(data=torch.from_numpy(mask[None].astype(np.int64)))
-    inputs = torch.from_numpy(np.ascontiguousarray(planes))
-    return ChangeVisualizer(panel_size=512).draw_sample(sample, inputs)
+def identity(
+    detector: ChangeDetector,
+    image1: Path,
+    image2: Path,
+    bands: Sequence[int] | None,
+    value_range: Sequence[float] | None,
+    align: str,
+) -> dict:
+    """What the numbers of a map depend on: inputs, model and options."""
+    return dict(
+        dates=[_file_identity(path) for path in (image1, image2)],
+        checkpoint=checkpoint_digest(detector.checkpoint),
+        config=hashlib.sha256(detector.cfg.pretty_text.encode()).hexdigest()[:16],
+        bands=None if bands is None else list(bands),
+        value_range=None if value_range is None else list(value_range),
+        align=align,
+        resize=detector.resize,
+        tile=detector.tile,
+        overlap=detector.overlap,
+        batch=detector.batch,
+        threshold=detector.threshold,
+        device=str(detector.device).partition(':')[0],
+        rs_mm=__version__,
+    )
+
+
+def _file_identity(path):
+    stat = path.stat()
+    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+
+
+@lru_cache
+def checkpoint_digest(path: str | Path | None) -> str | None:
+    """The SHA-256 of a checkpoint file; None for a model without one, or one named by a URL."""
+    if path is None or not Path(path).is_file():
+        return None if path is None else str(path)
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _needed(raster, options):
+    """Bytes on disk: the strips that are kept, a mask and perhaps probabilities."""
+    per_pixel = 5 + 1 + {None: 0, 'uint8': 1, 'float32': 4}[options.probability]
+    return int(raster.info.height * raster.info.width * per_pixel * 1.1)
+
+
+def _run_and_write(detector, made: ChangeScene, paths, options, images):
+    made.scene.run()
+    start = time.perf_counter()
+    paths['mask'].parent.mkdir(parents=True, exist_ok=True)
+    tags = _tags(detector, images)
+    grid, scene = made.pair.grid, made.scene
+    summary = write_maps(paths, scene, grid, detector.classes, detector.palette, tags, options)
+    save_sheet(paths['picture'], _picture(detector, made, summary, images))
+    scene.times.writing += time.perf_counter() - start
+    return summary
+
+
+def _tags(detector, images):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return dict(
+        TIFFTAG_SOFTWARE=f'rs_mm {__version__}',
+        MODEL=type(detector.model).__name__,
+        CONFIG=detector.name,
+        CHECKPOINT=Path(detector.checkpoint).name if detector.checkpoint else 'none',
+        CHECKPOINT_SHA256=checkpoint_digest(detector.checkpoint) or 'none',
+        DATE_1=images[0].name,
+        DATE_2=images[1].name,
+        THRESHOLD='most probable class' if detector.threshold is None else str(detector.threshold),
+        PREDICTED=now.isoformat(timespec='seconds'),
+    )
+
+
+def _picture(detector, made, summary, images):
+    grid, scene = made.pair.grid, made.scene
+    small = preview_shape(*grid.shape)
+    preview = MaskPreview(grid.shape, small)
+    for first, rows in scene.strips('mask'):
+        preview.add(first, rows)
+    dates, valid = made.loading.preview(made.pair, small)
+    preview.mask[~valid & (preview.mask == 0)] = IGNORED
+
+    def window(rows, columns):
+        shown, _ = made.loading.preview(made.pair, None, (rows, columns))
+        return shown, _mask_window(scene, rows, columns)
+
+    share = f'{summary.changed_share:.1%} changed'
+    if not np.isnan(summary.changed_area_m2):
+        share += f', {summary.changed_area_m2 / 1e4:,.1f} ha'
+    return draw_quicklook(
+        pair_stem(*images),
+        dates,
+        preview.mask,
+        detector.classes,
+        detector.palette,
+        f'prediction over date 2\n{share}',
+        grid,
+        summary.regions,
+        window,
+    )
+
+
+def _mask_window(scene, rows, columns):
+    parts = []
+    for strip, (first, last) in enumerate(scene.tiling.strips()):
+        top, bottom = max(rows.start, first), min(rows.stop, last)
+        if top < bottom:
+            found = scene.strip('mask', strip)
+            parts.append(found[top - first : bottom - first, columns])
+    return np.concatenate(parts)

@@ -13,7 +13,7 @@ from .describe import RasterInfo, describe
 from .grid import Grid
 from .optional import geo_package, has_rasterio, rasterio_or_raise
 from .polygons import Region, regions, write_polygons
-from .reading import Pixels, Raster, open_raster, read_pixels
+from .reading import Pixels, Raster, open_raster, raster_from_array, read_pixels
 from .scene import SceneRun
 from .scratch import Scratch, check_free_space, check_writable
 from .tiling import Tiling
@@ -48,6 +48,7 @@ __all__ = [
     'open_raster',
     'pixel_areas',
     'pixel_metres',
+    'raster_from_array',
     'rasterio_or_raise',
     'read_pixels',
     'regions',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,6 +241,9 @@ def tiff_facts(path: Path) -> dict:
     """
     import tifffile
 
+    log = logging.getLogger('tifffile')  # it complains of tags that GDAL wrote and we don't need
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         with tifffile.TiffFile(path) as file:
             kinds = [int(getattr(page, 'subfiletype', 0) or 0) for page in file.pages]
@@ -249,6 +253,8 @@ def tiff_facts(path: Path) -> dict:
             photometric = int(file.pages[full[0]].photometric)
     except Exception as error:  # tifffile raises many types for a damaged file
         raise DataError(f'{path}: the TIFF cannot be decoded ({error}).') from error
+    finally:
+        log.setLevel(level)
     return dict(
         pages=len(full),
         page=full[0] + 1,

@@ -138,10 +138,10 @@ def check_same_grid(
                 f'date 1{how_shifted}.'
             )
     if first.shape != second.shape:
+        files = '' if names[0] == 'date 1' else f' ({names[0]}, {names[1]})'
         raise DataError(
-            f'{names[0]} has {first.height} x {first.width} pixels and {names[1]} has '
-            f'{second.height} x {second.width}: both dates must show the same ground at the same '
-            f'size{how_shifted}.'
+            f'date 1 has {first.height} x {first.width} pixels and date 2 has {second.height} x '
+            f'{second.width}{files}: both must show the same ground at the same size{how_shifted}.'
         )
 
 

@@ -27,8 +27,8 @@ class Region:
         pixels: how many pixels it has.
         area_m2: square metres of ground; NaN without georeference.
         mean: mean of the values that went with the classes (a probability), or NaN.
-        geometry: ``shapely`` polygon in the coordinates of the grid (pixels without one).
-        row, column: a pixel in the middle of its bounding box.
+        geometry: ``shapely`` polygon in the coordinates of the grid (pixels without one), or None.
+        bounds: (first row, last row, first column, last column) in pixels.
     """
 
     class_index: int
@@ -36,8 +36,7 @@ class Region:
     area_m2: float
     mean: float
     geometry: object
-    row: float
-    column: float
+    bounds: tuple[int, int, int, int]
 
 
 class _Piece:
@@ -73,6 +72,7 @@ def regions(
     strips: Iterable[tuple[int, np.ndarray, np.ndarray | None]],
     classes: Iterable[int],
     min_area: float = 0.0,
+    geometry: bool = True,
 ) -> list[Region]:
     """Patches of pixels of one class that touch by a side.
 
@@ -82,15 +82,19 @@ def regions(
             bottom, without a gap.
         classes: that become polygons.
         min_area: patches below so many square metres (pixels without georeference) are left out.
+        geometry: whether outlines are made.
 
     Returns:
         list[Region]: the largest first.
     """
-    geo_package('shapely', 'polygons')
+    if geometry:
+        geo_package('shapely', 'polygons')
     areas = pixel_areas(grid)
     above, roots = None, []
     for first, labels, values in strips:
         pieces, ids = _pieces(grid, first, labels, values, classes, areas)
+        if geometry:
+            _draw(grid, first, ids, pieces)
         if above is not None:
             _join_seam(above, (ids[0], pieces))
         above = (ids[-1].copy(), pieces)
@@ -114,7 +118,6 @@ def _pieces(grid, first, labels, values, classes, areas):
         inside = numbers > 0
         ids[inside] = numbers[inside] - 1 + len(pieces)
         pieces += _measured(numbers, count, class_index, first, values, areas)
-    _draw(grid, first, ids, pieces)
     return pieces, ids
 
 
@@ -160,20 +163,18 @@ def _join_seam(above, below):
 
 
 def _region(piece, on_ground):
-    import shapely
-
-    shape = piece.shapes[0]
+    shape = piece.shapes[0] if piece.shapes else None
     if len(piece.shapes) > 1:  # no corner stays where strips met
+        import shapely
+
         shape = shapely.simplify(shapely.union_all(piece.shapes), 0)
-    top, bottom, left, right = piece.bounds
     return Region(
         class_index=piece.class_index,
         pixels=piece.pixels,
         area_m2=float(piece.area) if on_ground else float('nan'),
         mean=float(piece.total / piece.pixels),
         geometry=shape,
-        row=(top + bottom) / 2,
-        column=(left + right) / 2,
+        bounds=piece.bounds,
     )
 
 

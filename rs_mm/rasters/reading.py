@@ -205,6 +205,36 @@ def open_raster(path: str | Path) -> Raster:
     return raster if info.orientation == 1 else _upright(raster)
 
 
+def raster_from_array(
+    array: np.ndarray, name: str = 'image', crs: Any = None, transform: Any = None
+) -> Raster:
+    """Pixels in memory as a raster; those that are NaN or infinite are not valid.
+
+    Args:
+        array: (H, W) or (H, W, C), bands in file order.
+        name: stands for the path in messages.
+        crs, transform: where it lies.
+    """
+    array = array[..., None] if array.ndim == 2 else array
+    height, width, count = array.shape
+    info = RasterInfo(
+        path=Path(name),
+        driver='MEM',
+        width=width,
+        height=height,
+        bands=count,
+        stored_bands=count,
+        dtype=str(array.dtype),
+        crs=crs,
+        transform=transform,
+        nodata=(None,) * count,
+        scales=(1.0,) * count,
+        offsets=(0.0,) * count,
+        colour={1: 'grey', 3: 'rgb'}.get(count, 'other'),
+    )
+    return Raster(info, whole=Pixels(array, np.ones(array.shape[:2], bool)))
+
+
 def read_pixels(
     path: str | Path,
     bands: Sequence[int] | None = None,

@@ -13,7 +13,7 @@ import numpy as np
 
 from rs_mm.errors import DataError
 
-from .scratch import Scratch
+from .scratch import InMemory, Scratch
 from .tiling import Tiling, blend_strip
 
 
@@ -53,7 +53,7 @@ class SceneRun:
     read: Callable[[slice, slice], tuple[Any, np.ndarray]]
     predict: Callable[[list], Sequence[np.ndarray]]
     reduce: Callable[[np.ndarray], dict[str, np.ndarray]]
-    scratch: Scratch
+    scratch: Scratch | InMemory
     batch: int = 1
     progress: bool = False
     times: Times = field(default_factory=Times)
@@ -78,7 +78,11 @@ class SceneRun:
     def strips(self, name: str) -> Iterator[tuple[int, np.ndarray]]:
         """(first row, rows) of what ``reduce`` called ``name``, from top to bottom."""
         for strip, (first, _) in enumerate(self.tiling.strips()):
-            yield first, self.scratch.load(f'{name}_{strip:05d}')
+            yield first, self.strip(name, strip)
+
+    def strip(self, name: str, number: int) -> np.ndarray:
+        """One strip of what ``reduce`` called ``name``."""
+        return self.scratch.load(f'{name}_{number:05d}')
 
     def _strip_done(self, strip):
         return f'done_{strip:05d}' in self.scratch

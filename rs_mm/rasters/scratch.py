@@ -69,6 +69,16 @@ class Scratch:
         return self.folder / f'{name}.npy'
 
 
+class InMemory(dict):
+    """The same for a scene whose results fit into memory and are wanted there."""
+
+    save, load = dict.__setitem__, dict.__getitem__
+
+    def drop(self, name: str) -> None:
+        """Forgets an array, if it is there."""
+        self.pop(name, None)
+
+
 def _check_identity(job, identity):
     try:
         before = json.loads(job.read_text())

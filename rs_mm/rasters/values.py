@@ -11,6 +11,22 @@ from rs_mm.errors import ConfigError, DataError
 PERCENTILES = (2, 98)
 
 
+def select_bands(image: np.ndarray, bands: Sequence[int] | None, name: str = 'image') -> np.ndarray:
+    """Keeps the bands with these 0-based numbers, in this order; None keeps all.
+
+    Raises:
+        DataError: a band is not there; the message begins with ``name``.
+    """
+    if bands is None:
+        return image
+    missing = [b for b in bands if not 0 <= b < image.shape[2]]
+    if missing:
+        raise DataError(
+            f'{name} has bands 0 to {image.shape[2] - 1}, but band {missing[0]} was asked for.'
+        )
+    return image[..., list(bands)]
+
+
 def check_value_range(value_range: Sequence[float] | None) -> None:
     """A range that is given must be (low, high) with low < high."""
     if value_range is not None and not value_range[0] < value_range[1]:

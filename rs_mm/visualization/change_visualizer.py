@@ -11,8 +11,8 @@ from mmengine.visualization import Visualizer
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from rs_mm.datasets.raster import stretch
 from rs_mm.evaluation.change_scores import change_scores, confusion_matrix
+from rs_mm.rasters.values import stretch
 from rs_mm.registry import VISUALIZERS
 
 from .sheet import Panel, draw_sheet

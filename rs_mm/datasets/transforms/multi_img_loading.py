@@ -14,10 +14,10 @@ from mmengine import fileio
 from PIL import Image
 
 from rs_mm.errors import DataError, MissingFileError
+from rs_mm.rasters.values import check_value_range, select_bands, stretch
 from rs_mm.registry import TRANSFORMS
 
 from ..png import decode_plain_png
-from ..raster import check_value_range, select_bands, stretch
 from .band_images import read_image
 from .multi_img_base import keep_band_axis
 
