@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from rs_mm.rasters import Grid
 from rs_mm.visualization.few_shot_visualizer import FOREGROUND, overlay
 from rs_mm.visualization.sheet import Panel, draw_sheet, save_sheet
+
+from .maps import write_maps
+
+_ROWS = 512  # of a strip that is written at a time
 
 
 @dataclass
@@ -16,15 +22,17 @@ class FewShotMask:
     """Where an image shows the class of the supports.
 
     Attributes:
-        mask: (H, W) uint8, 1 for the class, at the size of the image.
+        mask: (H, W) uint8 at the size of the image: 1 for the class, 255 where a raster holds no
+            data.
         votes: (H, W) float32, how many of the K supports voted for the class. Where tiles of a
-            scene overlap, it is their weighted mean.
+            scene overlap, it is their weighted mean. NaN without data.
         probability: (H, W) float32 in [0, 1], mean over the supports of the softmax of their
-            logits.
+            logits; NaN without data.
         image: (H, W, 3) uint8 RGB, what the model saw.
         name: of the image.
         class_name: of what was searched.
         supports: pairs of an image (h, w, 3) uint8 and its mask (h, w) uint8, for the picture.
+        grid: where the image lies on the ground, if that is known.
     """
 
     mask: np.ndarray
@@ -34,24 +42,30 @@ class FewShotMask:
     name: str = 'image'
     class_name: str = 'object'
     supports: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    grid: Grid | None = None
 
     @property
     def score(self) -> float:
         """Mean probability where the class was found; 0 where it was not."""
-        found = self.mask > 0
+        found = self.mask == 1
         return float(self.probability[found].mean()) if found.any() else 0.0
+
+    @property
+    def share(self) -> float:
+        """Share of the pixels with data that show the class."""
+        return float((self.mask == 1).sum() / max(1, (self.mask < 2).sum()))
 
     def draw(self) -> np.ndarray:
         """A sheet of supports, image and prediction: (H, W, 3) uint8 RGB."""
         examples = [
-            Panel(overlay(image, mask, FOREGROUND), f'support {i}')
+            Panel(overlay(image, mask == 1, FOREGROUND), f'support {i}')
             for i, (image, mask) in enumerate(self.supports, 1)
         ]
-        share = 100 * float((self.mask > 0).mean())
-        grey = np.rint(255 * self.probability).astype(np.uint8)
+        grey = np.rint(255 * np.nan_to_num(self.probability)).astype(np.uint8)
+        found = overlay(self.image, self.mask == 1, FOREGROUND)
         bottom = [
             Panel(self.image, self.name),
-            Panel(overlay(self.image, self.mask, FOREGROUND), f'found: {share:.1f} % of the image'),
+            Panel(found, f'found: {100 * self.share:.1f} % of the image'),
             Panel(np.repeat(grey[..., None], 3, 2), 'probability, 0 black to 1 white'),
         ]
         shots = len(self.supports)
@@ -59,19 +73,40 @@ class FewShotMask:
         rows = [examples[i : i + 5] for i in range(0, shots, 5)]
         return draw_sheet([*rows, bottom], title=title, legend={self.class_name: FOREGROUND})
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Writes ``NAME_mask.png`` (255 for the class), ``NAME_probability.png`` and a picture.
+    def save(
+        self, folder: str | Path, polygons: str = '.gpkg', min_area: float = 0.0
+    ) -> list[Path]:
+        """Writes mask, probability and a picture, ``NAME_mask``, ``NAME_probability``, ….
 
-        The probability is 0 to 255 there.
+        A georeferenced image gives GeoTIFFs (class 1, no data 255; probability float32) and
+        ``NAME_polygons.gpkg``; another one PNGs (255 for the class; probability 0 to 255).
+
+        Args:
+            folder: to write into.
+            polygons: suffix of the file of polygons.
+            min_area: polygons below so many square metres are left out.
 
         Returns:
             The files.
         """
-        paths = [Path(folder) / f'{self.name}_{what}.png' for what in _PICTURES]
-        save_sheet(paths[0], (self.mask > 0).astype(np.uint8) * 255)
-        save_sheet(paths[1], np.rint(255 * self.probability).astype(np.uint8))
-        save_sheet(paths[2], self.draw())
-        return paths
+        stem = Path(folder) / self.name
+        picture = stem.with_name(f'{self.name}_picture.png')
+        if self.grid is not None and self.grid.transform is not None:
+            files = write_maps(
+                stem, self.grid, self._strips, self.class_name, None, polygons, min_area
+            )
+            written = files.paths
+        else:
+            written = [stem.with_name(f'{self.name}_{what}.png') for what in _MAPS]
+            save_sheet(written[0], (self.mask == 1).astype(np.uint8) * 255)
+            save_sheet(written[1], np.rint(255 * np.nan_to_num(self.probability)).astype(np.uint8))
+        save_sheet(picture, self.draw())
+        return [*written, picture]
+
+    def _strips(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        for first in range(0, len(self.mask), _ROWS):
+            part = slice(first, first + _ROWS)
+            yield first, self.mask[part], self.probability[part]
 
 
-_PICTURES = ('mask', 'probability', 'picture')
+_MAPS = ('mask', 'probability')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from rs_mm.datasets.wrapped_datasets import tested_pipeline
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.launch.model_loading import load_model
 from rs_mm.models.segmentors.few_shot_segmentor import vote
-from rs_mm.rasters import Grid, describe, pixel_metres
+from rs_mm.rasters import Grid, Scratch, Tiling, describe, has_rasterio, pixel_metres
 from rs_mm.registry import INFERENCERS
 from rs_mm.structures import EpisodeDataSample
 
 from .result import FewShotMask
+from .scenes import OpenScene, SceneVotes, TilePlan
 from .support_masks import read_mask
 from .supports import Supports
 
@@ -36,6 +38,8 @@ class FewShotSegmenter:
         checkpoint: its weights. Default: those that the model starts training from.
         device: ``cpu``, ``cuda``, ... Default: CUDA where it is there.
         options: overrides of the config, as for the tools.
+        bands: 0-based bands of raster files to take as red, green and blue. Default: the first
+            three.
 
     Raises:
         MissingFileError, CheckpointError: the config or the checkpoint is absent or does not fit.
@@ -54,6 +58,7 @@ class FewShotSegmenter:
         checkpoint: str | Path | None = None,
         device: str | None = None,
         options: dict | list[str] | None = None,
+        bands: Sequence[int] | None = None,
     ):
         loaded = load_model(
             config,
@@ -67,6 +72,7 @@ class FewShotSegmenter:
         self.model, self.name = loaded.model, loaded.name
         self.load_step, *steps = build_pipeline(tested_pipeline(loaded.cfg))
         self.steps = Compose(steps)
+        self.bands = None if bands is None else list(bands)
         self.supports: Supports | None = None
         self._encoded = None
 
@@ -125,53 +131,113 @@ class FewShotSegmenter:
         self._set_supports(Supports.load(path))
         return self
 
-    def __call__(self, images: Any, batch_size: int = 4) -> FewShotMask | list[FewShotMask]:
-        """Finds the class in images, each resized as a whole as the config does.
+    def __call__(
+        self,
+        images: Any,
+        tile: int | None = None,
+        overlap: int | None = None,
+        scale: float | str = 'auto',
+        whole: bool = False,
+        batch_size: int = 4,
+    ) -> FewShotMask | list[FewShotMask]:
+        """Finds the class in images and scenes.
 
-        Scenes that are larger than the supports are cut into tiles by
-        :meth:`segment_scene`.
+        An image about as large as the supports is resized as a whole, as a test does. A larger one
+        is cut into overlapping tiles that show as much as a support; see
+        :class:`~.scenes.TilePlan` for ``tile``, ``overlap``, ``scale`` and ``whole``.
 
         Args:
             images: one image or a list: paths, arrays (H, W, C), Pillow images, rasterio datasets.
-            batch_size: images per pass of the backbone.
+            tile, overlap, scale, whole: how scenes are cut.
+            batch_size: images or tiles per pass of the backbone.
 
         Returns:
             A result, or a list in the order of the images.
 
         Raises:
             ConfigError: there are no supports yet.
-            DataError, MissingFileError: an image cannot be used.
+            DataError, MissingFileError: an image cannot be used, or is smaller than a tile.
         """
-        pictures = as_pictures(images)
-        found = []
-        for start in range(0, len(pictures), batch_size):
-            group = pictures[start : start + batch_size]
-            found += self._find(group, [self.read(picture) for picture in group])
+        plan = TilePlan(tile, overlap, scale, whole, batch_size)
+        found: list[FewShotMask | None] = []
+        waiting: list[tuple[int, Picture]] = []  # images that are taken as a whole
+        for number, picture in enumerate(as_pictures(images)):
+            with self.open(picture) as scene:
+                tiling = plan.tiling(scene.grid, self.fitted(), scene.name)
+                found.append(None if tiling is None else self._find_in_scene(scene, tiling, plan))
+            waiting += [(number, picture)] if tiling is None else []
+        for start in range(0, len(waiting), batch_size):
+            numbers, group = zip(*waiting[start : start + batch_size])
+            results = self._find(group, [self.read(picture) for picture in group])
+            for number, result in zip(numbers, results):
+                found[number] = result
         return found if is_many(images) else found[0]
+
+    def open(self, picture: Picture) -> OpenScene:
+        """An image for reading window by window."""
+        return OpenScene(picture, to_rgb, self.bands)
 
     def read(self, picture: Picture) -> np.ndarray:
         """The pixels of an image by the loading step of the config: (H, W, 3) uint8 RGB."""
         if picture.array is not None:
             return to_rgb(picture.array, picture.name)
+        if self.bands is not None:
+            with self.open(picture) as scene:
+                return scene.read(*(slice(0, length) for length in scene.grid.shape))[0]
         return self.load_step(_episode(picture.path))['query_read']['img']
 
-    def votes(self, images: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def votes(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Votes and probability of images, each at its own size.
 
         Args:
             images: (H, W, 3) uint8 RGB each.
 
         Returns:
-            For each image the share of the supports that vote for the class, and the probability,
-            both (H, W) float32 in [0, 1]; enlarged linearly where the pipeline resized the image.
+            For each image (2, H, W) float32 in [0, 1]: the share of the supports that vote for the
+            class, and the probability; enlarged linearly where the pipeline resized the image. With
+            a post-processor a third map, the refined mask of the image.
         """
         logits = self._logits(images)
-        share = logits.argmax(2).float().mean(1, keepdim=True)
-        probability = logits.softmax(2)[:, :, 1].mean(1, keepdim=True)
-        sizes = [image.shape[:2] for image in images]
-        return tuple(
-            [_resized(maps[i : i + 1], size, 'bilinear') for i, size in enumerate(sizes)]
-            for maps in (share, probability)
+        votes = logits.argmax(2)
+        maps = torch.stack([votes.float().mean(1), logits.softmax(2)[:, :, 1].mean(1)], 1)
+        found = []
+        masks = vote(votes, self.model.vote_threshold)[0]
+        for image, own, mask in zip(images, maps, masks):
+            both = [_resized(part[None, None], image.shape[:2], 'bilinear') for part in own]
+            if self.model.post_processor is not None:
+                mask = self._fuse(mask, image)
+                both.append(_resized(mask[None, None], image.shape[:2], 'nearest'))
+            found.append(np.stack(both))
+        return found
+
+    def scene_votes(
+        self,
+        scene: OpenScene,
+        tiling: Tiling,
+        scratch: Scratch,
+        batch: int = 4,
+        progress: bool = False,
+    ) -> SceneVotes:
+        """Votes over a scene, computed tile by tile; see :class:`~.scenes.SceneVotes`."""
+        threshold = self.model.vote_threshold
+        found = SceneVotes(scene, tiling, self.votes, threshold, scratch, batch, progress)
+        found.run()
+        return found
+
+    def _find_in_scene(self, scene, tiling, plan):
+        with tempfile.TemporaryDirectory() as folder:
+            votes = self.scene_votes(scene, tiling, Scratch(Path(folder) / 'tiles', {}), plan.batch)
+            _, masks, shares, probabilities = zip(*votes.strips())
+        whole = tuple(slice(0, length) for length in scene.grid.shape)
+        return FewShotMask(
+            mask=np.concatenate(masks),
+            votes=np.concatenate(shares) * len(self.supports),
+            probability=np.concatenate(probabilities),
+            image=scene.read(*whole)[0],
+            name=scene.picture.name,
+            class_name=self.supports.class_name,
+            supports=self.shown_supports(),
+            grid=scene.grid,
         )
 
     def fitted(self) -> Supports:
@@ -215,8 +281,10 @@ class FewShotSegmenter:
         probability = logits.softmax(2)[:, :, 1].mean(1)
         masks = [self._fuse(*pair) for pair in zip(masks, images)]
         shown = self.shown_supports()
+        grids = [self._grid(*pair) for pair in zip(pictures, images)]
         return [
             FewShotMask(
+                grid=grids[i],
                 mask=_resized(masks[i][None, None], size, 'nearest').astype(np.uint8),
                 votes=_resized(votes[i][None, None], size, 'nearest'),
                 probability=_resized(probability[i][None, None], size, 'bilinear'),
@@ -227,6 +295,12 @@ class FewShotSegmenter:
             )
             for i, size in enumerate(image.shape[:2] for image in images)
         ]
+
+    @staticmethod
+    def _grid(picture, image):
+        if picture.path is not None and has_rasterio():
+            return Grid.of(describe(picture.path))
+        return Grid(*image.shape[:2], picture.transform, picture.crs)
 
     def _fuse(self, mask, image):
         """The post-processor of the config, e.g. spectral fusion, on one predicted mask."""
@@ -268,7 +342,7 @@ def to_rgb(array: np.ndarray, name: str) -> np.ndarray:
 def picture_metres(picture: Picture) -> float | None:
     """Ground size of a pixel in metres; None where it is not known."""
     if picture.path is not None:
-        return pixel_metres(Grid.of(describe(picture.path)))
+        return pixel_metres(Grid.of(describe(picture.path))) if has_rasterio() else None
     return pixel_metres(Grid(*picture.array.shape[:2], picture.transform, picture.crs))
 
 
