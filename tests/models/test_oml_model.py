@@ -6,7 +6,8 @@ import torch
 
 from rs_mm.converters.oml import convert_names, published_encoder
 from rs_mm.errors import CheckpointError, ConfigError, DataError, MissingFileError
-from rs_mm.models.backbones.timm_encoder import TimmEncoder, spread_stem
+from rs_mm.models.backbones.timm_encoder import TimmEncoder
+from rs_mm.models.backbones.timm_weights import spread_stem
 from rs_mm.registry import MODELS
 from rs_mm.structures import EmbeddingDataSample
 from tests import fill

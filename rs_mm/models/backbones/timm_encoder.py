@@ -1,33 +1,50 @@
-"""Any convolutional network of timm as an encoder, for any number of input bands."""
+"""Any network of timm as an encoder, for any number of input bands."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import logging
+import math
+from collections.abc import Sequence
 
-import timm
 import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from rs_mm.errors import CheckpointError, ConfigError, MissingFileError
+from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
 
+from . import timm_network as network
 from .ibn import add_ibn_a
+from .simple_pyramid import SimpleFeaturePyramid
 from .strides import dilate_first_block, fix_padding, remove_strides
+from .timm_weights import load_weights
 
 
 @MODELS.register_module()
 class TimmEncoder(BaseModule):
-    """The last feature map of a timm network.
+    """The maps of a timm network: the last one for an embedder, several for a change detector.
+
+    Networks of tokens (vision transformers) and of NHWC maps (Swin) give maps (N, C, h, w), too.
+    Where a family takes images of any size it is told to. A network of one size takes smaller
+    images padded to it, and its maps are cut to what the image covers; a warning says so.
 
     Images and weights are kept as NHWC, with which convolutions are faster: 1.5 times on a GPU with
     tensor cores (a ResNet-18 in training), by a tenth on CPUs.
 
     Args:
         model: timm's name, e.g. ``resnet50``, ``legacy_seresnet50`` (with the ceil-mode pool of
-            the Caffe original), ``tf_efficientnet_b0``, ``vgg16``, ``wide_resnet50_2``,
-            ``inception_v3``.
+            the Caffe original), ``convnext_tiny``, ``swin_s3_tiny_224``,
+            ``vit_small_patch14_dinov2``, ``vit_large_patch16_dinov3.sat493m``.
         in_channels: number of input bands.
+        out_indices: which stages to give, counted from the one of stride 4 (0: stride 4, 1: stride
+            8, ...), fine to coarse. None: the last map alone. A plain vision transformer has one
+            resolution; its four stages are made by :class:`SimpleFeaturePyramid`.
+        img_size: builds the network for images of this size (a side, or height and width), where
+            its family has the argument; needed for images larger than a network of one size.
+        frozen: no gradients and no updates; batch norms and dropout as in evaluation.
+        pyramid_channels: channels of the stages of a plain network.
         output_stride: 32, 16 or 8, where the family offers it.
         dilate: how later blocks make up for a smaller stride. ``all``: timm's way, the usual
             one; ``first``: only the first block of a stage dilates, the behaviour of the original
@@ -36,22 +53,32 @@ class TimmEncoder(BaseModule):
         linear_ends: drops the activation after the stem norm and after the last norm of an
             EfficientNet, as the original OML code does.
         fixed_padding: pads by kernel - stride whatever the input size, likewise.
-        timm_args: further arguments of the timm model, e.g. ``dict(bn_momentum=0.01)``.
+        timm_args: further arguments of the timm model, e.g. ``dict(drop_path_rate=0.1)``.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` with a local file in timm's names
-            (torchvision's ResNets have the same), ``timm`` for timm's own weights of ``model``, or
-            ``timm/NAME.TAG`` for others, e.g. ``timm/resnet50.tv_in1k``. A stem for other bands
-            gets :func:`spread_stem`.
+            (torchvision's ResNets have the same) or in the authors', ``timm`` for timm's own
+            weights of ``model``, or ``timm/NAME.TAG`` for others, e.g. ``timm/resnet50.tv_in1k``.
+            A stem for other bands gets :func:`~.timm_weights.spread_stem`.
+
+    Attributes:
+        out_channels: channels of the last map; with ``out_indices`` a tuple, one per stage.
 
     Examples:
         >>> encoder = TimmEncoder('resnet18', in_channels=10)
         >>> encoder(torch.rand(2, 10, 64, 64)).shape
         torch.Size([2, 512, 2, 2])
+        >>> stages = TimmEncoder('vit_tiny_patch16_224', out_indices=(0, 1, 2, 3))
+        >>> [tuple(x.shape[1:]) for x in stages(torch.rand(2, 3, 64, 64))]
+        [(256, 16, 16), (256, 8, 8), (256, 4, 4), (256, 2, 2)]
     """
 
     def __init__(
         self,
         model: str,
         in_channels: int = 3,
+        out_indices: Sequence[int] | None = None,
+        img_size: int | Sequence[int] | None = None,
+        frozen: bool = False,
+        pyramid_channels: int = 256,
         output_stride: int = 32,
         dilate: str = 'all',
         ibn: bool = False,
@@ -63,12 +90,13 @@ class TimmEncoder(BaseModule):
         super().__init__(init_cfg)
         if dilate not in ('all', 'first', 'none'):
             raise ConfigError(f'encoder.dilate is {dilate!r}; use "all", "first" or "none".')
-        self.name, self.in_channels = model, in_channels
+        self.name, self.in_channels, self.frozen = model, in_channels, frozen
         args = dict(timm_args or {}, in_chans=in_channels)
+        if img_size is not None:
+            args['img_size'] = img_size
         if dilate == 'all' and output_stride != 32:
             args['output_stride'] = output_stride
-        self.model = _create(model, args)
-        self.out_channels = self.model.num_features
+        self.model = network.create(model, args)
         if dilate == 'first' and output_stride != 32:
             dilate_first_block(self.model, output_stride)
         elif dilate == 'none' and output_stride != 32:
@@ -81,17 +109,89 @@ class TimmEncoder(BaseModule):
             self.model.bn1.act = self.model.bn2.act = nn.Identity()
         if fixed_padding:
             fix_padding(self.model)
+        self.built_size = network.built_size(self.model, img_size)
+        self._canvases: dict[tuple[int, int], tuple[int, int]] = {}
+        self.pyramid, self.out_indices = None, None if out_indices is None else tuple(out_indices)
+        self._choose_maps(pyramid_channels)
         self.model.to(memory_format=torch.channels_last)
+        if frozen:
+            self.model.requires_grad_(False)
+            self.train(self.training)
 
     def _need(self, option, attribute, family):
         if not hasattr(self.model, attribute):
             raise ConfigError(f'encoder.{option} is for {family}; {self.name} is none.')
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) -> (N, out_channels, H', W').
+    def _choose_maps(self, pyramid_channels):
+        """Decides how the maps are taken, and leaves out the layers that then have no part."""
+        size = self.built_size or (224, 224)
+        numbers = network.stages(self.model)
+        if self.out_indices is None or not numbers:
+            channels = self._choose_last_map(size)
+        if self.out_indices is None:
+            self.out_channels = channels
+            return
+        count = len(numbers) or 4
+        if not self.out_indices or not all(0 <= index < count for index in self.out_indices):
+            strides = [self.model.feature_info[number]['reduction'] for number in numbers]
+            raise ConfigError(
+                f'encoder.out_indices={self.out_indices}: {self.name} has {count} stages'
+                + (f' of strides {strides}' if strides else '')
+                + f'; name some of them from 0 to {count - 1}, or take another network.'
+            )
+        if numbers:
+            chosen = [numbers[index] for index in self.out_indices]
+            self.maps = network.StageMaps(chosen)
+            self._prune(chosen, keep_norm=False)
+            found = self._shapes(self.maps, size) or self._no_maps()
+            self.out_channels = tuple(shape[1] for shape in found)
+        else:
+            self.pyramid = SimpleFeaturePyramid(channels, pyramid_channels)
+            self.out_channels = (pyramid_channels,) * len(self.out_indices)
+
+    def _choose_last_map(self, size):
+        """Sets ``maps`` to the first way that gives a map; returns its channels."""
+        ways = (network.last_map_normalised, network.last_map)
+        if self.out_indices is None:
+            ways = (network.plain_features, *ways)
+        for self.maps in ways:
+            found = self._shapes(self.maps, size)
+            if found and len(found[0]) == 4 and found[0][1] == self.model.num_features:
+                break
+        else:
+            self._no_maps()
+        if self.maps is network.plain_features:
+            network.leave_out_head(self.model)
+        else:
+            self._prune(1, keep_norm=self.maps is network.last_map_normalised)
+        return found[0][1]
+
+    def _no_maps(self):
+        raise ConfigError(
+            f'encoder.model {self.name} gives no maps through timm; take another network.'
+        )
+
+    def _prune(self, indices, keep_norm):
+        prune = getattr(self.model, 'prune_intermediate_layers', None)
+        if prune is not None:
+            prune(indices, prune_norm=not keep_norm, prune_head=True)
+
+    def _shapes(self, maps, size):
+        return network.shapes(self.model, maps, self.in_channels, size)
+
+    def train(self, mode: bool = True) -> TimmEncoder:
+        """Sets the mode; a frozen network stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.model.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """(N, in_channels, H, W) -> (N, out_channels, H', W'), or one such map per stage.
 
         Raises:
-            ConfigError: the images have another number of bands.
+            ConfigError: the images have another number of bands, or a size that the network cannot
+                take.
         """
         if x.shape[1] != self.in_channels:
             raise ConfigError(
@@ -99,93 +199,74 @@ class TimmEncoder(BaseModule):
                 f'is {self.in_channels}; set it, or the bands that the pipelines of '
                 'the datasets load.'
             )
-        return self.model.forward_features(x.contiguous(memory_format=torch.channels_last))
+        size = (x.shape[2], x.shape[3])
+        canvas = size if self.built_size is None else self.canvas(size)
+        if canvas != size:
+            x = F.pad(x, (0, canvas[1] - size[1], 0, canvas[0] - size[0]))
+        x = x.contiguous(memory_format=torch.channels_last)
+        try:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+                maps = self.maps(self.model, x)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            if self._shapes(self.maps, canvas) is not None:
+                raise
+            raise self._wrong_size(size) from error
+        maps = [maps] if torch.is_tensor(maps) else maps
+        if canvas != size:
+            maps = [_covered(x, size, canvas) for x in maps]
+        if self.pyramid is not None:
+            scales = self.pyramid(maps[0])
+            maps = [scales[index] for index in self.out_indices]
+        return maps[0] if self.out_indices is None else tuple(maps)
+
+    @torch.compiler.disable
+    def canvas(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size (H, W) to which images of ``size`` are padded for a network of one size."""
+        if size not in self._canvases:
+            candidates = (size, *(_multiple(size, step) for step in (32, self.built_size)))
+            fitting = (one for one in candidates if self._shapes(self.maps, one) is not None)
+            canvas = next(fitting, None)
+            if canvas is None:
+                raise self._wrong_size(size)
+            if canvas != size:
+                print_log(
+                    f'{self.name} takes images of {_by(canvas)}: those of {_by(size)} are padded '
+                    f'with zeros; encoder.img_size={max(size)} builds it for them, if its family '
+                    'allows that',
+                    'current',
+                    logging.WARNING,
+                )
+            self._canvases[size] = canvas
+        return self._canvases[size]
+
+    def _wrong_size(self, size):
+        built = self.built_size
+        advice = (
+            f'it is built for {_by(built)}; set encoder.img_size={max(size)}, or resize the images'
+            if built
+            else 'take larger images'
+        )
+        return ConfigError(f"timm's {self.name} cannot take images of {_by(size)}: {advice}.")
 
     def init_weights(self) -> None:
         """Loads the pretrained weights; without ``init_cfg`` timm's initialisation stays."""
         if self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
-            self.load_pretrained(self.init_cfg['checkpoint'])
-
-    def load_pretrained(self, checkpoint: str) -> None:
-        """Loads timm's weights or a local file; the classifier is left out.
-
-        Raises:
-            MissingFileError: the file is not there, or timm's weights cannot be downloaded.
-            CheckpointError: the weights are another network's.
-        """
-        source, _, name = checkpoint.partition('/')
-        if source == 'timm':
-            state = _timm_weights(name or self.name)
-        else:
-            state = _file_weights(checkpoint)
-        own = self.model.state_dict()
-        state = {key: value for key, value in state.items() if key in own}
-        missing = [key for key in own if key not in state and 'num_batches' not in key]
-        for key, value in state.items():
-            if value.dim() == 4 and value.shape[1] == 3 != own[key].shape[1]:
-                state[key] = value = spread_stem(value, own[key].shape[1])
-            if value.shape != own[key].shape:
-                raise CheckpointError(
-                    f'{checkpoint}: {key} has shape {tuple(value.shape)}, '
-                    f'{self.name} needs {tuple(own[key].shape)}.'
-                )
-        if missing:
-            raise CheckpointError(
-                f'{checkpoint} lacks {len(missing)} weights of {self.name}, '
-                f'first {missing[0]}; is it of another network?'
-            )
-        self.model.load_state_dict(state, strict=False)
+            load_weights(self.model, self.name, self.init_cfg['checkpoint'])
 
 
-def spread_stem(weight: Tensor, in_channels: int) -> Tensor:
-    """Stem filters for RGB (O, 3, k, k) -> (O, in_channels, k, k), as published.
-
-    More than 3 bands: the RGB filters, then their mean for every further band. 1 or 2 bands: the
-    mean. Nothing is rescaled.
-    """
-    mean = weight.mean(1, keepdim=True)
-    if in_channels < 3:
-        return mean.repeat(1, in_channels, 1, 1)
-    return torch.cat([weight, mean.repeat(1, in_channels - 3, 1, 1)], dim=1)
+def _multiple(size, step):
+    steps = (step, step) if isinstance(step, int) else step
+    return tuple(math.ceil(length / one) * one for length, one in zip(size, steps))
 
 
-def _create(name, args):
-    if name not in timm.list_models():
-        similar = timm.list_models(f'*{name}*')[:5]
-        hint = f'similar names: {", ".join(similar)}' if similar else 'see timm.list_models()'
-        raise ConfigError(f'encoder.model {name!r} is not a model of timm; {hint}.')
-    try:
-        model = timm.create_model(name, num_classes=0, **args)
-    except (AssertionError, TypeError, NotImplementedError) as error:
-        raise ConfigError(
-            f"timm's {name} does not take {args} ({error}); "
-            'leave out what it does not offer, such as output_stride.'
-        ) from error
-    if isinstance(getattr(model, 'pre_logits', None), nn.Module):
-        model.pre_logits = nn.Identity()  # VGG: 120 million weights that nobody would train
-    return model
+def _covered(x, size, canvas):
+    """The part of a map that the image covers on its canvas."""
+    height, width = (
+        math.ceil(length * of_map / of_canvas)
+        for length, of_map, of_canvas in zip(size, x.shape[-2:], canvas)
+    )
+    return x[..., :height, :width]
 
 
-def _timm_weights(name):
-    try:
-        return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
-    except Exception as error:  # whatever the hub client raises without a network
-        source = timm.get_pretrained_cfg(name)
-        where = source.hf_hub_id or source.url if source else name
-        raise MissingFileError(
-            f'the pretrained weights of {name} ({where}) could not be downloaded; get them on '
-            'another machine, put the file at e.g. data/weights, and set '
-            'encoder.init_cfg.checkpoint to its path.'
-        ) from error
-
-
-def _file_weights(path):
-    from rs_mm.checkpoint import read_state_dict
-
-    if not Path(path).is_file():
-        raise MissingFileError(
-            f'encoder.init_cfg.checkpoint: there is no file {path}; put the '
-            'pretrained weights there, or use "timm" to download them.'
-        )
-    # a checkpoint of a whole embedder has its encoder under this name
-    return read_state_dict(path, strip=('module.', 'encoder.model.'))
+def _by(size):
+    return f'{size[0]} x {size[1]}'

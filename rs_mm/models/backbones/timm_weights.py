@@ -1,0 +1,114 @@
+"""Pretrained weights into a network of timm, for any number of bands and any image size."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from rs_mm.errors import CheckpointError, MissingFileError
+
+
+def load_weights(model: nn.Module, name: str, checkpoint: str) -> None:
+    """Loads timm's weights or a local file; the classifier is left out.
+
+    Names and sizes of published files (the first authors' names, position embeddings of another
+    image size) are converted by timm's own converter of the family.
+
+    Args:
+        model: the network.
+        name: its name in timm.
+        checkpoint: a file, ``timm``, or ``timm/NAME.TAG``.
+
+    Raises:
+        MissingFileError: the file is not there, or timm's weights cannot be downloaded.
+        CheckpointError: the weights are another network's.
+    """
+    source, _, tag = checkpoint.partition('/')
+    state = _timm_weights(tag or name) if source == 'timm' else _file_weights(checkpoint)
+    own = model.state_dict()
+    if any(key not in state and not _optional(key) for key in own) or any(
+        key in own and _stem_of_other_bands(value, own[key]) is None and value.shape != own[key].shape
+        for key, value in state.items()
+    ):
+        state = _convert(model, state)
+    state = {key: value for key, value in state.items() if key in own}
+    for key, value in state.items():
+        spread = _stem_of_other_bands(value, own[key])
+        state[key] = value = value if spread is None else spread
+        if value.shape != own[key].shape:
+            raise CheckpointError(
+                f'{checkpoint}: {key} has shape {tuple(value.shape)}, '
+                f'{name} needs {tuple(own[key].shape)}.'
+            )
+    missing = [key for key in own if key not in state and not _optional(key)]
+    if missing:
+        raise CheckpointError(
+            f'{checkpoint} lacks {len(missing)} weights of {name}, '
+            f'first {missing[0]}; is it of another network?'
+        )
+    model.load_state_dict(state, strict=False)
+
+
+def spread_stem(weight: Tensor, in_channels: int) -> Tensor:
+    """Stem filters for RGB (O, 3, k, k) -> (O, in_channels, k, k), as published.
+
+    More than 3 bands: the RGB filters, then their mean for every further band. 1 or 2 bands: the
+    mean. Nothing is rescaled.
+    """
+    mean = weight.mean(1, keepdim=True)
+    if in_channels < 3:
+        return mean.repeat(1, in_channels, 1, 1)
+    return torch.cat([weight, mean.repeat(1, in_channels - 3, 1, 1)], dim=1)
+
+
+def _stem_of_other_bands(value, own):
+    """RGB filters (a patch embedding's, too) for the bands of ``own``; None for other weights."""
+    if value.dim() != 4 or own.dim() != 4 or not value.shape[1] == 3 != own.shape[1]:
+        return None
+    return spread_stem(value, own.shape[1])
+
+
+def _optional(key):
+    """State that a network computes again: counters and tables of positions."""
+    return 'num_batches' in key or key.endswith(('relative_position_index', 'attn_mask'))
+
+
+def _convert(model, state):
+    convert = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
+    if convert is None:
+        return state
+    with_model = len(inspect.signature(convert).parameters) > 1
+    try:
+        return convert(state, model) if with_model else convert(state)
+    except (KeyError, AttributeError, RuntimeError, AssertionError, ValueError, IndexError):
+        return state  # not a file of this family: its names and shapes say so below
+
+
+def _timm_weights(name):
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
+    except Exception as error:  # whatever the hub client raises without a network
+        source = timm.get_pretrained_cfg(name)
+        where = source.hf_hub_id or source.url if source else name
+        raise MissingFileError(
+            f'the pretrained weights of {name} ({where}) could not be downloaded; get them on '
+            'another machine, put the file at e.g. data/weights, and set '
+            'encoder.init_cfg.checkpoint to its path.'
+        ) from error
+
+
+def _file_weights(path):
+    from rs_mm.checkpoint import read_state_dict
+
+    if not Path(path).is_file():
+        raise MissingFileError(
+            f'encoder.init_cfg.checkpoint: there is no file {path}; put the '
+            'pretrained weights there, or use "timm" to download them.'
+        )
+    # a checkpoint of a whole embedder or change detector has its encoder under these names
+    return read_state_dict(path, strip=('module.', 'encoder.model.', 'backbone.model.'))
