@@ -91,7 +91,8 @@ def read_state_dict(path, strip=('module.',), containers=_CONTAINERS) -> dict[st
     """The weights in a checkpoint file, whatever they lie under.
 
     Args:
-        path (str | Path): a file with a bare state dict, or one in a container.
+        path (str | Path): a file with a bare state dict, or one in a container; or
+            ``.safetensors``.
         strip (tuple[str, ...]): prefixes taken off a name, each at most once, in this order.
         containers (tuple[str, ...]): keys under which weights may lie, the first one wins. Default:
             ``state_dict_ema``, ``state_dict``, ``model_state_dict``, ``model``.
@@ -102,7 +103,7 @@ def read_state_dict(path, strip=('module.',), containers=_CONTAINERS) -> dict[st
     Raises:
         MissingFileError, CheckpointError: see :func:`load_file`; also when it holds no tensors.
     """
-    state = load_file(path)
+    state = _load_safetensors(path) if Path(path).suffix == '.safetensors' else load_file(path)
     if isinstance(state, dict):
         state = next((state[key] for key in containers if isinstance(state.get(key), dict)), state)
         state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
@@ -114,6 +115,20 @@ def read_state_dict(path, strip=('module.',), containers=_CONTAINERS) -> dict[st
     for prefix in strip:
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
+
+
+def _load_safetensors(path):
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file as load
+
+    if not Path(path).is_file():
+        raise MissingFileError(f'there is no checkpoint {path}.')
+    try:
+        return load(path)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f'{path} is not a readable checkpoint (cut short in a download?): {error}'
+        ) from error
 
 
 def save_converted(state, out, meta=None) -> None:

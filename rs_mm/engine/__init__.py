@@ -8,6 +8,7 @@ from . import (  # noqa: F401
     feature_extraction,
     hooks,
     label_samplers,
+    layer_decay,
     loops,
     samplers,
     strategies,

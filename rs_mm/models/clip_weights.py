@@ -54,8 +54,7 @@ def load_weights(clip: nn.Module, path: str | Path, arch: str | dict) -> None:
         # it holds constants of the program beside the weights
         state = {key: value for key, value in read_torchscript(path).items() if key in own}
     else:
-        state = _read_safetensors(path) if path.suffix == '.safetensors' else read_state_dict(path)
-        state = {key: value for key, value in state.items() if key not in _SETTINGS}
+        state = {key: value for key, value in read_state_dict(path).items() if key not in _SETTINGS}
     missing = [key for key in own if key not in state]
     unknown = [key for key in state if key not in own]
     wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
@@ -86,18 +85,6 @@ def load_tag(clip: nn.Module, arch: str | dict, tag: str) -> None:
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(
             f'{path}, the weights "{tag}", do not fit {_name(arch)}: {str(error).splitlines()[0]}'
-        ) from error
-
-
-def _read_safetensors(path):
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(
-            f'{path} is not a readable checkpoint (cut short in a download?): {error}'
         ) from error
 
 

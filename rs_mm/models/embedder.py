@@ -50,6 +50,11 @@ class ImageEmbedder(BaseModel):
         self.in_channels = encoder.get('in_channels', 3)
         self.num_classes = head.get('num_classes')
         self.encoder = MODELS.build(encoder)
+        if not isinstance(self.encoder.out_channels, int):
+            raise ConfigError(
+                'model.encoder gives several maps, and an embedder needs one; leave out '
+                'model.encoder.out_indices.'
+            )
         channels = dict(in_channels=self.encoder.out_channels)
         self.neck = None if neck is None else MODELS.build({**channels, **neck})
         self.head = MODELS.build({**channels, **head})

@@ -142,7 +142,7 @@ class TimmEncoder(BaseModule):
         if numbers:
             chosen = [numbers[index] for index in self.out_indices]
             self.maps = network.StageMaps(chosen)
-            self._prune(chosen, keep_norm=False)
+            self._prune(sorted(chosen), keep_norm=False)
             found = self._shapes(self.maps, size) or self._no_maps()
             self.out_channels = tuple(shape[1] for shape in found)
         else:

@@ -109,12 +109,14 @@ class StageMaps:
     """
 
     def __init__(self, indices: list[int]):
-        self.indices = list(indices)
+        self.indices = sorted(indices)
+        self.order = [self.indices.index(number) for number in indices]
 
     def __call__(self, model: nn.Module, images: Tensor) -> list[Tensor]:
-        return model.forward_intermediates(
+        maps = model.forward_intermediates(
             images, indices=self.indices, output_fmt='NCHW', intermediates_only=True
         )
+        return [maps[number] for number in self.order]  # timm gives them as they come
 
 
 def stages(model: nn.Module) -> list[int]:

@@ -31,27 +31,31 @@ def load_weights(model: nn.Module, name: str, checkpoint: str) -> None:
     source, _, tag = checkpoint.partition('/')
     state = _timm_weights(tag or name) if source == 'timm' else _file_weights(checkpoint)
     own = model.state_dict()
-    if any(key not in state and not _optional(key) for key in own) or any(
-        key in own and _stem_of_other_bands(value, own[key]) is None and value.shape != own[key].shape
-        for key, value in state.items()
-    ):
-        state = _convert(model, state)
-    state = {key: value for key, value in state.items() if key in own}
-    for key, value in state.items():
-        spread = _stem_of_other_bands(value, own[key])
-        state[key] = value = value if spread is None else spread
-        if value.shape != own[key].shape:
-            raise CheckpointError(
-                f'{checkpoint}: {key} has shape {tuple(value.shape)}, '
-                f'{name} needs {tuple(own[key].shape)}.'
-            )
-    missing = [key for key in own if key not in state and not _optional(key)]
+    fitted, missing, wrong = _fit(state, own)
+    if missing or wrong:
+        fitted, missing, wrong = _fit(_convert(model, state), own)
+    if wrong:
+        raise CheckpointError(
+            f'{checkpoint}: {wrong[0]} has shape {tuple(fitted[wrong[0]].shape)}, '
+            f'{name} needs {tuple(own[wrong[0]].shape)}.'
+        )
     if missing:
         raise CheckpointError(
             f'{checkpoint} lacks {len(missing)} weights of {name}, '
             f'first {missing[0]}; is it of another network?'
         )
-    model.load_state_dict(state, strict=False)
+    model.load_state_dict(fitted, strict=False)
+
+
+def _fit(state, own):
+    """The weights that ``own`` has a place for, names that are missing, and of other shapes."""
+    fitted = {
+        key: _for_bands(value, own[key])
+        for key, value in state.items()
+        if key in own and not _computed(key)
+    }
+    missing = [key for key in own if key not in fitted and not _computed(key)]
+    return fitted, missing, [key for key in fitted if fitted[key].shape != own[key].shape]
 
 
 def spread_stem(weight: Tensor, in_channels: int) -> Tensor:
@@ -66,15 +70,14 @@ def spread_stem(weight: Tensor, in_channels: int) -> Tensor:
     return torch.cat([weight, mean.repeat(1, in_channels - 3, 1, 1)], dim=1)
 
 
-def _stem_of_other_bands(value, own):
-    """RGB filters (a patch embedding's, too) for the bands of ``own``; None for other weights."""
-    if value.dim() != 4 or own.dim() != 4 or not value.shape[1] == 3 != own.shape[1]:
-        return None
-    return spread_stem(value, own.shape[1])
+def _for_bands(value, own):
+    """RGB filters (a patch embedding's, too) spread over the bands of ``own``; others as given."""
+    is_stem = value.dim() == own.dim() == 4 and value.shape[1] == 3 != own.shape[1]
+    return spread_stem(value, own.shape[1]) if is_stem else value
 
 
-def _optional(key):
-    """State that a network computes again: counters and tables of positions."""
+def _computed(key):
+    """State that a network computes by itself: counters and tables of positions."""
     return 'num_batches' in key or key.endswith(('relative_position_index', 'attn_mask'))
 
 
@@ -93,7 +96,7 @@ def _timm_weights(name):
     try:
         return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
     except Exception as error:  # whatever the hub client raises without a network
-        source = timm.get_pretrained_cfg(name)
+        source = None if ':' in name else timm.get_pretrained_cfg(name)
         where = source.hf_hub_id or source.url if source else name
         raise MissingFileError(
             f'the pretrained weights of {name} ({where}) could not be downloaded; get them on '

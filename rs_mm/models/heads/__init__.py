@@ -4,6 +4,7 @@ from .grn_head import GRNHead
 from .output import HeadOutput
 from .pooling import GlobalPool
 from .self_cross_correlation import SelfCrossCorrelationHead
+from .unet_head import UNetHead
 
 __all__ = [
     'DSQNetHead',
@@ -13,4 +14,5 @@ __all__ = [
     'HeadOutput',
     'PartHead',
     'SelfCrossCorrelationHead',
+    'UNetHead',
 ]

@@ -25,7 +25,8 @@ class DSQNetHead(BaseDecodeHead):
     (logits enlarged to the label, pixel sampler, cross entropy).
 
     Args:
-        in_channels: channels of *one date's* stages, fine to coarse.
+        in_channels: channels of *one date's* stages, fine to coarse; a change detector
+            whose backbone tells them fills them in.
         channels: the one width of the head, a multiple of 16; 128 and 64 are published.
         dsp: pyramid, built with this head's ``in_channels``, ``channels``, ``norm_cfg``.
         bmq: matching query, built alike; None leaves it out.
@@ -36,6 +37,8 @@ class DSQNetHead(BaseDecodeHead):
         dropout_ratio, ignore_index, sampler, align_corners, init_cfg: see
             :class:`mmseg.models.decode_heads.BaseDecodeHead`.
     """
+
+    channels_of_one_date = True  # `in_channels`, although the stages hold both dates
 
     def __init__(
         self,

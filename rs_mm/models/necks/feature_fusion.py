@@ -37,6 +37,21 @@ class FeatureFusionNeck(BaseModule):
             )
         self.policy, self.out_indices = policy, out_indices
 
+    def fused_channels(self, channels: Sequence[int]) -> tuple[int, ...]:
+        """Channels after the fusion of stages that have ``channels`` per date.
+
+        Raises:
+            ConfigError: there are fewer stages than ``out_indices`` names.
+        """
+        if not all(0 <= index < len(channels) for index in self.out_indices):
+            raise ConfigError(
+                f'out_indices={tuple(self.out_indices)} of FeatureFusionNeck names stages that the '
+                f'backbone does not give: it has {len(channels)}; set the out_indices of the '
+                'backbone, or of the neck, accordingly.'
+            )
+        times = 2 if self.policy == 'concat' else 1
+        return tuple(times * channels[index] for index in self.out_indices)
+
     def forward(self, first: list[Tensor], second: list[Tensor]) -> tuple[Tensor, ...]:
         """Stages of date 1 and of date 2, each (N, C_i, H_i, W_i), to the fused stages."""
         fuse = _POLICIES[self.policy]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from rs_mm.errors import ConfigError, suggest
 from rs_mm.registry import MODELS
 
 from ..utils.siamese import both_dates
+from .head_widths import build_head, stage_channels
 
 
 @MODELS.register_module()
@@ -26,10 +28,14 @@ class SiamEncoderDecoder(EncoderDecoder):
             (faster, and their statistics then come from both). False: one date after the other, as
             published. No difference in evaluation, or for a backbone without batch norms: there
             the dates always go as one batch.
+        early_fusion (bool): the backbone sees both dates as the bands of one image, so its
+            ``in_channels`` is twice ``backbone_inchannels``, and there is no neck.
         **kwargs: see :class:`mmseg.models.EncoderDecoder`. ``neck`` takes (features of date 1,
-            features of date 2). ``test_cfg`` of ``mode='slide'`` may hold ``window_batch``, the
-            largest number of windows in one forward; if not, it follows from their size: as many
-            pixels as one window of 512 on a CPU (more only leave its caches), as four elsewhere.
+            features of date 2). ``in_channels`` of a head may be left out where the backbone tells
+            its channels (:class:`TimmEncoder` and Swin do). ``test_cfg`` of ``mode='slide'`` may
+            hold ``window_batch``, the largest number of windows in one forward; if not, it follows
+            from their size: as many pixels as one window of 512 on a CPU (more only leave its
+            caches), as four elsewhere.
             ``train_cfg`` holds nothing.
 
     Raises:
@@ -37,18 +43,48 @@ class SiamEncoderDecoder(EncoderDecoder):
     """
 
     def __init__(
-        self, *, backbone_inchannels: int = 3, join_dates: bool = False, **kwargs: Any
+        self,
+        *,
+        backbone_inchannels: int = 3,
+        join_dates: bool = False,
+        early_fusion: bool = False,
+        **kwargs: Any,
     ) -> None:
-        if kwargs.get('neck') is None:
+        if early_fusion and kwargs.get('neck') is not None:
+            raise ConfigError(
+                'SiamEncoderDecoder with early_fusion=True has no `neck`: the dates are one image '
+                'to the backbone; set neck=None, or early_fusion=False.'
+            )
+        if not early_fusion and kwargs.get('neck') is None:
             raise ConfigError(
                 'SiamEncoderDecoder needs a `neck` that fuses the two dates, e.g. '
                 "neck=dict(type='FeatureFusionNeck', policy='concat')."
             )
         _check_train_cfg(kwargs.get('train_cfg') or {})
-        kwargs['test_cfg'] = kwargs.get('test_cfg') or dict(mode='whole')
+        kwargs['test_cfg'] = ConfigDict(kwargs.get('test_cfg') or dict(mode='whole'))
         _check_test_cfg(kwargs['test_cfg'])
         super().__init__(**kwargs)
         self.backbone_inchannels, self.join_dates = backbone_inchannels, join_dates
+        self.early_fusion = early_fusion
+
+    def _init_decode_head(self, decode_head):
+        self.decode_head = self._head(decode_head)
+        self.align_corners = self.decode_head.align_corners
+        self.num_classes = self.decode_head.num_classes
+        self.out_channels = self.decode_head.out_channels
+
+    def _init_auxiliary_head(self, auxiliary_head):
+        if isinstance(auxiliary_head, list):
+            self.auxiliary_head = nn.ModuleList(self._head(cfg) for cfg in auxiliary_head)
+        elif auxiliary_head is not None:
+            self.auxiliary_head = self._head(auxiliary_head)
+
+    def _head(self, cfg):
+        stages = fused = stage_channels(self.backbone)
+        if stages is not None and self.with_neck:
+            fuse = getattr(self.neck, 'fused_channels', None)
+            fused = fuse and fuse(stages)
+        return build_head(cfg, stages, fused)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Fused features of pairs (N, 2 * C, H, W), date 1 before date 2."""
@@ -58,6 +94,8 @@ class SiamEncoderDecoder(EncoderDecoder):
                 f'backbone_inchannels={self.backbone_inchannels} make '
                 f'{2 * self.backbone_inchannels}.'
             )
+        if self.early_fusion:
+            return self.backbone(inputs)
         return self.neck(*both_dates(self.backbone, *inputs.chunk(2, 1), join=self.join_dates))
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:

@@ -1,0 +1,8 @@
+_base_ = './siam-upernet_r50_512x512_80k_s2looking.py'
+
+model = dict(
+    backbone=dict(
+        model='swin_tiny_patch4_window7_224',
+        init_cfg=dict(checkpoint='timm/swin_tiny_patch4_window7_224.ms_in1k'),
+    )
+)

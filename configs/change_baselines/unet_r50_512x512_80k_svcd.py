@@ -1,0 +1,5 @@
+_base_ = [
+    '../_base_/models/cd_unet.py',
+    '../_base_/datasets/svcd_512.py',
+    '../_base_/schedules/cd_80k.py',
+]

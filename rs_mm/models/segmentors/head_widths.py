@@ -1,0 +1,86 @@
+"""Fits a decode head to the stages it is given, or says by which numbers it does not fit."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+from torch import nn
+
+from rs_mm.errors import ConfigError
+from rs_mm.registry import MODELS
+
+
+def stage_channels(backbone: nn.Module) -> tuple[int, ...] | None:
+    """Channels of a backbone's stages, where it tells them; else None.
+
+    Raises:
+        ConfigError: it gives one map instead of stages.
+    """
+    channels = getattr(backbone, 'out_channels', None)
+    if isinstance(channels, int):
+        raise ConfigError(
+            f'model.backbone: {type(backbone).__name__} gives one map, and a change detector needs '
+            'stages; set model.backbone.out_indices=(0, 1, 2, 3).'
+        )
+    if channels is None and hasattr(backbone, 'num_features') and hasattr(backbone, 'out_indices'):
+        widths = backbone.num_features  # mmseg's Swin
+        if isinstance(widths, (list, tuple)):
+            channels = [widths[index] for index in backbone.out_indices]
+    return None if channels is None else tuple(channels)
+
+
+def build_head(cfg: dict, stages: Sequence[int] | None, fused: Sequence[int] | None) -> nn.Module:
+    """Builds a decode head; ``in_channels`` and ``in_index`` are filled in where they are missing.
+
+    Args:
+        cfg: the head.
+        stages: channels of one date's stages, None if unknown.
+        fused: channels of the stages after the neck, None if unknown.
+
+    Raises:
+        ConfigError: the head's channels or stages are not those that it is given.
+    """
+    cls = MODELS.get(cfg['type'])
+    per_date = getattr(cls, 'channels_of_one_date', False)
+    widths = stages if per_date else fused
+    if widths is None:
+        return MODELS.build(cfg)
+    every = list(range(len(widths)))
+    if 'in_index' in cfg:
+        tries = [cfg['in_index']]
+    elif cfg.get('input_transform') or isinstance(cfg.get('in_channels'), (list, tuple)):
+        tries = [every]
+    else:
+        own_default = inspect.signature(cls).parameters.get('in_index')
+        tries = [every] if own_default else [-1, every]  # mmseg's default is the last stage
+    for in_index in tries:
+        given = _select(widths, in_index, cfg)
+        own = cfg.get('in_channels', given)
+        own = list(own) if isinstance(own, (list, tuple)) else own
+        if own != given:
+            raise ConfigError(
+                f'{cfg["type"]}.in_channels={own} does not fit: the stages {in_index} have '
+                f'{given} channels{" per date" if per_date else ""}; set it to that, or leave it '
+                'out.'
+            )
+        try:
+            return MODELS.build(dict(cfg, in_channels=given, in_index=in_index))
+        except AssertionError as error:  # mmseg's, of a head that takes several stages
+            failure = error
+    raise ConfigError(
+        f'{cfg["type"]} takes other stages than in_index={tries[-1]} of {list(widths)} channels '
+        f'({failure or "mmseg refuses them"}); set its in_index.'
+    ) from failure
+
+
+def _select(widths, in_index, cfg):
+    several = isinstance(in_index, (list, tuple))
+    wanted = in_index if several else [in_index]
+    if not all(-len(widths) <= index < len(widths) for index in wanted):
+        raise ConfigError(
+            f'{cfg["type"]}.in_index={in_index} names stages that are not there: the backbone and '
+            f'the neck give {len(widths)} (channels {list(widths)}).'
+        )
+    chosen = [widths[index] for index in wanted]
+    return chosen if several else chosen[0]
