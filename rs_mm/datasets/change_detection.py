@@ -32,10 +32,11 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
         img_suffix: suffix of the images; may be empty.
         seg_map_suffix: suffix of the labels; may be empty.
         format_seg_map: ``to_binary``: grey levels below 128 are *unchanged*, the
-            others *changed*. None: grey levels are class indices, and 255 is ignored.
-        label_values: grey levels a label file may hold; others are an
+            others *changed*. None: the file holds class numbers (of a palette: its indices).
+        label_values: values a label file may hold; others are an
             error. ``auto``: (0, 255) with ``to_binary``, unless labels are stored as JPEG, whose
-            levels blur; (0, .., classes - 1, 255) without. None: anything.
+            levels blur; (0, .., classes - 1) without. None: anything. 255 is ignored: name it
+            where label files hold it as that, (0, 1, 255).
         **kwargs: arguments of mmseg's ``BaseSegDataset``.
 
     Raises:
@@ -112,7 +113,7 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
             return self.label_values
         if self.format_seg_map == 'to_binary':
             return None if self.seg_map_suffix.lower() in _LOSSY else (0, 255)
-        return (*range(len(self._metainfo['classes'])), 255)
+        return tuple(range(len(self._metainfo['classes'])))
 
     def _require_folder(self, folder):
         if not fileio.isdir(folder, backend_args=self.backend_args):

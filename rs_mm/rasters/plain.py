@@ -12,9 +12,10 @@ from rs_mm.errors import ConfigError, DataError
 from .describe import RasterInfo, describe, tiff_facts
 from .optional import has_rasterio
 from .reading import Pixels, invert, nodata_mask, turn
+from .whole import check_whole
 
 _NODATA, _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 42113, 0, 1, 2
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b'\xff\xd8', b'\xff\xda', b'\xff\xd9'
+_JPEG_START = b'\xff\xd8'
 
 
 def open_plain(path: Path) -> tuple[RasterInfo, None, Pixels]:
@@ -28,8 +29,8 @@ def open_plain(path: Path) -> tuple[RasterInfo, None, Pixels]:
     """
     import cv2
 
+    check_whole(path)
     content = np.fromfile(path, np.uint8)
-    check_jpeg_end(content.tobytes(), path)
     # alpha is only kept by a mode that ignores the orientation; JPEG has no alpha
     jpeg = content[:2].tobytes() == _JPEG_START
     mode = cv2.IMREAD_ANYCOLOR if jpeg else cv2.IMREAD_UNCHANGED
@@ -51,19 +52,6 @@ def open_plain(path: Path) -> tuple[RasterInfo, None, Pixels]:
         info = replace(info, crs=placed.crs, transform=placed.transform)
     valid = np.ones(image.shape[:2], bool) if alpha is None else image[..., alpha] > 0
     return info, None, Pixels(image, valid)
-
-
-def check_jpeg_end(content: bytes, path: str | Path) -> None:
-    """Refuses a JPEG that ends before its last scan does: decoders fill the rest with grey.
-
-    Raises:
-        DataError: the file is cut off.
-    """
-    if content[:2] != _JPEG_START:
-        return
-    scan = content.rfind(_JPEG_SCAN)
-    if scan >= 0 and content.find(_JPEG_END, scan) < 0:
-        raise DataError(f'{path}: the JPEG ends too early; it was not copied as a whole.')
 
 
 def open_plain_tiff(path: Path) -> tuple[RasterInfo, None, Pixels]:

@@ -18,6 +18,7 @@ from rs_mm.errors import DataError, MissingFileError
 
 from .describe import TIFF_SUFFIXES, RasterInfo, describe_dataset, open_gdal
 from .optional import has_rasterio
+from .whole import check_whole
 
 _JPEG = ('.jpg', '.jpeg')
 _PLAIN = ('.png', '.bmp', *_JPEG)
@@ -189,6 +190,8 @@ def open_raster(path: str | Path) -> Raster:
         return Raster(*open_plain_tiff(path))
     dataset = open_gdal(path)
     try:
+        if path.is_file():
+            check_whole(path)
         info = describe_dataset(dataset, path)
         if info.pages > 1:
             raise DataError(

@@ -47,15 +47,18 @@ def stretch(image: np.ndarray, low: float | np.ndarray, high: float | np.ndarray
 
 
 def stretch_limits(
-    images: Sequence[np.ndarray], valid: Sequence[np.ndarray] | None = None
+    images: Sequence[np.ndarray],
+    valid: Sequence[np.ndarray] | None = None,
+    percentiles: Sequence[float] = PERCENTILES,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The 2nd and the 98th percentile of each band over the valid pixels of all images together.
+    """Two percentiles of each band over the valid pixels of all images together.
 
     One stretch for all of them keeps a change of brightness between dates visible.
 
     Args:
         images: each (H, W, C).
         valid: for each, (H, W) bool; finite pixels count where it is None.
+        percentiles: which two; the 2nd and the 98th by default.
 
     Returns:
         tuple: low and high, each (C,) float32.
@@ -67,7 +70,7 @@ def stretch_limits(
     values = np.concatenate([_counted(image, mask) for image, mask in zip(images, masks)])
     if not len(values):
         raise DataError('no pixel of the image holds data: all are nodata, NaN or infinite.')
-    low, high = np.percentile(values, PERCENTILES, axis=0)
+    low, high = np.percentile(values, percentiles, axis=0)
     return low.astype(np.float32), high.astype(np.float32)
 
 
@@ -75,6 +78,7 @@ def to_uint8(
     image: np.ndarray,
     valid: np.ndarray | None = None,
     value_range: Sequence[float] | None = None,
+    percentiles: Sequence[float] = PERCENTILES,
 ) -> np.ndarray:
     """Brings an image of any depth to 8 bits by the one rule of all tools.
 
@@ -85,6 +89,7 @@ def to_uint8(
         image: (H, W, C).
         valid: (H, W) bool, pixels that count.
         value_range: (low, high): values that become 0 and 255.
+        percentiles: what becomes 0 and 255 without it.
 
     Raises:
         DataError: no pixel is valid.
@@ -95,7 +100,7 @@ def to_uint8(
         return stretch(image, *value_range)
     if image.dtype == np.uint8:
         return image
-    return stretch(image, *stretch_limits([image], None if valid is None else [valid]))
+    return stretch(image, *stretch_limits([image], [valid], percentiles))
 
 
 def _counted(image, mask):

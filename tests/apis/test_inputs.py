@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from rs_mm.apis.inputs import as_picture, as_pictures, takes_eight_bit
-from rs_mm.datasets.transforms.band_images import LoadBandImage, read_image
+from rs_mm.datasets.pictures import read_valid
+from rs_mm.datasets.transforms.band_images import LoadBandImage
 from rs_mm.datasets.transforms.clip_images import LoadRGBImage
 from rs_mm.errors import DataError, MissingFileError
 
@@ -93,7 +94,7 @@ def test_an_open_rasterio_dataset(tmp_path):
             file.write(planes)
         with memory.open() as file:
             picture = as_picture(file, 'm')
-    np.testing.assert_array_equal(picture.array, read_image(str(tmp_path / 'a.tif')))
+    np.testing.assert_array_equal(picture.array, read_valid(str(tmp_path / 'a.tif')))
     assert picture.name == 'm' and picture.transform == place['transform']
 
 

@@ -112,7 +112,7 @@ def test_missing_listed_image(levir):
 def test_damaged_and_unequal_images(levir):
     file = levir / 'train/A/train_1.png'
     file.write_bytes(b'no image')
-    with pytest.raises(DataError, match='A/train_1.png is not a readable image'):
+    with pytest.raises(DataError, match='train_1.png: .*(be decoded|no image)'):
         build(levir)[0]
     Image.new('RGB', (64, 60)).save(file)
     with pytest.raises(DataError, match=r'train_1.png is 60 x 64, .*train_1.png is 64 x 64'):
@@ -120,8 +120,8 @@ def test_damaged_and_unequal_images(levir):
     Image.new('L', (64, 32)).save(levir / 'train/label/train_2.png')
     with pytest.raises(DataError, match=r'label .*train_2.png is 32 x 64, but .* 64 x 64'):
         build(levir)[1]
-    (levir / 'train/label/train_3.png').write_bytes(file.read_bytes()[:40])
-    with pytest.raises(DataError, match='label/train_3.png is not a readable image'):
+    (levir / 'train/label/train_3.png').write_bytes(file.read_bytes()[:60])
+    with pytest.raises(DataError, match='label/train_3.png: the PNG ends too early'):
         build(levir)[2]
 
 

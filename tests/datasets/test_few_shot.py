@@ -263,7 +263,7 @@ def _small_again(root):
 def test_wrong_files(tmp_path):
     dataset = _small(tmp_path)
     image, label = dataset.files(dataset.get_data_info(0)['query'])
-    Image.fromarray(np.zeros((32, 40, 3), np.uint8)).save(label)
+    Image.fromarray(np.full((32, 40, 3), (0, 0, 63), np.uint8)).save(label)
     _raises(DataError, 'isaid_patches.py', dataset.__getitem__, 0)
     Image.fromarray(np.zeros((20, 40), np.uint8)).save(label)
     _raises(DataError, r'is 40 x 32.*_instance_color_RGB.png is 40 x 20', dataset.__getitem__, 0)

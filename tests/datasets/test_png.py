@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from rs_mm.datasets import label_maps, pictures
 from rs_mm.datasets.png import decode_plain_png, read_plain_png
-from rs_mm.datasets.transforms import band_images, clip_images, episodes
+from rs_mm.datasets.transforms import LoadRGBImage
 from rs_mm.datasets.transforms.multi_img_loading import decode
 from rs_mm.errors import DataError, MissingFileError
 
@@ -90,27 +91,18 @@ def test_loaders_read_what_they_read_without_it(name, tmp_path, monkeypatch):
     path = tmp_path / 'x.png'
     path.write_bytes((PLAIN | OTHER)[name])
     loaders = [
-        band_images.read_image,
-        clip_images._from_pillow,
-        episodes.read_image,
-        episodes.read_label,
+        pictures.read_valid,
+        pictures.read_rgb,
+        label_maps.read_label_map,
+        lambda path: LoadRGBImage()(dict(img_path=path))['img'],
         *[
-            lambda path, args=args: decode(path, *args)
-            for args in (
-                ('color', 'cv2'),
-                ('color', 'pillow'),
-                ('grayscale', 'pillow'),
-                ('grayscale', 'cv2'),
-                ('unchanged', 'cv2'),
-            )
+            lambda path, args=args: decode(path, *args).array
+            for args in (('color', 'cv2'), ('grayscale', 'pillow'), ('unchanged', 'cv2'))
         ],
     ]
     here = [outcome(loader, str(path)) for loader in loaders]
-    for module in (band_images, clip_images, episodes):
-        monkeypatch.setattr(module, 'read_plain_png', lambda *_, **__: None)
-    monkeypatch.setattr(
-        'rs_mm.datasets.transforms.multi_img_loading._decode_plain', lambda *_: None
-    )
+    monkeypatch.setattr(pictures, 'read_plain_png', lambda *_, **__: None)
+    monkeypatch.setattr(label_maps, 'decode_plain_png', lambda *_, **__: None)
     for loader, found in zip(loaders, here):
         expected = outcome(loader, str(path))
         assert type(found) is type(expected)
@@ -138,6 +130,6 @@ def test_files_that_are_not_there(tmp_path):
     assert read_plain_png(tmp_path / 'none.png') is None
     (tmp_path / 'x.tif').write_bytes(PLAIN['rgb'])
     assert read_plain_png(tmp_path / 'x.tif') is None
-    for loader in (band_images.read_image, episodes.read_image, episodes.read_label):
+    for loader in (pictures.read_valid, pictures.read_rgb, label_maps.read_label_map):
         with pytest.raises(MissingFileError, match='none.png'):
             loader(tmp_path / 'none.png')

@@ -148,12 +148,12 @@ def _cut(job):
     import numpy as np
     from PIL import Image
 
-    from rs_mm.datasets.transforms.episodes import read_image
+    from rs_mm.datasets.pictures import read_rgb
     from rs_mm.errors import DataError
 
     Image.MAX_IMAGE_PIXELS = None  # scenes of DOTA reach 13000 x 6000
     scene, mask_path, out, listed = job
-    image, colours = read_image(scene), read_image(mask_path)
+    image, colours = read_rgb(scene), read_rgb(mask_path)
     if image.shape != colours.shape:
         raise DataError(
             f'{scene} is {image.shape[1]} x {image.shape[0]}, but its mask {mask_path} '

@@ -130,10 +130,10 @@ def _start(args):
 
 
 def _decompose(item):
-    from rs_mm.datasets.transforms.episodes import read_image
+    from rs_mm.datasets.pictures import read_rgb
 
     name, path = item
-    _store.save(name, _made(read_image(path))[1])
+    _store.save(name, _made(read_rgb(path))[1])
 
 
 if __name__ == '__main__':

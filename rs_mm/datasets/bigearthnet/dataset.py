@@ -11,12 +11,12 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import BaseDataset
 
 from rs_mm.errors import ConfigError, DataError
+from rs_mm.rasters.values import to_uint8
 from rs_mm.registry import DATASETS, TRANSFORMS
 
 from ..label_tables import check_unique, read_names
 from ..multilabel_dataset import build_pipeline
 from ..seeding import SeededSampleMixin
-from ..transforms.clip_images import to_uint8
 from .bands import GROUPS, SELECTIONS, STATISTICS, select_bands
 from .labels import NOMENCLATURES
 from .store import PatchReader

@@ -20,7 +20,7 @@ import numpy as np
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 
-from ..transforms.band_images import read_image
+from ..pictures import read_valid
 from . import legacy
 from .bands import GROUPS, SIZES
 from .labels import encode, to_19
@@ -93,7 +93,7 @@ def read_bands(
 def _read_band(path, size):
     if not os.path.isfile(path):
         raise MissingFileError(f'missing band {path}')
-    band = read_image(path)
+    band = read_valid(path)
     if band.shape != (size, size, 1) or band.dtype != np.uint16:
         height, width, count = band.shape
         raise DataError(

@@ -8,101 +8,67 @@ photograph (not the BGR of mmcv), all bands of a GeoTIFF. Values keep the file's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import TRANSFORMS
 
-from ..png import read_plain_png
-
-
-def read_image(path: str) -> np.ndarray:
-    """Reads an image file as (H, W, C), bands in file order, in the file's own type.
-
-    PNG, JPEG and BMP are read as OpenCV reads them, TIFF through tifffile (any number of bands,
-    integers or floats, interleaved or one plane per band).
-
-    Raises:
-        MissingFileError: there is no such file.
-        DataError: the file cannot be decoded.
-    """
-    if not Path(path).is_file():
-        raise MissingFileError(f'{path}: no such image.')
-    if Path(path).suffix.lower() in ('.tif', '.tiff'):
-        return _read_tiff(path)
-    img = read_plain_png(path)
-    if img is not None:
-        return img[..., None] if img.ndim == 2 else img
-    img = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if img is None:
-        raise DataError(f'{path}: the image cannot be decoded; the file is damaged or no image.')
-    if img.ndim == 2:
-        return img[..., None]
-    # OpenCV decodes B, G, R[, A]
-    return cv2.cvtColor(img, cv2.COLOR_BGR2RGB if img.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-
-
-def _read_tiff(path: str) -> np.ndarray:
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages[0]
-            ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts)]
-            if max(ends) > file.filehandle.size:
-                raise ValueError(f'it ends {max(ends) - file.filehandle.size} bytes too early')
-            img, planar = page.asarray(), page.planarconfig == 2
-    except Exception as error:  # tifffile and its codecs raise many types for a damaged file
-        raise DataError(f'{path}: the TIFF cannot be decoded ({error}).') from error
-    if img.ndim == 2:
-        return img[..., None]
-    return np.moveaxis(img, 0, -1) if planar else img
+from ..pictures import choose_bands, read_picture, refuse_invalid
 
 
 @TRANSFORMS.register_module()
 class LoadBandImage(BaseTransform):
-    """Loads ``img_path`` into ``img`` (H, W, C) in the file's own type; see :func:`read_image`.
+    """Loads ``img_path`` into ``img`` (H, W, C) in the file's own type; see
+    :func:`~rs_mm.datasets.pictures.read_picture`.
 
     An ``img`` that is there already (pixels in memory) is taken instead of the file.
 
     Args:
-        bands: 0-based bands to keep, in this order. Default: all.
+        bands: 0-based bands to keep, in this order. Default: all but
+            alpha.
         num_bands: convert to this number by the two unambiguous rules: one band is
-            repeated, and a fourth band beside three (an alpha channel) is dropped. Anything else
-            is a DataError. Default: leave as is.
+            repeated, and a fourth band beside three is dropped. Anything else is a DataError.
+            Default: leave as is.
+        fill: value of pixels without data (nodata value, mask, transparent, NaN
+            or infinite). Default: an image with such pixels is a DataError.
     """
 
-    def __init__(self, bands: Sequence[int] | None = None, num_bands: int | None = None) -> None:
+    def __init__(
+        self,
+        bands: Sequence[int] | None = None,
+        num_bands: int | None = None,
+        fill: float | None = None,
+    ):
         self.bands = None if bands is None else list(bands)
-        self.num_bands = num_bands
+        self.num_bands, self.fill = num_bands, fill
 
     def transform(self, results: dict) -> dict:
-        img = results['img'] if 'img' in results else read_image(results['img_path'])
+        path = results.get('img_path', 'the image')
+        img = choose_bands(results['img'], self.bands, path) if 'img' in results else None
+        img = self._read(path) if img is None else img
         count = img.shape[2]
-        if self.bands is not None:
-            if max(self.bands) >= count:
-                raise DataError(
-                    f'{results["img_path"]}: has {count} bands, but the config asks '
-                    f'for bands {self.bands}.'
-                )
-            img = img[..., self.bands]
-        elif self.num_bands not in (None, count):
+        if self.bands is None and self.num_bands not in (None, count):
             if count == 1:
                 img = np.repeat(img, self.num_bands, axis=2)
             elif count == 4 and self.num_bands == 3:
                 img = img[..., :3]
             else:
                 raise DataError(
-                    f'{results["img_path"]}: has {count} bands, the config wants '
+                    f'{path}: has {count} bands, the config wants '
                     f'{self.num_bands}; set `bands` to choose.'
                 )
         results['img'] = img
         results['ori_shape'] = results['img_shape'] = img.shape[:2]
         return results
+
+    def _read(self, path):
+        picture = read_picture(path, self.bands, with_alpha=self.num_bands == 4)
+        if self.fill is not None:
+            return picture.filled(self.fill)
+        return refuse_invalid(picture, '`fill` of LoadBandImage')
 
 
 @TRANSFORMS.register_module()

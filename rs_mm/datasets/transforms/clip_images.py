@@ -9,95 +9,84 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
 
-from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.errors import ConfigError
+from rs_mm.rasters.values import to_uint8
 from rs_mm.registry import TRANSFORMS
 
-from ..png import read_plain_png
-from .band_images import read_image
-
-
-def to_uint8(img: np.ndarray, percentiles: Sequence[float] = (2, 98)) -> np.ndarray:
-    """Stretches every band of an image to 0 … 255; uint8 stays as it is.
-
-    Args:
-        img: (H, W, C) of any numeric type; not finite values become 0.
-        percentiles: the two percentiles of a band that become 0 and 255.
-
-    Returns:
-        (H, W, C) uint8.
-    """
-    if img.dtype == np.uint8:
-        return img
-    img = img.astype(np.float64)
-    valid = np.isfinite(img)
-    low, high = np.nanpercentile(
-        np.where(valid, img, np.nan) if not valid.all() else img, percentiles, axis=(0, 1)
-    )
-    scaled = (img - low) / np.maximum(high - low, np.finfo(np.float64).tiny)
-    return (np.where(valid, scaled, 0).clip(0, 1) * 255).round().astype(np.uint8)
+from ..pictures import (
+    Picture,
+    choose_bands,
+    is_jpeg,
+    is_tiff,
+    pillow_jpeg,
+    read_picture,
+    refuse_invalid,
+)
 
 
 @TRANSFORMS.register_module()
 class LoadRGBImage(BaseTransform):
     """Loads ``img_path`` into ``img`` ((H, W, 3) uint8 RGB), whatever the format.
 
-    TIFFs may have any number of bands and any type: three are chosen, and values beyond 8 bits are
-    stretched per image and band. Everything else goes through Pillow. An ``img`` that is there
-    already (H, W, C) is treated as a TIFF's.
+    A file may have any number of bands and any type: three are chosen, and values beyond 8 bits
+    are stretched per image and band. An ``img`` that is there already (H, W, C) is treated alike.
 
     Args:
-        bands: 0-based bands of a TIFF to show as red, green and blue.
-            Default: the first three, or the first alone as grey if there are fewer.
-        percentiles: see :func:`to_uint8`.
+        bands: 0-based bands to show as red, green and blue, of TIFFs and
+            of what is no ordinary picture. Default: the first three, or the first alone as grey if
+            there are fewer.
+        percentiles: percentiles of a band that become 0 and 255.
+        fill: brightness, 0 to 255, of pixels without data (nodata value, mask,
+            transparent, NaN or infinite). Default: an image with such pixels is a DataError.
     """
 
     def __init__(
-        self, bands: Sequence[int] | None = None, percentiles: Sequence[float] = (2, 98)
-    ) -> None:
+        self,
+        bands: Sequence[int] | None = None,
+        percentiles: Sequence[float] = (2, 98),
+        fill: float | None = None,
+    ):
         if bands is not None and len(bands) != 3:
             raise ConfigError(
                 f'LoadRGBImage: bands={list(bands)} must be three numbers, for red, green and blue.'
             )
         self.bands = None if bands is None else list(bands)
-        self.percentiles = tuple(percentiles)
+        self.percentiles, self.fill = tuple(percentiles), fill
 
     def transform(self, results: dict) -> dict:
         path = str(results['img_path'])
         if 'img' in results:
-            img = self._choose(results['img'], path)
-        elif path.lower().endswith(('.tif', '.tiff')):
-            img = self._choose(read_image(path), path)
+            array = results['img']
+            valid = np.isfinite(array).all(2) if array.dtype.kind == 'f' else None
+            img = self._show(Picture(path, array, valid, stray=1))
+        elif is_jpeg(path):
+            img = pillow_jpeg(path)
         else:
-            img = _from_pillow(path)
+            img = self._show(read_picture(path))
         results['img'] = img
         results['ori_shape'] = results['img_shape'] = img.shape[:2]
         return results
 
-    def _choose(self, img, path):
-        count = img.shape[2]
-        bands = self.bands or ([0, 1, 2] if count >= 3 else [0, 0, 0])
-        if max(bands) >= count:
-            raise DataError(f'{path}: has {count} bands, but bands {bands} are asked for.')
-        return to_uint8(img[..., bands], self.percentiles)
+    def _show(self, picture):
+        if self.fill is None:
+            refuse_invalid(picture, '`fill` of LoadRGBImage')
+        array, bands = picture.array, self.bands
+        ordinary = array.dtype == np.uint8 and array.shape[2] <= 3
+        if bands is None or (ordinary and not is_tiff(picture.path)):
+            bands = [0, 1, 2] if array.shape[2] >= 3 else [0, 0, 0]
+        image = choose_bands(picture.array, bands, picture.path)
+        if not image.flags.c_contiguous:
+            image = np.ascontiguousarray(image)
+        if picture.valid is not None and not picture.valid.any():
+            picture.filled()  # says that nothing is there
+        image = to_uint8(image, picture.valid, percentiles=self.percentiles)
+        if picture.valid is not None:
+            image[~picture.valid] = self.fill
+        return image
 
     def __repr__(self):
-        return f'{type(self).__name__}(bands={self.bands}, percentiles={self.percentiles})'
-
-
-def _from_pillow(path):
-    img = read_plain_png(path, bands=3)
-    if img is not None:
-        return img
-    try:
-        with Image.open(path) as file:
-            return np.asarray(file.convert('RGB'))
-    except FileNotFoundError as error:
-        raise MissingFileError(f'{path}: no such image.') from error
-    except Exception as error:  # Pillow's decoders raise many types for a damaged file
-        raise DataError(
-            f'{path}: the image cannot be decoded ({type(error).__name__}); the '
-            'file is damaged or no image.'
-        ) from error
+        fill = '' if self.fill is None else f', fill={self.fill}'
+        return f'{type(self).__name__}(bands={self.bands}, percentiles={self.percentiles}{fill})'
 
 
 @TRANSFORMS.register_module()

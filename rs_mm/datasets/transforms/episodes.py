@@ -8,61 +8,32 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import TRANSFORMS
 from rs_mm.structures import EpisodeDataSample
 
-from ..png import read_plain_png
-
-IGNORE = 255
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """Reads an image file as RGB.
-
-    Returns:
-        (H, W, 3) uint8.
-
-    Raises:
-        MissingFileError, DataError: name the file.
-    """
-    image = read_plain_png(path, bands=3)
-    return np.asarray(_open(path).convert('RGB')) if image is None else image
+from ..label_maps import IGNORE, read_label_map
+from ..pictures import read_rgb
 
 
 def read_label(path: str | Path) -> np.ndarray:
-    """Reads a label map; a palette file gives its indices.
+    """Reads a label map of class numbers; see :func:`~rs_mm.datasets.label_maps.read_label_map`.
 
     Returns:
         (H, W) uint8.
 
     Raises:
-        MissingFileError, DataError: name the file; also for a colour picture.
+        MissingFileError, DataError: name the file; also for numbers beyond 0 to 255.
     """
-    label = read_plain_png(path, bands=1)
-    if label is not None:
+    label = read_label_map(path)
+    if label.dtype == np.uint8:
         return label
-    label = np.asarray(_open(path))
-    if label.ndim != 2 or label.dtype not in (np.uint8, bool):
-        raise DataError(
-            f'the label map {path} is not an 8-bit map of class numbers (it has shape '
-            f'{label.shape} and type {label.dtype}); isaid_patches.py converts the '
-            'colour masks of iSAID.'
-        )
-    return label.astype(np.uint8)
-
-
-def _open(path):
-    try:
-        image = Image.open(path)
-        image.load()
-        return image
-    except FileNotFoundError as error:
-        raise MissingFileError(f'there is no file {path}; the split list names it.') from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DataError(f'the image {path} cannot be read: {error}.') from error
+    numbers = label.astype(np.uint8, copy=True)
+    if (numbers != label).any():
+        raise DataError(f'the label map {path} holds numbers that are no classes from 0 to 255.')
+    return numbers
 
 
 @TRANSFORMS.register_module()
@@ -83,7 +54,7 @@ class LoadEpisode(BaseTransform):
     @staticmethod
     def _read(files):
         image, label = files
-        image = image if isinstance(image, np.ndarray) else read_image(image)
+        image = image if isinstance(image, np.ndarray) else read_rgb(image)
         if isinstance(label, (str, Path)):
             label = read_label(label)
         if label is not None and image.shape[:2] != label.shape:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from pathlib import Path
 
 import cv2
@@ -11,14 +10,15 @@ import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine import fileio
-from PIL import Image
 
-from rs_mm.errors import DataError, MissingFileError
-from rs_mm.rasters.values import check_value_range, select_bands, stretch
+from rs_mm.errors import DataError, MissingFileError, RSMMError
+from rs_mm.rasters.reading import finite
+from rs_mm.rasters.values import check_value_range, stretch
+from rs_mm.rasters.whole import check_jpeg_end
 from rs_mm.registry import TRANSFORMS
 
-from ..png import decode_plain_png
-from .band_images import read_image
+from ..label_maps import IGNORE, read_label_map
+from ..pictures import Picture, check_eight_bits, choose_bands, is_jpeg, read_picture
 from .multi_img_base import keep_band_axis
 
 
@@ -29,7 +29,12 @@ def _check_same_size(images, paths):
         raise DataError(f'the dates of a pair must have the same height and width, but {listed}.')
 
 
-def _set_images(results, images):
+def _set_images(results, images, pictures=()):
+    """Notes where a date has no data; MultiImgLoadAnnotations leaves these pixels out."""
+    masks = [picture.valid for picture in pictures if picture.valid is not None]
+    if masks:
+        results['valid'] = np.logical_and.reduce(masks)
+        results['trouble'] = [picture.trouble for picture in pictures if picture.stray]
     results['img'] = [keep_band_axis(image) for image in images]
     results['img_shape'] = results['ori_shape'] = images[0].shape[:2]
     return results
@@ -37,47 +42,55 @@ def _set_images(results, images):
 
 @TRANSFORMS.register_module()
 class MultiImgLoadImageFromFile(LoadImageFromFile):
-    """Reads the images of all dates named in ``results['img_path']``, a list of paths.
+    """Reads the 8-bit images of all dates named in ``results['img_path']``, a list of paths.
 
     Sets ``img`` (list of (H, W, 3) uint8 BGR arrays), ``img_shape`` and ``ori_shape`` ((H, W) of
     date 1). Takes the arguments of mmcv's ``LoadImageFromFile``. An entry of ``img_path`` that is
     already an array is taken as it is, so that pairs in memory go through the same pipeline.
+    Pixels without data (nodata value, mask, transparent) get the mean colour of the others and are
+    left out of the label.
 
     Raises:
         MissingFileError: a file does not exist.
-        DataError: a file is not a readable image, or the dates differ in size.
+        DataError: a file is not a readable image, has more than 8 bits or other than one or three
+            bands (:class:`MultiImgLoadTiff` keeps them), or the dates differ in size.
     """
 
     def transform(self, results: dict) -> dict:
         paths = results['img_path']
-        images = [self._read(path) for path in paths]
+        pictures = [self._read(path) for path in paths]
+        images = [picture.filled() for picture in pictures]
+        if self.to_float32:
+            images = [image.astype(np.float32) for image in images]
         _check_same_size(
             images, [p if isinstance(p, str) else f'date {i + 1}' for i, p in enumerate(paths)]
         )
-        return _set_images(results, images)
+        return _set_images(results, images, pictures)
 
     def _read(self, path):
         if isinstance(path, np.ndarray):
-            image = path
-        else:
-            image = decode(path, self.color_type, self.imdecode_backend, self.backend_args)
-        return image.astype(np.float32) if self.to_float32 else image
+            return Picture('an array', path)
+        return decode(path, self.color_type, self.imdecode_backend, self.backend_args)
 
 
 @TRANSFORMS.register_module()
 class MultiImgLoadTiff(BaseTransform):
     """Reads dates with any number of bands and any depth (TIFF, GeoTIFF, or a common image).
 
+    Pixels without data (nodata value, mask, transparent, NaN or infinite) get the mean of their
+    band's other pixels and are left out of the label.
+
     Args:
         bands: bands to keep, counted from 0, in this order. The
             preprocessor's ``bgr_to_rgb`` turns three bands around: list them as B, G, R. Default:
-            all bands as stored.
+            all bands as stored, but no alpha.
         value_range: these values become 0 and 255 (uint8), values
             outside are clipped. Default: uint8 stays as it is, everything else becomes float32.
 
     Raises:
         MissingFileError: a file does not exist.
-        DataError: a file is unreadable or lacks a band, or the dates differ in size.
+        DataError: a file is unreadable or lacks a band, has no pixel with data, or the dates
+            differ in size.
     """
 
     def __init__(
@@ -89,12 +102,21 @@ class MultiImgLoadTiff(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         paths = results['img_path']
-        images = [self._read(path) for path in paths]
-        _check_same_size(images, paths)
-        return _set_images(results, images)
+        pictures = [self._read(path) for path in paths]
+        images = [self._convert(picture.filled()) for picture in pictures]
+        _check_same_size(
+            images, [p if isinstance(p, str) else f'date {i + 1}' for i, p in enumerate(paths)]
+        )
+        return _set_images(results, images, pictures)
 
     def _read(self, path):
-        image = select_bands(read_image(path), self.bands, path)
+        if not isinstance(path, np.ndarray):
+            return read_picture(path, self.bands)
+        array = choose_bands(path, self.bands)
+        good = finite(array)
+        return Picture('an array', array, good, int((~good).sum()))
+
+    def _convert(self, image):
         if self.value_range is not None:
             return stretch(image, *self.value_range)
         return image if image.dtype == np.uint8 else image.astype(np.float32)
@@ -125,14 +147,16 @@ class MultiImgLoadImageFromNDArray(BaseTransform):
 
 @TRANSFORMS.register_module()
 class MultiImgLoadAnnotations(BaseTransform):
-    """Reads the change label ``results['seg_map_path']`` as 8-bit grey (luminance).
-
-    A deeper file is accepted where its values are those of an 8-bit one.
+    """Reads the change label ``results['seg_map_path']``.
 
     Sets ``gt_seg_map``, (H, W) uint8, and adds it to ``seg_fields``. With
-    ``results['format_seg_map'] == 'to_binary'`` grey levels below 128 become 0 and the others 1;
-    otherwise grey levels are class indices. ``results['label_values']``, where the dataset gives
-    it, lists the grey levels a label file may hold.
+    ``results['format_seg_map'] == 'to_binary'`` the file is a picture whose brightness counts:
+    below 128 it becomes 0, else 1. Otherwise the file holds class numbers (of a palette: its
+    indices). ``results['label_values']``, where the dataset gives it, lists the values a label
+    file may hold. What a file means is decided by
+    :func:`~rs_mm.datasets.label_maps.read_label_map` for all label readers.
+
+    Pixels of ``results['valid']`` (from loading) that hold no data at one of the dates become 255.
 
     Args:
         reduce_zero_label: class 0 becomes 255 and the others move down by one.
@@ -163,10 +187,14 @@ class MultiImgLoadAnnotations(BaseTransform):
                 'MultiImgLoadAnnotations: this pair has no label; name seg_map_path in '
                 'data_prefix, or predict without labels by tools/predict_change.py.'
             )
-        label = decode_label(path, self.imdecode_backend, self.backend_args).squeeze()
+        binary = results.get('format_seg_map') == 'to_binary'
+        with _local(path, self.backend_args, 'image file') as local:
+            # a dataset that knows its values refuses colours, which would pass for classes
+            unknown = results.get('label_values') is None
+            label = read_label_map(local, binary, self.imdecode_backend, luminance=unknown)
         self._check(label, path, results)
         label = label.astype(np.uint8, copy=False)
-        if results.get('format_seg_map') == 'to_binary':
+        if binary:
             label = (label >= 128).view(np.uint8)
         reduce = self.reduce_zero_label
         if reduce or (reduce is None and results.get('reduce_zero_label')):
@@ -176,6 +204,8 @@ class MultiImgLoadAnnotations(BaseTransform):
             for old, new in results['label_map'].items():
                 table[old] = new
             label = table[label]
+        if results.get('valid') is not None:
+            label = np.where(results['valid'], label, np.uint8(IGNORE))
         results['gt_seg_map'] = label
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
@@ -203,7 +233,7 @@ class MultiImgLoadAnnotations(BaseTransform):
                 f'label {path} holds the values {listed}, but only {list(allowed)} are expected '
                 f'with format_seg_map={results.get("format_seg_map")!r}; mend the file, or set '
                 "`format_seg_map` ('to_binary' for 0/255, None for 0/1) or `label_values` of the "
-                'dataset.'
+                'dataset (with 255, where that is to be ignored).'
             )
 
     def __repr__(self):
@@ -213,46 +243,46 @@ class MultiImgLoadAnnotations(BaseTransform):
         )
 
 
-def decode(path: str, flag: str, backend: str, backend_args: dict | None = None) -> np.ndarray:
-    """Reads and decodes one image file with mmcv, or says which file cannot be read.
+def decode(path: str, flag: str, backend: str, backend_args: dict | None = None) -> Picture:
+    """Reads one picture of 8 bits in mmcv's order of bands, or says why it cannot be read.
 
     Args:
         path: path or URI of the file.
-        flag: ``color``, ``grayscale`` or ``unchanged``.
-        backend: decoder of mmcv (``cv2``, ``pillow``, ``tifffile``, ...).
+        flag: ``color``, ``grayscale`` or ``unchanged`` (of any depth).
+        backend: mmcv's name of the decoder of JPEG (``cv2``, ``pillow``, ``turbojpeg``).
         backend_args: arguments of mmengine's file backend.
 
     Returns:
-        (H, W, C) or (H, W).
+        (H, W, C) in the order B, G, R, or (H, W).
     """
-    return _decode(_read(path, backend_args), path, flag, backend)
+    with _local(path, backend_args, 'image file') as local:
+        if is_jpeg(local):
+            return Picture(path, _decode_jpeg(local, path, flag, backend))
+        picture = read_picture(local)
+    picture.path, array = path, picture.array
+    if flag != 'unchanged':
+        check_eight_bits(
+            array,
+            path,
+            'MultiImgLoadImageFromFile',
+            "use type='MultiImgLoadTiff' in train_pipeline and test_pipeline, with `bands` and, "
+            'for a model that expects 0 to 255, `value_range`',
+        )
+    if array.shape[2] == 3:
+        array = array[..., ::-1]
+    if flag == 'color':
+        array = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
+    elif array.shape[2] == 3 and flag == 'grayscale':
+        array = cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_BGR2GRAY)
+    elif array.shape[2] == 1:
+        array = array[..., 0]
+    picture.array = np.ascontiguousarray(array)
+    return picture
 
 
-def decode_label(path: str | Path, backend: str, backend_args: dict | None = None) -> np.ndarray:
-    """Reads a label as grey levels: (H, W), uint8, or of its own type where the file is deeper.
-
-    For the arguments see :func:`decode`. The decoders of mmcv clip deep levels or divide them.
-    """
-    content = _read(path, backend_args)
-    if backend in ('cv2', 'pillow'):
-        unreadable = (OSError, Image.DecompressionBombError)  # left to the decoder
-        with contextlib.suppress(*unreadable), Image.open(io.BytesIO(content)) as image:
-            if image.mode.startswith(('I', 'F')):
-                return np.asarray(image)
-    return _decode(content, path, 'grayscale', backend)
-
-
-def _read(path, backend_args):
-    try:
-        return fileio.get(path, backend_args=backend_args)
-    except FileNotFoundError as error:
-        raise MissingFileError(f'image file {path} does not exist.') from error
-
-
-def _decode(content, path, flag, backend):
-    image = _decode_plain(content, flag) if backend in ('cv2', 'pillow') else None
-    if image is not None:
-        return image
+def _decode_jpeg(local, path, flag, backend):
+    content = Path(local).read_bytes()
+    check_jpeg_end(content, path)
     try:
         image = mmcv.imfrombytes(content, flag=flag, backend=backend)
     except Exception as error:  # every decoder has its own exception types
@@ -262,9 +292,14 @@ def _decode(content, path, flag, backend):
     return image
 
 
-def _decode_plain(content, flag):
-    """An ordinary PNG as mmcv's decoders give it; None if it is another file."""
-    if flag == 'color':
-        image = decode_plain_png(content, bands=3)
-        return None if image is None else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return decode_plain_png(content, bands=1) if flag == 'grayscale' else None
+@contextlib.contextmanager
+def _local(path, backend_args, what):
+    """The file itself, or a copy of one that lies elsewhere."""
+    try:
+        with fileio.get_local_path(path, backend_args=backend_args) as local:
+            if not Path(local).is_file():
+                raise MissingFileError(f'{what} {path} does not exist.')
+            yield str(local)
+    except RSMMError as error:
+        # of a copy, the address is what the user knows
+        raise type(error)(str(error).replace(str(local), str(path))) from error

@@ -156,8 +156,8 @@ class SpectralFusion:
             return self.decomposition(sample.query_pixels)[1].astype(np.float32)
         if self.decomposition is None or self.store.path(name).is_file():
             return self.store.load(name)
-        from rs_mm.datasets.transforms.episodes import read_image
+        from rs_mm.datasets.pictures import read_rgb
 
-        vectors = self.decomposition(read_image(sample.query_path))[1]
+        vectors = self.decomposition(read_rgb(sample.query_path))[1]
         self.store.save(name, vectors)
         return vectors

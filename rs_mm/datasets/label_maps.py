@@ -1,0 +1,224 @@
+"""The one reader of label maps: a file has one meaning, whichever dataset reads it.
+
+A label map holds numbers. What stands in the file counts: the indices of a palette, 0 and 1 of a
+mask of one bit, whatever the polarity that a TIFF states for its display. For binary labels that
+are drawn in black and white, ``grey=True`` gives the brightness instead.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rs_mm.errors import DataError, MissingFileError
+from rs_mm.limits import check_pixels
+from rs_mm.rasters.describe import TIFF_SUFFIXES, tiff_facts
+from rs_mm.rasters.whole import check_whole
+
+from .pictures import is_jpeg
+from .png import decode_plain_png
+
+IGNORE = 255
+_NODATA = 42113
+_PILLOW = ('.png', '.bmp', '.gif', '.webp', '.ppm', '.pgm', '.pbm')
+_LUMINANCE = np.array([19595, 38470, 7471], np.int64)  # of 65536: ITU-R 601 as Pillow weighs
+
+
+def read_label_map(
+    path: str | Path, grey: bool = False, decoder: str = 'pillow', luminance: bool = False
+) -> np.ndarray:
+    """Reads a label map.
+
+    Args:
+        path: the file.
+        grey: brightness from 0 to 255 instead of class numbers: the colours of a palette count,
+            1 of a mask of one bit is 255, and a colour picture gives its luminance.
+        decoder: mmcv's name of the decoder of JPEG.
+        luminance: whether a colour picture gives its luminance as class numbers too, as published
+            code takes it.
+
+    Returns:
+        np.ndarray: (H, W), uint8, or the file's own type where that is wider. Pixels without data
+        are 255.
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: the file is damaged, or no map of numbers: colours, several pages, transparent
+            parts, a nodata value that is a class number.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise MissingFileError(f'{path}: no such label map.') from error
+    except OSError as error:
+        raise DataError(f'{path}: the label map cannot be read ({error.strerror}).') from error
+    plain = decode_plain_png(content, bands=1)
+    if plain is not None:
+        return plain
+    check_whole(path)
+    colours = grey or luminance
+    suffix = Path(path).suffix.lower()
+    if is_jpeg(path):
+        return _from_jpeg(content, path, decoder)
+    if suffix in TIFF_SUFFIXES:
+        return _from_tiff(Path(path), grey, colours)
+    if suffix in _PILLOW or not suffix:
+        return _from_pillow(content, path, grey, colours)
+    return _from_raster(path, grey, colours)
+
+
+def _from_jpeg(content, path, decoder):
+    import mmcv
+
+    try:
+        label = mmcv.imfrombytes(content, flag='grayscale', backend=decoder)
+    except Exception as error:  # every decoder has its own exception types
+        raise _damaged(path, error) from error
+    if label is None:
+        raise _damaged(path, 'damaged or no JPEG')
+    return label.squeeze()
+
+
+def _from_pillow(content, path, grey, colours):
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            check_pixels(image.height, image.width, path)
+            frames = getattr(image, 'n_frames', 1)
+            image.load()
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many types for a damaged file
+        raise _damaged(path, 'damaged or of unknown format') from error
+    if frames > 1:
+        raise DataError(f'{path}: it holds {frames} frames; write the one that is meant to a file.')
+    if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
+        alpha = np.asarray(image.convert('RGBA'))[..., 3]
+        _refuse_transparent(alpha, path)
+    mode = image.mode
+    if mode in ('P', 'PA') and not grey:
+        return np.asarray(image.convert('P') if mode == 'PA' else image)
+    if mode == '1':
+        return np.asarray(image).astype(np.uint8) * np.uint8(255 if grey else 1)
+    if mode in ('L', 'LA'):
+        return np.asarray(image.convert('L'))
+    if mode.startswith(('I', 'F')):
+        return np.asarray(image)
+    return _of_colours(np.asarray(image.convert('RGB')), path, colours)
+
+
+def _from_tiff(path, grey, colours):
+    import tifffile
+
+    facts = tiff_facts(path)
+    if facts['pages'] > 1:
+        raise DataError(f'{path}: it holds {facts["pages"]} pages; write one label map to a file.')
+    if facts['orientation'] != 1:
+        raise DataError(
+            f'{path}: it is to be turned (TIFF orientation {facts["orientation"]}); write the '
+            'label map upright.'
+        )
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[facts['page'] - 1]
+            check_pixels(page.imagelength, page.imagewidth, path)
+            ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts)]
+            if max(ends) > file.filehandle.size:
+                raise ValueError(f'it ends {max(ends) - file.filehandle.size} bytes too early')
+            array, planar = page.asarray(), page.planarconfig == 2
+            extra = [int(kind) for kind in page.extrasamples or ()]
+            one_bit, palette = page.bitspersample == 1, page.colormap
+            tag = page.tags.get(_NODATA)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # tifffile and its codecs raise many types for a damaged file
+        raise _damaged(path, error) from error
+    if array.ndim == 3:
+        array = np.moveaxis(array, 0, -1) if planar else array
+        if any(kind in (1, 2) for kind in extra):
+            _refuse_transparent(array[..., array.shape[2] - len(extra)], path)
+            array = array[..., : array.shape[2] - len(extra)]
+        array = array[..., 0] if array.shape[2] == 1 else _of_colours(array, path, colours)
+    if array.dtype.kind == 'c':
+        raise DataError(f'{path}: its pixels are complex numbers ({array.dtype}), no labels.')
+    if one_bit:
+        array = array.astype(np.uint8) * np.uint8(255 if grey else 1)
+    elif palette is not None and grey:
+        table = (np.asarray(palette) >> 8).astype(np.int64).T
+        array = _luminance(table)[array]
+    return _without_nodata(array, _number(tag), path)
+
+
+def _from_raster(path, grey, colours):
+    from rs_mm.rasters import open_raster
+
+    with open_raster(path) as raster:
+        info, pixels = (
+            raster.info,
+            raster.read(stored=not (grey and raster.info.palette is not None)),
+        )
+        if info.alpha is not None:
+            _refuse_transparent(raster.read([info.alpha]).array[..., 0], path)
+    array = pixels.array
+    array = array[..., 0] if array.shape[2] == 1 else _of_colours(array, path, colours)
+    array = _without_nodata(array, info.nodata[0] if info.nodata else None, path)
+    return array if pixels.valid.all() else _ignored(array, ~pixels.valid)
+
+
+def _without_nodata(array, nodata, path):
+    """Pixels without data become IGNORE; a file that declares a class as nodata is refused."""
+    empty = ~np.isfinite(array) if array.dtype.kind == 'f' else np.zeros(array.shape, bool)
+    if nodata is not None and not np.isnan(nodata):
+        found = array == nodata
+        if 0 <= nodata < IGNORE and found.any():
+            raise DataError(
+                f'{path}: it declares {nodata:g} as nodata, which is a class number as well; '
+                'remove the declaration (gdal_edit.py -unsetnodata) if these pixels are labelled, '
+                f'or give them the value {IGNORE}.'
+            )
+        empty |= found
+    return _ignored(array, empty) if empty.any() else array
+
+
+def _ignored(array, where):
+    array = array.astype(np.float64 if array.dtype.kind == 'f' else np.int64)
+    array[where] = IGNORE
+    return array
+
+
+def _of_colours(array, path, allowed):
+    """Of equal bands one of them; of others the luminance, where that is allowed."""
+    if array.shape[2] == 3 and (array == array[..., :1]).all():
+        return array[..., 0]
+    if allowed and array.shape[2] == 3 and array.dtype == np.uint8:
+        return _luminance(array)
+    what = 'a colour picture' if array.shape[2] == 3 else f'{array.shape[2]} bands'
+    raise DataError(
+        f'{path}: it is {what}, not a map of class numbers; write a number for each colour '
+        '(tools/dataset_converters/isaid_patches.py does so for iSAID).'
+    )
+
+
+def _luminance(colours):
+    return ((colours.astype(np.int64) @ _LUMINANCE + 0x8000) >> 16).astype(np.uint8)
+
+
+def _refuse_transparent(alpha, path):
+    if alpha.size and alpha.min() != alpha.max() or alpha.size and not alpha.max():
+        raise DataError(
+            f'{path}: its transparency says something else than its colours; write the label map '
+            'without an alpha channel.'
+        )
+
+
+def _damaged(path, error):
+    return DataError(f'{path} is not a readable image ({error}).')
+
+
+def _number(tag):
+    try:
+        return None if tag is None else float(str(tag.value).strip().rstrip('\0'))
+    except ValueError:
+        return None

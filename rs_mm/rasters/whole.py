@@ -1,0 +1,115 @@
+"""Is a picture there as a whole? Decoders fill in what a half-copied file lacks."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from pathlib import Path
+
+from rs_mm.errors import DataError
+
+_PNG = b'\x89PNG\r\n\x1a\n'
+_JP2, _J2K = b'\0\0\0\x0cjP  \r\n\x87\n', b'\xff\x4f\xff\x51'
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b'\xff\xd8', b'\xff\xda', b'\xff\xd9'
+
+
+def check_whole(path: str | Path) -> None:
+    """Refuses a PNG, JPEG, JPEG 2000, GIF, WebP, BMP or PPM that is cut off; other files pass.
+
+    Raises:
+        DataError: the file ends too early, or a chunk of a PNG is damaged.
+    """
+    size = os.path.getsize(path)
+    with open(path, 'rb') as file:
+        start = file.read(16)
+        for begin, check in _CHECKS:
+            if start.startswith(begin):
+                file.seek(0)
+                check(file, size, path)
+
+
+def check_jpeg_end(content: bytes, path: str | Path) -> None:
+    """Refuses a JPEG that ends before its last scan does: decoders fill the rest with grey.
+
+    Raises:
+        DataError: the file is cut off.
+    """
+    if content[:2] != _JPEG_START:
+        return
+    scan = content.rfind(_JPEG_SCAN)
+    if scan >= 0 and content.find(_JPEG_END, scan) < 0:
+        raise _cut(path, 'JPEG')
+
+
+def _check_jpeg(file, size, path):
+    check_jpeg_end(file.read(), path)
+
+
+def _check_png(file, size, path):
+    file.seek(len(_PNG))
+    while len(head := file.read(8)) == 8:
+        length = int.from_bytes(head[:4], 'big')
+        if file.tell() + length + 4 > size:
+            break
+        data, stated = file.read(length), int.from_bytes(file.read(4), 'big')
+        if zlib.crc32(data, zlib.crc32(head[4:])) != stated:
+            raise DataError(f'{path}: the PNG is damaged (a checksum does not match).')
+        if head[4:] == b'IEND':
+            return
+    raise _cut(path, 'PNG')
+
+
+def _check_gif(file, size, path):
+    if not _tail(file, size).rstrip(b'\0').endswith(b';'):
+        raise _cut(path, 'GIF')
+
+
+def _check_webp(file, size, path):
+    head = file.read(12)
+    if head[8:] == b'WEBP' and size < 8 + int.from_bytes(head[4:8], 'little'):
+        raise _cut(path, 'WebP image')
+
+
+def _check_bmp(file, size, path):
+    if size < int.from_bytes(file.read(6)[2:], 'little'):
+        raise _cut(path, 'BMP')
+
+
+def _check_codestream(file, size, path):
+    if _JPEG_END not in _tail(file, size):  # boxes may follow it
+        raise _cut(path, 'JPEG 2000 image')
+
+
+def _check_netpbm(file, size, path):
+    """P5 and P6: three numbers (width, height, largest value) after the magic, then the samples."""
+    bands = 3 if file.read(2) == b'P6' else 1
+    found = re.match(rb'(?:\s+(?:#[^\n]*\n\s*)*\d+){3}\s', file.read(4096))
+    if found is None:
+        return
+    width, height, largest = map(int, re.sub(rb'#[^\n]*\n', b' ', found[0]).split())
+    needed = width * height * bands * (1 if largest < 256 else 2)
+    if size < 2 + found.end() + needed:
+        raise _cut(path, 'PPM')
+
+
+def _tail(file, size):
+    file.seek(max(0, size - 1024))
+    return file.read()
+
+
+def _cut(path, kind):
+    return DataError(f'{path}: the {kind} ends too early; it was not copied as a whole.')
+
+
+_CHECKS = (
+    (_PNG, _check_png),
+    (_JPEG_START, _check_jpeg),
+    (_JP2, _check_codestream),
+    (_J2K, _check_codestream),
+    (b'GIF8', _check_gif),
+    (b'RIFF', _check_webp),
+    (b'BM', _check_bmp),
+    (b'P5', _check_netpbm),
+    (b'P6', _check_netpbm),
+)
