@@ -66,7 +66,7 @@ def test_check_finds_every_kind_of_damage(levir):
     for problem, words in zip(
         report['train']['problems'],
         (
-            'A/train_1.png is not a readable',
+            'A/train_1.png: ',
             'train_2.png is 32 x 64',
             'train_3.png is 64 x 32',
             'train_4.png holds the values 9',
