@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets the environment up if needed, runs the linter, builds the docs, runs the tests; arguments go
-# to pytest:
+# Sets the environment up if needed, runs linter and type checker, builds the docs, runs the tests;
+# arguments go to pytest:
 #   bash tools/run_tests.sh                     everything that is not slow
 #   bash tools/run_tests.sh -m slow             the rest
 #   bash tools/run_tests.sh tests/retrieval -k knn
@@ -10,5 +10,6 @@ here=$(dirname "${BASH_SOURCE[0]}")
 source "$here/setup_env.sh"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
+"$PYTHON" -m mypy
 NO_MKDOCS_2_WARNING=1 "$PYTHON" -m mkdocs build --quiet --strict
 exec "$PYTHON" -m pytest -n auto --maxprocesses 8 --dist loadfile "$@"
