@@ -25,6 +25,7 @@ and :func:`synchronise_on_cpu` (a batch norm that gloo synchronises).
 
 from __future__ import annotations
 
+import importlib.abc
 import importlib.machinery
 import importlib.util
 import pkgutil
@@ -111,7 +112,7 @@ def _provide_pkg_resources() -> None:
     sys.modules['pkg_resources'] = module
 
 
-class _KeepModule:
+class _KeepModule(importlib.abc.Loader):
     """A loader whose module is already complete."""
 
     def find_spec(self, name, path=None, target=None):

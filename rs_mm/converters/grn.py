@@ -204,7 +204,7 @@ def read_checkpoint(path) -> tuple[dict[str, Tensor], Tensor | None]:
         torch.serialization.safe_globals(safe_globals()),
     ):
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    stand_ins = [(type(name.rsplit('.', 1)[-1], (_StandIn,), {}), name) for name in unknown]
+    stand_ins: list = [(type(name.rsplit('.', 1)[-1], (_StandIn,), {}), name) for name in unknown]
     with torch.serialization.safe_globals(stand_ins):
         content = load_file(path)
     state = next(

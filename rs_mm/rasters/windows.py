@@ -155,8 +155,8 @@ class SceneTiles:
     def preview_pixels(self, longest: int) -> Any:
         """A reduced copy of the scene in its own type, whose longer side is at most ``longest``."""
         factor = max(1, -(-max(self.info.shape) // longest))
-        shape = tuple(max(1, length // factor) for length in self.info.shape)
-        return self._raster.read(self._bands, shape=shape)
+        height, width = (max(1, length // factor) for length in self.info.shape)
+        return self._raster.read(self._bands, shape=(height, width))
 
     def preview(self, longest: int = _PREVIEW) -> np.ndarray:
         """A reduced picture of the scene, (h, w, C), as :meth:`read` would give it."""

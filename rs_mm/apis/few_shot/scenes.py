@@ -96,7 +96,9 @@ class OpenScene:
         if self._tiles is not None:
             self.grid = Grid.of(self._tiles.info)
         else:
-            self.grid = Grid(*picture.array.shape[:2], picture.transform, picture.crs)
+            self.grid = Grid(
+                picture.array.shape[0], picture.array.shape[1], picture.transform, picture.crs
+            )
         self.name = picture.path or picture.name
 
     def __enter__(self) -> OpenScene:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -201,7 +201,7 @@ class FewShotSegmenter:
         votes = logits.argmax(2)
         maps = torch.stack([votes.float().mean(1), logits.softmax(2)[:, :, 1].mean(1)], 1)
         found = []
-        masks = vote(votes, self.model.vote_threshold)[0]
+        masks = vote(votes, cast(float, self.model.vote_threshold))[0]
         for image, own, mask in zip(images, maps, masks):
             both = [_resized(part[None, None], image.shape[:2], 'bilinear') for part in own]
             if self.model.post_processor is not None:
@@ -219,7 +219,7 @@ class FewShotSegmenter:
         progress: bool = False,
     ) -> SceneVotes:
         """Votes over a scene, computed tile by tile; see :class:`~.scenes.SceneVotes`."""
-        threshold = self.model.vote_threshold
+        threshold = cast(float, self.model.vote_threshold)
         found = SceneVotes(scene, tiling, self.votes, threshold, scratch, batch, progress)
         found.run()
         return found
@@ -277,7 +277,7 @@ class FewShotSegmenter:
 
     def _find(self, pictures, images):
         logits = self._logits(images)
-        masks, votes = vote(logits.argmax(2), self.model.vote_threshold)
+        masks, votes = vote(logits.argmax(2), cast(float, self.model.vote_threshold))
         probability = logits.softmax(2)[:, :, 1].mean(1)
         masks = [self._fuse(*pair) for pair in zip(masks, images)]
         shown = self.shown_supports()
@@ -343,7 +343,9 @@ def picture_metres(picture: Picture) -> float | None:
     """Ground size of a pixel in metres; None where it is not known."""
     if picture.path is not None:
         return pixel_metres(Grid.of(describe(picture.path))) if has_rasterio() else None
-    return pixel_metres(Grid(*picture.array.shape[:2], picture.transform, picture.crs))
+    return pixel_metres(
+        Grid(picture.array.shape[0], picture.array.shape[1], picture.transform, picture.crs)
+    )
 
 
 def _check_still_there(name, mask):

@@ -179,7 +179,9 @@ class SceneLabels:
             cells = self.class_map(name)
             written.append(Path(folder) / f'{self.name}_{name.replace("/", "_")}.tif')
             layer = Layer('float32', nodata=float('nan'), name=name, average=True)
-            grid = Grid(*cells.shape, scaled(self.transform, self.stride), self.crs)
+            grid = Grid(
+                cells.shape[0], cells.shape[1], scaled(self.transform, self.stride), self.crs
+            )
             written[-1].parent.mkdir(parents=True, exist_ok=True)
             write_raster(written[-1], grid, [(0, cells)], layer)
         return written

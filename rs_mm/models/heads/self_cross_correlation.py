@@ -104,7 +104,7 @@ class SelfCrossCorrelationHead(BaseModule):
         query, support = (self._deepest_first(stages, release) for stages in (query, support))
         correlations = self.cross_correlations(query, support, support_mask)
         support.clear()
-        shape = support_mask.shape[:2]
+        shape = (len(support_mask), support_mask.shape[1])
         return self.from_correlations(query, correlations, shape, query_size, query_mask)
 
     def from_correlations(

@@ -189,12 +189,12 @@ class FewShotSegmentor(BaseModel):
         """
         stages, masks = supports
         maps = self.backbone(query)
-        logits = []
+        found = []
         for i in range(len(query)):  # the correlations of one query take more memory than its maps
             own = [StageFeatures([m[i : i + 1] for m in stage]) for stage in maps]
             size = tuple(query.shape[2:])
-            logits.append(self.head(own, stages, masks[None], size).logits)
-        logits = torch.cat(logits)
+            found.append(self.head(own, stages, masks[None], size).logits)
+        logits = torch.cat(found)
         if not logits.isfinite().all():
             raise DataError(
                 'the prediction is NaN or infinite; did the training diverge, or is the '

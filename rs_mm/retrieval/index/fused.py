@@ -109,10 +109,11 @@ class Query:
         """Similarities ``(n,)`` of vectors ``(n, D)`` to image and text, float64; 0 without one."""
         vectors = vectors.astype(np.float64)
         zero = np.zeros(len(vectors))
-        return tuple(
+        image, text = (
             zero if part is None else vectors @ part[0] + part[1]
             for part in (self.image, self.text)
         )
+        return image, text
 
     def scores(self, image: np.ndarray, text: np.ndarray) -> np.ndarray:
         """Scores ``(n,)`` of similarities."""
