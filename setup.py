@@ -41,7 +41,16 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['rs_mm', 'rs_mm.*']),
-    package_data={'rs_mm': ['py.typed', '**/*.csv', '**/*.csv.gz', '**/*.json', '**/*.json.gz', '**/*.txt.gz']},
+    package_data={
+        'rs_mm': [
+            'py.typed',
+            '**/*.csv',
+            '**/*.csv.gz',
+            '**/*.json',
+            '**/*.json.gz',
+            '**/*.txt.gz',
+        ]
+    },
     python_requires='>=3.10',
     install_requires=requirements('runtime.txt'),
     extras_require={

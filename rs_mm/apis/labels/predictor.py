@@ -128,9 +128,9 @@ class LabelPredictor:
         """
         if tile is not None:
             size = TileSize.parse(tile, stride)
-            found = [self.scene(item, size, batch_size) for item in _listed(images)]
+            found: list = [self.scene(item, size, batch_size) for item in _listed(images)]
         elif is_many(images):
-            found: list = list(self.predict_many(images, batch_size))
+            found = list(self.predict_many(images, batch_size))
         else:
             found = self._predict([self._prepare(*as_pictures(images, self.eight_bit))])
         return found if is_many(images) else found[0]
