@@ -20,13 +20,9 @@ from typing import Any
 from rs_mm.apis.change_outputs import OutputOptions, output_paths
 from rs_mm.errors import ConfigError, DataError, MissingFileError, RSMMError
 from rs_mm.rasters import check_writable, describe
+from rs_mm.rasters.formats import SUFFIXES, is_image
 from rs_mm.rasters.polygons import check_polygon_file
 
-SUFFIXES = (
-    '.png', '.jpg', '.jpeg', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.gtiff', '.btf', '.tf8',
-    '.jp2', '.j2k', '.jpx', '.vrt', '.img', '.ntf', '.nitf', '.bil', '.bip', '.bsq', '.dat',
-    '.asc', '.nc', '.hdf', '.h5', '.ers', '.pix', '.rst', '.sid', '.ecw', '.zarr',
-)  # fmt: skip
 _COLUMNS = (
     'pair', 'status', 'changed_share', 'changed_area_m2', 'valid_share', 'seconds', 'reason', 'job',
 )  # fmt: skip
@@ -109,7 +105,7 @@ def _keyed(folder, pattern):
     for path in sorted(folder.rglob('*')):
         inside = path.relative_to(folder)
         hidden = any(part.startswith('.') for part in inside.parts)
-        if hidden or not _is_image(path) or (key := match(path.name)) is None:
+        if hidden or not is_image(path) or (key := match(path.name)) is None:
             continue
         key = (inside.parent / key).as_posix()
         if key in found:
@@ -119,14 +115,6 @@ def _keyed(folder, pattern):
             )
         found[key] = path
     return found
-
-
-def _is_image(path):
-    if path.suffix.lower() in SUFFIXES:
-        return path.is_file() or path.suffix.lower() == '.zarr'
-    # ENVI's data file has any suffix or none, and a header beside it
-    headers = path.with_name(f'{path.name}.hdr'), path.with_suffix('.hdr'), path.with_suffix('.HDR')
-    return path.suffix.lower() != '.hdr' and path.is_file() and any(h.is_file() for h in headers)
 
 
 def _matcher(pattern):

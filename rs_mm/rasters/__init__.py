@@ -7,7 +7,7 @@ it window by window, ``read_pixels(path)`` at once. ``align_pair`` puts two date
 imports without rasterio (the extra ``geo``); what needs it says so.
 """
 
-from .align import AlignedPair, align_pair, common_valid
+from .align import AlignedPair, align_pair, common_valid, on_grid
 from .areas import pixel_areas, pixel_metres
 from .describe import RasterInfo, describe
 from .grid import Grid
@@ -45,6 +45,7 @@ __all__ = [
     'footprint',
     'geo_package',
     'has_rasterio',
+    'on_grid',
     'open_raster',
     'pixel_areas',
     'pixel_metres',

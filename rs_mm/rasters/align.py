@@ -164,15 +164,39 @@ def _resampled(first, second, grid, bands):
     return AlignedPair(grid, [(first, 0, 0), (moved, 0, 0)])
 
 
+def on_grid(raster: Raster, grid: Grid) -> Raster:
+    """A raster of classes on another grid, by the nearest pixel; itself if it lies there already.
+
+    Args:
+        raster: with a georeference; without one it must have the size of the grid.
+        grid: to read it on.
+
+    Raises:
+        DataError: it has no georeference, and another size.
+    """
+    own = Grid.of(raster.info)
+    if own.transform is None or grid.transform is None:
+        if own.shape != grid.shape:
+            raise DataError(
+                f'{raster.info.path} has {own.height} x {own.width} pixels and no common '
+                f'georeference with the dates of {grid.height} x {grid.width}.'
+            )
+        return raster
+    if own.shape == grid.shape and own.crs == grid.crs and whole_shift(grid, own) == (0, 0):
+        return raster
+    return _Warped(raster, grid, nearest=True)
+
+
 class _Warped(Raster):
     """A raster on another grid. Where it does not reach, nothing is valid."""
 
-    def __init__(self, raster, grid, bands=None):
+    def __init__(self, raster, grid, bands=None, nearest=False):
         from rasterio.enums import Resampling
         from rasterio.vrt import WarpedVRT
 
         info, self._opened = raster.info, []
         source = raster.dataset if raster.dataset is not None else self._stored(raster)
+        indexed = info.palette is not None
         as_data = bands is not None and info.alpha in bands
         if as_data:
             source = self._without_alpha(source)
@@ -188,7 +212,7 @@ class _Warped(Raster):
             transform=grid.transform,
             height=grid.height,
             width=grid.width,
-            resampling=Resampling.nearest if info.palette is not None else Resampling.bilinear,
+            resampling=Resampling.nearest if nearest or indexed else Resampling.bilinear,
             **options,
         )
         stored = self.vrt.count
