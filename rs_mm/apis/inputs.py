@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,8 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from rs_mm.datasets.wrapped_datasets import takes_eight_bit  # noqa: F401
 from rs_mm.errors import DataError, MissingFileError
-
-# loading transforms whose models take 8-bit values
-_EIGHT_BIT = ('LoadEpisode', 'LoadRGBImage', 'MultiImgLoadImageFromFile', 'ScaleBands')
 
 
 @dataclass
@@ -84,11 +81,6 @@ def as_picture(given: Any, name: str = 'image', eight_bit: bool = True) -> Pictu
         f'{name} is of type {type(given).__name__}; give a path, a numpy array (H, W, C), a '
         'Pillow image, an open rasterio dataset, or a list of these.'
     )
-
-
-def takes_eight_bit(pipeline: Sequence[dict]) -> bool:
-    """Whether the steps of a pipeline config work on values from 0 to 255."""
-    return any(str(step.get('type')).rpartition('.')[2] in _EIGHT_BIT for step in pipeline)
 
 
 def check_array(array: np.ndarray, name: str, eight_bit: bool = True) -> np.ndarray:

@@ -19,6 +19,7 @@ from .image_archive import AnyArchive, ImageArchive
 from .multilabel_dataset import MultiLabelDataset
 from .patterncom import PatternCom
 from .patternnet import PatternNet
+from .scene_archive import SceneArchive
 from .scene_split import SceneSplit
 from .seeding import ClassBalancedDataset
 from .xview2_cir import XView2CIR
@@ -40,6 +41,7 @@ __all__ = [
     'PatternNet',
     'S2Looking_Dataset',
     'SVCD_Dataset',
+    'SceneArchive',
     'SceneSplit',
     'WHU_CD_Dataset',
     'XView2CIR',

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rs_mm.errors import ConfigError
+
+# steps that take or make values from 0 to 255
+_EIGHT_BIT = ('LoadEpisode', 'LoadRGBImage', 'MultiImgLoadImageFromFile', 'ScaleBands')
 
 
 def dataset_parts(config: Mapping) -> list[dict]:
@@ -73,3 +76,8 @@ def innermost(dataset: Any) -> Any:
     while hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
     return dataset
+
+
+def takes_eight_bit(pipeline: Sequence[dict]) -> bool:
+    """Whether the steps of a pipeline config work on values from 0 to 255."""
+    return any(str(step.get('type')).rpartition('.')[2] in _EIGHT_BIT for step in pipeline)

@@ -150,6 +150,10 @@ class SceneTiles:
         return self
 
     def __exit__(self, *exception) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
         self._raster.close()
 
     def preview_pixels(self, longest: int) -> Any:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rs_mm.apis.inputs import as_picture, as_pictures, takes_eight_bit
+from rs_mm.apis.inputs import as_picture, as_pictures
 from rs_mm.datasets.pictures import read_valid
 from rs_mm.datasets.transforms.band_images import LoadBandImage
 from rs_mm.datasets.transforms.clip_images import LoadRGBImage
+from rs_mm.datasets.wrapped_datasets import takes_eight_bit
 from rs_mm.errors import DataError, MissingFileError
 
 RNG = np.random.default_rng(0)

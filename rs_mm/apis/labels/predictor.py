@@ -14,10 +14,10 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
-from rs_mm.apis.inputs import Picture, as_picture, as_pictures, is_many, takes_eight_bit
+from rs_mm.apis.inputs import Picture, as_picture, as_pictures, is_many
 from rs_mm.datasets.label_tables import CLASSES, read_label_table
 from rs_mm.datasets.multilabel_dataset import build_pipeline
-from rs_mm.datasets.wrapped_datasets import dataset_parts, tested_pipeline
+from rs_mm.datasets.wrapped_datasets import dataset_parts, takes_eight_bit, tested_pipeline
 from rs_mm.errors import ConfigError, DataError, suggest
 from rs_mm.launch.model_loading import LoadedModel, load_model
 from rs_mm.models.memories import FeatureBank
