@@ -401,7 +401,13 @@ def _box(bounds):
 
 def config_lines(report: TileReport, out: str | Path) -> str:
     """Lines to paste into a change config for the tiles."""
-    suffix = "img_suffix='.tif', seg_map_suffix='.tif', format_seg_map=None"
+    last = max((number for number in report.pixels if number != IGNORED), default=1)
+    known = (*range(max(1, last) + 1), IGNORED)
+    suffix = (
+        f"img_suffix='.tif', seg_map_suffix='.tif', format_seg_map=None,\n    label_values={known}"
+    )
+    if last > 1:
+        suffix += f', metainfo=dict(classes={("unchanged", *(f"change {i}" for i in known[1:-1]))})'
     lines = [f"data_root = '{Path(out)}'"]
     for split in SPLITS:
         if report.tiles[split]:
