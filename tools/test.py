@@ -22,6 +22,23 @@ def parse_args():
     )
     parser.add_argument('--show', action='store_true', help='open each picture in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='save a picture per result there')
+    parser.add_argument(
+        '--worst',
+        type=int,
+        default=0,
+        metavar='N',
+        help='draw only the N samples of the lowest score into --show-dir',
+    )
+    parser.add_argument(
+        '--out-samples',
+        metavar='FILE.csv',
+        help='a row of scores per pair, episode, image or query',
+    )
+    parser.add_argument(
+        '--out-curves',
+        metavar='DIR',
+        help='confusion matrices, precision and recall over the threshold, scores per class',
+    )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument(
         '--cfg-options',
@@ -56,6 +73,9 @@ def main():
             show_dir=args.show_dir,
             tta=args.tta,
             launcher=args.launcher,
+            out_samples=args.out_samples,
+            worst=args.worst,
+            out_curves=args.out_curves,
         )
     )
 

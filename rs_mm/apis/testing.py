@@ -10,8 +10,12 @@ from mmengine.config import ConfigDict
 from mmengine.dist import is_main_process
 
 from rs_mm.datasets.wrapped_datasets import with_settings
+from rs_mm.engine.hooks.visualization import SampleVisualizationHook
 from rs_mm.errors import ConfigError
-from rs_mm.launch.run import keep_initial_weights, open_run
+from rs_mm.evaluation import sample_scores
+from rs_mm.launch.config import parse_options
+from rs_mm.launch.run import keep_initial_weights, load_weights, open_run
+from rs_mm.visualization.curve_plots import write_curves
 
 _WITHOUT_WINDOWS = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
 
@@ -27,6 +31,9 @@ def test(
     show_dir=None,
     tta=False,
     launcher='none',
+    out_samples=None,
+    worst=0,
+    out_curves=None,
 ) -> dict:
     """Tests a model by the metrics of its config.
 
@@ -40,10 +47,17 @@ def test(
         show_dir (str | None): folder for the pictures.
         tta (bool): test-time augmentation by the config's ``tta_model`` and ``tta_pipeline``.
         launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        out_samples (str | None): a table (CSV) with the scores of every pair, episode, image or
+            query; see :mod:`rs_mm.evaluation.sample_scores`.
+        worst (int): draws so many samples of the lowest score into ``show_dir``, and no others.
+        out_curves (str | None): folder for confusion matrices, precision and recall over the
+            threshold, and scores per class, as far as the metrics have them: PNG and CSV.
 
     Returns:
         dict[str, float]: the metrics.
     """
+    if worst and not show_dir:
+        raise ConfigError('--worst N draws into the folder of --show-dir DIR; name one.')
     if out and Path(out).suffix not in ('.json', '.pkl'):
         raise ConfigError(
             f'--out {out}: the name must end in .json (metrics) or .pkl (predictions).'
@@ -52,7 +66,7 @@ def test(
     def configure(cfg):
         cfg.resume, cfg.load_from = False, checkpoint or cfg.get('load_from')
         if show or show_dir:
-            _switch_drawing_on(cfg, show, show_dir)
+            _switch_drawing_on(cfg, show, show_dir, draw=not worst)
         if tta:
             _use_tta(cfg)
         if out and out.endswith('.pkl'):
@@ -61,11 +75,79 @@ def test(
     runner = open_run(config, options, configure, work_dir=work_dir, launcher=launcher)
     if not runner.cfg.load_from and not runner.cfg.get('training_free'):
         keep_initial_weights(runner)
+    if out_curves:
+        for metric in runner.test_loop.evaluator.metrics:
+            metric.keep_curves = True
     metrics = runner.test()
     if out and out.endswith('.json') and is_main_process():
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(json.dumps(metrics, indent=1, default=float) + '\n')
+    if is_main_process():
+        _keep_details(runner, config, checkpoint, options, out_samples, worst, out_curves)
     return metrics
+
+
+def draw_rows(config, checkpoint, options, rows, show_dir, *, work_dir=None) -> dict[int, str]:
+    """Draws some samples of a config's test set as ``test`` draws them.
+
+    Args:
+        config, checkpoint, options: as of :func:`test`.
+        rows (Sequence[int]): places in the dataset, as in the column ``row`` of ``--out-samples``.
+        show_dir (str): folder for the pictures.
+        work_dir (str | None): folder of the logs.
+
+    Returns:
+        dict[int, str]: row -> file name below ``show_dir``.
+    """
+
+    def configure(cfg):
+        cfg.resume, cfg.load_from = False, checkpoint or cfg.get('load_from')
+        _switch_drawing_on(cfg, False, show_dir, draw=False)
+
+    runner = open_run(config, options, configure, work_dir=work_dir)
+    hook = _drawing_hook(runner)
+    if isinstance(hook, SampleVisualizationHook):
+        load_weights(runner)
+        runner.test_loop.evaluator.dataset_meta = runner.test_loop.dataloader.dataset.metainfo
+        runner.visualizer.dataset_meta = runner.test_loop.dataloader.dataset.metainfo
+    else:  # what retrieval draws is known after the whole test
+        if not runner.cfg.load_from and not runner.cfg.get('training_free'):
+            keep_initial_weights(runner)
+        runner.test()
+    return hook.draw_chosen(runner, rows)
+
+
+def _keep_details(runner, config, checkpoint, options, out_samples, worst, out_curves):
+    metrics = runner.test_loop.evaluator.metrics
+    if out_samples or worst:
+        rows = sample_scores.of_metrics(metrics)
+    if out_samples:
+        sample_scores.write_csv(out_samples, rows)
+        if not isinstance(options, dict):
+            options = parse_options(options or [])
+        origin = dict(config=str(config), checkpoint=checkpoint, options=options)
+        note = json.dumps(origin, indent=1, default=str) + '\n'
+        Path(f'{out_samples}.run.json').write_text(note)
+        runner.logger.info(f'The scores of {len(rows)} samples are in {out_samples}')
+    if worst:
+        chosen = sample_scores.worst(rows, worst)
+        drawn = _drawing_hook(runner).draw_chosen(runner, [int(row['row']) for row in chosen])
+        key = sample_scores.columns(rows)[0]
+        lines = [f'{row[key]:10.4f}  {drawn.get(int(row["row"]), "(not drawn)")}' for row in chosen]
+        runner.logger.info(f'the {len(chosen)} samples of the lowest {key}:\n' + '\n'.join(lines))
+    if out_curves:
+        written = write_curves(out_curves, metrics)
+        runner.logger.info(f'{len(written)} tables and pictures of classes are in {out_curves}')
+
+
+def _drawing_hook(runner):
+    for hook in runner.hooks:
+        if hasattr(hook, 'draw_chosen'):
+            return hook
+    raise ConfigError(
+        'this config has no `default_hooks.visualization` that draws chosen samples; '
+        'SampleVisualizationHook, RetrievalVisualizationHook and those that inherit them do.'
+    )
 
 
 test.__test__ = False  # pytest: this is no test
@@ -77,7 +159,7 @@ def _dump_predictions(cfg, out):
     cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=out)]
 
 
-def _switch_drawing_on(cfg, show, show_dir):
+def _switch_drawing_on(cfg, show, show_dir, draw=True):
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
         raise ConfigError(
@@ -89,7 +171,7 @@ def _switch_drawing_on(cfg, show, show_dir):
             f'draws with {matplotlib.get_backend()}); save the pictures with '
             '--show-dir DIR instead.'
         )
-    hook.update(draw=True, show=show)
+    hook.update(draw=draw, show=show)
     if _is_own_hook(hook):
         hook.out_dir = show_dir
         return

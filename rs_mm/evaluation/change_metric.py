@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from prettytable import PrettyTable
@@ -14,12 +16,51 @@ from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import METRICS
 
 from .change_scores import change_scores, confusion_matrix, mean_over_classes
+from .curves import Confusion, Curve, curve_of_bins, probability_bins
+from .sample_scores import unique_names
 
 # class columns by the name mmseg gives the group
 _GROUPS = dict(mFscore=('Fscore', 'Precision', 'Recall'), mIoU=('IoU', 'Acc'))
 
 # what is reported of each class but the first
 _OF_CLASS = dict(F1='Fscore', Precision='Precision', Recall='Recall', IoU='IoU')
+
+
+def _name(sample):
+    path = sample.get('img_path') or ['pair']
+    path = path if isinstance(path, str) else path[0]
+    return sample.get('pair_name') or Path(path).stem
+
+
+def _probabilities(logits):
+    """(C, H, W) logits, or one of a sigmoid, to the classes' probabilities."""
+    if len(logits) == 1:
+        changed = logits.float().sigmoid()
+        return torch.cat([1 - changed, changed])
+    return logits.float().softmax(0)
+
+
+def _of_pair(counts, classes):
+    """Scores of one pair: means over the classes but the first, and of each where there are more.
+
+    A class that is neither there nor predicted is left out.
+    """
+    scores = change_scores(counts)
+    hit, wrong = np.diag(counts), counts.sum(0) + counts.sum(1)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        f1 = 2 * hit / wrong  # 0, not NaN, where a class is missed altogether
+    row = dict(
+        IoU=100 * mean_over_classes(scores['IoU'][1:]),
+        F1=100 * mean_over_classes(f1[1:]),
+        accuracy=100 * float(scores['aAcc']),
+    )
+    if len(classes) > 2:
+        row.update({f'IoU_{name}': 100 * float(scores['IoU'][i]) for i, name in _others(classes)})
+    return row
+
+
+def _others(classes):
+    return list(enumerate(classes))[1:]
 
 
 @METRICS.register_module()
@@ -41,6 +82,12 @@ class ChangeMetric(BaseMetric):
         beta: weight of the recall in the F-score.
         nan_to_num: reported instead of NaN, as a fraction.
         collect_device, prefix: as in mmengine's ``BaseMetric``.
+
+    Attributes:
+        keep_curves: set before a test, it collects what ``curves`` is made of.
+        sample_scores: after a test, a row per pair: ``IoU``, ``F1`` (means over the classes but the
+            first), ``accuracy``, and ``IoU_NAME`` where there are more than two classes; percent.
+        confusion, curves: after a test, see :mod:`rs_mm.evaluation.curves`.
 
     Examples:
         >>> val_evaluator = dict(type='ChangeMetric')
@@ -66,6 +113,10 @@ class ChangeMetric(BaseMetric):
         self.ignore_index = ignore_index
         self.beta = beta
         self.nan_to_num = nan_to_num
+        self.keep_curves = False
+        self.sample_scores: list[dict] = []
+        self.confusion: Confusion | None = None
+        self.curves: dict[str, Curve] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Counts the pixels of each sample: one small matrix per sample is kept."""
@@ -78,9 +129,12 @@ class ChangeMetric(BaseMetric):
                 )
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
             label = sample['gt_sem_seg']['data'].squeeze(0).to(prediction.device)
-            self.results.append(
-                confusion_matrix(prediction, label, num_classes, self.ignore_index).numpy()
-            )
+            counts = confusion_matrix(prediction, label, num_classes, self.ignore_index).numpy()
+            bins = None
+            if self.keep_curves and 'seg_logits' in sample:
+                logits = sample['seg_logits']['data'].to(label.device)
+                bins = probability_bins(_probabilities(logits), label, self.ignore_index)
+            self.results.append((_name(sample), counts, bins))
 
     def result_keys(self) -> list:
         """Names of what is reported, once the classes are known."""
@@ -98,7 +152,19 @@ class ChangeMetric(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict:
         """Adds up the counts of all samples, scores them and logs a table per class."""
-        scores = change_scores(sum(results), self.beta)
+        names, counts, bins = zip(*results)
+        classes = list(self.dataset_meta['classes'])
+        self.sample_scores = [
+            dict(sample=name, row=row, **_of_pair(matrix, classes))
+            for row, (name, matrix) in enumerate(zip(unique_names(names), counts))
+        ]
+        self.confusion = Confusion(sum(counts), classes)
+        if all(part is not None for part in bins):
+            total = sum(bins)
+            self.curves = {
+                name: curve_of_bins(total[i]) for i, name in enumerate(classes[1:], start=1)
+            }
+        scores = change_scores(sum(counts), self.beta)
         if self.nan_to_num is not None:
             scores = {k: np.nan_to_num(v, nan=self.nan_to_num) for k, v in scores.items()}
         columns = [c for group in self.iou_metrics for c in _GROUPS[group]]

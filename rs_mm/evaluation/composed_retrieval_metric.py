@@ -24,6 +24,8 @@ from rs_mm.retrieval.composed import (
 )
 from rs_mm.retrieval.fusion import Fusion, WeightedFusion
 
+from .sample_scores import unique_names
+
 STATISTICS_SAMPLE = 1000  # images from which a method learns about the archive
 PUBLISHED_METHODS = ('ImageOnly', 'TextOnly', 'AverageFusion', 'WeiCom')
 
@@ -148,6 +150,9 @@ class ComposedRetrievalMetric:
             official evaluation does, so that a published table can be matched to the last digit.
         chunk_size: similarities handled at once; bounds the memory.
 
+    Attributes:
+        sample_scores: after a test, a row per query with each method's average precision.
+
     Raises:
         ConfigError: for a lambda outside [0, 1], a depth below 1, or what should be a list and is
             none.
@@ -166,6 +171,7 @@ class ComposedRetrievalMetric:
         self.fusions = build_fusions(methods, lambdas)
         self.ks = tuple(check_cutoffs('ks', ks))
         self.original_rounding, self.chunk_size = original_rounding, chunk_size
+        self.sample_scores: list[dict] = []
         self.dataset_meta = None  # set by mmengine's Evaluator
 
     @cached_property
@@ -206,12 +212,32 @@ class ComposedRetrievalMetric:
         sample = features[spread(len(features), STATISTICS_SAMPLE)]
         for fusion in self.fusions:
             fusion.fit(features.mean(0), sample, encode_text)
-        means = [
-            average(self._evaluate(queries, features, prompts), self.original_rounding)
-            for queries, prompts in zip(sets, text)
+        by_pair = [
+            self._evaluate(queries, features, prompts) for queries, prompts in zip(sets, text)
         ]
+        means = [average(values, self.original_rounding) for values in by_pair]
         columns = ['mAP' if name == 'AP' else name for name in metric_names(self.ks)]
+        self.sample_scores = self._rows(sets, names, by_pair)
         return ComposedReport(sets, self.fusions, torch.stack(means, 1), columns, text)
+
+    def _rows(self, sets, names, by_pair):
+        """A row per query: the average precision of each method, per cent."""
+        asked = unique_names(
+            [
+                f'{queries.name}: {Path(names[int(image)]).stem} + {queries.prompts[int(text)]}'
+                for queries in sets
+                for image, text in zip(queries.images, queries.texts)
+            ]
+        )
+        precision = 100 * torch.cat([values[..., -1] for values in by_pair], 1)
+        return [
+            dict(
+                sample=name,
+                row=row,
+                **{f.name: float(v) for f, v in zip(self.fusions, precision[:, row])},
+            )
+            for row, name in enumerate(asked)
+        ]
 
     def _encode(self, prompts, encode_text):
         """Features of the prompts for each fusion; computed once for all that take them as is."""

@@ -14,6 +14,8 @@ from torch import Tensor
 from rs_mm.errors import DataError
 from rs_mm.registry import METRICS
 
+from .sample_scores import unique_names
+
 
 def episode_areas(
     pred: Tensor, target: Tensor, ignore: Tensor | None = None
@@ -64,6 +66,10 @@ def iou_scores(
     return by_class.mean(), 100 * both.mean(), by_class
 
 
+def _percent(part, whole):
+    return 100 * part / whole if whole else float('nan')
+
+
 @METRICS.register_module()
 class FewShotIoU(BaseMetric):
     """``mIoU`` and ``FB-IoU`` in percent, and a table of the classes in the log.
@@ -74,6 +80,10 @@ class FewShotIoU(BaseMetric):
     Args:
         use_ignore: whether ignored pixels are left out.
         prefix: put before the metric names.
+
+    Attributes:
+        sample_scores: after a test, a row per episode: ``IoU`` of the class and ``FB_IoU``, its
+            mean with the background's; percent.
     """
 
     def __init__(
@@ -81,6 +91,7 @@ class FewShotIoU(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.use_ignore = use_ignore
+        self.sample_scores: list[dict] = []
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
@@ -94,7 +105,8 @@ class FewShotIoU(BaseMetric):
                 )
             except DataError as error:
                 raise DataError(f'query {sample["query_name"]}: {error}') from error
-            self.results.append((sample['class_id'], *(a[:, 0].tolist() for a in areas)))
+            name = f'{sample["query_name"]} {sample.get("class_name", sample["class_id"])}'
+            self.results.append((sample['class_id'], *(a[:, 0].tolist() for a in areas), name))
 
     def result_keys(self) -> list[str]:
         """Names of what is reported."""
@@ -102,6 +114,12 @@ class FewShotIoU(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         classes, class_ids = self.dataset_meta['classes'], self.dataset_meta['class_ids']
+        names = unique_names([result[3] for result in results])
+        self.sample_scores = [
+            dict(sample=name, row=row, IoU=_percent(inter[1], union[1]), FB_IoU=both)
+            for row, (name, (_, inter, union, _)) in enumerate(zip(names, results))
+            for both in [(_percent(inter[0], union[0]) + _percent(inter[1], union[1])) / 2]
+        ]
         intersection = np.zeros((2, len(classes)))
         union = np.zeros((2, len(classes)))
         labels = np.array([result[0] for result in results])

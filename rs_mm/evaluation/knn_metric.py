@@ -15,7 +15,15 @@ from rs_mm.registry import METRICS
 from rs_mm.retrieval import check_finite
 from rs_mm.retrieval.knn import knn_classify
 
-from .multilabel_scores import average_precision, class_scores, f1_scores, hamming_loss
+from .curves import Curve, curve_of_scores
+from .multilabel_scores import (
+    average_precision,
+    class_scores,
+    f1_scores,
+    hamming_loss,
+    sample_f1,
+)
+from .sample_scores import unique_names
 
 
 class Embedded(NamedTuple):
@@ -67,6 +75,9 @@ class KNNMultiLabel(BaseMetric):
         self.k, self.max_similarities = k, max_similarities
         self._reference = None
         self.embedded: Embedded | None = None
+        self.sample_scores: list[dict] = []
+        self.class_scores: dict[str, dict[str, float]] = {}
+        self.curves: dict[str, Curve] = {}
 
     def set_reference(self, embeddings: Tensor, labels: Tensor) -> None:
         """Sets what is searched.
@@ -128,13 +139,29 @@ class KNNMultiLabel(BaseMetric):
         pred = knn_classify(
             embeddings.to(reference), reference, reference_labels, self.k, self.max_similarities
         )
+        self.sample_scores = [
+            dict(sample=name, row=row, f1_sample=value)
+            for row, (name, value) in enumerate(
+                zip(unique_names(images), sample_f1(pred, true).tolist())
+            )
+        ]
         values = {f'f1_{name}': value for name, value in f1_scores(pred, true).items()}
         values['hamming_loss'] = hamming_loss(pred, true)
         precision = None
         if scores[0] is not None:
             precision = average_precision(torch.stack(scores).to(true.device), true)
             values['mAP'] = float(precision.nanmean())
-        self._log_classes(names, class_scores(pred, true), precision, reference_labels)
+            found = torch.stack(scores).numpy()
+            self.curves = {
+                name: curve_of_scores(found[:, i], self.embedded.labels[:, i].numpy())
+                for i, name in enumerate(names)
+            }
+        by_class = class_scores(pred, true)
+        self.class_scores = {
+            name: {key: float(value[i]) for key, value in by_class.items()}
+            for i, name in enumerate(names)
+        }
+        self._log_classes(names, by_class, precision, reference_labels)
         return values
 
     @staticmethod

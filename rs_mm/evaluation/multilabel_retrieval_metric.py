@@ -29,6 +29,11 @@ from rs_mm.retrieval import (
     split_queries,
 )
 
+from .sample_scores import unique_names
+
+# of the plain ranking; NaN where a query has no match of the level
+_BY_QUERY = ('mAP_shared', 'mAP_easy', 'mAP_medium', 'mAP_hard', 'P@10_hard', 'nDCG@20', 'nDCG@100')
+
 
 @dataclass
 class Retrieved:
@@ -85,6 +90,8 @@ class MultiLabelRetrieval(BaseMetric):
 
     Attributes:
         retrieved: what the pictures show.
+        sample_scores: after a test, a row per query, without re-ranking.
+        class_scores: after a test, class -> means over the queries that have it.
         made_by: what makes the embeddings, which a PCA must have been fitted to; None: not known.
 
     Examples:
@@ -147,6 +154,8 @@ class MultiLabelRetrieval(BaseMetric):
         self.chunk_size = chunk_size
         self.device = device
         self.retrieved: Retrieved | None = None
+        self.sample_scores: list[dict] = []
+        self.class_scores: dict[str, dict[str, float]] = {}
         self.made_by: dict[str, str] | None = None
 
     def check_dataset(self, dataset: Any) -> None:
@@ -248,6 +257,7 @@ class MultiLabelRetrieval(BaseMetric):
         self.retrieved = Retrieved(
             queries, database[plain.positions.numpy()], plain.scores.numpy(), names, labels.numpy()
         )
+        self._keep_by_query(plain, names, labels, queries)
         result = plain.mean(self.kept_level, self.mean_chunk)
         for reranker in self.rerankers:
             scores = reranker(
@@ -261,6 +271,34 @@ class MultiLabelRetrieval(BaseMetric):
             means = again.mean(self.kept_level, self.mean_chunk)
             result.update({f'{reranker.name}/{key}': value for key, value in means.items()})
         return result
+
+    def _keep_by_query(self, plain, names, labels, queries):
+        """A row per query, and means over the queries that have a class."""
+        values = {key: column for key, column in plain.values.items() if key in _BY_QUERY}
+        for key in values:
+            level = key.partition('_')[2]
+            if level:
+                values[key] = np.where(plain.matches[level] > 0, values[key], np.nan)
+        asked = unique_names([names[row] for row in queries])
+        self.sample_scores = [
+            dict(
+                sample=name,
+                row=int(row),
+                **{key: float(column[place]) for key, column in values.items()},
+            )
+            for place, (name, row) in enumerate(zip(asked, queries))
+        ]
+        classes = (self.dataset_meta or {}).get('classes')
+        of_query = labels[torch.as_tensor(queries)].numpy() > 0
+        self.class_scores = {}
+        for number in range(of_query.shape[1]):
+            own = of_query[:, number]
+            means = {
+                key: float(np.nanmean(column[own])) if np.isfinite(column[own]).any() else np.nan
+                for key, column in values.items()
+            }
+            name = classes[number] if classes else f'class_{number}'
+            self.class_scores[name] = dict(means, queries=int(own.sum()))
 
     def _log(self, plain):
         matches = plain.matches[self.kept_level]

@@ -24,10 +24,16 @@ def f1_scores(pred: Tensor, true: Tensor) -> dict[str, float]:
     """
     hit, total = _counts(pred, true)
     return dict(
-        sample=float(_quotient(2 * hit.sum(1), total.sum(1)).mean()),
+        sample=float(sample_f1(pred, true).mean()),
         macro=float(_quotient(2 * hit.sum(0), total.sum(0)).mean()),
         micro=float(_quotient(2 * hit.sum(), total.sum())),
     )
+
+
+def sample_f1(pred: Tensor, true: Tensor) -> Tensor:
+    """F1 of every sample, (N,) float64, of (N, L) matrices of 0 and 1."""
+    hit, total = _counts(pred, true)
+    return _quotient(2 * hit.sum(1), total.sum(1))
 
 
 def class_scores(pred: Tensor, true: Tensor) -> dict[str, Tensor]:

@@ -73,7 +73,7 @@ def test_recorded_scores(name):
 def test_the_names_it_reports(groups):
     metric = ChangeMetric(iou_metrics=groups)
     metric.dataset_meta = dict(classes=('unchanged', 'built', 'gone'))
-    assert metric.result_keys() == list(metric.compute_metrics([np.eye(3)]))
+    assert metric.result_keys() == list(metric.compute_metrics([('pair', np.eye(3), None)]))
 
 
 def test_batches_do_not_matter():

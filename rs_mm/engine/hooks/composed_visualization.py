@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,24 +46,51 @@ class ComposedRetrievalVisualizationHook(Hook):
     def after_test(self, runner: Runner) -> None:
         if not (self.draw or self.show) or not is_main_process():
             return
-        folder = Path(self.out_dir or Path(runner.log_dir) / 'vis')
+        report = runner.test_loop.report
+        rows, start = [], 0
+        for queries in report.queries:
+            rows += [start + pair for pair in _spread(len(queries), self.queries_per_set)]
+            start += len(queries)
+        self.draw_chosen(runner, rows, save=self.draw, show=self.show)
+
+    def draw_chosen(
+        self, runner: Runner, rows: Sequence[int], save: bool = True, show: bool = False
+    ) -> dict[int, str]:
+        """Draws some queries; call it after a test.
+
+        Args:
+            runner: after its test loop.
+            rows: queries, counted through all sets.
+            save, show: whether to write the pictures, and to open them in windows.
+
+        Returns:
+            Row -> the picture's file name.
+        """
+        if not is_main_process():
+            return {}
+        folder, drawn = Path(self.out_dir or Path(runner.log_dir) / 'vis'), {}
         report, archive = runner.test_loop.report, runner.test_loop.archive
-        count = 0
         # where the fusions keep what they know of the archive
         features = archive.features.to(report.prompt_features[0][0].device)
-        for queries, prompts in zip(report.queries, report.prompt_features):
-            for pair in _spread(len(queries), self.queries_per_set):
-                picture = self._sheet(report, archive, features, queries, prompts, pair)
-                text = queries.prompts[queries.texts[pair]]
-                name = f'{queries.name}_{pair:05d}_{queries.labels[pair]}_{text}'
-                name = re.sub(r'\W+', '-', name)  # a text may hold what a file name may not
-                if self.draw:
-                    save_sheet(folder / f'{name}.png', picture)
-                if self.show:
-                    runner.visualizer.show(picture, win_name=name)
-                count += 1
-        if self.draw:
-            runner.logger.info(f'{count} sheets are in {folder}')
+        places = [
+            (queries, prompts, pair)
+            for queries, prompts in zip(report.queries, report.prompt_features)
+            for pair in range(len(queries))
+        ]
+        for row in rows:
+            queries, prompts, pair = places[row]
+            picture = self._sheet(report, archive, features, queries, prompts, pair)
+            text = queries.prompts[queries.texts[pair]]
+            name = f'{queries.name}_{pair:05d}_{queries.labels[pair]}_{text}'
+            name = re.sub(r'\W+', '-', name)  # a text may hold what a file name may not
+            drawn[row] = f'{name}.png'
+            if save:
+                save_sheet(folder / drawn[row], picture)
+            if show:
+                runner.visualizer.show(picture, win_name=name)
+        if save:
+            runner.logger.info(f'{len(rows)} sheets are in {folder}')
+        return drawn
 
     def _sheet(self, report, archive, features, queries, prompts, pair):
         fusions = report.best_fusions()

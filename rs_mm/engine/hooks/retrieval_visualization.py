@@ -45,6 +45,21 @@ class RetrievalVisualizationHook(Hook):
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if not (self.draw or self.show) or not is_main_process():
             return
+        found = self._found(runner)
+        dataset = runner.test_loop.dataloader.dataset
+        folder = Path(self.out_dir or Path(runner.log_dir) / 'vis')
+        places = np.unique(np.linspace(0, len(found.queries) - 1, self.num_queries).astype(int))
+        for place in places:
+            name, sheet = self.sheet(found, dataset, place)
+            if self.draw:
+                save_sheet(folder / f'{name}.png', sheet)
+            if self.show:
+                runner.visualizer.show(sheet, win_name=name)
+        if self.draw:
+            runner.logger.info(f'The pictures are in {folder}')
+
+    @staticmethod
+    def _found(runner):
         found = [
             m.retrieved
             for m in runner.test_evaluator.metrics
@@ -55,17 +70,25 @@ class RetrievalVisualizationHook(Hook):
                 '--show-dir: no metric of test_evaluator ranks images; '
                 'add dict(type="MultiLabelRetrieval").'
             )
-        dataset = runner.test_loop.dataloader.dataset
-        folder = Path(self.out_dir or Path(runner.log_dir) / 'vis')
-        places = np.unique(np.linspace(0, len(found[0].queries) - 1, self.num_queries).astype(int))
-        for place in places:
-            name, sheet = self.sheet(found[0], dataset, place)
-            if self.draw:
-                save_sheet(folder / f'{name}.png', sheet)
-            if self.show:
-                runner.visualizer.show(sheet, win_name=name)
-        if self.draw:
-            runner.logger.info(f'The pictures are in {folder}')
+        return found[0]
+
+    def draw_chosen(self, runner: Runner, rows: Sequence[int]) -> dict[int, str]:
+        """Draws the queries at some rows of the dataset; call it after a test.
+
+        Returns:
+            Row -> the picture's file name.
+        """
+        if not is_main_process():
+            return {}
+        found, dataset = self._found(runner), runner.test_loop.dataloader.dataset
+        folder, drawn = Path(self.out_dir or Path(runner.log_dir) / 'vis'), {}
+        places = {int(query): place for place, query in enumerate(found.queries)}
+        for row in rows:
+            if row in places:  # an image that KNNMultiLabel alone scored is no query
+                name, sheet = self.sheet(found, dataset, places[row])
+                drawn[row] = f'{name}.png'
+                save_sheet(folder / drawn[row], sheet)
+        return drawn
 
     def sheet(self, retrieved: Any, dataset: Any, place: int) -> tuple[str, np.ndarray]:
         """Name and picture of the query at ``place``."""

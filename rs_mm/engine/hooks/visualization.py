@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from rs_mm.registry import HOOKS
@@ -78,6 +81,31 @@ class SampleVisualizationHook(Hook):
         if self.draw and is_main_process():
             folder = self.out_dir or Path(runner.log_dir) / 'vis'
             runner.logger.info(f'The pictures are in {folder}')
+
+    def draw_chosen(self, runner: Runner, rows: Sequence[int]) -> dict[int, str]:
+        """Draws some samples of the test set, whatever ``draw`` and ``interval`` say.
+
+        Args:
+            runner: with the weights to draw loaded.
+            rows: their places in the dataset.
+
+        Returns:
+            Row -> the picture's file name; what several processes share is the first one's work.
+        """
+        if not is_main_process():
+            return {}
+        loader = runner.test_loop.dataloader
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        folder, drawn = Path(self.out_dir or Path(runner.log_dir) / 'vis'), {}
+        model.eval()
+        for row in rows:
+            batch = loader.collate_fn([loader.dataset[row]])
+            with torch.no_grad():
+                sample = model.test_step(batch)[0]
+            picture = runner.visualizer.draw_sample(sample, _item(batch['inputs'], 0))
+            drawn[row] = f'{runner.visualizer.sample_name(sample)}.png'
+            save_sheet(folder / drawn[row], picture)
+        return drawn
 
     def _draw(self, visualizer, sample, inputs, folder):
         picture = visualizer.draw_sample(sample, inputs)

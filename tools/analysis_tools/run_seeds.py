@@ -1,0 +1,55 @@
+"""Trains and tests configs with several seeds: python tools/analysis_tools/run_seeds.py CONFIG.
+
+    run_seeds.py CONFIG... --seeds 0 1 2 [--work-dir DIR] [--launcher pytorch --processes 4]
+
+Each run lies in DIR/CONFIG_NAME/seedN, with metrics.json and samples.csv of its test. Finished runs
+are not repeated and interrupted ones go on. The comparison with the first config is printed.
+"""
+
+import argparse
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Train and test configs with several seeds')
+    parser.add_argument('config', nargs='+', help='config files')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='default: 0 1 2')
+    parser.add_argument('--work-dir', default='work_dirs/seeds', help='default: %(default)s')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='starts every run with --processes processes',
+    )
+    parser.add_argument('--processes', type=int, default=1, help='of a run, with --launcher')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    # heavy imports wait, so that --help answers at once
+    from rs_mm.launch.command_line import run_cli
+
+    run_cli(lambda: run(args))
+
+
+def run(args):
+    from rs_mm.analysis.comparison import compare, read_group
+    from rs_mm.analysis.comparison_tables import as_markdown
+    from rs_mm.analysis.seed_runs import run_seeds
+
+    folders = run_seeds(
+        args.config,
+        args.seeds,
+        args.work_dir,
+        args.cfg_options,
+        args.launcher,
+        args.processes,
+        args.amp,
+    )
+    print(as_markdown(compare([read_group(folder) for folder in folders])))
+
+
+if __name__ == '__main__':
+    main()
