@@ -49,6 +49,7 @@ setup(
             '**/*.json',
             '**/*.json.gz',
             '**/*.txt.gz',
+            '**/leaflet/*',
         ]
     },
     python_requires='>=3.10',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,7 +150,7 @@ def extract_features(
     barrier()  # from now on shards appear
     share, per_shard = _share(batches, max(1, shard_size // loader.batch_size), rank, world_size)
     if share:
-        _encode(
+        encode_batches(
             model,
             loader,
             files,
@@ -222,8 +222,29 @@ def _share(batches, per_shard, rank, world_size):
     return [batch for run in runs[rank::world_size] for batch in run], per_shard
 
 
-def _encode(model, loader, files, share: Sequence[np.ndarray], per_shard, progress, logger, store):
-    """Encodes the batches of ``share``; ``store(places, features, unreadable)`` takes shards."""
+def encode_batches(
+    model: Any,
+    loader: Any,
+    files: Sequence[Any],
+    share: Sequence[np.ndarray],
+    per_shard: int,
+    progress: bool,
+    logger: Any,
+    store: Callable[[list[int], np.ndarray, dict[int, str]], None],
+) -> None:
+    """Encodes batches of a dataset and hands them on in shards.
+
+    Args:
+        model: see :func:`extract_features`.
+        loader: see :func:`extract_features`.
+        files: what has the ``name`` of each sample of the dataset.
+        share: the batches, each the numbers of its samples.
+        per_shard: batches of a shard.
+        progress: whether a bar is shown.
+        logger: where the speed is told.
+        store: takes the numbers of the samples of a shard, their features (n, D), and the reason
+            for each that cannot be read.
+    """
     total = sum(map(len, share))
     loader.sampler.indices = np.concatenate(share)
     waited, start = 0.0, time.perf_counter()

@@ -99,7 +99,7 @@ class BASIC(Fusion):
         self.components, self.harris_lambda = components, harris_lambda
         self.subjects, self.styles = subjects, styles
         self.image_mean, self.given_minima = image_mean, minima
-        self.statistics: Statistics | None = None
+        self.fitted: Statistics | None = None
 
     @property
     def name(self) -> str:
@@ -119,7 +119,7 @@ class BASIC(Fusion):
     def fit(self, mean: Tensor, sample: Tensor, encode_text: Callable | None = None) -> None:
         """Takes mean, minima and projection for an archive; see :meth:`Fusion.fit`."""
         subjects = encode_text(read_corpus(self.subjects))
-        self.statistics = Statistics.of(
+        self.fitted = Statistics.of(
             self,
             self._mean(mean),
             subjects,
@@ -183,9 +183,9 @@ class BASIC(Fusion):
 
     @property
     def _known(self) -> Statistics:
-        if self.statistics is None:
+        if self.fitted is None:
             raise ConfigError('BASIC needs statistics of the archive: call fit() first.')
-        return self.statistics
+        return self.fitted
 
     def fuse(self, image: Tensor, text: Tensor) -> Tensor:
         image, text = image.clamp(min=0), text.clamp(min=0)

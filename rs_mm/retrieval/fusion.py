@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -68,6 +68,8 @@ class Fusion:
     transforms_queries = False
     #: whether a larger similarity never means a lower score
     monotone = False
+    #: what :meth:`fit` has learnt of an archive
+    fitted: Any = None
     #: what the scores depend on; those of one modality are ranked once for all pairs that share it
     modalities: tuple[str, ...] = ('image', 'text')
 

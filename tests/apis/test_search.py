@@ -1,13 +1,18 @@
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from rs_mm.apis import ImageSearch
+from rs_mm.apis.search.building import build_index
+from rs_mm.apis.search.command import search as search_command
 from rs_mm.datasets.fake.patternnet import make_patternnet
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.retrieval.fusion import WeiCom
@@ -35,14 +40,15 @@ def test_search_by_image_text_and_both(archive):
     assert [hit.score for hit in best] == sorted((hit.score for hit in best), reverse=True)
     assert len(search(text='with boats', k=999)) == 28
     both = search(image, 'with boats', lam=0.3, k=28)
-    rows = [search.archive.paths.index(hit.path) for hit in both]
+    keys, features = next(iter(search.index.scan()))
     scores = WeiCom(0.3)(
-        search.features @ search._embed(image),
-        search.features @ search.model.encode_text(['with boats'])[0],
+        torch.from_numpy(features) @ search._embed(image),
+        torch.from_numpy(features) @ search.model.encode_text(['with boats'])[0],
     )
-    np.testing.assert_allclose([hit.score for hit in both], scores[rows])
+    rows = [keys.index(hit.record.key) for hit in both]
+    np.testing.assert_allclose([hit.score for hit in both], scores[rows], atol=1e-5)
     assert [hit.path for hit in search(image, 'with boats', lam=0, k=1)] == [str(image)]
-    sheet = search.draw(both, image, 'with boats', 0.3)
+    sheet = search.draw(both, image, 'with boats')
     assert sheet.dtype == np.uint8 and sheet.shape[0] > 900  # six rows of five
 
 
@@ -85,7 +91,7 @@ def test_bad_input(archive, tmp_path):
         search(text='x', lam=-1)
     with pytest.raises(ConfigError, match='k=0: ask for at least one image'):
         search(text='x', k=0)
-    with pytest.raises(MissingFileError, match='no query image nowhere.jpg'):
+    with pytest.raises(MissingFileError, match='no query image nowhere.jpg, neither as a file'):
         search('nowhere.jpg')
     (tmp_path / 'x.jpg').write_bytes(b'')
     with pytest.raises(DataError, match='x.jpg: the image cannot be decoded'):
@@ -97,7 +103,7 @@ def test_bad_input(archive, tmp_path):
         engine(archive, weights='none.bin')
 
 
-def test_the_command(archive, tmp_path):
+def test_the_command(archive, tmp_path, search_tool):
     command = [
         sys.executable,
         str(ROOT / 'tools/retrieval/search.py'),
@@ -128,12 +134,49 @@ def test_the_command(archive, tmp_path):
         **run,
     )
     assert done.returncode == 0, done.stderr
-    assert '   1    1.0000' in done.stdout or 'harbor001.jpg' in done.stdout.splitlines()[-4]
+    assert '   1    ' in done.stdout and 'exact: 28 of 28 records compared' in done.stdout
     assert (tmp_path / 'search.png').exists()
     lines = (tmp_path / 'x.csv').read_text().splitlines()
-    assert lines[0] == 'rank,score,path' and 'harbor001.jpg' in lines[1] and len(lines) == 4
-    failed = subprocess.run([*command, '--text', 'x', '--lambda', '3'], **run)
-    assert failed.returncode == 2
-    assert failed.stderr.strip() == (
-        'error: lambda is the share of the text and lies in [0, 1]; got 3.0.'
+    assert (
+        lines[0] == 'rank,score,path,window,date,sensor,labels,change'
+        and 'harbor001.jpg' in lines[1]
+        and len(lines) == 4
     )
+    args = parse(search_tool, ['--text', 'x', '--lambda', '3'])
+    with pytest.raises(ConfigError, match=r'the text and lies in \[0, 1\]; got 3.0'):
+        search_command(args)
+
+
+@pytest.fixture(scope='module')
+def search_tool():
+    spec = importlib.util.spec_from_file_location('search_tool', ROOT / 'tools/retrieval/search.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def parse(tool, arguments):
+    with patch.object(sys, 'argv', ['search.py', *map(str, arguments)]):
+        return tool.parse_args()
+
+
+def test_options_are_checked_before_the_model_is_built(search_tool, tmp_path):
+    for arguments, message in (
+        (['--text', '   '], 'give an image, a text, or both'),
+        (['--text', 'x', '--method', 'wiecom'], "no search method 'wiecom'; did you mean 'weicom'"),
+        (['--text', 'x', '-k', '0'], 'k=0: ask for at least one'),
+        (['--text', 'x', '--out', 'x.xlsx'], 'written as .csv or .geojson'),
+        (['--text', 'x', '--map', 'x.png'], 'the map is an .html file'),
+        (['--text', 'x', '--rerank', 'change', 'a', 'b'], 'give --image'),
+        (['--text', 'x', '--where', 'north > a'], 'compared with a number, not a'),
+        (['--image', 'none.jpg', '--archive', tmp_path], 'no query image none.jpg'),
+    ):
+        with pytest.raises((ConfigError, MissingFileError), match=message):
+            search_command(parse(search_tool, arguments))
+
+
+def test_an_index_is_built_without_a_query(archive, tmp_path):
+    built = build_index(str(tmp_path / 'i'), archive=archive, config=DEMO, options=OPTIONS)
+    assert len(built) == 28
+    with pytest.raises(ConfigError, match='give a folder of images'):
+        build_index(str(tmp_path / 'j'))

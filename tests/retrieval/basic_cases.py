@@ -44,7 +44,7 @@ def method(settings, sets):
     keys = ('centre', 'project', 'query_expansion', 'normalise')
     keys += ('negative_weight', 'components', 'harris_lambda')
     basic = BASIC(**{key: settings[key] for key in keys}, contextualise=False)
-    basic.statistics = Statistics.of(
+    basic.fitted = Statistics.of(
         basic,
         sets['mean'],
         sets['subjects'],

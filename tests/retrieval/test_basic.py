@@ -45,7 +45,7 @@ def test_official_values(case):
     ):
         np.testing.assert_allclose(mine, recorded[key], rtol=2e-5, atol=2e-5, err_msg=key)
     check_ranks(basic.fuse(image, text), recorded)
-    known = basic.statistics
+    known = basic.fitted
     if settings['project']:
         assert known.components == recorded['components']
         assert float(known.projection.trace()) == pytest.approx(recorded['projection_trace'], 1e-5)
@@ -84,14 +84,14 @@ def test_statistics_come_from_the_archive_unless_they_are_given(tmp_path):
     archive = fake_encoder([f'image {i}' * i for i in range(1, 40)])
     own = BASIC()
     own.fit(archive.mean(0), archive, fake_encoder)
-    torch.testing.assert_close(own.statistics.image_mean, archive.mean(0))
+    torch.testing.assert_close(own.fitted.image_mean, archive.mean(0))
     centred = archive - archive.mean(0)
-    assert own.statistics.minima.image == pytest.approx(float((centred @ centred.T).min()))
+    assert own.fitted.minima.image == pytest.approx(float((centred @ centred.T).min()))
     np.save(tmp_path / 'mean.npy', np.full(24, 0.1))
     given = BASIC(image_mean=tmp_path / 'mean.npy', minima=(-0.5, -0.2))
     given.fit(archive.mean(0), archive, fake_encoder)
-    assert given.statistics.image_mean.unique().tolist() == pytest.approx([0.1])
-    assert given.statistics.minima == (-0.5, -0.2)
+    assert given.fitted.image_mean.unique().tolist() == pytest.approx([0.1])
+    assert given.fitted.minima == (-0.5, -0.2)
     np.save(tmp_path / 'mean.npy', np.zeros(5))
     with pytest.raises(DataError, match='holds 5 values, the features have 24'):
         given.fit(archive.mean(0), archive, fake_encoder)

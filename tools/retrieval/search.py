@@ -1,7 +1,8 @@
-"""Finds images in a folder, or among extracted features, by an image, a text, or both.
+"""Finds images in a folder or an index, by an image, a text, or both.
 
 python tools/retrieval/search.py --image X.jpg --text "with a red roof" --archive FOLDER
 python tools/retrieval/search.py --image X.jpg --features DIR --config CONFIG --weights CKPT
+python tools/retrieval/search.py --text "a harbor but without boats" --index lance://DIR
 """
 
 import argparse
@@ -15,55 +16,120 @@ def parse_args():
         description='Search a folder by an image, a text, or both. The features of the folder are '
         'computed once; later only new and changed files are.'
     )
-    parser.add_argument(
+    query = parser.add_argument_group('query')
+    query.add_argument(
         '--image',
         metavar='FILE',
         help='query image, of any format, or the name of one of the archive',
     )
-    parser.add_argument('--text', help='query text, e.g. "with a red roof"')
-    parser.add_argument(
-        '--archive', metavar='DIR', help='folder whose images are searched, with its subfolders'
+    query.add_argument(
+        '--text', help='query text, e.g. "with a red roof" or "a harbor but without boats"'
     )
-    parser.add_argument(
-        '--features',
-        metavar='DIR',
-        help='instead of a folder of images: what tools/retrieval/extract.py wrote there',
+    query.add_argument(
+        '--term',
+        action='append',
+        default=[],
+        metavar='TEXT=W',
+        help='a further text and its weight; may be given several times',
     )
-    parser.add_argument(
+    query.add_argument(
+        '--without',
+        action='append',
+        default=[],
+        metavar='TEXT',
+        help='what shall not be there; may be given several times',
+    )
+    query.add_argument(
+        '--method',
+        default='weicom',
+        metavar='M',
+        help='how image and text become one score: weicom, basic, sum, average, product or '
+        'minimum (default: weicom)',
+    )
+    query.add_argument(
         '--lambda',
         dest='lam',
         type=float,
         default=0.5,
         metavar='L',
-        help='share of the text, 0 to 1, where both are given (default: 0.5)',
+        help='share of the text in weicom, 0 to 1, where both are given (default: 0.5)',
     )
-    parser.add_argument('-k', type=int, default=10, help='how many images (default: 10)')
-    parser.add_argument('--show-dir', metavar='DIR', help='save a picture of the result there')
-    parser.add_argument('--out', metavar='FILE.csv', help='write rank, score and path')
-    parser.add_argument(
+    query.add_argument('-k', type=int, default=10, help='how many images (default: 10)')
+    query.add_argument(
+        '--rerank',
+        nargs=3,
+        metavar=('change', 'CONFIG', 'CKPT'),
+        help='order what was found by the share of change that a change detector predicts '
+        'between the query image and each',
+    )
+    place = parser.add_argument_group('archive')
+    place.add_argument(
+        '--archive', metavar='DIR', help='folder whose images are searched, with its subfolders'
+    )
+    place.add_argument(
+        '--index',
+        metavar='URI',
+        help='where the vectors are kept: DIR, lance://DIR, milvus://FILE.db or '
+        'milvus+http://HOST:19530; without --archive it is only asked',
+    )
+    place.add_argument(
+        '--features',
+        metavar='DIR',
+        help='instead of a folder of images: what tools/retrieval/extract.py wrote there',
+    )
+    place.add_argument(
+        '--index-dir',
+        default='work_dirs/features',
+        metavar='DIR',
+        help='where an archive without --index has its own (default: work_dirs/features)',
+    )
+    place.add_argument(
+        '--metadata', metavar='FILE.csv', help='name, date, sensor, labels, footprint of images'
+    )
+    filters = parser.add_argument_group('filters')
+    filters.add_argument(
+        '--bbox',
+        type=float,
+        nargs=4,
+        metavar=('WEST', 'SOUTH', 'EAST', 'NORTH'),
+        help='only images that meet this box, in degrees',
+    )
+    filters.add_argument(
+        '--after', metavar='DATE', help='first date, as 2020, 2020-05 or 2020-05-31'
+    )
+    filters.add_argument('--before', metavar='DATE', help='last date, included')
+    filters.add_argument(
+        '--label', action='append', default=[], metavar='L', help='a label that must be there'
+    )
+    filters.add_argument(
+        '--where', metavar='EXPR', help='further condition, e.g. \'sensor == "S2" and north > 54\''
+    )
+    output = parser.add_argument_group('output')
+    output.add_argument('--show-dir', metavar='DIR', help='save a picture of the result there')
+    output.add_argument('--out', metavar='FILE', help='write the results, .csv or .geojson')
+    output.add_argument('--map', metavar='FILE.html', help='write a map of the results')
+    output.add_argument(
+        '--check', action='store_true', help='measure the recall of the index on a sample'
+    )
+    model = parser.add_argument_group('model')
+    model.add_argument(
         '--config',
         default=str(CONFIG),
         metavar='FILE',
         help=f'model and preprocessing (default: {CONFIG.name})',
     )
-    parser.add_argument(
+    model.add_argument(
         '--weights', metavar='FILE', help="weights or checkpoint instead of the config's"
     )
-    parser.add_argument(
+    model.add_argument(
         '--bands',
         type=int,
         nargs=3,
         metavar='B',
         help='bands of a TIFF for red, green and blue, from 0',
     )
-    parser.add_argument(
-        '--index-dir',
-        default='work_dirs/features',
-        metavar='DIR',
-        help='where the features are kept (default: work_dirs/features)',
-    )
-    parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument(
+    model.add_argument('--device', help='default: the GPU if there is one')
+    model.add_argument(
         '--cfg-options',
         nargs='+',
         metavar='KEY=VALUE',
@@ -72,48 +138,17 @@ def parse_args():
     return parser.parse_args()
 
 
-def search(args):
-    import csv
-
-    from rs_mm.apis.search import ImageSearch, check_query
-    from rs_mm.visualization import save_sheet
-
-    names = [args.image] if args.features else ()  # known when they are loaded
-    check_query(args.image, args.text, args.lam, args.k, names)
-    engine = ImageSearch(
-        args.archive,
-        args.config,
-        args.weights,
-        args.index_dir,
-        args.bands,
-        args.device,
-        args.cfg_options,
-        args.features,
-    )
-    found = engine(args.image, args.text, args.lam, args.k)
-    for rank, hit in enumerate(found, 1):
-        print(f'{rank:4d}  {hit.score:8.4f}  {hit.path}')
-    if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        with open(args.out, 'w', newline='') as file:
-            csv.writer(file).writerows(
-                [
-                    ('rank', 'score', 'path'),
-                    *((rank, f'{hit.score:.6f}', hit.path) for rank, hit in enumerate(found, 1)),
-                ]
-            )
-    if args.show_dir:
-        path = Path(args.show_dir) / 'search.png'
-        save_sheet(path, engine.draw(found, args.image, args.text, args.lam))
-        print(f'The picture is {path}')
-
-
 def main():
     args = parse_args()
     # heavy imports wait, so that --help answers at once
     from rs_mm.launch.command_line import run_cli
 
-    run_cli(lambda: search(args))
+    def search():
+        from rs_mm.apis.search.command import search
+
+        search(args)
+
+    run_cli(search)
 
 
 if __name__ == '__main__':

@@ -28,7 +28,7 @@ def basic(**options):
     """BASIC with statistics of the archive, without an encoder."""
     method = BASIC(**options)
     archive = torch.from_numpy(vectors())
-    method.statistics = Statistics.of(
+    method.fitted = Statistics.of(
         method, archive.mean(0), torch.from_numpy(unit(80, 1)), torch.from_numpy(unit(60, 2)),
         archive, torch.from_numpy(unit(80, 1)),
     )  # fmt: skip
@@ -63,13 +63,13 @@ FUSIONS = [
 def in_float64(fusion, image, text, chosen):
     archive = torch.from_numpy(vectors()[chosen]).double()
     if fusion.transforms_queries:
-        fusion.statistics = Statistics(
-            *(part.double() for part in fusion.statistics[:3]), *fusion.statistics[3:]
+        fusion.fitted = Statistics(
+            *(part.double() for part in fusion.fitted[:3]), *fusion.fitted[3:]
         )
     scores = score_archive(fusion, image.double()[None], text.double()[None], archive)[0].numpy()
     if fusion.transforms_queries:
-        fusion.statistics = Statistics(
-            *(part.float() for part in fusion.statistics[:3]), *fusion.statistics[3:]
+        fusion.fitted = Statistics(
+            *(part.float() for part in fusion.fitted[:3]), *fusion.fitted[3:]
         )
     return scores
 
@@ -153,7 +153,7 @@ def test_moments_give_mean_and_deviation_of_any_query():
 
 
 def test_minima_are_a_pair():
-    assert basic().statistics.minima == Minima(*basic().statistics.minima)
+    assert basic().fitted.minima == Minima(*basic().fitted.minima)
 
 
 @pytest.mark.slow

@@ -1,0 +1,75 @@
+"""Building an index without asking it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rs_mm.apis.features import load_features
+from rs_mm.datasets.archive_metadata import known_of, read_metadata_table
+from rs_mm.errors import ConfigError
+from rs_mm.retrieval.cache import FeatureCache
+from rs_mm.retrieval.index import Index, Record, open_index
+
+from .engine import ImageSearch
+
+_BLOCK = 8192
+
+
+def build_index(
+    uri: str,
+    archive: str | Path | None = None,
+    features: str | Path | None = None,
+    metadata: str | Path | None = None,
+    config: str | Path | None = None,
+    weights: str | Path | None = None,
+    bands: Sequence[int] | None = None,
+    device: str | None = None,
+    options: dict | list[str] | None = None,
+) -> Index:
+    """Builds an index of a folder or of extracted features, or brings it up to date.
+
+    Args:
+        uri: see :func:`~rs_mm.retrieval.index.open_index`.
+        archive: a folder of images; the other arguments are then those of :class:`ImageSearch`.
+        features: instead, a folder that ``tools/retrieval/extract.py`` wrote; no model is needed.
+        metadata: CSV of what is known of the images.
+        config: see :class:`ImageSearch`.
+        weights: see :class:`ImageSearch`.
+        bands: see :class:`ImageSearch`.
+        device: see :class:`ImageSearch`.
+        options: see :class:`ImageSearch`.
+
+    Raises:
+        ConfigError: if not one of ``archive`` and ``features`` is given, or the index is of
+            another model.
+    """
+    if (archive is None) == (features is None):
+        raise ConfigError('give a folder of images (--archive) or of features (--features).')
+    if archive is not None:
+        return ImageSearch(
+            archive,
+            config,
+            weights,
+            bands=bands,
+            device=device,
+            options=options,
+            index=uri,
+            metadata=metadata,
+        ).index
+    table = {} if metadata is None else read_metadata_table(metadata)
+    stored = load_features(features)
+    index = open_index(uri, stored.features.shape[1], FeatureCache(features).made_by)
+    known = index.files()
+    for start in range(0, len(stored.names), _BLOCK):
+        stop = start + _BLOCK
+        records = [
+            replace(Record(name, path), **known_of(table, name))
+            for name, path in zip(stored.names[start:stop], stored.paths[start:stop])
+        ]
+        index.add(records, stored.features[start:stop].numpy())
+    names = set(stored.names)
+    index.remove([key for name, state in known.items() if name not in names for key in state.keys])
+    index.compact()
+    return index

@@ -1,0 +1,99 @@
+"""What ``tools/retrieval/search.py`` does with its arguments."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from rs_mm.errors import ConfigError, MissingFileError
+from rs_mm.retrieval.index import check_recall, make_filter
+from rs_mm.retrieval.text_terms import read_terms
+from rs_mm.visualization import save_sheet
+
+from .engine import ImageSearch
+from .map import write_search_map
+from .methods import fusion_of
+from .rerank import ChangeRerank
+from .results import Results, check_output
+
+
+def search(args: Namespace) -> Results:
+    """Runs one search, prints it and writes what was asked for.
+
+    Args:
+        args: the options of ``tools/retrieval/search.py``.
+
+    Raises:
+        ConfigError, MissingFileError: before any work where the options show it.
+    """
+    where = _check(args)
+    rerank = None if args.rerank is None else ChangeRerank(*args.rerank, device=args.device)
+    engine = ImageSearch(
+        args.archive,
+        args.config,
+        args.weights,
+        args.index_dir,
+        args.bands,
+        args.device,
+        args.cfg_options,
+        args.features,
+        args.index,
+        args.metadata,
+    )
+    found = engine(
+        args.image,
+        args.text,
+        args.lam,
+        args.k,
+        args.method,
+        where,
+        args.term,
+        args.without,
+    )
+    if rerank is not None:
+        found = rerank(engine, args.image, found)
+    for rank, hit in enumerate(found, 1):
+        change = '' if hit.change is None else f'  {hit.change:7.2%}'
+        print(f'{rank:4d}  {hit.score:8.4f}{change}  {_place(hit)}')
+    print(found.answer.report())
+    if args.check:
+        recall = check_recall(engine.index, args.k, where)
+        print(f'recall@{args.k} on a sample of the archive: {recall:.4f}')
+    if args.out:
+        found.save(args.out)
+        print(f'The results are in {args.out}')
+    if args.show_dir:
+        path = Path(args.show_dir) / 'search.png'
+        save_sheet(path, engine.draw(found, args.image, args.text))
+        print(f'The picture is {path}')
+    if args.map:
+        write_search_map(args.map, engine, found)
+        print(f'The map is {args.map}')
+    return found
+
+
+def _check(args):
+    """The filter of the options, after all that needs no model is known to be right."""
+    parts = read_terms(args.text, args.term, args.without)
+    fusion_of(args.image is not None, bool(parts), args.method, args.lam)
+    if args.k < 1:
+        raise ConfigError(f'k={args.k}: ask for at least one image.')
+    if args.archive and args.image and not Path(args.image).is_file():
+        inside = Path(args.archive) / args.image
+        if not inside.is_file():
+            raise MissingFileError(f'there is no query image {args.image}.')
+    if args.rerank is not None:
+        if args.rerank[0] != 'change':
+            raise ConfigError(f'--rerank {args.rerank[0]}: only "change" is known.')
+        if args.image is None:
+            raise ConfigError('--rerank change compares with the query image; give --image.')
+    if args.out:
+        check_output(args.out)
+    if args.map and Path(args.map).suffix.lower() not in ('.html', '.htm'):
+        raise ConfigError(f'--map {args.map}: the map is an .html file.')
+    return make_filter(args.bbox, args.after, args.before, args.label, args.where)
+
+
+def _place(hit):
+    window = hit.record.window
+    return hit.path + (f'  window {" ".join(map(str, window))}' if window else '')

@@ -1,0 +1,300 @@
+"""An archive that can be asked by an image, a text, or both."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import Compose
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from rs_mm.apis.features import load_features
+from rs_mm.apis.inputs import Picture, as_picture, takes_eight_bit
+from rs_mm.datasets.archive_metadata import read_metadata_table
+from rs_mm.datasets.bigearthnet.dataset import LoadBigEarthNetPatch, read_true_colour
+from rs_mm.datasets.image_archive import ImageArchive
+from rs_mm.datasets.multilabel_dataset import build_pipeline
+from rs_mm.datasets.transforms.clip_images import LoadRGBImage
+from rs_mm.datasets.wrapped_datasets import tested_pipeline
+from rs_mm.engine.feature_extraction import ChosenSampler, archive_collate, identity_of
+from rs_mm.engine.index_update import Update, update_index
+from rs_mm.errors import ConfigError, MissingFileError
+from rs_mm.launch.config import load_config
+from rs_mm.launch.model_loading import load_model
+from rs_mm.registry import INFERENCERS
+from rs_mm.retrieval import check_finite
+from rs_mm.retrieval.fusion import Fusion
+from rs_mm.retrieval.index import (
+    Condition,
+    ExactIndex,
+    Index,
+    Record,
+    open_index,
+    search_fused,
+)
+from rs_mm.retrieval.text_terms import Term, encode_terms, read_terms
+from rs_mm.visualization.composed_sheet import Hit, draw_composed_query
+
+from .methods import fusion_of
+from .results import Found, Results
+
+_SAMPLE = 1000  # images from which a method learns about the archive
+
+
+@INFERENCERS.register_module()
+class ImageSearch:
+    """An archive that can be asked.
+
+    Its vectors are computed once and kept in an index; later only new content is. Or they are those
+    that ``tools/retrieval/extract.py`` has written, or those of an index that is only asked.
+
+    Args:
+        archive: folder; every image below it is searched, and the index is brought up to date.
+        config: a config of ``configs/weicom`` (image and text), or of ``configs/oml`` or
+            ``configs/grn`` (image): model, weights and pipeline are used.
+        weights: weights file or checkpoint instead of the config's.
+        index_dir: below it the index of ``archive`` is kept where ``index`` names none.
+        bands: 0-based bands of a TIFF shown as red, green and blue.
+        device: default: the GPU if there is one.
+        options: overrides of the config.
+        features: instead of ``archive``: a folder of extracted features.
+        index: ``DIR``, ``lance://DIR``, ``milvus://FILE.db`` or ``milvus+http://HOST:19530``;
+            see :func:`~rs_mm.retrieval.index.open_index`.
+        metadata: CSV of what is known of the images; see
+            :func:`~rs_mm.datasets.archive_metadata.read_metadata_table`.
+        token: of a Milvus server.
+
+    Attributes:
+        index: the index.
+        update: what was done to it, or None.
+
+    Raises:
+        ConfigError: if index or features are of another model, or the model needs weights.
+
+    Example:
+        >>> search = ImageSearch('tiles', 'configs/weicom/weicom_clip-vit-l14_patterncom.py')
+        >>> search('pool.jpg', 'oval', lam=0.5, k=10)
+    """
+
+    def __init__(
+        self,
+        archive: str | Path | None,
+        config: str | Path,
+        weights: str | Path | None = None,
+        index_dir: str | Path = 'work_dirs/features',
+        bands: Sequence[int] | None = None,
+        device: str | None = None,
+        options: dict | list[str] | None = None,
+        features: str | Path | None = None,
+        index: str | None = None,
+        metadata: str | Path | None = None,
+        token: str = '',
+    ):
+        if (archive is None) == (features is None) and (index is None or features is not None):
+            raise ConfigError(
+                'search a folder of images (--archive), an index (--index), or extracted features '
+                '(--features).'
+            )
+        cfg = load_config(config, options)
+        if not cfg.get('training_free') and weights is None and not cfg.get('load_from'):
+            raise ConfigError(
+                'give --weights: the checkpoint of the model that this config trains.'
+            )
+        table = None if metadata is None else read_metadata_table(metadata)
+        steps = tested_pipeline(cfg)
+        if bands is not None:
+            steps[0].bands = list(bands)
+        self.eight_bit = takes_eight_bit(steps)
+        self.pipeline = Compose(build_pipeline(steps))
+        first = self.pipeline.transforms[0]
+        self.reader = first if isinstance(first, LoadRGBImage) else LoadRGBImage(bands)
+        self.of_patches = isinstance(first, LoadBigEarthNetPatch)
+        loaded = load_model(
+            cfg,
+            weights,
+            device,
+            asked_by=type(self).__name__,
+            needs='encode_image',
+            needed_for='needs a model that embeds images, such as those of configs/weicom, '
+            'configs/oml and configs/grn',
+        )
+        self.model, self.device = loaded.model, loaded.device
+        identity = identity_of(self.model, self.pipeline)
+        self.update: Update | None = None
+        if features is not None:
+            self.index: Index = _of_features(features, identity)
+        elif archive is None:
+            self.index = open_index(str(index), None, identity, token)
+        else:
+            uri = index or _default_place(archive, identity, index_dir)
+            loader = _loader(cfg, archive, steps, self.device)
+            self.index, self.update = update_index(uri, self.model, loader, table, token)
+        self._fitted: dict[Any, Any] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __call__(
+        self,
+        image: Any = None,
+        text: str | None = None,
+        lam: float = 0.5,
+        k: int = 10,
+        method: str | Fusion = 'weicom',
+        where: Condition | None = None,
+        terms: Sequence[str] = (),
+        without: Sequence[str] = (),
+    ) -> Results:
+        """Finds the ``k`` best images.
+
+        Args:
+            image: query image: a path, an array, a Pillow image or a rasterio dataset, or the name
+                of an image of the archive.
+            text: query text; "... but without ..." is understood.
+            lam: share of the text in [0, 1], for ``weicom``.
+            k: how many.
+            method: how the two similarities become a score; see
+                :func:`~rs_mm.apis.search.fusion_of`.
+            where: only images that meet this condition; see
+                :func:`~rs_mm.retrieval.index.make_filter`.
+            terms: further texts as ``TEXT=WEIGHT``.
+            without: texts of what shall not be there.
+
+        Raises:
+            ConfigError: see :func:`~rs_mm.apis.search.fusion_of`; for ``k`` below 1; for a text
+                where the model takes none.
+            MissingFileError: if the image is neither a file nor in the archive.
+            DataError: if the query image cannot be read, no image meets the condition, or the
+                similarities are NaN.
+        """
+        if k < 1:
+            raise ConfigError(f'k={k}: ask for at least one image.')
+        parts = read_terms(text, terms, without)
+        fusion = fusion_of(image is not None, bool(parts), method, lam)
+        if parts and not hasattr(self.model, 'encode_text'):
+            raise ConfigError(
+                f'{type(self.model).__name__} takes no text; search by an image, or '
+                'by a config of configs/weicom.'
+            )
+        with self._lock, torch.no_grad():  # a page asks from several threads
+            if fusion.transforms_queries:
+                self._fit(fusion, where)
+            image_feature = None if image is None else self._embed(image)
+            text_feature = self._embed_terms(fusion, parts) if parts else None
+            answer = search_fused(self.index, fusion, image_feature, text_feature, k, where)
+            records = self.index.records(answer.keys)
+        found = [
+            Found(record.path, float(score), record)
+            for record, score in zip(records, answer.scores)
+        ]
+        return Results(found, answer, fusion.name)
+
+    def draw(self, found: Results, image: Any = None, text: str | None = None) -> np.ndarray:
+        """A sheet of the query and what was found: (H, W, 3) uint8 RGB."""
+        hits = [
+            Hit(self.picture(hit.record), f'{i}. {Path(hit.path).name}\n{_caption(hit)}')
+            for i, hit in enumerate(found, 1)
+        ]
+        rows = [('' if i else found.method, hits[i : i + 5]) for i in range(0, len(hits), 5)]
+        return draw_composed_query(
+            None if image is None else self.query_picture(image),
+            text,
+            rows,
+            f'{len(found)} best of {found.answer.total} images',
+        )
+
+    def picture(self, record: Record) -> np.ndarray:
+        """The image of a record, or its window: (H, W, 3) uint8 RGB."""
+        if self.of_patches:
+            return read_true_colour(record.path)
+        image = self.reader(dict(img_path=record.path))['img']
+        if record.window:
+            x, y, width, height = record.window
+            image = image[y : y + height, x : x + width]
+        return image
+
+    def query_picture(self, image: Any) -> np.ndarray:
+        """The query image as it is shown: (H, W, 3) uint8 RGB."""
+        record = self._record_of(image)
+        if record is not None:
+            return self.picture(record)
+        picture = as_picture(image, eight_bit=self.eight_bit)
+        if picture.array is None:
+            return self.picture(Record(picture.name, str(picture.path)))
+        return self.reader(picture.results())['img']
+
+    def _record_of(self, image):
+        """The record of an image that is named as the archive names it."""
+        if not isinstance(image, (str, Path)) or Path(image).is_file():
+            return None
+        found = self.index.records([str(image)])
+        if not found:
+            raise MissingFileError(
+                f'there is no query image {image}, neither as a file nor in the archive.'
+            )
+        return found[0]
+
+    def _embed(self, image) -> Tensor:
+        record = self._record_of(image)
+        if record is not None:
+            return torch.from_numpy(self.index.fetch([record.key])[0]).to(self.device)
+        picture: Picture = as_picture(image, eight_bit=self.eight_bit)
+        data = self.pipeline(picture.results())
+        data = self.model.data_preprocessor(dict(inputs=data['inputs'][None]))
+        feature = self.model.encode_image(data['inputs'])
+        check_finite(feature, [picture.name])
+        return feature[0]
+
+    def _embed_terms(self, fusion, parts: list[Term]) -> Tensor:
+        feature = encode_terms(
+            parts, lambda texts: fusion.encode_texts(texts, self.model.encode_text)
+        )
+        check_finite(feature[None], [', '.join(part.text for part in parts)], 'text')
+        return feature
+
+    def _fit(self, fusion, where):
+        """Gives a fusion the statistics of the archive, which are computed once."""
+        moments = self.index.moments(where)
+        key = (type(fusion), where, moments.count, moments.total.tobytes())
+        if key not in self._fitted:
+            mean = torch.from_numpy(moments.mean).float().to(self.device)
+            sample = torch.from_numpy(self.index.sample(_SAMPLE, where)).to(self.device)
+            fusion.fit(mean, sample, self.model.encode_text)
+            self._fitted = {key: fusion.fitted}
+        fusion.fitted = self._fitted[key]
+
+
+def _caption(hit):
+    return f'{hit.score:.4f}' + ('' if hit.change is None else f', {hit.change:.1%} changed')
+
+
+def _of_features(folder, identity):
+    archive = load_features(folder, identity)
+    records = [Record(name, path) for name, path in zip(archive.names, archive.paths)]
+    return ExactIndex.of(archive.features.numpy(), records, identity)
+
+
+def _default_place(archive, identity, index_dir):
+    folder = Path(archive).resolve()
+    key = hashlib.sha256(f'{folder} {sorted(identity.items())}'.encode()).hexdigest()
+    return str(Path(index_dir) / f'{folder.name}_{key[:12]}.index')
+
+
+def _loader(cfg, archive, pipeline, device):
+    dataset = ImageArchive(str(archive), pipeline)
+    return DataLoader(
+        dataset,
+        cfg.test_dataloader.batch_size,
+        sampler=ChosenSampler(dataset),
+        num_workers=min(cfg.test_dataloader.num_workers, os.cpu_count() or 1),
+        collate_fn=archive_collate,
+        pin_memory=device.startswith('cuda'),
+    )

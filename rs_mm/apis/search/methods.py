@@ -1,0 +1,53 @@
+"""Methods of composed search by the names that commands and the page use."""
+
+from __future__ import annotations
+
+from rs_mm.errors import ConfigError, suggest
+from rs_mm.retrieval.basic import BASIC
+from rs_mm.retrieval.fusion import (
+    AverageFusion,
+    Fusion,
+    ImageOnly,
+    MinimumFusion,
+    ProductFusion,
+    SumFusion,
+    TextOnly,
+    WeiCom,
+)
+
+METHODS = ('weicom', 'basic', 'sum', 'average', 'product', 'minimum')
+
+
+def fusion_of(image: bool, text: bool, method: str | Fusion = 'weicom', lam: float = 0.5) -> Fusion:
+    """The fusion that a query calls for: that of what is given.
+
+    Args:
+        image: whether there is a query image.
+        text: whether there is a query text.
+        method: how the two become one score: one of :data:`METHODS`, or a fusion.
+        lam: share of the text in [0, 1], for ``weicom``.
+
+    Raises:
+        ConfigError: without image and text, for an unknown method, or a lambda outside [0, 1].
+    """
+    named = dict(
+        weicom=lambda: WeiCom(lam),
+        basic=BASIC,
+        sum=SumFusion,
+        average=AverageFusion,
+        product=lambda: ProductFusion(clamp=True),
+        minimum=MinimumFusion,
+    )
+    if not isinstance(method, Fusion) and method not in named:
+        raise ConfigError(
+            f'there is no search method {method!r}{suggest(str(method), METHODS)}'
+            f' (methods: {", ".join(METHODS)}).'
+        )
+    WeiCom(lam)  # lambda is checked whatever is given
+    if not image and not text:
+        raise ConfigError('give an image, a text, or both to search by.')
+    if not text:
+        return ImageOnly()
+    if not image:
+        return TextOnly()
+    return method if isinstance(method, Fusion) else named[method]()

@@ -1,0 +1,102 @@
+"""What a search found, and files of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from rs_mm.errors import ConfigError
+from rs_mm.files import atomic_write
+from rs_mm.retrieval.index import Answer, Record
+
+FIELDS = ('rank', 'score', 'path', 'window', 'date', 'sensor', 'labels', 'change')
+
+
+class Found(NamedTuple):
+    """One image found, or a window of one.
+
+    ``score`` is a cosine, or what the method makes of two; ``record`` is what the index knows;
+    ``change`` is the predicted share of changed pixels where it was asked for.
+    """
+
+    path: str
+    score: float
+    record: Record
+    change: float | None = None
+
+
+class Results(list):
+    """The images found, best first.
+
+    Attributes:
+        answer: how they were found: back end, exact or not, how many were compared.
+        method: name of the method.
+    """
+
+    def __init__(self, found: list[Found], answer: Answer, method: str):
+        super().__init__(found)
+        self.answer, self.method = answer, method
+
+    def rows(self) -> list[dict]:
+        """A dict per image with the keys :data:`FIELDS`; what is not known is empty."""
+        return [
+            dict(
+                rank=rank,
+                score=round(hit.score, 6),
+                path=hit.path,
+                window=' '.join(map(str, hit.record.window or ())),
+                date=hit.record.date,
+                sensor=hit.record.sensor,
+                labels=';'.join(hit.record.labels),
+                change='' if hit.change is None else round(hit.change, 6),
+            )
+            for rank, hit in enumerate(self, 1)
+        ]
+
+    def geojson(self) -> dict:
+        """A FeatureCollection of footprints; an image without one has no geometry."""
+        return dict(
+            type='FeatureCollection',
+            features=[
+                dict(type='Feature', geometry=_polygon(hit.record.footprint), properties=row)
+                for hit, row in zip(self, self.rows())
+            ],
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes a ``.csv`` or a ``.geojson``.
+
+        Raises:
+            ConfigError: for another suffix.
+        """
+        check_output(path)
+        if str(path).lower().endswith(('.geojson', '.json')):
+            with atomic_write(path, 'w', encoding='utf-8') as file:
+                json.dump(self.geojson(), file, ensure_ascii=False)
+            return
+        with atomic_write(path, 'w', newline='', encoding='utf-8') as file:
+            writer = csv.DictWriter(file, FIELDS)
+            writer.writeheader()
+            writer.writerows(self.rows())
+
+
+def check_output(path: str | Path) -> None:
+    """Refuses a name that :meth:`Results.save` cannot write.
+
+    Raises:
+        ConfigError: naming the suffixes.
+    """
+    if Path(path).suffix.lower() not in ('.csv', '.geojson', '.json'):
+        raise ConfigError(f'{path}: results are written as .csv or .geojson.')
+    if Path(path).is_dir():
+        raise ConfigError(f'{path} is a folder; name a file.')
+
+
+def _polygon(bounds):
+    if bounds is None:
+        return None
+    west, south, east, north = bounds
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return dict(type='Polygon', coordinates=[ring])

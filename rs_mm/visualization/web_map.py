@@ -1,0 +1,213 @@
+"""A map as one HTML file: pictures, polygons and a list, opened by a double click, offline.
+
+Leaflet 1.9.4 is packed with rs_mm (BSD-2-Clause, ``leaflet/LICENSE``) and written into the page, as
+are the pictures. The page asks nothing of any server.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rs_mm.errors import DataError
+from rs_mm.files import atomic_write
+
+_FOLDER = Path(__file__).parent / 'leaflet'
+#: west, south, east, north in degrees; or left, top, right, bottom in pixels
+Bounds = tuple[float, float, float, float]
+
+
+@dataclass
+class Overlay:
+    """A picture on the map.
+
+    Attributes:
+        name: what it is.
+        image: (H, W), (H, W, 3) or (H, W, 4) uint8; the fourth is opacity.
+        bounds: where it lies.
+        group: entry of the layer control that switches it.
+        opacity: 0 to 1.
+    """
+
+    name: str
+    image: np.ndarray
+    bounds: Bounds
+    group: str = 'pictures'
+    opacity: float = 1.0
+
+
+@dataclass
+class Shapes:
+    """Polygons or points with attributes.
+
+    Attributes:
+        name: entry of the layer control.
+        features: GeoJSON features in degrees, or in pixels with y downwards. Attributes are shown
+            on a click; one named ``_colour`` is the colour of its feature.
+        colour: of the outlines.
+        fill: opacity of the area, 0 to 1.
+    """
+
+    name: str
+    features: Sequence[dict]
+    colour: str = '#d9480f'
+    fill: float = 0.15
+
+
+@dataclass
+class Item:
+    """A line of the list beside the map; a click on it goes to its place.
+
+    Attributes:
+        title: what it is.
+        text: more about it.
+        image: its picture, (H, W, 3) uint8, or None.
+        bounds: where it lies, or None.
+    """
+
+    title: str
+    text: str = ''
+    image: np.ndarray | None = None
+    bounds: Bounds | None = None
+
+
+@dataclass
+class WebMap:
+    """What a map shows.
+
+    Attributes:
+        title: heading of the page.
+        subtitle: line below it.
+        overlays: pictures.
+        shapes: polygons.
+        items: list beside the map.
+        legend: names and CSS colours.
+        geographic: whether places are in degrees (WGS84) or in pixels.
+        side: pictures are reduced to this many pixels.
+
+    Example:
+        >>> picture = Overlay('2020', rgb, (15.0, 49.6, 15.1, 49.7))
+        >>> changes = Shapes('changes', features)
+        >>> WebMap('Changes', overlays=[picture], shapes=[changes]).save('map.html')
+    """
+
+    title: str
+    subtitle: str = ''
+    overlays: list[Overlay] = field(default_factory=list)
+    shapes: list[Shapes] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+    legend: list[tuple[str, str]] = field(default_factory=list)
+    geographic: bool = True
+    side: int = 1024
+
+    def html(self) -> str:
+        """The page.
+
+        Raises:
+            DataError: if a place is not finite, or lies outside the Earth.
+        """
+        parts = dict(
+            TITLE=html.escape(self.title),
+            SUBTITLE=html.escape(self.subtitle),
+            LEAFLET_CSS=_css(),
+            LEAFLET_JS=(_FOLDER / 'leaflet.js').read_text(encoding='utf-8'),
+            # a text that ends the element would become a part of the page
+            DATA=json.dumps(self._data(), ensure_ascii=False).replace('<', '\\u003c'),
+        )
+        page = (_FOLDER / 'map.html').read_text(encoding='utf-8')
+        # in one pass: what is put in is not looked at again
+        return re.sub('@(' + '|'.join(parts) + ')@', lambda mark: parts[mark[1]], page)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the page.
+
+        Raises:
+            DataError: see :meth:`html`.
+        """
+        page = self.html()
+        with atomic_write(path, 'w', encoding='utf-8') as file:
+            file.write(page)
+
+    def _data(self):
+        return dict(
+            geographic=self.geographic,
+            legend=self.legend,
+            overlays=[
+                dict(
+                    name=part.name,
+                    group=part.group,
+                    opacity=part.opacity,
+                    bounds=self._checked(part.bounds, part.name),
+                    image=data_uri(part.image, self.side),
+                )
+                for part in self.overlays
+            ],
+            shapes=[
+                dict(
+                    name=part.name,
+                    colour=part.colour,
+                    fill=part.fill,
+                    features=dict(type='FeatureCollection', features=list(part.features)),
+                )
+                for part in self.shapes
+            ],
+            items=[
+                dict(
+                    title=item.title,
+                    text=item.text,
+                    bounds=None if item.bounds is None else self._checked(item.bounds, item.title),
+                    image=None if item.image is None else data_uri(item.image, 256),
+                )
+                for item in self.items
+            ],
+        )
+
+    def _checked(self, bounds, name):
+        values = [float(value) for value in bounds]
+        on_earth = abs(values[1]) <= 90 and abs(values[3]) <= 90
+        if not all(map(math.isfinite, values)) or (self.geographic and not on_earth):
+            raise DataError(f'{name}: the place {tuple(values)} is not on the map.')
+        return values
+
+
+def data_uri(image: np.ndarray, side: int) -> str:
+    """A picture as text: JPEG, or PNG where it has transparency.
+
+    Args:
+        image: (H, W), (H, W, 3) or (H, W, 4) uint8.
+        side: the longer side is reduced to this.
+    """
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    picture.thumbnail((side, side))
+    buffer, kind = io.BytesIO(), 'png' if picture.mode in ('RGBA', 'LA') else 'jpeg'
+    picture.save(buffer, kind, quality=85)
+    return f'data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}'
+
+
+def rectangle(bounds: Bounds, properties: dict[str, Any]) -> dict:
+    """A GeoJSON feature of a box."""
+    left, first, right, second = bounds
+    ring = [[left, first], [right, first], [right, second], [left, second], [left, first]]
+    return dict(
+        type='Feature', geometry=dict(type='Polygon', coordinates=[ring]), properties=properties
+    )
+
+
+def _css():
+    """Leaflet's style with its one picture that we use inside; the others are left out."""
+    style = (_FOLDER / 'leaflet.css').read_text(encoding='utf-8')
+    picture = base64.b64encode((_FOLDER / 'layers.png').read_bytes()).decode()
+    for name in ('layers.png', 'layers-2x.png'):
+        style = style.replace(f'url(images/{name})', f'url(data:image/png;base64,{picture})')
+    return style.replace('url(images/marker-icon.png)', 'none')

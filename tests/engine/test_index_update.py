@@ -1,0 +1,182 @@
+"""An index follows its archive; content that is known is not computed again."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rs_mm.apis import ImageSearch
+from rs_mm.datasets.archive_metadata import file_metadata, read_metadata_table
+from rs_mm.datasets.fake.patternnet import make_patternnet
+from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.models.composed_retriever import ComposedRetriever
+from rs_mm.retrieval.index import make_filter, open_index
+from tests.weicom_toy import ARCH, PIPELINE
+
+DEMO = 'configs/demo/weicom_tiny_patterncom.py'
+OPTIONS = {'model.arch': ARCH, 'test_dataloader.dataset.pipeline': PIPELINE}
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return make_patternnet(tmp_path / 'set', images_per_class=2, size=40) / 'images'
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """Sizes of the batches that went through the model."""
+    sizes, encode = [], ComposedRetriever.encode_image
+
+    def counted(self, images):
+        sizes.append(len(images))
+        return encode(self, images)
+
+    monkeypatch.setattr(ComposedRetriever, 'encode_image', counted)
+    return sizes
+
+
+def search(archive, tmp_path, **kwargs):
+    return ImageSearch(archive, DEMO, options=OPTIONS, index=str(tmp_path / 'index'), **kwargs)
+
+
+def test_only_new_content_is_computed(archive, tmp_path, encoded):
+    first = search(archive, tmp_path)
+    assert first.update.added == 28 and sum(encoded) == 28
+    encoded.clear()
+    assert search(archive, tmp_path).update.kept == 28 and not encoded
+    # moved, copied, touched, changed, removed, damaged
+    (archive / 'new').mkdir()
+    shutil.move(archive / 'river/river001.jpg', archive / 'new/moved.jpg')
+    shutil.copy(archive / 'river/river002.jpg', archive / 'new/copy.jpg')
+    os.utime(archive / 'harbor/harbor001.jpg', (1, 1))
+    Image.new('RGB', (30, 30), (200, 0, 0)).save(archive / 'harbor/harbor002.jpg')
+    (archive / 'bridge/bridge001.jpg').unlink()
+    (archive / 'bridge/bridge002.jpg').write_bytes(b'damaged')
+    vector = first.index.fetch(['river/river001.jpg'])
+    again = search(archive, tmp_path)
+    update = again.update
+    assert (update.added, update.moved, update.removed) == (1, 3, 3) and sum(encoded) == 1
+    assert 'bridge002.jpg' in str(update.unreadable)
+    np.testing.assert_array_equal(again.index.fetch(['new/moved.jpg']), vector)
+    assert len(again) == 27 == again.index.moments().count
+    assert again(archive / 'harbor/harbor002.jpg', k=1)[0].path.endswith('harbor002.jpg')
+    np.testing.assert_allclose(
+        again.index.moments().total,
+        sum(block.astype(np.float64).sum(0) for _, block in again.index.scan()),
+        atol=1e-9,
+    )
+
+
+def test_an_interrupted_build_goes_on(archive, tmp_path, encoded, monkeypatch):
+    from rs_mm.engine import index_update
+    from rs_mm.retrieval.index import ExactIndex
+
+    add, calls = ExactIndex.add, []
+
+    def failing(self, records, vectors):
+        calls.append(len(records))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        add(self, records, vectors)
+
+    monkeypatch.setattr(index_update.update_index, '__defaults__', (None, '', 8))
+    small = {**OPTIONS, 'test_dataloader.batch_size': 4}
+    with monkeypatch.context() as patch:
+        patch.setattr(ExactIndex, 'add', failing)
+        with pytest.raises(KeyboardInterrupt):
+            ImageSearch(archive, DEMO, options=small, index=str(tmp_path / 'index'))
+    assert len(open_index(str(tmp_path / 'index'))) == 8
+    encoded.clear()
+    assert (
+        ImageSearch(archive, DEMO, options=small, index=str(tmp_path / 'index')).update.added == 20
+    )
+    assert sum(encoded) == 20
+
+
+def test_metadata_come_from_files_and_a_table(archive, tmp_path, encoded):
+    rasterio = pytest.importorskip('rasterio', reason='needs the extra geo')
+    from rasterio.transform import from_origin
+
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 40, 40), np.uint8)
+    with rasterio.open(
+        archive / 'field.tif', 'w', driver='GTiff', width=40, height=40, count=3, dtype='uint8',
+        crs='EPSG:32633', transform=from_origin(500_000, 5_500_000, 10, 10),
+    ) as file:  # fmt: skip
+        file.write(pixels)
+        file.update_tags(TIFFTAG_DATETIME='2021:07:05 10:20:30')
+    table = tmp_path / 'meta.csv'
+    table.write_text(
+        'name,sensor,labels,date\nriver001.jpg,S2,water; trees,2020-03\n'
+        'bridge/bridge001.jpg,S1,water,\nfield.tif,S2,,\n'
+    )
+    engine = search(archive, tmp_path, metadata=table)
+    (record,) = engine.index.records(['field.tif'])
+    assert record.date == '2021-07-05T10:20:30' and record.sensor == 'S2'
+    assert record.west == pytest.approx(15, abs=1e-6) and record.north == pytest.approx(49.65, 1e-3)
+    assert record.digest and record.size > 0
+    found = engine(text='x', k=9, where=make_filter(labels=['water']))
+    assert {hit.record.name for hit in found} == {'river/river001.jpg', 'bridge/bridge001.jpg'}
+    found = engine(text='x', where=make_filter(bbox=(14, 49, 16, 50), after='2021-07-05'))
+    assert [hit.record.name for hit in found] == ['field.tif']
+    assert found.geojson()['features'][0]['geometry']['coordinates'][0][0] == pytest.approx(
+        [record.west, record.south]
+    )
+    # another table: nothing goes through the model
+    encoded.clear()
+    table.write_text('name,labels\nriver001.jpg,sand\n')
+    engine = search(archive, tmp_path, metadata=table)
+    assert engine.index.count(make_filter(labels=['sand'])) == 1 and not encoded
+    with pytest.raises(DataError, match='no record of .* meets the filter; of 29 records'):
+        engine(text='x', where=make_filter(labels=['snow']))
+
+
+def test_bad_tables_are_told(tmp_path):
+    path = tmp_path / 'x.csv'
+    for content, message in (
+        ('path,date\n', 'an unknown column "path"'),
+        ('date\n', 'the header has no "name"'),
+        ('name,date\na,June\n', 'line 2: the date "June" is not written as'),
+        ('name,west\na,3\n', 'line 2: a footprint has west, south, east and north'),
+        ('name,date\na\n', 'line 2: expected 2 cells'),
+    ):
+        path.write_text(content)
+        with pytest.raises(DataError, match=message):
+            read_metadata_table(path)
+    with pytest.raises(MissingFileError, match='no metadata table'):
+        read_metadata_table(tmp_path / 'none.csv')
+    (tmp_path / 'x.tif').write_bytes(b'no picture')
+    assert file_metadata(tmp_path / 'x.tif') == {}
+
+
+def test_an_index_is_asked_without_its_archive(archive, tmp_path):
+    search(archive, tmp_path)
+    alone = ImageSearch(None, DEMO, options=OPTIONS, index=str(tmp_path / 'index'))
+    assert alone.update is None and len(alone) == 28
+    assert alone('river/river001.jpg', k=1)[0].record.name == 'river/river001.jpg'
+    other = {**OPTIONS, 'randomness.seed': 5}
+    with pytest.raises(ConfigError, match='another weights built this index'):
+        ImageSearch(None, DEMO, options=other, index=str(tmp_path / 'index'))
+    with pytest.raises(
+        ConfigError, match='a folder of images .* an index .* or extracted features'
+    ):
+        ImageSearch(None, DEMO, options=OPTIONS)
+
+
+def test_methods_and_terms(archive, tmp_path):
+    engine = search(archive, tmp_path)
+    image = archive / 'river/river001.jpg'
+    answers = {
+        method: [hit.path for hit in engine(image, 'oval', k=28, method=method)]
+        for method in ('weicom', 'basic', 'sum', 'average', 'product', 'minimum')
+    }
+    assert answers['sum'] == answers['average'] and answers['basic'] != answers['weicom']
+    assert all(len(set(paths)) == 28 for paths in answers.values())
+    plain = [hit.score for hit in engine(text='oval', k=5)]
+    weighted = [hit.score for hit in engine(text='oval but without water', k=5, terms=['sand=0.3'])]
+    assert plain != weighted
+    pixels = np.array(Image.open(image))
+    assert engine(pixels, k=1)[0].path == str(image) == engine(Image.open(image), k=1)[0].path
+    with pytest.raises(ConfigError, match="no search method 'basics'; did you mean 'basic'"):
+        engine(image, 'oval', method='basics')

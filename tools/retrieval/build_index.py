@@ -1,0 +1,65 @@
+"""Builds an index of an archive, or brings it up to date.
+
+python tools/retrieval/build_index.py lance://work_dirs/index --archive FOLDER --config CONFIG
+python tools/retrieval/build_index.py milvus+http://HOST:19530 --features DIR
+"""
+
+import argparse
+from pathlib import Path
+
+CONFIG = Path(__file__).parents[2] / 'configs/weicom/weicom_clip-vit-l14_patterncom.py'
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description='Build an index, or bring it up to date: only new and changed content goes '
+        'through the model, files that are gone are removed.'
+    )
+    parser.add_argument(
+        'index',
+        metavar='URI',
+        help='DIR, lance://DIR, milvus://FILE.db or milvus+http://HOST:19530',
+    )
+    parser.add_argument('--archive', metavar='DIR', help='folder of images, with its subfolders')
+    parser.add_argument(
+        '--features',
+        metavar='DIR',
+        help='instead: what tools/retrieval/extract.py wrote there, on any number of GPUs',
+    )
+    parser.add_argument(
+        '--metadata', metavar='FILE.csv', help='name, date, sensor, labels, footprint of images'
+    )
+    parser.add_argument('--config', default=str(CONFIG), metavar='FILE')
+    parser.add_argument('--weights', metavar='FILE')
+    parser.add_argument('--bands', type=int, nargs=3, metavar='B')
+    parser.add_argument('--device', help='default: the GPU if there is one')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    # heavy imports wait, so that --help answers at once
+    from rs_mm.launch.command_line import run_cli
+
+    def build():
+        from rs_mm.apis.search.building import build_index
+
+        index = build_index(
+            args.index,
+            args.archive,
+            args.features,
+            args.metadata,
+            args.config,
+            args.weights,
+            args.bands,
+            args.device,
+            args.cfg_options,
+        )
+        print(f'{index.uri}: {len(index)} records of {index.dims} dimensions')
+
+    run_cli(build)
+
+
+if __name__ == '__main__':
+    main()
