@@ -15,6 +15,7 @@ _HOME = {
     'LabelPredictor': 'labels',
     'SceneLabels': 'labels',
     'evaluate_features': 'feature_evaluation',
+    'export': 'exporting',
     'extract': 'features',
     'fit_pca': 'pca',
     'load_features': 'features',

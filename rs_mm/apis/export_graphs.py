@@ -86,7 +86,8 @@ def _of_embedder(model, size, batch, free):
     module = _Embedding(model)
     with torch.no_grad():
         count = len(module(image))
-    names = ['embedding', 'score'][:count]
+    names = ['vector', 'score'][:count]
+    free = {**free, 2: 'height', 3: 'width'}
     return [Graph('model', module, dict(image=image), names, dict(image=free))]
 
 
@@ -94,8 +95,8 @@ def _of_retriever(model, size, batch, free):
     image = torch.randn(batch, 3, *size)
     tokens = model.tokenize(['a photo of a harbour', 'with ships'] * -(-batch // 2))[:batch]
     return [
-        Graph('image', _ImageTower(model), dict(image=image), ['embedding'], dict(image=free)),
-        Graph('text', _TextTower(model), dict(tokens=tokens), ['embedding'], dict(tokens=free)),
+        Graph('image', _ImageTower(model), dict(image=image), ['vector'], dict(image=free)),
+        Graph('text', _TextTower(model), dict(tokens=tokens), ['vector'], dict(tokens=free)),
     ]
 
 

@@ -1,0 +1,108 @@
+"""An exported model: its networks as onnxruntime sessions, and what is written beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rs_mm.errors import ConfigError, DataError, MissingFileError
+
+MANIFEST = 'model.json'
+FORMAT = 1
+TASKS = ('change', 'few_shot', 'embedding', 'retrieval')
+
+
+class ExportedModel:
+    """The networks of a folder that ``tools/export.py`` has written; each opens at its first use.
+
+    Args:
+        folder: holds ``model.json`` and the networks it names.
+        threads: of onnxruntime. Default: one for each core.
+
+    Attributes:
+        info: what ``model.json`` holds.
+        task: ``change``, ``few_shot``, ``embedding`` or ``retrieval``.
+        classes: names of the classes; empty where there are none.
+
+    Raises:
+        MissingFileError: there is no such folder, or it lacks a file.
+        DataError: ``model.json`` is damaged, of another version, or of another format.
+    """
+
+    def __init__(self, folder: str | Path, threads: int | None = None):
+        self.folder, self.threads = Path(folder), threads
+        self.info = read_manifest(self.folder)
+        self.task: str = self.info['task']
+        self.classes: list[str] = list(self.info.get('classes') or ())
+        self._sessions: dict[str, Any] = {}
+
+    def run(self, name: str, **inputs: np.ndarray) -> list[np.ndarray]:
+        """Results of one network, in the order that ``model.json`` names them."""
+        session = self._sessions.get(name)
+        if session is None:
+            session = self._sessions[name] = open_session(self._file(name), self.threads)
+        try:
+            return session.run(None, inputs)
+        except Exception as error:  # onnxruntime raises types of its own for inputs that do not fit
+            shapes = ', '.join(f'{key} {value.shape}' for key, value in inputs.items())
+            reason = str(error).splitlines()[0]
+            raise DataError(f'{self._file(name)} does not take {shapes}: {reason}') from error
+
+    def array(self, name: str) -> np.ndarray:
+        """An array that is kept beside the networks, such as a memory of labelled images."""
+        path = self.folder / f'{name}.npy'
+        if not path.is_file():
+            raise MissingFileError(f'{path} is missing; export the model again.')
+        return np.load(path, allow_pickle=False)
+
+    def _file(self, name):
+        return self.folder / self.info['graphs'][name]['file']
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What ``model.json`` of a folder holds; see :class:`ExportedModel` for the errors."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise MissingFileError(f'{folder} holds no exported model: there is no {MANIFEST} in it.')
+    try:
+        info = json.loads(path.read_text())
+        version, task = info['format_version'], info['task']
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f'{path} is damaged ({error!r}); export the model again.') from error
+    if version != FORMAT or task not in TASKS:
+        raise DataError(
+            f'{path} is of format {version} and task {task!r}; this version reads format {FORMAT}.'
+        )
+    if info.get('format') != 'onnx':
+        raise DataError(
+            f'{path} describes a model in the format {info.get("format")!r}, which onnxruntime '
+            'does not read; export it with --format onnx.'
+        )
+    for graph in info['graphs'].values():
+        if not (folder / graph['file']).is_file():
+            raise MissingFileError(f'{folder / graph["file"]} is missing; export the model again.')
+    return info
+
+
+def open_session(path: Path, threads: int | None = None) -> Any:
+    """An onnxruntime session on the CPU, or on CUDA where this onnxruntime has it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(
+            f'{path}: running an exported model needs onnxruntime: pip install "rs_mm[export]".'
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads:
+        options.intra_op_num_threads = threads
+    there = onnxruntime.get_available_providers()
+    providers = [p for p in ('CUDAExecutionProvider', 'CPUExecutionProvider') if p in there]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f'{path} cannot be opened as a model ({reason}).') from error
