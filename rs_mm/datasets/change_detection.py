@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os.path as osp
 from typing import Any
 
-import mmengine
+import numpy as np
 from mmengine import fileio
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.limits import check_inside, read_table_lines
 from rs_mm.registry import DATASETS
 
+from .label_tables import check_unique
 from .seeding import SeededSampleMixin
 
 _LOSSY = ('.jpg', '.jpeg')
+_PICTURES = (*_LOSSY, '.png', '.tif', '.tiff', '.bmp', '.jp2', '.webp')
+# Okabe and Ito's colours, apart for colour-blind readers; class 0 is black
+_COLOURS = [
+    [0, 0, 0],
+    [213, 94, 0],
+    [86, 180, 233],
+    [240, 228, 66],
+    [0, 158, 115],
+    [204, 121, 167],
+    [230, 159, 0],
+    [0, 114, 178],
+]
 
 
 @DATASETS.register_module()
@@ -37,12 +53,19 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
             error. ``auto``: (0, 255) with ``to_binary``, unless labels are stored as JPEG, whose
             levels blur; (0, .., classes - 1) without. None: anything. 255 is ignored: name it
             where label files hold it as that, (0, 1, 255).
+        metainfo: ``classes``, names of the class numbers, and ``palette``, an RGB colour for each,
+            where they are not those of the data set; ``format_seg_map=None`` for more than two.
         **kwargs: arguments of mmseg's ``BaseSegDataset``.
+
+    Attributes:
+        left_out: pictures in the folders that take no part: of another suffix, or labels without
+            a pair. The case of a suffix makes no difference.
 
     Raises:
         MissingFileError: a folder or the list file does not exist.
-        DataError: an image of one date lacks its partner or its label, or there is no image
-            (in the folders, or in the list file).
+        DataError: an image of one date lacks its partner or its label, two files have one name,
+            or there is no image (in the folders, or in the list file).
+        ConfigError: the settings do not go together.
     """
 
     METAINFO = dict(classes=('unchanged', 'changed'), palette=[[0, 0, 0], [255, 255, 255]])
@@ -58,6 +81,7 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
         format_seg_map: str | None = 'to_binary',
         label_values: tuple[int] | str | None = 'auto',
         data_prefix: dict | None = None,
+        metainfo: dict | None = None,
         **kwargs: Any,
     ) -> None:
         if format_seg_map not in (None, 'to_binary'):
@@ -71,41 +95,69 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
                 'data_prefix must name img_path_from, img_path_to and, where there '
                 f'are labels, seg_map_path; got {sorted(data_prefix)}.'
             )
+        metainfo = dict(metainfo or {})
+        classes = metainfo.get('classes')
+        if classes is not None:
+            metainfo['palette'] = _palette_of(classes, metainfo.get('palette'), self.METAINFO)
+            if format_seg_map == 'to_binary' and len(classes) != 2:
+                raise ConfigError(
+                    f"format_seg_map='to_binary' makes two classes, and metainfo names "
+                    f'{len(classes)}: set format_seg_map=None, for label files that hold class '
+                    'numbers.'
+                )
         self.format_seg_map = format_seg_map
         self.label_values = label_values
         super().__init__(
-            img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, data_prefix=data_prefix, **kwargs
+            img_suffix=img_suffix,
+            seg_map_suffix=seg_map_suffix,
+            data_prefix=data_prefix,
+            metainfo=metainfo,
+            **kwargs,
         )
+
+    @classmethod
+    def get_label_map(cls, new_classes: Any = None) -> dict | None:
+        """mmseg's, for a selection of the classes that the files hold; other names are new ones."""
+        if new_classes is None or not set(new_classes) <= set(cls.METAINFO['classes']):
+            return None
+        return super().get_label_map(list(new_classes))
 
     def load_data_list(self) -> list:
         """One dict per pair: ``img_path`` (list of two), ``seg_map_path``, ``pair_name`` (relative
-        name without suffix, ``/`` as ``_``), and label settings."""
+        name without suffix, unique within the split), and label settings."""
         dates = [self.data_prefix['img_path_from'], self.data_prefix['img_path_to']]
         labels = self.data_prefix.get('seg_map_path')
         for folder in dates + ([labels] if labels else []):
             self._require_folder(folder)
-        listed = bool(self.ann_file)
-        names = self._listed_names() if listed else self._matching_names(dates)
-        present = self._label_names(labels) if labels and not listed else None
-        return [self._data_info(name, dates, labels, present) for name in names]
+        self.left_out = []
+        if self.ann_file:
+            files = self._listed_files(labels)
+        else:
+            files = self._matching_files(dates, labels)
+            if self.left_out:
+                print_log(
+                    f'{type(self).__name__}: {len(self.left_out)} file(s) take no part, e.g. '
+                    f'{self.left_out[0]}; img_suffix is {self.img_suffix!r} and seg_map_suffix '
+                    f'{self.seg_map_suffix!r}.',
+                    'current',
+                    logging.WARNING,
+                )
+        infos = [self._data_info(*entry, dates, labels) for entry in files]
+        check_unique([info['pair_name'] for info in infos], f'{type(self).__name__}, {dates[0]}')
+        return infos
 
-    def _data_info(self, name, dates, labels, present):
+    def _data_info(self, name, files, dates, labels):
         info = dict(
-            img_path=[osp.join(folder, name + self.img_suffix) for folder in dates],
+            img_path=[osp.join(folder, file) for folder, file in zip(dates, files)],
             # unlike the stem of the file, unique within the split
-            pair_name=(name if self.img_suffix else osp.splitext(name)[0]).replace('/', '_'),
+            pair_name=name if self.img_suffix else osp.splitext(name)[0],
             label_map=self.label_map,
             reduce_zero_label=self.reduce_zero_label,
             format_seg_map=self.format_seg_map,
             seg_fields=[],
         )
         if labels:
-            label = name + self.seg_map_suffix
-            if present is not None and label not in present:
-                raise DataError(
-                    f'{info["img_path"][0]} has no label: {osp.join(labels, label)} does not exist.'
-                )
-            info.update(seg_map_path=osp.join(labels, label), label_values=self._known_values())
+            info.update(seg_map_path=osp.join(labels, files[2]), label_values=self._known_values())
         return info
 
     def _known_values(self):
@@ -122,45 +174,99 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
                 f'set data_root (now {self.data_root!r}), which should hold {self.layout}.'
             )
 
-    def _listed_names(self):
+    def _listed_files(self, labels):
+        """Name and files of both dates and the label, of every line of the list."""
         if not fileio.isfile(self.ann_file, backend_args=self.backend_args):
             raise MissingFileError(
                 f'{type(self).__name__}: the list file {self.ann_file} does not exist.'
             )
-        lines = mmengine.list_from_file(self.ann_file, backend_args=self.backend_args)
+        with fileio.get_local_path(self.ann_file, backend_args=self.backend_args) as path:
+            lines = read_table_lines(path, 'list')
         names = [line.strip() for line in lines if line.strip()]
         if not names:
             raise DataError(f'{type(self).__name__}: the list file {self.ann_file} names no image.')
-        suffix = self.img_suffix
-        return [n[: -len(suffix)] if suffix and n.endswith(suffix) else n for n in names]
+        found = []
+        for listed in names:
+            check_inside(listed, self.ann_file)
+            name = listed
+            if self.img_suffix and listed.lower().endswith(self.img_suffix.lower()):
+                name = listed[: -len(self.img_suffix)]
+            file = listed if name != listed else name + self.img_suffix
+            found.append((name, (file, file, name + self.seg_map_suffix)))
+        return found
 
-    def _names(self, folder, suffix):
-        files = fileio.list_dir_or_file(
-            folder,
-            list_dir=False,
-            suffix=suffix or None,
-            recursive=True,
-            backend_args=self.backend_args,
-        )
-        return {file[: len(file) - len(suffix)] for file in files}
+    def _files(self, folder, suffix):
+        """Name -> file below a folder, the case of the suffix aside.
 
-    def _label_names(self, folder):
-        suffix = self.seg_map_suffix
-        return {name + suffix for name in self._names(folder, suffix)}
-
-    def _matching_names(self, dates):
-        first, second = (self._names(folder, self.img_suffix) for folder in dates)
-        for has, lacks, names in ((0, 1, first - second), (1, 0, second - first)):
-            if names:
-                name = min(names) + self.img_suffix
+        Images of another suffix are noted in ``left_out``.
+        """
+        found = {}
+        for file in fileio.list_dir_or_file(
+            folder, list_dir=False, recursive=True, backend_args=self.backend_args
+        ):
+            if not file.lower().endswith(suffix.lower()):
+                if osp.splitext(file)[1].lower() in _PICTURES:
+                    self.left_out.append(osp.join(folder, file))
+                continue
+            name = file[: len(file) - len(suffix)]
+            if name in found:
                 raise DataError(
-                    f'{osp.join(dates[has], name)} has no partner: '
-                    f'{osp.join(dates[lacks], name)} does not exist '
+                    f'{folder} has two files of one name, {found[name]} and {file}: remove one.'
+                )
+            found[name] = file
+        return found
+
+    def _matching_files(self, dates, labels):
+        """Name and files of both dates and the label, of every name."""
+        parts = [self._files(folder, self.img_suffix) for folder in dates]
+        if labels:
+            parts.append(self._files(labels, self.seg_map_suffix))
+        first, second = parts[:2]
+        for has, lacks in ((0, 1), (1, 0)):
+            names = parts[has].keys() - parts[lacks].keys()
+            if names:
+                file = parts[has][min(names)]
+                raise DataError(
+                    f'{osp.join(dates[has], file)} has no partner: '
+                    f'{osp.join(dates[lacks], file)} does not exist '
                     f'({len(names)} such file(s)).'
                 )
         if not first:
             raise DataError(f'{type(self).__name__}: no file *{self.img_suffix} in {dates[0]}.')
-        return sorted(first, key=lambda name: name + self.img_suffix)  # by file name: - before .
+        if labels and (names := first.keys() - parts[2].keys()):
+            label = osp.join(labels, min(names) + self.seg_map_suffix)
+            raise DataError(
+                f'{osp.join(dates[0], first[min(names)])} has no label: {label} does not exist '
+                f'({len(names)} such pair(s)).'
+            )
+        if labels:
+            self.left_out += [
+                osp.join(labels, parts[2][name]) for name in sorted(parts[2].keys() - first.keys())
+            ]
+        # by file name: - before .
+        return [
+            (name, tuple(part[name] for part in parts))
+            for name in sorted(first, key=lambda name: name + self.img_suffix)
+        ]
+
+
+def _palette_of(classes, palette, metainfo):
+    """A colour for each class: those given, those of the data set, or ones that lie apart."""
+    if len(set(classes)) < len(classes):
+        raise ConfigError(f'metainfo.classes names a class twice: {", ".join(classes)}.')
+    if palette is not None:
+        if len(palette) != len(classes):
+            raise ConfigError(
+                f'metainfo has {len(classes)} classes and {len(palette)} colours in `palette`; '
+                'give one for each.'
+            )
+        return palette
+    known = dict(zip(metainfo['classes'], metainfo['palette']))
+    if set(classes) <= set(known):
+        return [known[name] for name in classes]
+    state = np.random.RandomState(0)
+    more = state.randint(60, 256, (max(0, len(classes) - len(_COLOURS)), 3)).tolist()
+    return [*_COLOURS, *more][: len(classes)]
 
 
 @DATASETS.register_module()

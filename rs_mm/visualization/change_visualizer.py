@@ -25,6 +25,7 @@ LEGEND = {
     'miss': (86, 180, 233),
     _IGNORED: (150, 110, 150),
 }
+_WRONG_CLASS = 'change of the wrong class', (255, 225, 0)
 _OVERLAY = (255, 225, 0)
 
 
@@ -33,8 +34,9 @@ class ChangeVisualizer(Visualizer):
     """Draws one sheet per pair.
 
     With labels and a prediction: date 1, date 2, ground truth, prediction, error map, and F1 and
-    IoU of *changed*. Without labels: date 1, date 2, and the prediction over date 2. Without a
-    prediction (browsing a dataset): date 1, date 2, label.
+    IoU of *changed*. Of more than two classes the legend names each, and a change that is found
+    but of another class has a colour of its own. Without labels: date 1, date 2, and the prediction
+    over date 2. Without a prediction (browsing a dataset): date 1, date 2, label.
 
     Args:
         bands: bands of a date shown as red, green, blue. Default:
@@ -77,8 +79,12 @@ class ChangeVisualizer(Visualizer):
                 legend = {_IGNORED: LEGEND[_IGNORED]}
         if prediction is not None and label is None:
             share = (prediction > 0).mean()
+            colours = self._colours() if self._many() else None
             panels.append(
-                Panel(_overlay(second, prediction), f'prediction over date 2\n{share:.1%} changed')
+                Panel(
+                    _overlay(second, prediction, colours),
+                    f'prediction over date 2\n{share:.1%} changed',
+                )
             )
         elif prediction is not None:
             panels.append(Panel(self._paint(prediction), 'prediction'))
@@ -89,6 +95,12 @@ class ChangeVisualizer(Visualizer):
                 )
             )
             legend = {text: colour for text, colour in LEGEND.items() if text != _IGNORED or legend}
+            if self._many():
+                legend = dict([*legend.items(), _WRONG_CLASS])
+        if self._many():
+            colours = self._colours()[: len(self._meta('classes', ()))].tolist()
+            names = dict(zip(self._meta('classes', ()), map(tuple, colours)))
+            legend = {**names, **{f'errors: {text}': c for text, c in (legend or {}).items()}}
         size = self.panel_size or int(np.clip(max(first.shape[:2]), 256, 512))
         return draw_sheet(
             [panels], title=self.sample_name(data_sample), legend=legend, panel_size=size
@@ -104,21 +116,24 @@ class ChangeVisualizer(Visualizer):
         classes, their indices.
         """
         mask = _mask(data_sample, 'pred_sem_seg').astype(np.uint8)
-        return (
-            mask
-            if len(self._meta('classes', ())) > 2
-            else np.where(mask > 0, 255, 0).astype(np.uint8)
-        )
+        return mask if self._many() else np.where(mask > 0, 255, 0).astype(np.uint8)
 
     def _meta(self, key, default):
         return (self.dataset_meta or {}).get(key) or default
 
-    def _paint(self, mask, ignore_index=None):
-        """Classes in the dataset's colours; those without one are white, class 0 black."""
+    def _many(self):
+        return len(self._meta('classes', ())) > 2
+
+    def _colours(self):
+        """The dataset's colours by class; those without one are white, class 0 black."""
         colours = np.full((256, 3), 255, np.uint8)
         colours[0] = 0
         palette = np.asarray(self._meta('palette', [[0, 0, 0]]), np.uint8)
         colours[: len(palette)] = palette
+        return colours
+
+    def _paint(self, mask, ignore_index=None):
+        colours = self._colours()
         if ignore_index is not None:
             colours[ignore_index] = LEGEND[_IGNORED]
         return colours[mask]
@@ -149,22 +164,24 @@ def _fit(image, shape):
     return image if image.shape[:2] == shape else cv2.resize(image, shape[::-1])
 
 
-def _overlay(image, prediction):
+def _overlay(image, prediction, colours=None):
     image = _fit(image, prediction.shape).copy()
     changed = prediction > 0
-    image[changed] = (0.5 * image[changed] + 0.5 * np.array(_OVERLAY)).astype(np.uint8)
+    tint = np.array(_OVERLAY) if colours is None else colours[prediction[changed]]
+    image[changed] = (0.5 * image[changed] + 0.5 * tint).astype(np.uint8)
     outlines, _ = cv2.findContours(changed.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(image, outlines, -1, _OVERLAY, max(1, max(image.shape) // 400))
     return image
 
 
 def _errors(image, label, prediction, ignore_index):
-    """Hits, false alarms and misses on a dimmed grey image."""
+    """Hits, wrong classes, false alarms and misses on a dimmed grey image."""
     grey = cv2.cvtColor(_fit(image, label.shape), cv2.COLOR_RGB2GRAY)
     canvas = (grey[..., None] * 0.45).astype(np.uint8).repeat(3, axis=2)
     true, found = label > 0, prediction > 0
     hit, alarm, miss, ignored = LEGEND.values()
-    canvas[true & found] = hit
+    canvas[true & found] = _WRONG_CLASS[1]
+    canvas[true & (label == prediction)] = hit
     canvas[~true & found] = alarm
     canvas[true & ~found] = miss
     canvas[label == ignore_index] = ignored

@@ -64,7 +64,7 @@ def test_nested_folders_and_no_labels(levir):
     assert dataset.get_data_info(0)['img_path'][0].endswith('A/city/x.png')
     sample = dataset[0]['data_samples']
     assert 'gt_sem_seg' not in sample
-    assert sample.pair_name == 'city_x'  # names its picture, unlike the stem for sure
+    assert sample.pair_name == 'city/x'  # names its picture, unlike the stem for sure
 
 
 def test_order_is_that_of_the_file_names(levir):
@@ -75,6 +75,66 @@ def test_order_is_that_of_the_file_names(levir):
     dataset = build(levir)
     names = [dataset.get_data_info(i)['pair_name'] for i in range(len(dataset))]
     assert names == ['train_1-b', 'train_1', 'train_2', 'train_3']
+
+
+def test_no_file_is_left_out_in_silence(levir):
+    for folder, file in (('A', 'train_1.PNG'), ('B', 'train_1.Png'), ('label', 'train_1.PNG')):
+        (levir / 'train' / folder / 'train_1.png').rename(levir / 'train' / folder / file)
+    (levir / 'train/A/notes.txt').write_text('no picture')
+    dataset = build(levir)
+    assert len(dataset) == 3 and dataset.left_out == []
+    assert dataset[0]['inputs'].shape == (6, 64, 64)
+    shutil.copy(levir / 'train/A/train_2.png', levir / 'train/A/other.tif')
+    shutil.copy(levir / 'train/label/train_2.png', levir / 'train/label/alone.png')
+    left = [path.rsplit('/', 2)[-1] for path in build(levir).left_out]
+    assert left == ['other.tif', 'alone.png']
+    shutil.copy(levir / 'train/A/train_2.png', levir / 'train/A/train_2.PNG')
+    with pytest.raises(DataError, match=r'two files of one name, train_2.\w+ and train_2.\w+'):
+        build(levir)
+
+
+def test_names_with_blanks_and_folders_stay_apart(levir):
+    for folder in ('A', 'B', 'label'):
+        (levir / 'train' / folder / 'a').mkdir()
+        for old, new in (('train_1', 'a/b'), ('train_2', 'a_b'), ('train_3', 'x y')):
+            path = levir / 'train' / folder
+            (path / f'{old}.png').rename(path / f'{new}.png')
+    dataset = build(levir)
+    names = [dataset.get_data_info(i)['pair_name'] for i in range(3)]
+    assert sorted(names) == ['a/b', 'a_b', 'x y']
+    (levir / 'list.txt').write_text('x y\na/b\n')
+    listed = build(levir, ann_file='list.txt')
+    assert [listed.get_data_info(i)['pair_name'] for i in range(2)] == ['x y', 'a/b']
+    (levir / 'list.txt').write_text('x y\nx y.png\n')
+    with pytest.raises(DataError, match="'x y' is listed twice"):
+        build(levir, ann_file='list.txt')
+    (levir / 'list.txt').write_bytes('a/é\n'.encode('latin-1'))
+    with pytest.raises(DataError, match='list.txt, line 1: .*UTF-8'):
+        build(levir, ann_file='list.txt')
+
+
+def test_classes_of_change_come_from_the_config(levir):
+    for file in (levir / 'train/label').iterdir():
+        bars = (np.mgrid[:64, :64][1] // 16).astype(np.uint8)
+        Image.fromarray(bars).save(file)
+    names = ['unchanged', 'new', 'gone', 'other']
+    metainfo = dict(classes=names)
+    dataset = build(levir, format_seg_map=None, metainfo=metainfo)
+    assert dataset.metainfo['classes'] == names and dataset.label_map is None
+    assert len(set(map(tuple, dataset.metainfo['palette']))) == 4
+    assert dataset[0]['data_samples'].gt_sem_seg.data.unique().tolist() == [0, 1, 2, 3]
+    palette = [[0, 0, 0], [1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    dataset = build(levir, format_seg_map=None, metainfo=dict(metainfo, palette=palette))
+    assert dataset.metainfo['palette'] == palette
+    for settings, words in (
+        (dict(metainfo=metainfo), "'to_binary' makes two classes, and metainfo names 4"),
+        (dict(metainfo=dict(classes=names[:3] + ['new'])), 'names a class twice'),
+        (dict(metainfo=dict(metainfo, palette=palette[:2])), '4 classes and 2 colours'),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            build(levir, **settings)
+    with pytest.raises(DataError, match='holds the values 2, 3'):
+        build(levir, format_seg_map=None)[0]
 
 
 def test_list_file_keeps_its_order(levir):

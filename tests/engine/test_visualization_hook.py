@@ -3,8 +3,11 @@ import pytest
 from mmengine.config import Config
 from mmengine.visualization import Visualizer
 
+from rs_mm.engine.hooks import SampleVisualizationHook
+from rs_mm.errors import ConfigError
 from rs_mm.launch.config import build_runner
 from rs_mm.registry import VISUALIZERS
+from rs_mm.visualization import ChangeVisualizer
 from tests.toy import toy_config
 
 
@@ -73,3 +76,29 @@ def test_a_second_run_has_folders_of_its_own(tmp_path):
         cfg.visualizer.name = 'same'
         build_runner(cfg).train()
         assert len(list((tmp_path / name).rglob('vis_image/*.png'))) == 1
+
+
+class Named(list):
+    """A dataset of which only the names of its samples are known."""
+
+    def get_data_info(self, index):
+        return dict(pair_name=self[index], img_path=[f'{index}/A', f'{index}/B'])
+
+
+@pytest.mark.parametrize(
+    'names, mask, clash',
+    [
+        (['a/b', 'a_b', 'x y'], True, None),
+        (['a', 'b', 'a'], False, 'a.png'),
+        (['a', 'A'], False, 'A.png'),
+        (['a', 'a_mask'], True, 'a_mask.png'),
+        (['a', 'a_mask'], False, None),
+    ],
+)
+def test_pictures_that_would_share_a_file_are_told_before_the_test(names, mask, clash):
+    hook = SampleVisualizationHook(draw=True, save_mask=mask)
+    if clash is None:
+        hook._check_names(ChangeVisualizer(), Named(names))
+        return
+    with pytest.raises(ConfigError, match=f'two samples would be drawn as {clash}'):
+        hook._check_names(ChangeVisualizer(), Named(names))

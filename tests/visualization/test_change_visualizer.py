@@ -6,7 +6,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from rs_mm.visualization import ChangeVisualizer
-from rs_mm.visualization.change_visualizer import LEGEND
+from rs_mm.visualization.change_visualizer import _WRONG_CLASS, LEGEND
 
 
 def sample(**masks):
@@ -91,6 +91,12 @@ def test_the_dataset_says_how_classes_look():
         np.testing.assert_array_equal(visualizer.raw_mask(sample(pred_sem_seg=mask)), mask)
     picture = visualizer.draw_sample(sample(gt_sem_seg=label * 2, pred_sem_seg=prediction), INPUTS)
     assert {(10, 200, 30), (200, 10, 30)} <= colours(picture)
+    # a change that is found but of another class is no hit
+    wrong = visualizer.draw_sample(sample(gt_sem_seg=label * 2, pred_sem_seg=label), INPUTS)
+    right = visualizer.draw_sample(sample(gt_sem_seg=label, pred_sem_seg=label), INPUTS)
+    for colour, more, less in ((_WRONG_CLASS[1], wrong, right), ((255, 255, 255), right, wrong)):
+        counts = [(picture == colour).all(-1).sum() for picture in (more, less)]
+        assert counts[0] > counts[1] + 100
     visualizer.dataset_meta = dict(classes=('unchanged', 'changed'))
     assert set(np.unique(visualizer.raw_mask(sample(pred_sem_seg=prediction * 0)))) == {0}
     assert set(np.unique(visualizer.raw_mask(sample(pred_sem_seg=prediction)))) == {0, 255}

@@ -11,9 +11,14 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 
+from rs_mm.errors import ConfigError
 from rs_mm.registry import HOOKS
 from rs_mm.visualization import save_sheet
+
+# what visualizers name a picture by
+_NAMING = ('pair_name', 'name', 'img_path', 'sample_idx', 'class_name')
 
 
 @HOOKS.register_module()
@@ -49,6 +54,30 @@ class SampleVisualizationHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         self._seen = 0
+        if self.draw:
+            self._check_names(runner.visualizer, runner.test_loop.dataloader.dataset)
+
+    def _check_names(self, visualizer, dataset):
+        """No two samples may share a picture; it is said before anything is computed."""
+        if not hasattr(dataset, 'get_data_info'):
+            return
+        owners = {}
+        for index in range(len(dataset)):
+            info = dataset.get_data_info(index)
+            meta = {key: info[key] for key in _NAMING if key in info}
+            meta.setdefault('sample_idx', index)
+            name = visualizer.sample_name(BaseDataElement(metainfo=meta))
+            files, own = (
+                [name, *[f'{name}_mask'] * self.save_mask],
+                str(info.get('img_path', index)),
+            )
+            for file in files:
+                other = owners.setdefault(file.lower(), own)  # some file systems know no case
+                if other != own:
+                    raise ConfigError(
+                        f'two samples would be drawn as {file}.png, of {other} and of {own}: test '
+                        'them apart, or rename one.'
+                    )
 
     def before_val(self, runner: Runner) -> None:
         self._seen = 0
@@ -61,7 +90,10 @@ class SampleVisualizationHook(Hook):
         for i, sample in enumerate(outputs[: max(self.val_samples - self._seen, 0)]):
             picture = runner.visualizer.draw_sample(sample, _item(data_batch['inputs'], i))
             runner.visualizer.add_image(
-                runner.visualizer.sample_name(sample), picture, step=runner.iter
+                # backends make no folders
+                runner.visualizer.sample_name(sample).replace('/', '_'),
+                picture,
+                step=runner.iter,
             )
             self._seen += 1
 
