@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 from pathlib import Path
+from urllib.parse import urlparse
 
 import torch
 
@@ -63,6 +64,17 @@ def load_file(path, map_location='cpu'):
         ) from error
     _say_how_verified(path, verified_by)
     return content
+
+
+def cannot_download(url: str, error: Exception) -> MissingFileError:
+    """The error for weights that cannot be fetched: where they lie, and what to do without."""
+    place = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
+    reason = ' '.join(str(getattr(error, 'reason', None) or error).split())[:200].rstrip('.')
+    return MissingFileError(
+        f'the weights {url} could not be downloaded ({type(error).__name__}: {reason}); fetch the '
+        f'file by hand and put it at {place}, or set `load_from` or `init_cfg.checkpoint` of the '
+        'config (whichever names the address) to the path of the file.'
+    )
 
 
 def load_from_local(filename, map_location=None):

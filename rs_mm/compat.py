@@ -58,6 +58,7 @@ def apply_for_runs() -> None:
     _read_yaml_as_data()
     _checkpoint_activations_of_images()
     _write_atomically()
+    _write_json_without_nan()
     # mmseg tells its own builders to be replaced, and of a default that our configs mean
     for message in ('.*would be deprecated soon.*', 'Default ``avg_non_ignore`` is False'):
         warnings.filterwarnings('ignore', message=message, module='mmseg')
@@ -174,14 +175,18 @@ def _download_safely() -> None:
     import torch
     from mmengine.runner import checkpoint
 
+    from rs_mm.checkpoint import cannot_download
     from rs_mm.checkpoint_types import safe_globals
 
     load = checkpoint.load_url
 
     @functools.wraps(load)
-    def load_url(*args, **kwargs):
-        with torch.serialization.safe_globals(safe_globals()):
-            return load(*args, **kwargs | dict(weights_only=True))
+    def load_url(url, *args, **kwargs):
+        try:
+            with torch.serialization.safe_globals(safe_globals()):
+                return load(url, *args, **kwargs | dict(weights_only=True))
+        except (OSError, RuntimeError) as error:  # no network, a moved address, a broken transfer
+            raise cannot_download(url, error) from error
 
     checkpoint.load_url = load_url
 
@@ -241,6 +246,22 @@ def _write_atomically() -> None:
                 file.writelines(sealed(obj) if str(filepath).endswith('.pth') else [obj])
 
     register_backend('local', AtomicLocalBackend, prefixes='', force=True)
+
+
+def _write_json_without_nan() -> None:
+    """mmengine writes scores without a value as a bare NaN, which other JSON parsers refuse."""
+    from mmengine.fileio import register_handler
+    from mmengine.fileio.handlers import JsonHandler
+
+    from rs_mm.files import plain
+
+    @register_handler('json')
+    class StrictJsonHandler(JsonHandler):
+        def dump_to_fileobj(self, obj, file, **kwargs):
+            super().dump_to_fileobj(plain(obj), file, **kwargs)
+
+        def dump_to_str(self, obj, **kwargs):
+            return super().dump_to_str(plain(obj), **kwargs)
 
 
 def leave_step_uncompiled(runner) -> None:

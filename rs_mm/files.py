@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+from rs_mm.errors import ConfigError
 
 _UNFINISHED = '.unfinished'
 
@@ -48,3 +52,68 @@ def remove_unfinished(folder) -> int:
     for path in left:
         path.unlink(missing_ok=True)
     return len(left)
+
+
+def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:
+    """Writes JSON that every parser reads (RFC 8259): a float that is no number becomes null.
+
+    Args:
+        path: the file; its folder is made.
+        content: dicts, lists, strings and numbers, numpy's and torch's scalars and arrays too.
+        indent: as of ``json.dumps``.
+    """
+    with atomic_write(path, 'w', encoding='utf-8') as file:
+        file.write(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
+
+
+def write_metrics(path: str | Path, metrics: dict) -> None:
+    """:func:`write_json` of figures; ``without_value`` says why some of them are null."""
+    content = plain(metrics)
+    empty = [key for key, value in content.items() if value is None]
+    if empty:
+        content['without_value'] = (
+            f'{", ".join(empty)}: nothing that was tested has what they measure (they would be a '
+            'division by zero)'
+        )
+    write_json(path, content)
+
+
+def plain(content: Any) -> Any:
+    """Nested data as JSON knows it; NaN and infinity become None."""
+    if isinstance(content, dict):
+        return {str(key): plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple, set, range)):
+        return [plain(value) for value in content]
+    if hasattr(content, 'tolist'):  # numpy and torch
+        return plain(content.tolist())
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    return content
+
+
+def check_file_writable(path: str | Path, option: str = 'the output') -> None:
+    """A file can be written: said before the work whose result it takes.
+
+    Raises:
+        ConfigError: the name is that of a folder, or permission is lacking.
+    """
+    if Path(path).is_dir():
+        raise ConfigError(f'{option} {path} is a folder; name a file in it.')
+    if Path(path).exists() and not os.access(path, os.W_OK):
+        raise ConfigError(f'{option} {path}: no permission to write this file.')
+    check_writable(Path(path).absolute().parent, option)
+
+
+def check_writable(folder: str | Path, option: str = 'the folder') -> None:
+    """A folder is there, or can be made, and can be written into.
+
+    Raises:
+        ConfigError: it is a file, or permission is lacking.
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise ConfigError(f'{option} {folder}: {place} is a file; name a folder to write into.')
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f'{option} {folder}: no permission to write into {place}.')

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import torch
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
@@ -14,6 +11,7 @@ from rs_mm.datasets.split_loaders import split_loader
 from rs_mm.datasets.wrapped_datasets import dataset_parts
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.evaluation import KNNMultiLabel, MultiLabelRetrieval
+from rs_mm.files import check_file_writable, write_metrics
 from rs_mm.launch.config import load_config
 from rs_mm.registry import DATASETS, METRICS
 from rs_mm.retrieval.cache import FeatureCache
@@ -41,6 +39,8 @@ def evaluate_features(
             if another model made the reference, or the PCA that a metric takes.
         DataError: if the split lacks images of the features.
     """
+    if out:
+        check_file_writable(out, '--out')
     cfg = load_config(config, options)
     init_default_scope(cfg.get('default_scope', 'rs_mm'))
     evaluators = (
@@ -85,8 +85,7 @@ def evaluate_features(
             for key, value in metric.compute_metrics(metric.results).items()
         }
     if out:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(json.dumps(result, indent=1, default=float) + '\n')
+        write_metrics(out, result)
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import matplotlib
@@ -13,6 +12,7 @@ from rs_mm.datasets.wrapped_datasets import with_settings
 from rs_mm.engine.hooks.visualization import SampleVisualizationHook
 from rs_mm.errors import ConfigError
 from rs_mm.evaluation import sample_scores
+from rs_mm.files import check_file_writable, check_writable, write_metrics
 from rs_mm.launch.config import parse_options
 from rs_mm.launch.run import keep_initial_weights, load_weights, open_run
 from rs_mm.visualization.curve_plots import write_curves
@@ -62,6 +62,10 @@ def test(
         raise ConfigError(
             f'--out {out}: the name must end in .json (metrics) or .pkl (predictions).'
         )
+    if out:
+        check_file_writable(out, '--out')
+    if show_dir:
+        check_writable(show_dir, '--show-dir')
 
     def configure(cfg):
         cfg.resume, cfg.load_from = False, checkpoint or cfg.get('load_from')
@@ -80,8 +84,7 @@ def test(
             metric.keep_curves = True
     metrics = runner.test()
     if out and out.endswith('.json') and is_main_process():
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(json.dumps(metrics, indent=1, default=float) + '\n')
+        write_metrics(out, metrics)
     if is_main_process():
         _keep_details(runner, config, checkpoint, options, out_samples, worst, out_curves)
     return metrics

@@ -3,15 +3,17 @@
 Two layouts of text file occur:
 
 - a *label table* has a header ``image,<class>,...`` and one row per image of the whole set;
-- a *split file* has no header and one row per image of one split: name, then its labels.
+- a *split file* has one row per image of one split: name, then its labels; a header is optional.
 
-Names are written without folder and without suffix. Labels are 0 or 1, separated by commas,
-spaces, or both. A file may be compressed with gzip (``.gz``).
+Where a header names the classes, columns are matched by name, never by place. Names of images are
+written without folder and without suffix, and may stand in quotes. Labels are 0 or 1, separated by
+commas, spaces, or both. A file may be compressed with gzip (``.gz``).
 """
 
 from __future__ import annotations
 
-import gzip
+import csv
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rs_mm.errors import DataError, MissingFileError
+from rs_mm.errors import DataError
+from rs_mm.files import atomic_write
+from rs_mm.limits import read_table_lines
 
 #: Tables packed with rs_mm (``labels/<name>_multilabel.csv.gz``).
 PACKED = ('aid', 'dfc15', 'ucm')
@@ -53,6 +57,7 @@ CLASSES = dict(
     whdld=('building', 'road', 'pavement', 'vegetation', 'bare soil', 'water'),
 )
 
+_NAME_COLUMNS = ('image', 'images', 'name', 'filename', 'file', 'id', 'patch', 'patch_id')
 _HOT = {'0': 0, '1': 1, '0.0': 0, '1.0': 1}
 
 
@@ -92,6 +97,51 @@ class LabelTable(NamedTuple):
             names=list(names), labels=self.labels[kept], lines=[self.lines[row] for row in kept]
         )
 
+    def ordered(self, classes: Sequence[str]) -> LabelTable:
+        """The table with its columns in the order of ``classes``; a table without header stays.
+
+        Names are compared without regard to case, blanks, ``-`` and ``_``.
+
+        Raises:
+            DataError: the header names other classes.
+        """
+        if not self.classes:
+            return self
+        places = {_plain(name): column for column, name in enumerate(self.classes)}
+        wanted = [_plain(name) for name in classes]
+        if set(wanted) != set(places):
+            lacking = [name for name in classes if _plain(name) not in places]
+            strange = [name for name in self.classes if _plain(name) not in wanted]
+            raise DataError(
+                f'{self.path}: the header names {len(self.classes)} classes and `classes` '
+                f'{len(classes)}, which are not the same: '
+                + '; '.join(
+                    f'{what} {", ".join(map(repr, names[:4]))}'
+                    for what, names in (('the header lacks', lacking), ('it also has', strange))
+                    if names
+                )
+                + '. Correct one of them, or leave `classes` out.'
+            )
+        columns = [places[name] for name in wanted]
+        return self._replace(labels=self.labels[:, columns], classes=tuple(classes))
+
+
+def _plain(name):
+    return re.sub(r'[\s_-]+', '', name).casefold()
+
+
+def check_class_names(names: Sequence[str], where: str) -> None:
+    """Refuses class names that occur twice, so that a label would have two meanings.
+
+    Raises:
+        DataError: they do; ``where`` says which list.
+    """
+    seen = {}
+    for name in names:
+        other = seen.setdefault(_plain(name), name)
+        if other is not name or names.count(name) > 1:
+            raise DataError(f'{where}: two classes have one name, {other!r} and {name!r}.')
+
 
 def read_label_table(source: str) -> LabelTable:
     """Reads a label table.
@@ -101,16 +151,17 @@ def read_label_table(source: str) -> LabelTable:
             a file with the header ``image,<class>,...``.
 
     Raises:
-        DataError: there is no header, or a row has another length than it, a label that is not 0
-            or 1, or a name that occurred before; the message names file and line.
+        DataError: there is no header, or it names a class twice; or a row has another length than
+            it, a label that is not 0 or 1, or a name that occurred before; the message names file
+            and line.
     """
     if source in PACKED:
         source = str(Path(__file__).parent / 'labels' / f'{source}_multilabel.csv.gz')
     lines = _lines(source)
     if len(lines) < 2:
         raise DataError(f'{source}: a label table needs a header `image,<class>,...` and rows.')
-    classes = tuple(cell.strip() for cell in lines[0][1].split(',')[1:])
-    if classes and all(name in _HOT for name in classes):
+    classes = _header(lines[0][1], source)
+    if classes is None:
         raise DataError(
             f'{source}, line {lines[0][0]}: a label table begins with a header '
             f'`image,<class>,...`, not with the labels of {_cells(lines[0][1])[0]!r}; '
@@ -120,34 +171,59 @@ def read_label_table(source: str) -> LabelTable:
 
 
 def read_split_file(path: str, num_classes: int | None = None) -> LabelTable:
-    """Reads a split file: ``name,0/1,...`` per row, without header.
+    """Reads a split file: ``name,0/1,...`` per row, with or without a header ``image,<class>,...``.
 
     Args:
         path: the file.
-        num_classes: number of labels every row must have. Default: as many as the
-            first row has.
+        num_classes: number of labels every row must have. Default: as many as the header, or else
+            the first row, has.
 
     Raises:
         DataError: as :func:`read_label_table`.
     """
     lines = _lines(path)
-    if not lines:
+    classes = _header(lines[0][1], path) if lines else None
+    rows = lines if classes is None else lines[1:]
+    if not rows:
         raise DataError(f'{path}: the split file is empty.')
     expected, said_by = num_classes, 'the class list'
-    if expected is None:
-        expected, said_by = len(_cells(lines[0][1])) - 1, 'the first row'
-    return _rows(path, lines, expected, said_by)
+    if classes is not None:
+        expected, said_by = len(classes), 'the header'
+    elif expected is None:
+        expected, said_by = len(_cells(rows[0][1])) - 1, 'the first row'
+    return _rows(path, rows, expected, said_by)._replace(classes=classes or ())
 
 
-def write_split_file(path: str | Path, names: Sequence[str], labels: np.ndarray) -> None:
-    """Writes a split file: names (N) and their labels ((N, L) of 0 and 1)."""
-    rows = (','.join([name, *map(str, row)]) for name, row in zip(names, labels.tolist()))
-    Path(path).write_text(''.join(f'{row}\n' for row in rows), encoding='utf-8')
+def write_split_file(
+    path: str | Path, names: Sequence[str], labels: np.ndarray, classes: Sequence[str] = ()
+) -> None:
+    """Writes a split file: names (N) and their labels ((N, L) of 0 and 1).
+
+    Args:
+        path: the file.
+        names, labels: of the images.
+        classes: L class names, which become a header; none: no header.
+    """
+    with atomic_write(path, 'w', encoding='utf-8', newline='') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        if len(classes):
+            writer.writerow(['image', *classes])
+        writer.writerows([name, *row] for name, row in zip(names, labels.tolist()))
 
 
 def read_names(path: str) -> list[str]:
-    """First column of a text file without header: one image or patch name per row."""
-    return [re.split(r'[,\s]', line.strip(), maxsplit=1)[0] for _, line in _lines(path)]
+    """First column of a text file: one image or patch name per row.
+
+    A name may hold blanks and stand in quotes. A header, ``image`` or ``patch_id`` and the like, is
+    left out, and so are labels behind the name.
+
+    Raises:
+        MissingFileError, DataError: there is no such file, or it is no text.
+    """
+    lines = [line for _, line in _lines(path)]
+    if lines and _is_header(_cells(lines[0])):
+        lines = lines[1:]
+    return [_cells(line)[0] for line in lines]
 
 
 def check_unique(names: Sequence[str], where: str) -> None:
@@ -166,17 +242,55 @@ def check_unique(names: Sequence[str], where: str) -> None:
 
 def _lines(path: str) -> list[tuple[int, str]]:
     """Non-empty lines with their 1-based numbers."""
-    if not Path(path).is_file():
-        raise MissingFileError(f'{path}: no such label or split file.')
-    opened = gzip.open if str(path).endswith('.gz') else open
-    with opened(path, 'rt', encoding='utf-8-sig') as file:
-        return [(number, line) for number, line in enumerate(file, 1) if line.strip()]
+    found = enumerate(read_table_lines(path, 'label or split'), 1)
+    return [(number, line) for number, line in found if line.strip()]
 
 
-def _cells(line: str) -> list[str]:
-    # a name may hold spaces where a comma ends it
-    name, comma, rest = line.strip().partition(',')
-    return [name.strip(), *re.split(r'[,\s]+', rest.strip())] if comma else line.split()
+def _cells(line: str, labels: int | None = None) -> list[str]:
+    """Name and labels of a row: separated by commas, or by blanks behind a name that may have some.
+
+    Args:
+        labels: how many labels there are. Default: as many zeros and ones as the row ends with, if
+            there are two or more.
+    """
+    line = line.strip()
+    if ',' in line:
+        cells = [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True))]
+        if len(cells) == 2 and not set(cells[1].split()) - _HOT.keys():
+            return [cells[0], *cells[1].split()]  # a comma behind the name, blanks in the rest
+        return cells
+    words = line.split()
+    if labels is None:
+        behind = list(itertools.takewhile(_HOT.__contains__, reversed(words[1:])))
+        labels = len(behind) if len(behind) > 1 else 0
+    labels = min(labels, len(words) - 1)
+    name = line if not labels else line.rsplit(maxsplit=labels)[0]
+    return [name.strip().strip('"\''), *words[len(words) - labels :]]
+
+
+def _is_header(cells):
+    """Whether a first row names columns: not a name with labels, nor a name alone."""
+    named = cells[0].casefold() in _NAME_COLUMNS
+    return (len(cells) > 1 and any(cell not in _HOT for cell in cells[1:])) or named
+
+
+def _header(line, path):
+    """The classes that a first row names; None if it is a row of labels.
+
+    Raises:
+        DataError: its first column is an index of numbers, or a class is named twice.
+    """
+    cells = _cells(line)
+    if len(cells) < 2 or not _is_header(cells):
+        return None
+    if cells[0] == '' or cells[0].startswith('Unnamed'):
+        raise DataError(
+            f'{path}: its first column has no name, as an index of row numbers has; write the '
+            'table without it (pandas: to_csv(index=False)), with the names of the images first.'
+        )
+    classes = cells[1:]
+    check_class_names(classes, f'{path}, header')
+    return tuple(classes)
 
 
 def _rows(
@@ -185,7 +299,7 @@ def _rows(
     seen: dict[str, int] = {}
     labels = np.zeros((len(lines), num_classes), np.uint8)
     for row, (number, line) in enumerate(lines):
-        name, *cells = _cells(line)
+        name, *cells = _cells(line, num_classes)
         if len(cells) != num_classes:
             raise DataError(
                 f'{path}, line {number}: {len(cells)} labels for {name!r}, but '

@@ -14,7 +14,14 @@ from mmengine.dataset import BaseDataset
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import DATASETS, TASK_UTILS, TRANSFORMS
 
-from .label_tables import CLASSES, LabelTable, read_label_table, read_names, read_split_file
+from .label_tables import (
+    CLASSES,
+    LabelTable,
+    check_class_names,
+    read_label_table,
+    read_names,
+    read_split_file,
+)
 from .seeding import SeededSampleMixin
 
 SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.bmp')
@@ -29,9 +36,10 @@ def build_pipeline(pipeline: Sequence[dict]) -> list:
 class MultiLabelDataset(SeededSampleMixin, BaseDataset):
     """Images with multi-hot labels: UCM, AID, WHDLD, DFC15, or your own.
 
-    The labels of a split come either from ``ann_file`` (a split file: ``name,0/1,...`` per row, no
-    header) or from ``label_table`` (all images, with header) and ``split``. With neither, every
-    image of ``img_dirs`` is a sample without label, which is enough to embed and to search.
+    The labels of a split come either from ``ann_file`` (a split file: ``name,0/1,...`` per row,
+    the header optional) or from ``label_table`` (all images, with header) and ``split``. With
+    neither, every image of ``img_dirs`` is a sample without label, which is enough to embed and to
+    search.
 
     Images are found by name: the folders are listed once, and any suffix of ``suffixes`` (upper
     case too) counts. One folder per scene class is ``img_dirs='Images/*'``.
@@ -50,8 +58,8 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
             called with ``{name: path}`` (in the order of the table) and returns the names of this
             split in order. Default: every row.
         classes: class names, or one of ``'ucm'``, ``'aid'``,
-            ``'dfc15'``, ``'whdld'`` for the published ones. Default: the table's header, or
-            ``class_0`` … of a split file.
+            ``'dfc15'``, ``'whdld'`` for the published ones. Columns of a file with a header are put
+            into this order. Default: the header, or ``class_0`` … of a file without.
         suffixes: image suffixes in lower case.
         data_root: root of the set. Other arguments as in mmengine's ``BaseDataset``.
 
@@ -98,6 +106,7 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
         self.suffixes = tuple(suffixes)
         metainfo = dict(metainfo or {})
         if classes is not None:
+            check_class_names(list(classes), 'MultiLabelDataset: classes')
             metainfo['classes'] = tuple(classes)
         super().__init__(
             ann_file=ann_file,
@@ -141,21 +150,15 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
 
     def _read_split(self) -> LabelTable:
         table = read_split_file(self.ann_file, self._num_classes())
-        self._metainfo.setdefault(
-            'classes', tuple(f'class_{i}' for i in range(table.labels.shape[1]))
-        )
-        return table
+        names = table.classes or tuple(f'class_{i}' for i in range(table.labels.shape[1]))
+        self._metainfo.setdefault('classes', names)
+        return table.ordered(self._metainfo['classes'])
 
     def _read_table(self, paths) -> LabelTable:
-        name: Any = self.label_table
-        source = Path(self.data_root) / name
-        table = read_label_table(str(source) if source.is_file() else name)
+        source = Path(self.data_root) / self.label_table
+        table = read_label_table(str(source) if source.is_file() else self.label_table)
         self._metainfo.setdefault('classes', table.classes)
-        if self._num_classes() != len(table.classes):
-            raise DataError(
-                f'{table.path}: the header names {len(table.classes)} classes, but '
-                f'`classes` has {self._num_classes()}.'
-            )
+        table = table.ordered(self._metainfo['classes'])
         if self.split is None:
             return table
         on_disk = {name: paths[name] for name in table.names if name in paths}

@@ -13,7 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
 
-from rs_mm.datasets.label_tables import check_unique
+from rs_mm.datasets.label_tables import check_unique, read_names
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import METRICS, TASK_UTILS
 from rs_mm.retrieval import (
@@ -313,8 +313,7 @@ def _rows_of(names, rows, what):
     if isinstance(names, str):
         if not Path(names).is_file():
             raise MissingFileError(f'{what}: there is no file {names}.')
-        lines = Path(names).read_text().splitlines()
-        names = [line.split(',')[0].strip() for line in lines if line.strip()]
+        names = read_names(names)
     check_unique(names, what)
     lost = [name for name in names if name not in rows]
     if lost:

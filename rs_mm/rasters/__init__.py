@@ -7,6 +7,8 @@ it window by window, ``read_pixels(path)`` at once. ``align_pair`` puts two date
 imports without rasterio (the extra ``geo``); what needs it says so.
 """
 
+from rs_mm.files import check_writable
+
 from .align import AlignedPair, align_pair, common_valid, on_grid
 from .areas import pixel_areas, pixel_metres
 from .describe import RasterInfo, describe
@@ -15,7 +17,7 @@ from .optional import geo_package, has_rasterio, rasterio_or_raise
 from .polygons import Region, regions, write_polygons
 from .reading import Pixels, Raster, open_raster, raster_from_array, read_pixels
 from .scene import SceneRun
-from .scratch import Scratch, check_free_space, check_writable
+from .scratch import Scratch, check_free_space
 from .tiling import Tiling
 from .values import check_value_range, stretch, stretch_limits, to_uint8
 from .windows import SceneTiles, TileSize, Window, cut, footprint

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,18 +131,3 @@ def check_free_space(folder: str | Path, needed: int, what: str) -> None:
             f'{folder}: {what} needs about {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB '
             'are free.'
         )
-
-
-def check_writable(folder: str | Path) -> None:
-    """A folder is there, or can be made, and can be written into.
-
-    Raises:
-        ConfigError: it is a file, or permission is lacking.
-    """
-    place = Path(folder).absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise ConfigError(f'{folder}: {place} is a file; name a folder to write into.')
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise ConfigError(f'{folder}: no permission to write into {place}.')

@@ -8,7 +8,13 @@ import torch
 
 from rs_mm.datasets import MultiLabelDataset
 from rs_mm.datasets.fake.multilabel_images import make_multilabel
-from rs_mm.datasets.label_tables import CLASSES, PACKED, read_label_table, read_split_file
+from rs_mm.datasets.label_tables import (
+    CLASSES,
+    PACKED,
+    read_label_table,
+    read_names,
+    read_split_file,
+)
 from rs_mm.datasets.splits import random_split
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import TASK_UTILS
@@ -120,8 +126,8 @@ def test_split_tool_by_folder(tmp_path, capsys):
     assert "'b' of the label table lies in 0 of the two folders" in capsys.readouterr().err
     write_images(tmp_path / 'test', ['b'])
     run_split_tool(tmp_path / 'table.csv', tmp_path, '--by-folder')
-    assert (tmp_path / 'train.csv').read_text() == 'a,1\nc,1\n'
-    assert (tmp_path / 'test.csv').read_text() == 'b,0\n'
+    assert (tmp_path / 'train.csv').read_text() == 'image,x\na,1\nc,1\n'
+    assert (tmp_path / 'test.csv').read_text() == 'image,x\nb,0\n'
     assert not (tmp_path / 'val.csv').exists()
 
 
@@ -240,8 +246,59 @@ def test_bad_sets(tmp_path):
         MultiLabelDataset(label_table='ucm', split=['a'], **make)
     with pytest.raises(DataError, match="the split of .*: 'a' is listed twice"):
         MultiLabelDataset(label_table='ucm', split=['a', 'b', 'a'], **make)
-    with pytest.raises(DataError, match='header names 17 classes, but `classes` has 8'):
+    with pytest.raises(DataError, match="header names 17 classes and `classes` 8.*'impervious'"):
         MultiLabelDataset(label_table='ucm', classes='dfc15', **make)
     write_images(tmp_path / 'Images', ['a'], '.tif')
     with pytest.raises(DataError, match='two images have one name'):
         MultiLabelDataset(**make)
+
+
+@pytest.mark.parametrize('kind', ['label_table', 'ann_file'])
+def test_columns_are_matched_by_name(tmp_path, kind):
+    """A header in another order must not give every image another label."""
+    write_images(tmp_path / 'Images', ['i0', 'i1'])
+    make = {kind: 'table.csv', 'data_root': str(tmp_path)}
+    table = tmp_path / 'table.csv'
+    table.write_text('image,water,bare-soil,"trees, tall"\ni0,1,0,0\ni1,0,0,1\n')
+    classes = ['Bare Soil', 'trees, tall', 'water']
+    dataset = MultiLabelDataset(classes=classes, **make)
+    assert dataset.labels().tolist() == [[0, 0, 1], [0, 1, 0]]
+    assert dataset.metainfo['classes'] == tuple(classes)
+    dataset = MultiLabelDataset(**make)
+    assert dataset.metainfo['classes'] == ('water', 'bare-soil', 'trees, tall')
+    assert dataset.labels().tolist() == [[1, 0, 0], [0, 0, 1]]
+    for classes, words in (
+        (['water', 'soil', 'trees, tall'], "the header lacks 'soil'; it also has 'bare-soil'"),
+        (['water', 'Water', 'x'], 'two classes have one name'),
+    ):
+        with pytest.raises(DataError, match=words):
+            MultiLabelDataset(classes=classes, **make)
+    table.write_text('image,a,b,A\ni0,1,0,0\n')
+    with pytest.raises(DataError, match="header: two classes have one name, 'a' and 'A'"):
+        MultiLabelDataset(**make)
+    table.write_text(',image,a,b\n0,i0,1,0\n')
+    with pytest.raises(DataError, match='index of row numbers'):
+        MultiLabelDataset(**make)
+    table.write_bytes('image,café,b\ni0,0,1\n'.encode('latin-1'))
+    with pytest.raises(DataError, match='table.csv, line 1: .*UTF-8'):
+        MultiLabelDataset(**make)
+
+
+def test_names_keep_their_blanks(tmp_path):
+    path = tmp_path / 'names.txt'
+    for text, names in (
+        ('a b\nc\n', ['a b', 'c']),
+        ('"a, b",1,0\nc,0,1\n', ['a, b', 'c']),
+        ('"a b"\n', ['a b']),
+        ('a b 1 0\nc 0 1\n', ['a b', 'c']),
+        ('patch_id\nx_1\n', ['x_1']),
+        ('image,water\nx,1\n', ['x']),
+        ('tile 7\n', ['tile 7']),
+    ):
+        path.write_text(text)
+        assert read_names(str(path)) == names
+    path.write_text('a b 1 0 1\nc 0 1 1\n')
+    assert read_split_file(str(path), 3).names == ['a b', 'c']
+    write_images(tmp_path / 'Images', ['a b', 'c'])
+    dataset = MultiLabelDataset(data_root=str(tmp_path), ann_file='names.txt', classes=list('xyz'))
+    assert dataset.names() == ['a b', 'c'] and dataset.labels()[1].tolist() == [0, 1, 1]

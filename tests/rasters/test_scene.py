@@ -10,11 +10,12 @@ from rasterio.crs import CRS  # noqa: E402
 from rasterio.transform import from_origin  # noqa: E402
 
 from rs_mm.errors import ConfigError, DataError  # noqa: E402
+from rs_mm.files import check_writable  # noqa: E402
 from rs_mm.rasters.areas import pixel_areas  # noqa: E402
 from rs_mm.rasters.grid import Grid  # noqa: E402
 from rs_mm.rasters.polygons import regions, write_polygons  # noqa: E402
 from rs_mm.rasters.scene import SceneRun  # noqa: E402
-from rs_mm.rasters.scratch import Scratch, check_free_space, check_writable  # noqa: E402
+from rs_mm.rasters.scratch import Scratch, check_free_space  # noqa: E402
 from rs_mm.rasters.tiling import Tiling, spans  # noqa: E402
 from rs_mm.rasters.writing import Layer, write_raster  # noqa: E402
 from tests.rasters.files import UTM  # noqa: E402

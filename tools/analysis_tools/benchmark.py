@@ -82,7 +82,6 @@ def main():
 
 
 def report(args):
-    import json
     from pathlib import Path
 
     import torch
@@ -155,8 +154,9 @@ def report(args):
     if args.profile:
         print(kernel_table(results))
     if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(dict(machine=machine, results=results), indent=1))
+        from rs_mm.files import write_json
+
+        write_json(args.out, dict(machine=machine, results=results))
 
 
 def variants(args, device):
@@ -201,8 +201,6 @@ def kernel_table(results):
 
 
 def report_data(args):
-    import json
-    from pathlib import Path
 
     from rs_mm.analysis.data_benchmark import measure_data
     from rs_mm.launch.config import load_config, prepare
@@ -221,8 +219,9 @@ def report_data(args):
         for workers, rate in found['loader'].items():
             print(f'  the whole loader with {workers} workers: {rate:.1f} per second')
     if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(results, indent=1))
+        from rs_mm.files import write_json
+
+        write_json(args.out, results)
 
 
 if __name__ == '__main__':

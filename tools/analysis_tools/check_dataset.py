@@ -41,15 +41,16 @@ def main():
 
 def check(args):
     """Checks as the command line says, and ends with status 1 where there are problems."""
-    import json
-    from pathlib import Path
 
     from rs_mm.analysis.dataset_check import check_config, format_report
+    from rs_mm.files import check_file_writable, write_json
 
+    if args.out:
+        check_file_writable(args.out, '--out')
     report = check_config(args.config, args.split, args.num_workers, args.cfg_options)
     print(format_report(report))
     if args.out:
-        Path(args.out).write_text(json.dumps(report, indent=1) + '\n')
+        write_json(args.out, report)
     if any(split['problems'] for split in report.values()):
         sys.exit(1)
 

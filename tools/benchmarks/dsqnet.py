@@ -10,7 +10,6 @@ the peak of a process that runs one case one way, weights and libraries included
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -161,7 +160,9 @@ def main():
                 '    peak memory {plain_mib:.0f} -> {ours_mib:.0f} MiB'.format(**result), flush=True
             )
     if args.out:
-        Path(args.out).write_text(json.dumps(dict(machine=machine, results=results), indent=1))
+        from rs_mm.files import write_json
+
+        write_json(args.out, dict(machine=machine, results=results))
 
 
 if __name__ == '__main__':

@@ -10,7 +10,6 @@ product. Memory is the growth of the process's peak, of each case in a process o
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -341,19 +340,17 @@ def main():
                 '    peak memory {plain_mib:.0f} -> {ours_mib:.0f} MiB'.format(**result), flush=True
             )
     if args.out:
-        with open(args.out, 'w') as file:
-            json.dump(
-                dict(
-                    arch=args.arch,
-                    size=args.size,
-                    threads=args.threads,
-                    mask_share=args.mask_share,
-                    gflops_matrix_product=speed / 1e9,
-                    results=results,
-                ),
-                file,
-                indent=1,
-            )
+        about = dict(
+            arch=args.arch,
+            size=args.size,
+            threads=args.threads,
+            mask_share=args.mask_share,
+            gflops_matrix_product=speed / 1e9,
+            results=results,
+        )
+        from rs_mm.files import write_json
+
+        write_json(args.out, about)
 
 
 if __name__ == '__main__':

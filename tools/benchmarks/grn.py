@@ -47,8 +47,6 @@ def main():
 
 
 def report(args):
-    import json
-    from pathlib import Path
 
     import torch
 
@@ -71,7 +69,9 @@ def report(args):
             )
         )
     if args.out:
-        Path(args.out).write_text(json.dumps(rows, indent=1) + '\n')
+        from rs_mm.files import write_json
+
+        write_json(args.out, rows)
 
 
 def measure_sndl(size, args):

@@ -8,7 +8,6 @@ turns, so that whatever else the machine does hits both.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -58,17 +57,15 @@ def run(args):
     for row in rows:
         print('{bands:6} {step:7} {geotiff:10.0f} {lmdb:10.0f} {ratio:7.1f}'.format(**row))
     if args.out:
-        Path(args.out).write_text(
-            json.dumps(
-                dict(
-                    patches=len(names),
-                    rounds=args.rounds,
-                    unit='patches per second, one process, median of rounds',
-                    figures=rows,
-                ),
-                indent=1,
-            )
+        about = dict(
+            patches=len(names),
+            rounds=args.rounds,
+            unit='patches per second, one process, median of rounds',
+            figures=rows,
         )
+        from rs_mm.files import write_json
+
+        write_json(args.out, about)
 
 
 def compare(bands, source, lmdb_path, names, rounds):

@@ -51,8 +51,6 @@ def main():
 
 def run(args):
     """Times every size and prints a line each."""
-    import json
-    from pathlib import Path
 
     import torch
 
@@ -72,8 +70,9 @@ def run(args):
             flush=True,
         )
     if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(figures, indent=1) + '\n')
+        from rs_mm.files import write_json
+
+        write_json(args.out, figures)
 
 
 def time_one(count, args):

@@ -1,4 +1,5 @@
-"""Writes the split files of a multi-label set: {train,val,test}.csv, `name,0/1,...` per row.
+"""Writes the split files of a multi-label set: {train,val,test}.csv, `name,0/1,...` per row, below
+a header with the names of the classes.
 
     python tools/dataset_converters/multilabel_splits.py ucm data/UCM
     python tools/dataset_converters/multilabel_splits.py aid data/AID --by-folder
@@ -44,7 +45,8 @@ def run(args):
         splits = random_split(len(table.names), args.seed)
     for split, rows in splits.items():
         path = Path(args.root) / f'{split}.csv'
-        write_split_file(path, [table.names[row] for row in rows], table.labels[rows])
+        names = [table.names[row] for row in rows]
+        write_split_file(path, names, table.labels[rows], table.classes)
         print(f'{path}: {len(rows)} images')
 
 

@@ -64,7 +64,7 @@ def make_multilabel(
     for mode, rows in random_split(len(names)).items():
         splits[mode] = [names[row] for row in rows]
         root.mkdir(parents=True, exist_ok=True)
-        write_split_file(root / f'{mode}.csv', splits[mode], labels[rows])
+        write_split_file(root / f'{mode}.csv', splits[mode], labels[rows], CLASSES[dataset])
         for row in rows:
             folder = root / _folder(dataset, mode, names[row], by_scene)
             folder.mkdir(parents=True, exist_ok=True)
