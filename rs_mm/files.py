@@ -88,7 +88,7 @@ def plain(content: Any) -> Any:
         return plain(content.tolist())
     if isinstance(content, float):
         return content if math.isfinite(content) else None
-    return content
+    return str(content) if isinstance(content, os.PathLike) else content
 
 
 def check_file_writable(path: str | Path, option: str = 'the output') -> None:

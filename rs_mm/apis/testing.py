@@ -12,7 +12,7 @@ from rs_mm.datasets.wrapped_datasets import with_settings
 from rs_mm.engine.hooks.visualization import SampleVisualizationHook
 from rs_mm.errors import ConfigError
 from rs_mm.evaluation import sample_scores
-from rs_mm.files import check_file_writable, check_writable, write_metrics
+from rs_mm.files import check_file_writable, check_writable, write_json, write_metrics
 from rs_mm.launch.config import parse_options
 from rs_mm.launch.run import keep_initial_weights, load_weights, open_run
 from rs_mm.visualization.curve_plots import write_curves
@@ -129,8 +129,7 @@ def _keep_details(runner, config, checkpoint, options, out_samples, worst, out_c
         if not isinstance(options, dict):
             options = parse_options(options or [])
         origin = dict(config=str(config), checkpoint=checkpoint, options=options)
-        note = json.dumps(origin, indent=1, default=str) + '\n'
-        Path(f'{out_samples}.run.json').write_text(note)
+        write_json(f'{out_samples}.run.json', origin)
         runner.logger.info(f'The scores of {len(rows)} samples are in {out_samples}')
     if worst:
         chosen = sample_scores.worst(rows, worst)
