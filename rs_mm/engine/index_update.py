@@ -118,8 +118,8 @@ def update_index(
             f'none of the {len(wanted)} images in {dataset.data_root} can be read'
             f'{": " + reason if reason else ""}.'
         )
-    names = {record.name for record in wanted} - done.unreadable.keys()
-    gone = [key for name, state in known.items() if name not in names for key in state.keys]
+    there = {record.key for record in wanted if record.name not in done.unreadable}
+    gone = [key for state in known.values() for key in state.keys if key not in there]
     index.remove(gone)
     done.removed = len(gone)
     if rest or gone:

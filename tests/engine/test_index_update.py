@@ -180,3 +180,32 @@ def test_methods_and_terms(archive, tmp_path):
     assert engine(pixels, k=1)[0].path == str(image) == engine(Image.open(image), k=1)[0].path
     with pytest.raises(ConfigError, match="no search method 'basics'; did you mean 'basic'"):
         engine(image, 'oval', method='basics')
+
+
+def test_a_tile_of_a_scene_finds_its_window(tmp_path):
+    rasterio = pytest.importorskip('rasterio', reason='needs the extra geo')
+    from rasterio.transform import from_origin
+
+    folder = tmp_path / 'scenes'
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 128, 192), np.uint8)
+    pixels = np.sort(pixels, axis=2)  # tiles differ from left to right
+    with rasterio.open(
+        folder / 'scene.tif', 'w', driver='GTiff', width=192, height=128, count=3, dtype='uint8',
+        crs='EPSG:32633', transform=from_origin(500_000, 5_500_000, 10, 10),
+    ) as file:  # fmt: skip
+        file.write(pixels)
+    Image.fromarray(pixels[:, 64:128, 128:].transpose(1, 2, 0)).save(tmp_path / 'part.png')
+    engine = search(folder, tmp_path, tile=64)
+    assert len(engine) == 6
+    (hit,) = engine(tmp_path / 'part.png', k=1)
+    assert hit.record.window == (128, 64, 64, 64) and hit.score == pytest.approx(1, abs=1e-5)
+    assert hit.record.west == pytest.approx(15 + 1280 / 71_700, abs=2e-3)
+    np.testing.assert_array_equal(engine.picture(hit.record), Image.open(tmp_path / 'part.png'))
+    # what was moved keeps its windows
+    (folder / 'scene.tif').rename(folder / 'other.tif')
+    again = search(folder, tmp_path, tile=64)
+    assert (again.update.moved, again.update.removed, again.update.added) == (6, 6, 0)
+    # another cut of the same scene
+    finer = search(folder, tmp_path, tile=96)
+    assert (finer.update.added, finer.update.removed, len(finer)) == (4, 6, 4)

@@ -27,6 +27,12 @@ def parse_args():
         help='instead: what tools/retrieval/extract.py wrote there, on any number of GPUs',
     )
     parser.add_argument(
+        '--tile',
+        metavar='SIZE',
+        help='cut the scenes of the archive into tiles of this side: pixels (256) or metres (150m)',
+    )
+    parser.add_argument('--stride', metavar='SIZE', help='distance between tiles (default: SIZE)')
+    parser.add_argument(
         '--metadata', metavar='FILE.csv', help='name, date, sensor, labels, footprint of images'
     )
     parser.add_argument('--config', default=str(CONFIG), metavar='FILE')
@@ -55,6 +61,8 @@ def main():
             args.bands,
             args.device,
             args.cfg_options,
+            args.tile,
+            args.stride,
         )
         print(f'{index.uri}: {len(index)} records of {index.dims} dimensions')
 

@@ -84,6 +84,12 @@ def parse_args():
         help='where an archive without --index has its own (default: work_dirs/features)',
     )
     place.add_argument(
+        '--tile',
+        metavar='SIZE',
+        help='cut the scenes of the archive into tiles of this side: pixels (256) or metres (150m)',
+    )
+    place.add_argument('--stride', metavar='SIZE', help='distance between tiles (default: SIZE)')
+    place.add_argument(
         '--metadata', metavar='FILE.csv', help='name, date, sensor, labels, footprint of images'
     )
     filters = parser.add_argument_group('filters')

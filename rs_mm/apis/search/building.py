@@ -27,6 +27,8 @@ def build_index(
     bands: Sequence[int] | None = None,
     device: str | None = None,
     options: dict | list[str] | None = None,
+    tile: str | float | None = None,
+    stride: str | float | None = None,
 ) -> Index:
     """Builds an index of a folder or of extracted features, or brings it up to date.
 
@@ -40,6 +42,8 @@ def build_index(
         bands: see :class:`ImageSearch`.
         device: see :class:`ImageSearch`.
         options: see :class:`ImageSearch`.
+        tile: see :class:`ImageSearch`.
+        stride: see :class:`ImageSearch`.
 
     Raises:
         ConfigError: if not one of ``archive`` and ``features`` is given, or the index is of
@@ -57,6 +61,8 @@ def build_index(
             options=options,
             index=uri,
             metadata=metadata,
+            tile=tile,
+            stride=stride,
         ).index
     table = {} if metadata is None else read_metadata_table(metadata)
     stored = load_features(features)

@@ -39,6 +39,8 @@ def search(args: Namespace) -> Results:
         args.features,
         args.index,
         args.metadata,
+        tile=args.tile,
+        stride=args.stride,
     )
     found = engine(
         args.image,

@@ -21,6 +21,7 @@ from rs_mm.datasets.archive_metadata import read_metadata_table
 from rs_mm.datasets.bigearthnet.dataset import LoadBigEarthNetPatch, read_true_colour
 from rs_mm.datasets.image_archive import ImageArchive
 from rs_mm.datasets.multilabel_dataset import build_pipeline
+from rs_mm.datasets.scene_archive import SceneArchive
 from rs_mm.datasets.transforms.clip_images import LoadRGBImage
 from rs_mm.datasets.wrapped_datasets import tested_pipeline
 from rs_mm.engine.feature_extraction import ChosenSampler, archive_collate, identity_of
@@ -28,6 +29,7 @@ from rs_mm.engine.index_update import Update, update_index
 from rs_mm.errors import ConfigError, MissingFileError
 from rs_mm.launch.config import load_config
 from rs_mm.launch.model_loading import load_model
+from rs_mm.rasters import SceneTiles
 from rs_mm.registry import INFERENCERS
 from rs_mm.retrieval import check_finite
 from rs_mm.retrieval.fusion import Fusion
@@ -70,6 +72,10 @@ class ImageSearch:
         metadata: CSV of what is known of the images; see
             :func:`~rs_mm.datasets.archive_metadata.read_metadata_table`.
         token: of a Milvus server.
+        tile: scenes of the archive are cut into tiles of this side, in pixels (``256``) or metres
+            (``'150m'``), and each hit has its window; see
+            :class:`~rs_mm.datasets.scene_archive.SceneArchive`. Default: a file is one image.
+        stride: distance between the starts of tiles. Default: the tile.
 
     Attributes:
         index: the index.
@@ -96,6 +102,8 @@ class ImageSearch:
         index: str | None = None,
         metadata: str | Path | None = None,
         token: str = '',
+        tile: str | float | None = None,
+        stride: str | float | None = None,
     ):
         if (archive is None) == (features is None) and (index is None or features is not None):
             raise ConfigError(
@@ -133,8 +141,9 @@ class ImageSearch:
         elif archive is None:
             self.index = open_index(str(index), None, identity, token)
         else:
-            uri = index or _default_place(archive, identity, index_dir)
-            loader = _loader(cfg, archive, steps, self.device)
+            cut = dict(tile=tile, stride=stride, bands=bands)
+            uri = index or _default_place(archive, {**identity, 'cut': str(cut)}, index_dir)
+            loader = _loader(cfg, archive, steps, self.device, cut)
             self.index, self.update = update_index(uri, self.model, loader, table, token)
         self._fitted: dict[Any, Any] = {}
         self._lock = threading.Lock()
@@ -215,11 +224,12 @@ class ImageSearch:
         """The image of a record, or its window: (H, W, 3) uint8 RGB."""
         if self.of_patches:
             return read_true_colour(record.path)
-        image = self.reader(dict(img_path=record.path))['img']
-        if record.window:
-            x, y, width, height = record.window
-            image = image[y : y + height, x : x + width]
-        return image
+        if record.window is None:
+            return self.reader(dict(img_path=record.path))['img']
+        x, y, width, height = record.window
+        with SceneTiles(record.path, self.reader.bands, self.eight_bit) as scene:
+            array, _ = scene.read(slice(y, y + height), slice(x, x + width))
+        return self.reader(dict(img_path=record.path, img=array))['img']
 
     def query_picture(self, image: Any) -> np.ndarray:
         """The query image as it is shown: (H, W, 3) uint8 RGB."""
@@ -288,8 +298,12 @@ def _default_place(archive, identity, index_dir):
     return str(Path(index_dir) / f'{folder.name}_{key[:12]}.index')
 
 
-def _loader(cfg, archive, pipeline, device):
-    dataset = ImageArchive(str(archive), pipeline)
+def _loader(cfg, archive, pipeline, device, cut):
+    dataset = (
+        ImageArchive(str(archive), pipeline)
+        if cut['tile'] is None
+        else SceneArchive(str(archive), pipeline=pipeline, **cut)
+    )
     return DataLoader(
         dataset,
         cfg.test_dataloader.batch_size,
