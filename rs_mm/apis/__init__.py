@@ -18,6 +18,7 @@ _HOME = {
     'export': 'exporting',
     'extract': 'features',
     'fit_pca': 'pca',
+    'list_models': 'models',
     'load_features': 'features',
     'test': 'testing',
     'train': 'training',

@@ -15,6 +15,7 @@ from .change_detection import (
 )
 from .collate import stack_collate
 from .few_shot_dataset import DLRSD5iDataset, ISAID5iDataset, Pascal5iDataset
+from .few_shot_folders import FewShotFolders
 from .image_archive import AnyArchive, ImageArchive
 from .multilabel_dataset import MultiLabelDataset
 from .patterncom import PatternCom
@@ -32,6 +33,7 @@ __all__ = [
     'ClassBalancedDataset',
     'DLRSD5iDataset',
     'DSIFN_Dataset',
+    'FewShotFolders',
     'ISAID5iDataset',
     'ImageArchive',
     'LEVIR_CD_Dataset',

@@ -75,11 +75,13 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
         self.fold, self.split, self.shots, self.seed = fold, split, shots, seed
         self.distinct_supports, self.keep_unterminated = distinct_supports, keep_unterminated
         self.list_dir = list_dir
-        per_fold = len(self.METAINFO['classes']) // self.folds
-        own = range(fold * per_fold, (fold + 1) * per_fold)
-        self.class_ids = [
-            label for label in range(self.folds * per_fold) if (label in own) == (split == 'val')
-        ]
+        groups = self.fold_classes()
+        self.class_ids = sorted(
+            label
+            for number, group in enumerate(groups)
+            for label in group
+            if (number == fold) == (split == 'val')
+        )
         metainfo = {**(kwargs.pop('metainfo', None) or {}), 'class_ids': self.class_ids}
         super().__init__(
             data_root=data_root,
@@ -88,6 +90,16 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
             pipeline=build_pipeline(pipeline),
             **kwargs,
         )
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of all classes, in the order of their numbers."""
+        return self.METAINFO['classes']
+
+    def fold_classes(self) -> list[list[int]]:
+        """The classes of each fold, counted from 0: equal parts of all, in their order."""
+        size = len(self.classes) // self.folds
+        return [list(range(fold * size, (fold + 1) * size)) for fold in range(self.folds)]
 
     def load_data_list(self) -> list[dict]:
         """Reads the lists; in test mode the supports are drawn here."""
@@ -115,7 +127,7 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
                 f'{[label + 1 for label in self.class_ids]}.'
             )
         self.names_by_class = group_by_class(entries)
-        check_class_sizes(self.names_by_class, self.shots, self.METAINFO['classes'])
+        check_class_sizes(self.names_by_class, self.shots, self.classes)
         items = [dict(query=name, class_id=label) for name, label in entries]
         if self.test_mode:
             rng = np.random.RandomState(self.seed)
@@ -133,7 +145,7 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
         info = super().get_data_info(idx)
         if 'supports' not in info:
             info['supports'] = self._draw(np.random, info)
-        info['class_name'] = self.METAINFO['classes'][info['class_id']]
+        info['class_name'] = self.classes[info['class_id']]
         info['query_files'] = self.files(info['query'])
         info['support_files'] = [self.files(name) for name in info['supports']]
         return info

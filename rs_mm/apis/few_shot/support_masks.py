@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rs_mm.apis.inputs import Picture
+from rs_mm.datasets.label_maps import read_label_map
 from rs_mm.errors import DataError, MissingFileError
 from rs_mm.rasters import describe, geo_package, open_raster
 
@@ -68,9 +69,10 @@ def _values(mask, image, name):
     if isinstance(mask, (str, Path)):
         with open_raster(mask) as raster:
             _check_place(raster.info, image, name)
-            # numbers of a palette are classes; only polarity is undone
-            stored = raster.info.colour != 'white_is_zero'
-            values = raster.read(stored=stored).array
+            if raster.info.stored_bands == 1:
+                values = read_label_map(mask)
+            else:
+                values = raster.read(stored=True).array
     else:
         values = np.asarray(mask)
     if values.ndim == 3 and values.shape[2] == 1:
