@@ -17,6 +17,8 @@ whole process:
 4. mmengine reads YAML configs by a loader that runs what their tags name; they are data here.
 5. mmengine checkpoints activations in a way that loses the gradients of a network's first module.
 6. mmengine writes checkpoints in place; here a file is written whole or not at all.
+7. torch's data loader passes tensors through a socket of its worker, and waits there for ever if
+   the worker is stopped, whatever its timeout; here the timeout holds.
 
 :func:`start_workers_by` changes how a runner starts the workers of its loaders. Single objects are
 changed by :func:`leave_step_uncompiled` (a runner whose networks are compiled)
@@ -29,7 +31,9 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import pkgutil
+import signal
 import sys
+import threading
 import types
 import warnings
 
@@ -59,6 +63,7 @@ def apply_for_runs() -> None:
     _checkpoint_activations_of_images()
     _write_atomically()
     _write_json_without_nan()
+    _end_waiting_for_workers()
     # mmseg tells its own builders to be replaced, and of a default that our configs mean
     for message in ('.*would be deprecated soon.*', 'Default ``avg_non_ignore`` is False'):
         warnings.filterwarnings('ignore', message=message, module='mmseg')
@@ -278,3 +283,30 @@ def synchronise_on_cpu(module) -> None:
     from rs_mm.engine.distributed_wrapper import GlooSyncBatchNorm
 
     module.__class__ = GlooSyncBatchNorm
+
+
+def _end_waiting_for_workers() -> None:
+    import functools
+
+    from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter as LoaderIterator
+
+    take = LoaderIterator._try_get_data
+
+    @functools.wraps(take)
+    def _try_get_data(self, *args, **kwargs):
+        seconds = self._timeout
+        if not seconds or threading.current_thread() is not threading.main_thread():
+            return take(self, *args, **kwargs)
+
+        def end(*_):
+            raise RuntimeError(f'DataLoader timed out after {seconds} seconds')
+
+        before = signal.signal(signal.SIGALRM, end)
+        signal.setitimer(signal.ITIMER_REAL, seconds + min(seconds, 30))  # its own comes first
+        try:
+            return take(self, *args, **kwargs)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    LoaderIterator._try_get_data = _try_get_data

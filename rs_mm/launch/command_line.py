@@ -9,6 +9,13 @@ import time
 import traceback
 
 from rs_mm.errors import RSMMError
+from rs_mm.launch.lost_processes import (
+    explain_system_error,
+    explain_waiting,
+    explain_worker,
+    lost_peer,
+    waited_for_peer,
+)
 
 _USER_ERRORS = (
     RSMMError,
@@ -18,7 +25,6 @@ _USER_ERRORS = (
     PermissionError,
 )
 _ONE_VALUE = 'Expected more than 1 value per channel when training'  # torch's batch norm
-_LOST_PEER = re.compile('Connection (was likely )?(closed|reset)|Broken pipe|ncclRemoteError')
 _FROM_WORKER = re.compile(r'^Caught \w+ in DataLoader worker process')
 
 
@@ -42,7 +48,7 @@ def run_cli(main) -> None:
             traceback.print_exc()
             sys.exit(1)
         rank = int(os.environ.get('RANK', 0))
-        if rank and _lost_peer(error):
+        if rank and lost_peer(error):
             _leave(2)  # the one that is gone has said why, or rank 0 says that it is gone
         if rank:
             # most errors meet all processes; rank 0 then says it and the launcher ends this one
@@ -69,15 +75,6 @@ def _leave(status):
         sys.exit(status)
 
 
-def _lost_peer(error):
-    """Whether a collective failed because another process is gone."""
-    return (
-        isinstance(error, RuntimeError)
-        and bool(_LOST_PEER.search(str(error)))
-        and (int(os.environ.get('WORLD_SIZE', 1)) > 1)
-    )
-
-
 def user_message(error) -> str | None:
     """The sentence to print for a user's error; None if the exception is a defect instead."""
     from rs_mm.launch.build_errors import explain_build_error
@@ -87,11 +84,15 @@ def user_message(error) -> str | None:
         if _FROM_WORKER.match(text):  # torch puts the worker's whole traceback in front
             text = text.rstrip().splitlines()[-1].split(': ', 1)[-1]
         return ' '.join(text.split())
-    if _lost_peer(error):
+    if lost_peer(error):
         return (
             'another process of this job has ended, or the connection to it was lost; if it '
             'says nothing above, it was killed, for example for want of memory.'
         )
+    if waited_for_peer(error):
+        return explain_waiting(error)
+    if sentence := explain_worker(error) or explain_system_error(error):
+        return sentence
     if isinstance(error, ValueError) and str(error).startswith(_ONE_VALUE):
         return (
             'a batch norm saw a single value per channel, of which it has no variance: raise '

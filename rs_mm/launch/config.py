@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
 import itertools
 import os
@@ -37,6 +38,8 @@ _OWN_KEYS = {
 }
 _RUNNER_KEYS = _OWN_KEYS | set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
 
+_TIMEOUT = 1800  # seconds that a process waits for the others, as mmengine has it
+_LOADER_TIMEOUT = 600  # seconds that a loader waits for a batch of its workers
 _OTHER_SCOPES = ('rs_mm', 'opencd', 'mmengine', 'mmcv')
 # by which launchers tell a process its rank, the number of processes, and its rank on the machine
 _VARIABLES = {
@@ -192,6 +195,9 @@ def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
             # options of workers, which torch refuses where there are none
             loader.pop('persistent_workers', None)
             loader.pop('prefetch_factor', None)
+            loader.pop('timeout', None)
+        elif isinstance(loader, dict) and 'num_workers' in loader:
+            loader.setdefault('timeout', _LOADER_TIMEOUT)  # torch waits for ever
     if cfg.get('sync_bn') and 'FSDP' in (cfg.get('strategy') or {}).get('type', ''):
         cfg.strategy.setdefault('sync_bn', cfg.sync_bn)  # the plain Runner reads it itself
     if launcher != 'none':
@@ -253,10 +259,10 @@ def _prepare_distributed(cfg, launcher, cuda):
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
         **(cfg.get('model_wrapper_cfg') or {}),
     }
-    _init_on_cpu(launcher, backend)
+    _init_on_cpu(launcher, backend, settings.get('timeout', _TIMEOUT))
 
 
-def _init_on_cpu(launcher, backend):
+def _init_on_cpu(launcher, backend, timeout):
     """mmengine's own set-up asks for a CUDA device; on a CPU the process group is made here."""
     import torch.distributed as dist
 
@@ -271,7 +277,7 @@ def _init_on_cpu(launcher, backend):
     os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
     os.environ.setdefault('MASTER_PORT', '29500')
     if not dist.is_initialized():
-        dist.init_process_group(backend)
+        dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout))
     print_log(f'no CUDA: the processes talk through {backend}', 'current')
 
 

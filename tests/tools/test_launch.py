@@ -127,7 +127,7 @@ class SlowHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if runner.iter >= 3:
-            time.sleep(20)
+            time.sleep(int(os.environ.get('SLOW', '20')))
 
 
 @HOOKS.register_module()
@@ -286,19 +286,71 @@ def test_processes_with_and_without_a_checkpoint(checkpoint):
     assert '--nproc_per_node=3 ' in done.stdout and done.stdout.rstrip().endswith(end)
 
 
+def slurm_stubs(folder, **scripts):
+    """Stand-ins for Slurm's commands, and an environment that finds them."""
+    for name, script in scripts.items():
+        (folder / name).write_text(f'#!/bin/sh\n{script}\n')
+        (folder / name).chmod(0o755)
+    return {**os.environ, 'PATH': f'{folder}:{os.environ["PATH"]}', 'GPUS': '4', 'PYTHON': 'py'}
+
+
 def test_slurm_starts_a_process_per_gpu(tmp_path):
     """With a stand-in for srun that shows its arguments."""
-    srun = tmp_path / 'srun'
-    srun.write_text('#!/bin/sh\necho "$@"\n')
-    srun.chmod(0o755)
-    env = {**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'GPUS': '4', 'PYTHON': 'py'}
     done = subprocess.run(
         ['bash', 'tools/slurm_test.sh', 'part', 'job', 'a.py', 'b.pth', '--tta'],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env=env,
+        env=slurm_stubs(tmp_path, srun='echo "$@"'),
         check=True,
     )
     assert '--gres=gpu:4 --ntasks=4 --ntasks-per-node=4' in done.stdout
-    assert done.stdout.rstrip().endswith('py -u tools/test.py a.py --launcher slurm b.pth --tta')
+    assert done.stdout.rstrip().endswith('tools/test.py a.py --launcher slurm b.pth --tta')
+
+
+def test_a_slurm_job_is_queued_again_and_resumes(tmp_path):
+    """sbatch runs what it is given at once; srun ends as a run does that was told to."""
+    env = slurm_stubs(
+        tmp_path,
+        sbatch='echo "sbatch $@"; export SLURM_JOB_ID=7 RS_MM_REQUEUE=1\n'
+        'while [ "$1" != --wrap ]; do shift; done; sh -c "$2"',
+        srun='echo "srun $@"; exit ${ENDS:-138}',
+        scontrol='echo "scontrol $@"',
+    )
+    command = ['bash', 'tools/slurm_train.sh', 'part', 'job', 'a b.py', '--amp']
+
+    def lines(**more):
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, env={**env, **more}
+        ).stdout.splitlines()
+
+    submitted, started, queued = lines(SLURM_RESTART_COUNT='0')
+    assert '--requeue --signal=USR1@180' in submitted and '--ntasks=4' in submitted
+    assert started.endswith('tools/train.py a b.py --launcher slurm --amp')
+    assert queued == 'scontrol requeue 7'
+    assert lines(SLURM_RESTART_COUNT='1')[1].endswith('--launcher slurm --amp --resume')
+    assert len(lines(ENDS='2')) == len(lines(ENDS='0')) == 2  # an error is not repeated
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('number, status', [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_a_job_of_two_processes_is_told_to_end(config_file, extra_hooks, tmp_path, number, status):
+    config = config_file()
+    run(*train_command(2, config, '--work-dir', tmp_path / 'whole'))
+    slow = extra_hooks / f'slow_{tmp_path.name}.py'
+    text = config.read_text().replace("'tests.toy'", "'tests.toy', 'extra_hooks'")
+    slow.write_text(text + "\ncustom_hooks = [dict(type='SlowHook')]\n")
+    env = environment()
+    env['PYTHONPATH'] += os.pathsep + str(extra_hooks)
+    env['SLOW'] = '4'  # torchrun kills after 30 s
+    ended = subprocess.Popen(
+        train_command(2, slow, '--work-dir', tmp_path / 'ended'), cwd=ROOT, env=env
+    )
+    deadline = time.time() + 120
+    while not (tmp_path / 'ended/last_checkpoint').exists() and time.time() < deadline:
+        time.sleep(0.2)
+    ended.send_signal(number)
+    assert ended.wait(timeout=60) == status
+    assert not (tmp_path / 'ended/iter_6.pth').exists()
+    run(*train_command(2, config, '--work-dir', tmp_path / 'ended', '--resume'))
+    assert_equal_weights(weights(tmp_path / 'whole'), weights(tmp_path / 'ended'), rtol=0, atol=0)
