@@ -16,17 +16,14 @@ variable                    default                limits
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 
-from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.errors import ConfigError, DataError
 
 _PIXELS = (1 << 29) // 3  # where Pillow refuses an image, too
 _SCENE_PIXELS = 1 << 40
 _TABLE_BYTES = 256 << 20
-_TABLE_LINES = 10_000_000
 _SAMPLE_BYTES = 24  # of one pixel on average: 12 bands of 16 bits, 6 of 32
 
 
@@ -79,48 +76,9 @@ def check_expansion(unpacked: int, packed: int, where, error=DataError) -> None:
         )
 
 
-def read_table_lines(path, what: str = 'table') -> list[str]:
-    """The lines of a text file, which may be compressed with gzip (``.gz``), without line ends.
-
-    Args:
-        path: the file, UTF-8 with or without a byte order mark.
-        what: how to call it in a message.
-
-    Raises:
-        MissingFileError: there is no such file.
-        DataError: it is no such text, is damaged, or unpacks to more than the limit.
-    """
-    if not Path(path).is_file():
-        raise MissingFileError(f'{path}: no such {what} file.')
-    limit = _setting('RS_MM_MAX_TABLE_BYTES', _TABLE_BYTES)
-    try:
-        if str(path).endswith('.gz'):
-            with gzip.open(path) as file:
-                content = file.read(limit + 1)
-        else:
-            content = Path(path).read_bytes()
-            limit = len(content)  # what lies on the disk is no surprise
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(
-            f'{path}: the {what} cannot be unpacked ({error}); it is damaged or no gzip file.'
-        ) from error
-    except OSError as error:
-        raise DataError(f'{path}: the {what} cannot be read: {error.strerror or error}.') from error
-    if len(content) > limit:
-        raise DataError(
-            f'{path}: the {what} unpacks to more than {limit >> 20} MiB; raise the limit by the '
-            'environment variable RS_MM_MAX_TABLE_BYTES if it is meant so.'
-        )
-    if content.count(b'\n') > _TABLE_LINES:
-        raise DataError(f'{path}: the {what} has more than {_TABLE_LINES:,} lines.')
-    try:
-        return content.decode('utf-8-sig').splitlines()
-    except UnicodeDecodeError as error:
-        line = content.count(b'\n', 0, error.start) + 1
-        raise DataError(
-            f'{path}, line {line}: the {what} is not UTF-8 (byte {content[error.start]:#04x}); '
-            'save it as UTF-8.'
-        ) from error
+def max_table_bytes() -> int:
+    """The bytes that the text of a compressed table may have."""
+    return _setting('RS_MM_MAX_TABLE_BYTES', _TABLE_BYTES)
 
 
 def check_inside(name: str, where) -> str:

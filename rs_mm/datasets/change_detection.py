@@ -12,8 +12,9 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
-from rs_mm.limits import check_inside, read_table_lines
+from rs_mm.limits import check_inside
 from rs_mm.registry import DATASETS
+from rs_mm.tables import read_lines
 
 from .label_tables import check_unique
 from .seeding import SeededSampleMixin
@@ -181,7 +182,7 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
                 f'{type(self).__name__}: the list file {self.ann_file} does not exist.'
             )
         with fileio.get_local_path(self.ann_file, backend_args=self.backend_args) as path:
-            lines = read_table_lines(path, 'list')
+            lines = read_lines(path, 'list')
         names = [line.strip() for line in lines if line.strip()]
         if not names:
             raise DataError(f'{type(self).__name__}: the list file {self.ann_file} names no image.')

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rs_mm.errors import DataError, MissingFileError
+from rs_mm.errors import DataError
+from rs_mm.limits import check_inside
+from rs_mm.tables import read_text
 
 PACKED = Path(__file__).parent / 'split_lists'
 
@@ -28,25 +29,17 @@ def read_entries(path: str | Path, keep_unterminated: bool = False) -> list[tupl
         MissingFileError: if there is no such file.
         DataError: if it cannot be unpacked, or a line is not ``name__class``.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == '.gz' else data).decode()
-    except FileNotFoundError as error:
-        raise MissingFileError(f'there is no split list {path}.') from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f'the split list {path} cannot be read: {error}.') from error
-    lines = text.split('\n')
+    lines = read_text(path, 'split list').split('\n')
     if not (keep_unterminated and lines[-1]):
         lines.pop()
     entries = []
     for number, line in enumerate(lines, 1):
         name, _, label = line.strip().rpartition('__')
-        if not name or not label.isdigit() or int(label) < 1:
+        if not name or not label.isdecimal() or int(label) < 1:
             raise DataError(
                 f'{path}, line {number}: expected NAME__CLASS with a class from 1, got {line!r}.'
             )
-        entries.append((name, int(label) - 1))
+        entries.append((check_inside(name, f'{path}, line {number}'), int(label) - 1))
     return entries
 
 

@@ -11,12 +11,11 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from rs_mm.errors import DataError, MissingFileError
 from rs_mm.limits import check_pixels
 from rs_mm.rasters.describe import TIFF_SUFFIXES, tiff_facts
-from rs_mm.rasters.whole import check_whole
+from rs_mm.rasters.whole import check_header, check_whole, open_by_pillow
 
 from .pictures import is_jpeg
 from .png import decode_plain_png
@@ -55,7 +54,7 @@ def read_label_map(
         raise MissingFileError(f'{path}: no such label map.') from error
     except OSError as error:
         raise DataError(f'{path}: the label map cannot be read ({error.strerror}).') from error
-    plain = decode_plain_png(content, bands=1)
+    plain = decode_plain_png(content, 1, path)
     if plain is not None:
         return plain
     check_whole(path)
@@ -73,6 +72,7 @@ def read_label_map(
 def _from_jpeg(content, path, decoder):
     import mmcv
 
+    check_header(content, path)
     try:
         label = mmcv.imfrombytes(content, flag='grayscale', backend=decoder)
     except Exception as error:  # every decoder has its own exception types
@@ -84,8 +84,7 @@ def _from_jpeg(content, path, decoder):
 
 def _from_pillow(content, path, grey, colours):
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            check_pixels(image.height, image.width, path)
+        with open_by_pillow(io.BytesIO(content), path) as image:
             frames = getattr(image, 'n_frames', 1)
             image.load()
     except DataError:

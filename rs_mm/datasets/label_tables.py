@@ -24,7 +24,7 @@ import numpy as np
 
 from rs_mm.errors import DataError
 from rs_mm.files import atomic_write
-from rs_mm.limits import read_table_lines
+from rs_mm.tables import read_lines
 
 #: Tables packed with rs_mm (``labels/<name>_multilabel.csv.gz``).
 PACKED = ('aid', 'dfc15', 'ucm')
@@ -242,7 +242,7 @@ def check_unique(names: Sequence[str], where: str) -> None:
 
 def _lines(path: str) -> list[tuple[int, str]]:
     """Non-empty lines with their 1-based numbers."""
-    found = enumerate(read_table_lines(path, 'label or split'), 1)
+    found = enumerate(read_lines(path, 'label or split'), 1)
     return [(number, line) for number, line in found if line.strip()]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import warnings
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from torch.utils.data import Dataset
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import DATASETS
 from rs_mm.retrieval.composed import QuerySet, places_by_name
+from rs_mm.tables import read_csv
 
 ATTRIBUTES = ('color', 'context', 'density', 'existence', 'quantity', 'shape')
 
@@ -71,9 +71,7 @@ def read_table(path: str | Path) -> list[Row]:
             f'there is no table {path}: put the csv files of PatternCom there, one per attribute.'
         )
     rows = []
-    with open(path, newline='', encoding='utf-8-sig') as file:
-        lines = list(csv.reader(file))
-    for number, fields in enumerate(lines, 1):
+    for number, fields in enumerate(read_csv(path), 1):
         fields = [field.strip() for field in fields]
         if len(fields) != 3 or not all(fields):
             raise DataError(

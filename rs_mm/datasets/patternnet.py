@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rs_mm.errors import DataError, MissingFileError
+from rs_mm.limits import check_inside
 from rs_mm.registry import DATASETS
+from rs_mm.tables import read_text
 
 from .image_archive import ImageArchive
 
@@ -58,21 +60,19 @@ class PatternNet(ImageArchive):
                 'image below data_root.'
             )
         samples = []
-        with open(self.list_file, encoding='utf-8-sig') as lines:
-            for number, line in enumerate(lines, 1):
-                fields = line.split()
-                if len(fields) < 3:
-                    raise DataError(
-                        f'{self.list_file}, line {number}: expected "path number '
-                        f'class", got "{line.strip()}".'
-                    )
-                samples.append(
-                    dict(
-                        img_path=str(Path(self.data_root) / fields[0]),
-                        name=fields[0],
-                        class_name=fields[2],
-                    )
+        lines = read_text(self.list_file, 'list').rstrip('\n').split('\n')
+        for number, line in enumerate(lines, 1):
+            fields = line.split()
+            place = f'{self.list_file}, line {number}'
+            if len(fields) < 3:
+                raise DataError(f'{place}: expected "path number class", got "{line.strip()}".')
+            samples.append(
+                dict(
+                    img_path=str(Path(self.data_root) / check_inside(fields[0], place)),
+                    name=fields[0],
+                    class_name=fields[2],
                 )
+            )
         if not samples:
             raise DataError(f'{self.list_file} lists no image.')
         return samples

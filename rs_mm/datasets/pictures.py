@@ -23,7 +23,7 @@ from rs_mm.rasters.describe import TIFF_SUFFIXES
 from rs_mm.rasters.optional import has_rasterio
 from rs_mm.rasters.plain import open_plain
 from rs_mm.rasters.reading import Raster, check_bands, finite, open_raster
-from rs_mm.rasters.whole import check_jpeg_end
+from rs_mm.rasters.whole import check_header, check_jpeg_end, open_by_pillow
 
 from .png import read_plain_png
 
@@ -218,7 +218,7 @@ def pillow_jpeg(path: str | Path) -> np.ndarray:
     """A JPEG as Pillow decodes it, upright: (H, W, 3) uint8 RGB."""
     content = _jpeg_content(path)
     try:
-        with Image.open(io.BytesIO(content)) as file:
+        with open_by_pillow(io.BytesIO(content), path) as file:
             return np.asarray(ImageOps.exif_transpose(file).convert('RGB'))
     except (DataError, MemoryError):
         raise
@@ -248,13 +248,7 @@ def _jpeg_content(path):
     except FileNotFoundError as error:
         raise MissingFileError(f'{path}: no such image.') from error
     check_jpeg_end(content, path)
-    try:
-        with Image.open(io.BytesIO(content)) as file:
-            check_pixels(file.height, file.width, path)
-    except Image.DecompressionBombError as error:
-        raise DataError(f'{path}: {error}') from error
-    except OSError:  # no JPEG for Pillow; the decoder says what is wrong
-        pass
+    check_header(content, path)
     return content
 
 
@@ -273,8 +267,7 @@ def _open(path):
 
 def _by_pillow(path):
     try:
-        with Image.open(path) as file:
-            check_pixels(file.height, file.width, path)
+        with open_by_pillow(path, path) as file:
             return np.asarray(file.convert('RGBA'))
     except DataError:
         raise

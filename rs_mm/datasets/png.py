@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from rs_mm.limits import check_pixels
+
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
 # chunks that change no pixel in any decoder; others (transparency, orientation, animation) may
 _HARMLESS = frozenset({b'IHDR', b'IDAT', b'pHYs', b'tIME', b'gAMA', b'cHRM', b'sRGB', b'iCCP'})
 
 
-def decode_plain_png(content: bytes, bands: int | None = None) -> np.ndarray | None:
+def decode_plain_png(
+    content: bytes, bands: int | None = None, name: str | Path = 'the PNG'
+) -> np.ndarray | None:
     """Decodes a PNG of 8 bits that is grey or RGB and about which nothing else is to be known.
 
     Every decoder makes the same pixels of such a file; libpng as imagecodecs brings it is the
@@ -21,13 +25,19 @@ def decode_plain_png(content: bytes, bands: int | None = None) -> np.ndarray | N
     Args:
         content: the file.
         bands: decode only a file of so many bands, 1 or 3.
+        name: what to call it in a message.
 
     Returns:
         (H, W) or (H, W, 3) RGB, uint8; None for every other file, also a damaged
         one, which another decoder shall read or refuse.
+
+    Raises:
+        DataError: it has more pixels than are read.
     """
     if not _is_plain(content, bands):
         return None
+    width, height = struct.unpack_from('>II', content, 16)
+    check_pixels(height, width, name)
     import imagecodecs  # takes a moment, and not every data set has PNGs
 
     if not imagecodecs.PNG.available:  # a build without libpng
@@ -46,7 +56,7 @@ def read_plain_png(path: str | Path, bands: int | None = None) -> np.ndarray | N
         content = Path(path).read_bytes()
     except OSError:
         return None
-    return decode_plain_png(content, bands)
+    return decode_plain_png(content, bands, path)
 
 
 def _is_plain(content, bands):

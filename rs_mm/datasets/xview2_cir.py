@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from torch.utils.data import Dataset
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import DATASETS
 from rs_mm.retrieval.composed import QuerySet, places_by_name
+from rs_mm.tables import read_csv
 
 PACKED = Path(__file__).parent / 'labels' / 'xview2_cir.csv.gz'
 TEXTS = ('default', 'alt1', 'alt2')
@@ -46,10 +45,7 @@ def read_list(path: str | Path = PACKED) -> list[Row]:
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f'there is no list {path}.')
-    content = path.read_bytes()
-    if path.suffix == '.gz':
-        content = gzip.decompress(content)
-    lines = list(csv.reader(content.decode('utf-8-sig').splitlines()))
+    lines = read_csv(path, 'list')
     if not lines or lines[0] != HEADER:
         raise DataError(f'{path}, line 1: expected the header "{",".join(HEADER)}".')
     rows = []

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rs_mm.errors import DataError, MissingFileError
+from rs_mm.limits import check_pixels
 
 TIFF_SUFFIXES = ('.tif', '.tiff', '.gtiff', '.btf', '.tf8')
 # TIFF's PhotometricInterpretation beyond grey, RGB and palette
@@ -130,6 +131,7 @@ def _why_not_opened(path, error):
 def describe_dataset(dataset: Any, path: Path) -> RasterInfo:
     """:func:`describe` of an open rasterio dataset."""
     _check_parts(dataset, path)
+    check_pixels(dataset.height, dataset.width, path, windowed=True)
     facts = tiff_facts(path) if dataset.driver == 'GTiff' else {}
     if facts.get('page', 1) != 1 and not dataset.name.startswith('GTIFF_DIR:'):
         with open_gdal(path, facts['page']) as main:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from rs_mm.errors import ConfigError, DataError
+from rs_mm.limits import check_pixels
 
 from .describe import RasterInfo, describe, tiff_facts
 from .optional import has_rasterio
 from .reading import Pixels, invert, nodata_mask, turn
-from .whole import check_whole
+from .whole import check_header, check_whole
 
 _NODATA, _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 42113, 0, 1, 2
 _JPEG_START = b'\xff\xd8'
@@ -31,6 +32,7 @@ def open_plain(path: Path) -> tuple[RasterInfo, None, Pixels]:
 
     check_whole(path)
     content = np.fromfile(path, np.uint8)
+    check_header(content.tobytes(), path)
     # alpha is only kept by a mode that ignores the orientation; JPEG has no alpha
     jpeg = content[:2].tobytes() == _JPEG_START
     mode = cv2.IMREAD_ANYCOLOR if jpeg else cv2.IMREAD_UNCHANGED
@@ -72,9 +74,13 @@ def open_plain_tiff(path: Path) -> tuple[RasterInfo, None, Pixels]:
             ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts)]
             if max(ends) > file.filehandle.size:
                 raise ValueError(f'it ends {max(ends) - file.filehandle.size} bytes too early')
+            size = page.samplesperpixel * (page.dtype.itemsize if page.dtype else 1)
+            check_pixels(page.imagelength, page.imagewidth, path, size)
             array, planar = page.asarray(), page.planarconfig == 2
             photometric, bits = int(page.photometric), page.bitspersample
             tag, extra = page.tags.get(_NODATA), tuple(map(int, page.extrasamples or ()))
+    except DataError:
+        raise
     except Exception as error:  # tifffile and its codecs raise many types for a damaged file
         raise DataError(f'{path}: the TIFF cannot be decoded ({error}).') from error
     if array.dtype.kind == 'c':

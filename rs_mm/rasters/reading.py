@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rs_mm.errors import DataError, MissingFileError
+from rs_mm.limits import check_pixels
 
 from .describe import TIFF_SUFFIXES, RasterInfo, describe_dataset, open_gdal
 from .optional import has_rasterio
@@ -143,6 +144,8 @@ class Raster:
         window = Window.from_slices(rows, columns)
         size = shape or (rows[1] - rows[0], columns[1] - columns[0])
         masked_by = self.info.alpha if self.info.alpha not in bands else None
+        pixel = len(bands) * np.dtype(self.info.dtype).itemsize
+        check_pixels(*size, self.info.path, pixel)
         indexes = [b + 1 for b in [*bands, *([] if masked_by is None else [masked_by])]]
         try:
             planes = self.dataset.read(indexes, window=window, out_shape=(len(indexes), *size))

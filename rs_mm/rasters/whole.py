@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rs_mm.errors import DataError
+from rs_mm.limits import check_pixels, max_pixels
 
 _PNG = b'\x89PNG\r\n\x1a\n'
 _JP2, _J2K = b'\0\0\0\x0cjP  \r\n\x87\n', b'\xff\x4f\xff\x51'
@@ -113,3 +118,45 @@ _CHECKS = (
     (b'P5', _check_netpbm),
     (b'P6', _check_netpbm),
 )
+
+
+@contextlib.contextmanager
+def open_by_pillow(source: str | Path | io.BytesIO, path: str | Path) -> Iterator[Any]:
+    """Pillow's ``Image.open`` under the one limit of pixels, before anything is decoded.
+
+    Args:
+        source: the file, or its content.
+        path: the file, for the message.
+
+    Raises:
+        DataError: it has more pixels than are read.
+    """
+    from PIL import Image
+
+    if 'RS_MM_MAX_PIXELS' in os.environ:  # Pillow refuses what has twice as many
+        Image.MAX_IMAGE_PIXELS = -(-max_pixels() // 2)
+    try:
+        file = Image.open(source)
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f'{path}: it has more pixels than the {max_pixels() / 1e6:,.0f} million that are read; '
+            'cut it into tiles, or raise the limit by the environment variable RS_MM_MAX_PIXELS.'
+        ) from error
+    with file:
+        check_pixels(file.height, file.width, path)
+        yield file
+
+
+def check_header(content: bytes, path: str | Path) -> None:
+    """Refuses a picture whose header states more pixels than are read, whatever decodes it next.
+
+    Raises:
+        DataError: it does.
+    """
+    try:
+        with open_by_pillow(io.BytesIO(content), path):
+            pass
+    except DataError:
+        raise
+    except Exception:  # no picture for Pillow: the decoder says what is wrong
+        return

@@ -14,7 +14,7 @@ from mmengine import fileio
 from rs_mm.errors import DataError, MissingFileError, RSMMError
 from rs_mm.rasters.reading import finite
 from rs_mm.rasters.values import check_value_range, stretch
-from rs_mm.rasters.whole import check_jpeg_end
+from rs_mm.rasters.whole import check_header, check_jpeg_end
 from rs_mm.registry import TRANSFORMS
 
 from ..label_maps import IGNORE, read_label_map
@@ -283,6 +283,7 @@ def decode(path: str, flag: str, backend: str, backend_args: dict | None = None)
 def _decode_jpeg(local, path, flag, backend):
     content = Path(local).read_bytes()
     check_jpeg_end(content, path)
+    check_header(content, path)
     try:
         image = mmcv.imfrombytes(content, flag=flag, backend=backend)
     except Exception as error:  # every decoder has its own exception types
