@@ -30,8 +30,7 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
     any way, may read it.
 
     Every sample has ``name``, ``sample_idx``, ``img_path`` (LMDB and name) and ``reader``, from
-    which :class:`LoadBigEarthNetPatch` takes bands and labels. With ``test_mode`` the checksum of
-    each patch is compared.
+    which :class:`LoadBigEarthNetPatch` takes bands and labels. Its checksum must agree.
 
     Args:
         lmdb_path: folder of the LMDB, relative to ``data_root``.
@@ -97,10 +96,8 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
         ]
 
     def get_data_info(self, idx: int) -> dict:
-        """Adds how to read it: ``reader`` (shared by all samples), ``num_classes``, ``check``."""
-        return super().get_data_info(idx) | dict(
-            reader=self.reader, num_classes=self.num_classes, check=self.test_mode
-        )
+        """Adds how to read it: ``reader`` (shared by all samples) and ``num_classes``."""
+        return super().get_data_info(idx) | dict(reader=self.reader, num_classes=self.num_classes)
 
     def names(self) -> list[str]:
         """Returns the names of all samples in order."""
@@ -122,7 +119,10 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
             self.get_data_info(i)['name'] for i in (range(len(self)) if rows is None else rows)
         ]
         return np.stack(
-            [read_label(self.reader.read(name), name, self.num_classes) for name in names]
+            [
+                read_label(self.reader.read(name, check=False), name, self.num_classes)
+                for name in names
+            ]
         )
 
     def get_cat_ids(self, idx: int) -> list[int]:
@@ -176,7 +176,7 @@ class LoadBigEarthNetPatch(BaseTransform):
                 'pipeline starts with LoadBandImage or LoadRGBImage.'
             )
         reader, num_classes = results.pop('reader'), results.pop('num_classes')
-        record = reader.read(results['name'], results.pop('check', False))
+        record = reader.read(results['name'])
         try:
             bands = select_bands(record, self.bands)
         except (KeyError, IndexError, ValueError) as error:

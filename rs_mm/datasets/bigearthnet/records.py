@@ -35,6 +35,11 @@ from rs_mm.errors import DataError
 MAGIC, VERSION = b'RSMP', 1
 _HEADER, _ENTRY = struct.Struct('<4sHHII'), struct.Struct('<8s4sII3I')
 _ALIGN = 16
+# numbers alone: numpy parses a type string, and other ones would make objects of foreign bytes
+_TYPES = {
+    np.dtype(name).str.encode().ljust(4, b'\0'): np.dtype(name)
+    for name in ('|b1', '|u1', '|i1', *(f'<{kind}{n}' for kind in 'uif' for n in (2, 4, 8)))
+}
 
 
 def pack_record(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -107,6 +112,8 @@ def _view(record, index):
     key, dtype, offset, ndim, *shape = _ENTRY.unpack_from(
         record, _HEADER.size + index * _ENTRY.size
     )
-    array = np.ndarray(shape[:ndim], dtype.rstrip(b'\0').decode(), record, offset)
+    if dtype not in _TYPES or ndim > 3:
+        raise ValueError(f'array {index} has {ndim} dimensions of type {dtype!r}')
+    array: np.ndarray = np.ndarray(tuple(shape[:ndim]), _TYPES[dtype], record, offset)
     array.flags.writeable = False  # also where the record itself could be written
     return key.rstrip(b'\0').decode(), array

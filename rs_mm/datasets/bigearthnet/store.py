@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import lmdb
 import numpy as np
@@ -25,6 +26,7 @@ META_KEY = b'__meta__'
 
 # LMDB allows one environment per file and process; datasets of several splits share it
 _OPEN: dict[str, tuple[int, lmdb.Environment, lmdb.Transaction]] = {}
+_NEEDED: WeakKeyDictionary[lmdb.Environment, int] = WeakKeyDictionary()
 
 
 def _transaction(path: str) -> lmdb.Transaction:
@@ -34,6 +36,9 @@ def _transaction(path: str) -> lmdb.Transaction:
     if path not in _OPEN:
         env = open_readonly(path)
         _OPEN[path] = os.getpid(), env, env.begin(buffers=True)
+    # a file that was cut while it is open would end the process as well: 2 us for each patch
+    env = _OPEN[path][1]
+    _check_size(Path(path) / 'data.mdb', env)
     return _OPEN[path][2]
 
 
@@ -60,15 +65,27 @@ def open_readonly(path: str) -> lmdb.Environment:
         raise DataError(
             f'{path}: not a readable LMDB ({error}); convert the data again.'
         ) from error
-    # reading a page beyond the end of the file would kill the process (SIGBUS)
-    needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
-    if file.stat().st_size < needed:
+    try:
+        _check_size(file, env)
+    except DataError:
         env.close()
-        raise DataError(
-            f'{file}: truncated: {file.stat().st_size} bytes of {needed}; copy or '
-            'convert the data again.'
-        )
+        raise
     return env
+
+
+def _check_size(file, env):
+    """Reading a page beyond the end of the file would kill the process (SIGBUS)."""
+    needed = _NEEDED.get(env)
+    if needed is None:
+        needed = _NEEDED[env] = (env.info()['last_pgno'] + 1) * env.stat()['psize']
+    try:
+        size = os.stat(file).st_size
+    except OSError as error:
+        raise MissingFileError(f'{file}: cannot be reached any more: {error.strerror}.') from error
+    if size < needed:
+        raise DataError(
+            f'{file}: truncated: {size} bytes of {needed}; copy or convert the data again.'
+        )
 
 
 class PatchReader:
@@ -104,12 +121,12 @@ class PatchReader:
     def __contains__(self, name: str) -> bool:
         return self._begin().get(name.encode()) is not None
 
-    def read(self, name: str, check: bool = False) -> dict[str, np.ndarray]:
+    def read(self, name: str, check: bool = True) -> dict[str, np.ndarray]:
         """Views the arrays of a patch in the mapped file, read-only and without a copy.
 
         Args:
             name: patch name.
-            check: also compare the checksum.
+            check: compare the checksum, too: 0.04 ms for 160 kB.
 
         Raises:
             DataError: no such patch, or a damaged record.
@@ -161,7 +178,10 @@ def _check_meta(path, transaction):
             f'{path}: this LMDB has {kind}; convert it with '
             '`python tools/dataset_converters/bigearthnet_to_lmdb.py`.'
         )
-    meta = json.loads(bytes(value))
+    try:
+        meta = dict(json.loads(bytes(value)))
+    except (ValueError, TypeError) as error:
+        raise DataError(f'{path}: its record {META_KEY!r} is damaged; convert again.') from error
     if meta.get('format') != FORMAT or meta.get('version') != VERSION:
         raise DataError(
             f'{path}: layout {meta.get("format")!r} version {meta.get("version")!r}, '
