@@ -43,8 +43,8 @@ class Row:
 
     Attributes:
         metric, group: names.
-        count: number of runs.
-        mean, spread: over the runs; the standard deviation (n - 1), NaN of one run.
+        count: number of runs, or of samples for a score that only samples have.
+        mean, spread: over those; the standard deviation (n - 1), NaN of one run.
         difference: mean difference to the first group over the runs (or samples) both have.
         p_value: of a paired t-test over those runs; NaN below two.
         interval: 95 % bootstrap interval of the mean difference over samples; None without.

@@ -11,7 +11,7 @@ from rs_mm.analysis.comparison import Comparison, Row
 from rs_mm.errors import ConfigError
 from rs_mm.files import atomic_write
 
-_HEADER = ('metric', 'group', 'runs', 'mean', 'spread', 'difference', 'p', '95 % interval')
+_HEADER = ('metric', 'group', 'n', 'mean', 'spread', 'difference', 'p', '95 % interval')
 
 
 def as_markdown(comparison: Comparison) -> str:

@@ -116,6 +116,7 @@ def _check_split(dataset_cfg, split, num_workers, report):
             report['sizes'][key] = report['sizes'].get(key, 0) + 1
         if histogram is not None:
             counts += np.stack([histogram, histogram > 0])
+    _compare_with_crop(dataset, split, report)
     if counts.any():
         names = dict(enumerate(classes)) | {255: 'ignored'}
         shown = [i for i in range(256) if i < len(classes) or counts[0, i]]
@@ -133,6 +134,34 @@ def _check_split(dataset_cfg, split, num_workers, report):
             if not counts[0, i]
         ]
     return dataset
+
+
+def _compare_with_crop(dataset, split, report):
+    """Says how many samples are smaller than the crop that the pipeline takes of them."""
+    sizes = {tuple(map(int, key.split('x'))): n for key, n in report['sizes'].items()}
+    for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', []):
+        name = type(step).__name__
+        if 'Resize' in name or 'Pad' in name:
+            return  # from here on the sizes are others than on the disk
+        crop = getattr(step, 'crop_size', None)
+        if 'Crop' in name and isinstance(crop, (tuple, list)) and sizes:
+            small = {size: n for size, n in sizes.items() if size[0] < crop[0] or size[1] < crop[1]}
+            count, total = sum(small.values()), sum(sizes.values())
+            if not count:
+                return
+            largest = max(sizes)
+            said = (
+                f'{count} of the {total} {split} samples are smaller than the crop of '
+                f'{crop[0]} x {crop[1]} that {name} takes'
+            )
+            if count == total:
+                report['problems'].append(
+                    f'no sample fits: {said} (the largest is {largest[0]} x {largest[1]}); set a '
+                    'smaller crop_size, or put MultiImgPad or MultiImgResize before the crop.'
+                )
+            else:
+                report['notes'].append(f'{said}.')
+            return
 
 
 def _read_all(dataset, split, num_workers):

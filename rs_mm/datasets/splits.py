@@ -54,7 +54,11 @@ def folder_split(root: str | Path, names: Sequence[str]) -> dict[str, np.ndarray
     for split, folders in (('train', ('train', 'images_tr')), ('test', ('test', 'images_test'))):
         found = [Path(root) / folder for folder in folders if (Path(root) / folder).is_dir()]
         if not found:
-            raise MissingFileError(f'{root}: has no folder {" or ".join(folders)} to split by.')
+            raise MissingFileError(
+                f'{root} has no folder {" or ".join(folders)} to split by. Unpack both parts '
+                'of the set there; or, where all images lie together, leave --by-folder out, '
+                'and a seeded split is drawn.'
+            )
         stems = {path.stem for folder in found for path in folder.rglob('*') if path.is_file()}
         splits[split] = np.array([row for row, name in enumerate(names) if name in stems], int)
     placed = np.bincount(np.concatenate(list(splits.values())), minlength=len(names))

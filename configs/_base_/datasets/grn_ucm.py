@@ -1,8 +1,9 @@
-# UCMerced multi-label: Images/SCENE/NAME.tif, the published seeded 70/10/20 % split.
+# UCM multi-label: Images/SCENE/NAME.tif or Images/NAME.tif, the published seeded 70/10/20 % split.
+# OML's configs read the same folder.
 _base_ = './grn_256.py'
 
 num_images, num_classes = 1470, 17  # for training
-dataset = dict(data_root='data/UCMerced', img_dirs=['Images/*', '*'], label_table='ucm')
+dataset = dict(data_root='data/UCM', img_dirs=['Images/*', '*'], label_table='ucm')
 split = dict(type='SceneSplit', expected=2100)
 
 train_dataloader = dict(dataset=dict(split=dict(subset='train', **split), **dataset))

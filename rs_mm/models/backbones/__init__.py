@@ -2,6 +2,7 @@ from .pre_activation import PreActivationBackbone
 from .simple_pyramid import SimpleFeaturePyramid
 from .swin import SwinTransformer
 from .timm_encoder import TimmEncoder
+from .token_maps import TokenMapBackbone
 from .torchgeo_encoder import TorchGeoEncoder
 from .vitae_v2 import ViTAE_Window_NoShift_basic
 
@@ -10,6 +11,7 @@ __all__ = [
     'SimpleFeaturePyramid',
     'SwinTransformer',
     'TimmEncoder',
+    'TokenMapBackbone',
     'TorchGeoEncoder',
     'ViTAE_Window_NoShift_basic',
 ]
