@@ -108,7 +108,7 @@ class PairLoading:
         """Both dates, reduced or a window, uint8 RGB for the eye, and where both hold data."""
         found = self._read(pair, window, shape)
         images, valid = self._filled(found)
-        shown = [image[..., [2, 1, 0] if image.shape[2] >= 3 else [0, 0, 0]] for image in images]
+        shown = [image[..., _shown_bands(image.shape[2])] for image in images]
         if any(image.dtype != np.uint8 for image in shown) and valid.any():
             limits = stretch_limits(shown, [valid, valid])
             shown = [stretch(image, *limits) for image in shown]
@@ -187,11 +187,16 @@ class PairLoading:
         ]
 
 
+def _shown_bands(count):
+    """Red, green, blue: three bands are loaded as blue, green, red; more as the file has them."""
+    return [2, 1, 0] if count == 3 else [0, 1, 2] if count > 3 else [0, 0, 0]
+
+
 def _nothing_valid(pair, sample):
     for number, found in enumerate(sample, 1):
         if not found.valid.any():
+            where = '' if number == 1 else ' on the ground of date 1'
             return (
-                f'date {number} holds no data on the ground of date 1: all its pixels are nodata, '
-                'NaN or infinite there.'
+                f'date {number} holds no data{where}: all its pixels are nodata, NaN or infinite.'
             )
     return 'the dates have no pixel in common that holds data at both.'

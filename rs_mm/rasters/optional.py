@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from types import ModuleType
 
 from rs_mm.errors import ConfigError
@@ -12,8 +13,8 @@ from rs_mm.errors import ConfigError
 def has_rasterio() -> bool:
     """Whether rasterio is installed and works."""
     try:
-        import rasterio  # noqa: F401
-    except ImportError:
+        rasterio_or_raise('reading rasters')
+    except ConfigError:
         return False
     return True
 
@@ -36,6 +37,10 @@ def geo_package(name: str, what: str) -> ModuleType:
     Raises:
         ConfigError: it is not installed.
     """
+    if name == 'rasterio':
+        # GDAL keeps decoded blocks in 5 % of the memory, each process for itself: a few rows of
+        # blocks of a wide scene are enough; whoever sets the variable decides
+        os.environ.setdefault('GDAL_CACHEMAX', '256')
     try:
         module = importlib.import_module(name)
     except ImportError as error:
