@@ -27,7 +27,7 @@ from rs_mm.rasters import (
     raster_from_array,
 )
 from rs_mm.rasters.scratch import InMemory
-from rs_mm.registry import DATASETS
+from rs_mm.registry import DATASETS, INFERENCERS
 
 IGNORED = 255  # class index of pixels without data
 
@@ -50,6 +50,7 @@ class ChangeMap:
     classes: tuple[str, ...] = ('unchanged', 'changed')
 
 
+@INFERENCERS.register_module()
 class ChangeDetector:
     """A trained change-detection model, ready for pairs of images of any size.
 

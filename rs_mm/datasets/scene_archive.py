@@ -32,7 +32,6 @@ class SceneArchive(ImageArchive):
         tile: side of a tile: pixels (``256``) or metres on the ground (``'150m'``).
         stride: distance between the starts of tiles. Default: the tile.
         least_valid: share of a tile that must hold data.
-        bands: 0-based bands of a raster, in this order. Default: all but alpha.
         pipeline, suffixes, ...: see :class:`ImageArchive`.
 
     Raises:
@@ -46,13 +45,11 @@ class SceneArchive(ImageArchive):
         tile: str | float,
         stride: str | float | None = None,
         least_valid: float = 0.5,
-        bands: Sequence[int] | None = None,
         pipeline: Sequence = (),
         **kwargs: Any,
     ) -> None:
         self.size = TileSize.parse(tile, stride)
         self.least_valid = least_valid
-        self.bands = None if bands is None else list(bands)
         self.eight_bit = takes_eight_bit(pipeline)
         self._open: tuple[str, SceneTiles] | None = None
         super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
@@ -96,7 +93,7 @@ class SceneArchive(ImageArchive):
         if self._open is None or self._open[0] != path:
             if self._open is not None:
                 self._open[1].close()
-            self._open = path, SceneTiles(path, self.bands, self.eight_bit)
+            self._open = path, SceneTiles(path, None, self.eight_bit)
         return self._open[1]
 
     def __getstate__(self) -> dict:

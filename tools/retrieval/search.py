@@ -54,6 +54,14 @@ def parse_args():
         metavar='L',
         help='share of the text in weicom, 0 to 1, where both are given (default: 0.5)',
     )
+    query.add_argument(
+        '--queries',
+        metavar='FILE.csv',
+        help='many queries, each a row with the columns image, text and, if wanted, name',
+    )
+    query.add_argument(
+        '--prompt', action='store_true', help='type queries one after another: IMAGE | TEXT'
+    )
     query.add_argument('-k', type=int, default=10, help='how many images (default: 10)')
     query.add_argument(
         '--rerank',
@@ -112,7 +120,7 @@ def parse_args():
     )
     output = parser.add_argument_group('output')
     output.add_argument('--show-dir', metavar='DIR', help='save a picture of the result there')
-    output.add_argument('--out', metavar='FILE', help='write the results, .csv or .geojson')
+    output.add_argument('--out', metavar='FILE', help='write the results: .csv, .geojson or .gpkg')
     output.add_argument('--map', metavar='FILE.html', help='write a map of the results')
     output.add_argument(
         '--check', action='store_true', help='measure the recall of the index on a sample'

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from pathlib import Path
 
-from rs_mm.errors import ConfigError, MissingFileError
+from rs_mm.errors import ConfigError, DataError, MissingFileError, RSMMError
 from rs_mm.retrieval.index import check_recall, make_filter
 from rs_mm.retrieval.text_terms import read_terms
 from rs_mm.visualization import save_sheet
@@ -13,11 +14,12 @@ from rs_mm.visualization import save_sheet
 from .engine import ImageSearch
 from .map import write_search_map
 from .methods import fusion_of
+from .queries import prompted, read_queries
 from .rerank import ChangeRerank
-from .results import Results, check_output
+from .results import Results, check_output, save_results
 
 
-def search(args: Namespace) -> Results:
+def search(args: Namespace) -> Results | dict[str, Results]:
     """Runs one search, prints it and writes what was asked for.
 
     Args:
@@ -42,22 +44,12 @@ def search(args: Namespace) -> Results:
         tile=args.tile,
         stride=args.stride,
     )
-    found = engine(
-        args.image,
-        args.text,
-        args.lam,
-        args.k,
-        args.method,
-        where,
-        args.term,
-        args.without,
-    )
+    if args.queries or args.prompt:
+        return _ask_many(args, engine, where)
+    found = _ask(args, engine, args.image, args.text, where)
     if rerank is not None:
         found = rerank(engine, args.image, found)
-    for rank, hit in enumerate(found, 1):
-        change = '' if hit.change is None else f'  {hit.change:7.2%}'
-        print(f'{rank:4d}  {hit.score:8.4f}{change}  {_place(hit)}')
-    print(found.answer.report())
+    _print(found)
     if args.check:
         recall = check_recall(engine.index, args.k, where)
         print(f'recall@{args.k} on a sample of the archive: {recall:.4f}')
@@ -74,10 +66,54 @@ def search(args: Namespace) -> Results:
     return found
 
 
+def _ask(args, engine, image, text, where):
+    return engine(image, text, args.lam, args.k, args.method, where, args.term, args.without)
+
+
+def _print(found):
+    for rank, hit in enumerate(found, 1):
+        change = '' if hit.change is None else f'  {hit.change:7.2%}'
+        print(f'{rank:4d}  {hit.score:8.4f}{change}  {_place(hit)}')
+    print(found.answer.report())
+
+
+def _ask_many(args, engine, where):
+    """Queries of a table or a prompt; a bad one costs itself alone and is told at the end."""
+    results, failed = {}, {}
+    for query in read_queries(args.queries) if args.queries else prompted():
+        print(f'{query.name}: {" | ".join(filter(None, (query.image, query.text)))}')
+        try:
+            found = results[query.name] = _ask(args, engine, query.image, query.text, where)
+        except (RSMMError, OSError) as error:
+            failed[query.name] = str(error)
+            print(f'      failed: {error}')
+            continue
+        _print(found)
+        if args.show_dir:
+            name = re.sub(r'[^\w.-]+', '_', query.name)
+            path = Path(args.show_dir) / f'{name}.png'
+            save_sheet(path, engine.draw(found, query.image, query.text))
+    if args.out and results:
+        save_results(args.out, results)
+        print(f'The results are in {args.out}')
+    if failed:
+        name, reason = next(iter(failed.items()))
+        raise DataError(f'{len(failed)} queries failed, e.g. {name}: {reason}')
+    return results
+
+
 def _check(args):
     """The filter of the options, after all that needs no model is known to be right."""
+    many = bool(args.queries or args.prompt)
+    if many and (args.image or args.text or args.rerank or args.map or args.check):
+        raise ConfigError(
+            '--queries and --prompt bring their own images and texts; leave --image, --text, '
+            '--rerank, --map and --check out.'
+        )
+    if args.queries:
+        read_queries(args.queries)
     parts = read_terms(args.text, args.term, args.without)
-    fusion_of(args.image is not None, bool(parts), args.method, args.lam)
+    fusion_of(many or args.image is not None, bool(parts), args.method, args.lam)
     if args.k < 1:
         raise ConfigError(f'k={args.k}: ask for at least one image.')
     if args.archive and args.image and not Path(args.image).is_file():

@@ -141,7 +141,7 @@ class ImageSearch:
         elif archive is None:
             self.index = open_index(str(index), None, identity, token)
         else:
-            cut = dict(tile=tile, stride=stride, bands=bands)
+            cut = dict(tile=tile, stride=stride)
             uri = index or _default_place(archive, {**identity, 'cut': str(cut)}, index_dir)
             loader = _loader(cfg, archive, steps, self.device, cut)
             self.index, self.update = update_index(uri, self.model, loader, table, token)
@@ -227,7 +227,7 @@ class ImageSearch:
         if record.window is None:
             return self.reader(dict(img_path=record.path))['img']
         x, y, width, height = record.window
-        with SceneTiles(record.path, self.reader.bands, self.eight_bit) as scene:
+        with SceneTiles(record.path, None, self.eight_bit) as scene:  # the reader chooses bands
             array, _ = scene.read(slice(y, y + height), slice(x, x + width))
         return self.reader(dict(img_path=record.path, img=array))['img']
 

@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from rs_mm.errors import ConfigError
+from rs_mm.errors import ConfigError, DataError
 from rs_mm.files import atomic_write
+from rs_mm.rasters import geo_package
 from rs_mm.retrieval.index import Answer, Record
 
 FIELDS = ('rank', 'score', 'path', 'window', 'date', 'sensor', 'labels', 'change')
@@ -66,20 +67,55 @@ class Results(list):
         )
 
     def save(self, path: str | Path) -> None:
-        """Writes a ``.csv`` or a ``.geojson``.
+        """Writes a ``.csv``, a ``.geojson`` or a ``.gpkg``; see :func:`save_results`."""
+        save_results(path, {'': self})
 
-        Raises:
-            ConfigError: for another suffix.
-        """
-        check_output(path)
-        if str(path).lower().endswith(('.geojson', '.json')):
-            with atomic_write(path, 'w', encoding='utf-8') as file:
-                json.dump(self.geojson(), file, ensure_ascii=False)
-            return
+
+def save_results(path: str | Path, results: dict[str, Results]) -> None:
+    """Writes what one or several queries found into one file.
+
+    Args:
+        path: ``.csv``, ``.geojson`` or ``.gpkg`` (those with a footprint alone).
+        results: by the name of the query, which becomes a column where there are several.
+
+    Raises:
+        ConfigError: for another suffix.
+    """
+    check_output(path)
+    many = len(results) > 1
+    suffix = Path(path).suffix.lower()
+    if suffix == '.csv':
         with atomic_write(path, 'w', newline='', encoding='utf-8') as file:
-            writer = csv.DictWriter(file, FIELDS)
+            writer = csv.DictWriter(file, [*(('query',) if many else ()), *FIELDS])
             writer.writeheader()
-            writer.writerows(self.rows())
+            for name, found in results.items():
+                writer.writerows(({'query': name} if many else {}) | row for row in found.rows())
+        return
+    features = [
+        dict(feature, properties=({'query': name} if many else {}) | feature['properties'])
+        for name, found in results.items()
+        for feature in found.geojson()['features']
+    ]
+    if suffix == '.gpkg':
+        _write_geopackage(Path(path), [feature for feature in features if feature['geometry']])
+        return
+    with atomic_write(path, 'w', encoding='utf-8') as file:
+        json.dump(dict(type='FeatureCollection', features=features), file, ensure_ascii=False)
+
+
+def _write_geopackage(path, features):
+    geopandas = geo_package('geopandas', f'{path}: writing a GeoPackage')
+    if not features:
+        raise DataError(f'{path}: nothing that was found has a footprint; write a .csv.')
+    table = geopandas.GeoDataFrame.from_features(features, crs='EPSG:4326')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.part_{path.name}')
+    try:
+        part.unlink(missing_ok=True)
+        table.to_file(part, driver='GPKG', engine='pyogrio', layer='results')
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def check_output(path: str | Path) -> None:
@@ -88,8 +124,8 @@ def check_output(path: str | Path) -> None:
     Raises:
         ConfigError: naming the suffixes.
     """
-    if Path(path).suffix.lower() not in ('.csv', '.geojson', '.json'):
-        raise ConfigError(f'{path}: results are written as .csv or .geojson.')
+    if Path(path).suffix.lower() not in ('.csv', '.geojson', '.json', '.gpkg'):
+        raise ConfigError(f'{path}: results are written as .csv, .geojson or .gpkg.')
     if Path(path).is_dir():
         raise ConfigError(f'{path} is a folder; name a file.')
 
