@@ -1,0 +1,8 @@
+"""A page in the browser: search an archive, look at changes, find what a few examples show.
+
+Needs Gradio (extra ``page``). ``rs_mm serve INDEX --config CONFIG`` starts it.
+"""
+
+from .app import Settings, build_page, serve
+
+__all__ = ['Settings', 'build_page', 'serve']
