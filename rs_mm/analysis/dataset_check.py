@@ -9,6 +9,7 @@ from mmengine.registry import init_default_scope
 from prettytable import PrettyTable
 from tqdm import tqdm
 
+from rs_mm.analysis.pair_facts import add_facts, pair_facts
 from rs_mm.errors import RSMMError
 from rs_mm.launch.config import load_config
 from rs_mm.registry import DATASETS, TRANSFORMS
@@ -108,7 +109,8 @@ def _check_split(dataset_cfg, split, num_workers, report):
     classes = list(getattr(dataset, 'metainfo', {}).get('classes') or [])
     counts = np.zeros((2, 256), np.int64)  # pixels of the class, samples with it
     report['samples'] = len(dataset)
-    for problem, size, histogram in _read_all(dataset, split, num_workers):
+    pairs = []
+    for problem, size, histogram, facts in _read_all(dataset, split, num_workers):
         if problem is not None:
             report['problems'].append(problem)
         if size is not None:
@@ -116,6 +118,9 @@ def _check_split(dataset_cfg, split, num_workers, report):
             report['sizes'][key] = report['sizes'].get(key, 0) + 1
         if histogram is not None:
             counts += np.stack([histogram, histogram > 0])
+        if facts is not None:
+            pairs.append(facts)
+    add_facts(pairs, split, report)
     _compare_with_crop(dataset, split, report)
     if counts.any():
         names = dict(enumerate(classes)) | {255: 'ignored'}
@@ -197,7 +202,7 @@ class _Reader:
 
     @classmethod
     def read(cls, index):
-        """Returns (problem or None, (H, W) or None, pixels per label value or None)."""
+        """Returns (problem, (H, W), pixels per label value, facts of a pair), each may be None."""
         try:
             if cls.steps is None:
                 return cls._read_through_pipeline(index)
@@ -205,11 +210,11 @@ class _Reader:
             for step in cls.steps:
                 results = step(results)
             label = results.get('gt_seg_map')
-            return None, results['ori_shape'], _histogram(label)
+            return None, results['ori_shape'], _histogram(label), pair_facts(results)
         except RSMMError as error:
-            return str(error), None, None
+            return str(error), None, None, None
         except Exception as error:  # whatever a sample's reading ends in is a finding
-            return f'sample {index}: {type(error).__name__}: {error}', None, None
+            return f'sample {index}: {type(error).__name__}: {error}', None, None, None
 
     @classmethod
     def _read_through_pipeline(cls, index):
@@ -218,7 +223,8 @@ class _Reader:
         if isinstance(inputs, dict):
             inputs = inputs.get('query')
         shape = getattr(inputs, 'shape', None)
-        return None, None if shape is None else tuple(shape[-2:]), _label_counts(sample)
+        size = None if shape is None else tuple(shape[-2:])
+        return None, size, _label_counts(sample), None
 
 
 def _label_counts(sample):
