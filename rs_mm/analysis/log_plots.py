@@ -13,7 +13,11 @@ from matplotlib.figure import Figure
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.files import atomic_path, atomic_write
 
-_NOT_DRAWN = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
+# counters and speed; base_lr is lr but for parameter groups with rates of their own
+_NOT_DRAWN = (
+    *('step', 'iter', 'epoch', 'time', 'data_time', 'data_wait'),
+    *('memory', 'samples_per_second', 'base_lr'),
+)
 Scalars = dict[str, list[tuple[int, float]]]
 
 

@@ -1,6 +1,6 @@
-"""Writes lists of episodes for the images that are there: few_shot_lists.py SET ROOT OUT.
+"""Writes lists of episodes for the images that are there: partial_fewshot_lists.py SET ROOT OUT.
 
-    python tools/dataset_converters/few_shot_lists.py isaid_5i data/iSAID data/iSAID/lists
+    python tools/dataset_converters/partial_fewshot_lists.py isaid_5i data/iSAID data/iSAID/lists
 
 Keeps the entries of the published lists whose image and label exist below ROOT. Name OUT as
 `list_dir` of the datasets in a config.
