@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets the environment up if needed, runs linter and type checker, builds the docs, runs the tests;
+# Sets the environment up if needed, runs linter, type checker and tests (which build the docs);
 # arguments go to pytest:
 #   bash tools/run_tests.sh                     everything that is not slow
 #   bash tools/run_tests.sh -m slow             the rest
@@ -11,5 +11,4 @@ source "$here/setup_env.sh"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy
-NO_MKDOCS_2_WARNING=1 "$PYTHON" -m mkdocs build --quiet --strict
 exec "$PYTHON" -m pytest -n auto --maxprocesses 8 --dist loadfile "$@"

@@ -27,3 +27,11 @@ def test_example_runs(page):
     lines = [line for line in example.splitlines() if line.strip()]
     assert len(lines) < 40, f'{page}: {len(lines)} lines'
     exec(compile(example, f'docs/extend/{page}.md', 'exec'), {'__name__': f'docs_{page}'})
+
+
+def test_the_model_of_the_readme_is_built():
+    text = (DOCS.parent / 'README.md').read_text()
+    block = next(b for b in re.findall(r'```python\n(.*?)```', text, re.S) if 'MODELS.build' in b)
+    names = {}
+    exec(compile(block, 'README.md', 'exec'), names)
+    assert names['embedding'].shape == (4, 512)
