@@ -40,7 +40,7 @@ def toy_model_config():
     return dict(
         type='rs_mm.ToyChangeModel',
         data_preprocessor=dict(
-            type='rs_mm.DualInputSegDataPreProcessor',
+            type='rs_mm.ChangeDataPreprocessor',
             mean=[123.675, 116.28, 103.53] * 2,
             std=[58.395, 57.12, 57.375] * 2,
             bgr_to_rgb=True,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 
@@ -18,21 +21,26 @@ from rs_mm.retrieval.cache import FeatureCache
 
 
 def evaluate_features(
-    config, features, split='test', reference=None, options=None, out=None
+    config: str | Path,
+    features: str | Path,
+    split: str = 'test',
+    reference: str | Path | None = None,
+    options: dict | list[str] | None = None,
+    out: str | Path | None = None,
 ) -> dict[str, float]:
     """Evaluates what tools/retrieval/extract.py wrote; needs neither the model nor the images.
 
     Args:
-        config (str | Path): its ``test_evaluator`` measures, its dataset knows the labels.
-        features (str | Path): folder of the features.
-        split (str): the split they were extracted from: ``train``, ``val`` or ``test``.
-        reference (str | Path | None): features of the training split, which ``KNNMultiLabel``
+        config: its ``test_evaluator`` measures, its dataset knows the labels.
+        features: folder of the features.
+        split: the split they were extracted from: ``train``, ``val`` or ``test``.
+        reference: features of the training split, which ``KNNMultiLabel``
             searches; without them that metric is left out.
-        options (dict | list[str] | None): overrides of the config.
-        out (str | Path | None): ``.json`` for the metrics.
+        options: overrides of the config.
+        out: ``.json`` for the metrics.
 
     Returns:
-        dict[str, float]: the metrics.
+        The metrics.
 
     Raises:
         ConfigError: if no metric of the config works on features, or none needs ``reference``;
@@ -98,7 +106,7 @@ def _check_same_model(made_by, other, features, reference):
         )
 
 
-def labelled(cfg, features, split):
+def labelled(cfg: Config, features: str, split: str):
     """Features (N, D), labels (N, L) float32, names, and classes of a split.
 
     Raises:

@@ -40,8 +40,8 @@ class Embedded(NamedTuple):
     classes: list[str]
 
 
-@METRICS.register_module()
-class KNNMultiLabel(BaseMetric):
+@METRICS.register_module(name=['KNNMetric', 'KNNMultiLabel'])
+class KNNMetric(BaseMetric):
     """Classifies each embedding by its nearest training embeddings, and scores the labels.
 
     What is searched comes from :class:`~rs_mm.engine.hooks.feature_bank.KNNReferenceHook`: the
@@ -71,7 +71,7 @@ class KNNMultiLabel(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if k < 1:
-            raise ConfigError(f'KNNMultiLabel: `k` must be at least 1, not {k}.')
+            raise ConfigError(f'KNNMetric: `k` must be at least 1, not {k}.')
         self.k, self.max_similarities = k, max_similarities
         self._reference = None
         self.embedded: Embedded | None = None
@@ -120,7 +120,7 @@ class KNNMultiLabel(BaseMetric):
         """Returns the scores, each in [0, 1]."""
         if self._reference is None:
             raise ConfigError(
-                "KNNMultiLabel has nothing to search: add `dict(type='"
+                "KNNMetric has nothing to search: add `dict(type='"
                 "KNNReferenceHook')` to `custom_hooks`."
             )
         images, embeddings, labels, scores = zip(*results)
@@ -187,3 +187,6 @@ class KNNMultiLabel(BaseMetric):
                 logger=MMLogger.get_current_instance(),
                 level=30,
             )
+
+
+KNNMultiLabel = KNNMetric  # its name until version 0.1

@@ -54,8 +54,8 @@ class Retrieved:
     labels: np.ndarray
 
 
-@METRICS.register_module()
-class MultiLabelRetrieval(BaseMetric):
+@METRICS.register_module(name=['MultiLabelRetrievalMetric', 'MultiLabelRetrieval'])
+class MultiLabelRetrievalMetric(BaseMetric):
     """Retrieval measures of Imbriaco et al. 2021, and plain ones over shared labels.
 
     A seeded fifth of the images queries the rest. Keys, all under ``retrieval/``:
@@ -96,7 +96,7 @@ class MultiLabelRetrieval(BaseMetric):
 
     Examples:
         >>> test_evaluator = dict(
-        ...     type='MultiLabelRetrieval',
+        ...     type='MultiLabelRetrievalMetric',
         ...     rerank=[dict(type='AverageQE', k=10), dict(type='AlphaQE', k=10, alpha=3)])
     """
 
@@ -179,7 +179,7 @@ class MultiLabelRetrieval(BaseMetric):
             name = sample.get('name', str(sample.get('sample_idx', len(self.results))))
             if sample.get('gt_label') is None:
                 raise DataError(
-                    f'image {name!r} has no gt_label, which MultiLabelRetrieval needs; '
+                    f'image {name!r} has no gt_label, which MultiLabelRetrievalMetric needs; '
                     'check the label file of this split.'
                 )
             self.results.append(
@@ -322,3 +322,6 @@ def _rows_of(names, rows, what):
             f'{len(names)} names are not).'
         )
     return np.array([rows[name] for name in names], dtype=np.int64)
+
+
+MultiLabelRetrieval = MultiLabelRetrievalMetric  # its name until version 0.1

@@ -20,14 +20,14 @@ from rs_mm.registry import MODELS
 from rs_mm.structures import EmbeddingDataSample
 
 from .clip_weights import load_tag, load_weights
-from .preprocessors.embedding_preprocessor import EmbeddingDataPreProcessor
+from .preprocessors.embedding_preprocessor import EmbeddingDataPreprocessor
 from .utils.model_identity import model_identity
 
 PRECISIONS = dict(fp32=None, fp16=torch.float16, bf16=torch.bfloat16)
 
 
-@MODELS.register_module()
-class ComposedDataPreProcessor(EmbeddingDataPreProcessor):
+@MODELS.register_module(name=['ComposedDataPreprocessor', 'ComposedDataPreProcessor'])
+class ComposedDataPreprocessor(EmbeddingDataPreprocessor):
     """Collated ``inputs`` of images, or a dict of ``image`` and ``text``, on the model's device."""
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -61,7 +61,7 @@ class ComposedRetriever(BaseModel):
             state dict such as ``CLIP-ViT-L-14.bin`` or ``RemoteCLIP-ViT-L-14.pt``, or OpenAI's
             TorchScript archive) or ``open_clip:TAG``, which open_clip fetches. None leaves
             the weights random.
-        data_preprocessor: default :class:`ComposedDataPreProcessor`.
+        data_preprocessor: default :class:`ComposedDataPreprocessor`.
 
     Examples:
         >>> model = ComposedRetriever('ViT-B-32')
@@ -79,7 +79,7 @@ class ComposedRetriever(BaseModel):
         data_preprocessor: dict | None = None,
         tokenizer: str | None = None,
     ) -> None:
-        data_preprocessor = data_preprocessor or dict(type='ComposedDataPreProcessor')
+        data_preprocessor = data_preprocessor or dict(type='ComposedDataPreprocessor')
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
         if precision not in PRECISIONS:
             raise ConfigError(
@@ -290,3 +290,6 @@ def _pair(size):
 def _plain(value):
     """mmengine's ConfigDict as a dict, which open_clip unpacks into dataclasses."""
     return {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+ComposedDataPreProcessor = ComposedDataPreprocessor  # its name until version 0.1

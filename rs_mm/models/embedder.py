@@ -30,7 +30,7 @@ class ImageEmbedder(BaseModel):
             as the head made it, ``logits`` (N, L) or None, ``labels`` (N, L) float32 of 0 and 1,
             and ``sample_idx`` (N,) int64, rows of the training set. A loss may own state, such as a
             memory of the training set. Each appears in the log as ``loss_{loss.loss_name}``.
-        data_preprocessor: default :class:`EmbeddingDataPreProcessor` without normalisation.
+        data_preprocessor: default :class:`EmbeddingDataPreprocessor` without normalisation.
 
     A head with several branches yields groups of branches: each loss is averaged within a group
     and the groups are summed (Imbriaco et al., local and global branches).
@@ -45,7 +45,7 @@ class ImageEmbedder(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        data_preprocessor = data_preprocessor or dict(type='EmbeddingDataPreProcessor')
+        data_preprocessor = data_preprocessor or dict(type='EmbeddingDataPreprocessor')
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
         self.in_channels = encoder.get('in_channels', 3)
         self.num_classes = head.get('num_classes')

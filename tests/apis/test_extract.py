@@ -325,7 +325,7 @@ def test_knn_on_features_of_two_splits(tmp_path):
     (tmp_path / 'train/features.json').write_text(json.dumps(other))
     with pytest.raises(ConfigError, match='train: another weights made it than .*test; extract'):
         evaluate_features(GRN, tmp_path / 'test', reference=tmp_path / 'train', options=changes)
-    with pytest.raises(ConfigError, match='has no KNNMultiLabel, which alone searches it'):
+    with pytest.raises(ConfigError, match='has no KNNMetric, which alone searches it'):
         evaluate_features(CONFIG, tmp_path / 'test', reference=tmp_path / 'train')
     alone = evaluate_features(GRN, tmp_path / 'test', options=changes)
     assert 'retrieval/nDCG@5' in alone and 'knn/f1_sample' not in alone

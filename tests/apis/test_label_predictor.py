@@ -76,7 +76,7 @@ def paths_of(dataset):
 
 
 def test_equals_a_test_run_to_the_last_bit(root, dataset, checkpoint, predictor, tmp_path):
-    evaluators = [dict(type='KeepScores'), dict(type='KNNMultiLabel', k=10)]
+    evaluators = [dict(type='KeepScores'), dict(type='KNNMetric', k=10)]
     metrics = run_test(
         CONFIG,
         str(checkpoint),

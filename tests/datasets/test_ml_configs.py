@@ -27,7 +27,7 @@ def first_batches(name, root, batch_size=3):
         loader.update(batch_size=batch_size, num_workers=0, persistent_workers=False)
         loader.dataset.data_root = str(root)
         batches[split] = next(iter(Runner.build_dataloader(loader, seed=0)))
-    assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'MultiLabelRetrieval'
+    assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'MultiLabelRetrievalMetric'
     return cfg, batches
 
 

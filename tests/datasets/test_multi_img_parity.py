@@ -8,7 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from rs_mm.models.preprocessors.change_preprocessor import DualInputSegDataPreProcessor
+from rs_mm.models.preprocessors.change_preprocessor import ChangeDataPreprocessor
 from rs_mm.registry import TRANSFORMS
 from tests import fill
 from tests.parity import load_case
@@ -154,7 +154,7 @@ def test_load_pack_and_preprocess(tmp_path):
     assert sorted(sample.metainfo) == CASES['pack']['meta_keys_found']
 
     part = SegDataSample(gt_sem_seg=PixelData(data=torch.ones(1, 50, 70, dtype=torch.int64)))
-    preprocessor = DualInputSegDataPreProcessor(
+    preprocessor = ChangeDataPreprocessor(
         mean=MEAN * 2, std=STD * 2, bgr_to_rgb=True, size_divisor=32, pad_val=0, seg_pad_val=255
     )
     batch = preprocessor(

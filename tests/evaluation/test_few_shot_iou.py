@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rs_mm.errors import DataError
-from rs_mm.evaluation.few_shot_metric import FewShotIoU, episode_areas, iou_scores
+from rs_mm.evaluation.few_shot_metric import FewShotMetric, episode_areas, iou_scores
 from tests import fill
 from tests.distributed import run_processes
 from tests.parity import load_case
@@ -36,7 +36,7 @@ def test_areas(case):
 def test_metric(case, name):
     manifest, _, pred, target, ignore, labels = case
     expected = manifest['scalars'][name]
-    metric = FewShotIoU()
+    metric = FewShotMetric()
     metric.dataset_meta = dict(
         classes=[str(i) for i in range(15)], class_ids=expected['class_ids_interest']
     )
@@ -66,7 +66,7 @@ def test_class_table_and_perfect_prediction(case, caplog):
 
 def test_ignored_foreground_is_an_error(case):
     *_, pred, target, _, labels = case
-    metric = FewShotIoU()
+    metric = FewShotMetric()
     with pytest.raises(DataError, match='query P1: a pixel is ignored and foreground'):
         metric.process(
             None,
@@ -83,7 +83,7 @@ def test_ignored_foreground_is_an_error(case):
 
 
 def _in_process(rank):
-    metric = FewShotIoU()
+    metric = FewShotMetric()
     metric.dataset_meta = dict(classes=['a', 'b', 'c'], class_ids=[0, 1, 2])
     pred, target = (
         torch.from_numpy(fill.blob_mask(f'metric/{n}', (5, 16, 16))) for n in ('pred', 'target')

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rs_mm.errors import ConfigError, DataError
-from rs_mm.evaluation import KNNMultiLabel
+from rs_mm.evaluation import KNNMetric
 
 
 def samples(embeddings, labels, scores=None):
@@ -16,7 +16,7 @@ def samples(embeddings, labels, scores=None):
 
 @pytest.fixture
 def metric():
-    metric = KNNMultiLabel(k=2)
+    metric = KNNMetric(k=2)
     metric.dataset_meta = dict(classes=('tree', 'ship', 'sea'))
     metric.set_reference(
         torch.tensor([[0.0, 0.0], [0.1, 0.0], [5.0, 0.0], [5.1, 0.0]]),
@@ -62,9 +62,9 @@ def test_what_is_missing_is_named(metric):
     metric.process({}, samples(torch.zeros(1, 2), torch.ones(1, 4)))
     with pytest.raises(DataError, match='test images have 4 labels, the reference 3'):
         metric.evaluate(1)
-    other = KNNMultiLabel()
+    other = KNNMetric()
     other.process({}, samples(torch.zeros(1, 2), torch.ones(1, 3)))
     with pytest.raises(ConfigError, match="nothing to search: add `dict\\(type='KNNReferenceHook'"):
         other.evaluate(1)
     with pytest.raises(ConfigError, match='`k` must be at least 1, not 0'):
-        KNNMultiLabel(k=0)
+        KNNMetric(k=0)

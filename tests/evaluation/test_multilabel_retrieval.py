@@ -6,7 +6,7 @@ import torch
 
 from rs_mm.engine.hooks.retrieval_visualization import RetrievalVisualizationHook
 from rs_mm.errors import ConfigError, DataError, MissingFileError
-from rs_mm.evaluation import MultiLabelRetrieval
+from rs_mm.evaluation import MultiLabelRetrievalMetric
 from rs_mm.retrieval import PCA
 from rs_mm.visualization.retrieval_sheet import OVERLAP_LEGEND, draw_retrieval, result_panel, to_rgb
 from tests import fill
@@ -26,7 +26,7 @@ def samples(count=400):
 
 
 def run(data, **options):
-    metric = MultiLabelRetrieval(**options)
+    metric = MultiLabelRetrievalMetric(**options)
     metric.process(None, data)
     return metric.evaluate(len(data)), metric
 
@@ -84,7 +84,7 @@ def test_lists_of_queries_and_database(tmp_path):
     with pytest.raises(DataError, match='the query set is empty'):
         run(samples(), queries=[])
     with pytest.raises(ConfigError, match='database is given without queries'):
-        MultiLabelRetrieval(database=['i1'])
+        MultiLabelRetrievalMetric(database=['i1'])
 
 
 def test_pca(tmp_path):
@@ -118,9 +118,9 @@ def test_bad_inputs():
     with pytest.raises(ConfigError, match='AverageQE: k is 50, but the database holds 40'):
         run(samples(50), at=[10], rerank=[dict(type='AverageQE', k=50)])
     with pytest.raises(ConfigError, match="kept_level is 'strict'"):
-        MultiLabelRetrieval(kept_level='strict')
+        MultiLabelRetrievalMetric(kept_level='strict')
     with pytest.raises(ConfigError, match='query_fraction is 1.5'):
-        MultiLabelRetrieval(query_fraction=1.5)
+        MultiLabelRetrievalMetric(query_fraction=1.5)
     for key, value in [
         ('at', 5),
         ('at', []),
@@ -130,16 +130,16 @@ def test_bad_inputs():
         ('at', '55'),
     ]:
         with pytest.raises(ConfigError, match=f'^{key} is .* a list of whole numbers from 1'):
-            MultiLabelRetrieval(**{key: value})
+            MultiLabelRetrievalMetric(**{key: value})
     with pytest.raises(ConfigError, match='mean_chunk is 0; give the number of queries'):
-        MultiLabelRetrieval(mean_chunk=0)
+        MultiLabelRetrievalMetric(mean_chunk=0)
     for k in (0, -2):
         with pytest.raises(ConfigError, match=f'AverageQE: k is {k}; it is the number'):
-            MultiLabelRetrieval(rerank=[dict(type='AverageQE', k=k)])
+            MultiLabelRetrievalMetric(rerank=[dict(type='AverageQE', k=k)])
     with pytest.raises(ConfigError, match='AlphaQE: alpha is -1'):
-        MultiLabelRetrieval(rerank=[dict(type='AlphaQE', alpha=-1)])
+        MultiLabelRetrievalMetric(rerank=[dict(type='AlphaQE', alpha=-1)])
     with pytest.raises(ConfigError, match=r"two re-rankers of one name: \['qe5', 'qe5'\]"):
-        MultiLabelRetrieval(rerank=[dict(type='AverageQE', k=5)] * 2)
+        MultiLabelRetrievalMetric(rerank=[dict(type='AverageQE', k=5)] * 2)
     with pytest.raises(DataError, match='the query set is empty: 3 images'):
         run(samples(3), at=[1])
 
@@ -181,7 +181,7 @@ def test_to_rgb():
 
 
 def _share(rank):
-    metric = MultiLabelRetrieval(at=[20], rerank=[dict(type='AverageQE', k=3)])
+    metric = MultiLabelRetrievalMetric(at=[20], rerank=[dict(type='AverageQE', k=3)])
     # samplers deal the images out in turn
     metric.process(None, samples()[rank::2])
     return {key: float(value) for key, value in metric.evaluate(400).items()}

@@ -45,7 +45,7 @@ def detector(
     cfg = dict(
         type='SiamEncoderDecoder',
         data_preprocessor=dict(
-            type='DualInputSegDataPreProcessor', mean=[0] * bands * 2, std=[1] * bands * 2
+            type='ChangeDataPreprocessor', mean=[0] * bands * 2, std=[1] * bands * 2
         ),
         backbone_inchannels=bands,
         backbone=encoder,

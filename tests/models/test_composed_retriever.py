@@ -185,7 +185,7 @@ def test_bad_use_is_told():
 
 def test_identity_follows_the_normalisation():
     other = ComposedRetriever(
-        ARCH, data_preprocessor=dict(type='ComposedDataPreProcessor', mean=(0.5, 0.5, 0.5))
+        ARCH, data_preprocessor=dict(type='ComposedDataPreprocessor', mean=(0.5, 0.5, 0.5))
     )
     other.clip.load_state_dict(tiny().clip.state_dict())
     assert other.identity()['weights'] == tiny().identity()['weights']

@@ -7,7 +7,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from rs_mm.errors import ConfigError
-from rs_mm.models.preprocessors.change_preprocessor import DualInputSegDataPreProcessor
+from rs_mm.models.preprocessors.change_preprocessor import ChangeDataPreprocessor
 from rs_mm.registry import MODELS
 from tests import fill
 from tests.toy_change import toy_model_config
@@ -19,7 +19,7 @@ def preprocessor(**kwargs):
     settings = dict(
         mean=MEAN * 2, std=STD * 2, bgr_to_rgb=True, size_divisor=32, test_cfg=dict(size_divisor=32)
     )
-    return DualInputSegDataPreProcessor(**dict(settings, **kwargs))
+    return ChangeDataPreprocessor(**dict(settings, **kwargs))
 
 
 def pair(h, w):

@@ -245,7 +245,7 @@ def test_bad_inputs():
     with pytest.raises(DataError, match='differ in shape'):
         model.data_preprocessor(dict(inputs=[torch.rand(3, 4, 4), torch.rand(3, 5, 4)]))
     with pytest.raises(ConfigError, match='mean has 3 values, but the images have 2 bands'):
-        MODELS.build(dict(type='EmbeddingDataPreProcessor', mean=[1, 2, 3]))(
+        MODELS.build(dict(type='EmbeddingDataPreprocessor', mean=[1, 2, 3]))(
             dict(inputs=[torch.rand(2, 4, 4)])
         )
     with pytest.raises(ConfigError, match='losses is empty'):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
-from rs_mm.evaluation.few_shot_metric import FewShotIoU
+from rs_mm.evaluation.few_shot_metric import FewShotMetric
 from rs_mm.models.spectral.decomposition import SpectralDecomposition
 from rs_mm.models.spectral.fusion import SpectralFusion, eigenvector_mask, enlarge_mask
 from rs_mm.models.spectral.graph import (
@@ -172,7 +172,7 @@ def test_fused_masks(tmp_path, variant, dtype):
     masks = np.stack([s.pred_mask.numpy() for s in samples])
     expected = _unpack(arrays[f'pred_{variant}'], (6, 256, 256))
     assert (masks != expected).sum() <= 8
-    metric = FewShotIoU()
+    metric = FewShotMetric()
     metric.dataset_meta = dict(classes=[str(i) for i in range(15)], class_ids=range(5))
     metric.process(None, [s.to_dict() for s in samples])
     scores = metric.evaluate(6)

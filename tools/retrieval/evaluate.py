@@ -19,7 +19,7 @@ def parse_args():
     parser.add_argument(
         '--reference',
         metavar='DIR',
-        help='features of the train split, which KNNMultiLabel searches',
+        help='features of the train split, which KNNMetric searches',
     )
     parser.add_argument('--out', metavar='FILE.json', help='write the metrics there')
     parser.add_argument(

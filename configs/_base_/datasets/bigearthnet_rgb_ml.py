@@ -43,8 +43,8 @@ test_dataloader = dict(
     dataset=dict(ann_file='lmdb/splits/val.csv', test_mode=True, **dataset),
 )
 
-val_evaluator = dict(type='MultiLabelRetrieval')
-test_evaluator = dict(type='MultiLabelRetrieval')
+val_evaluator = dict(type='MultiLabelRetrievalMetric')
+test_evaluator = dict(type='MultiLabelRetrievalMetric')
 
 visualizer = dict(
     type='MultiLabelVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer'

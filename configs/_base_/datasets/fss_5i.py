@@ -28,5 +28,5 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='FewShotIoU')
+val_evaluator = dict(type='FewShotMetric')
 test_evaluator = val_evaluator

@@ -52,5 +52,5 @@ test_dataloader = dict(
 visualizer = dict(
     type='MultiLabelVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer'
 )
-val_evaluator = dict(type='KNNMultiLabel', k=10)
-test_evaluator = [dict(type='KNNMultiLabel', k=10), dict(type='MultiLabelRetrieval')]
+val_evaluator = dict(type='KNNMetric', k=10)
+test_evaluator = [dict(type='KNNMetric', k=10), dict(type='MultiLabelRetrievalMetric')]

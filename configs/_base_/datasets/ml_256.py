@@ -57,8 +57,8 @@ test_dataloader = dict(
     ),
 )
 
-val_evaluator = dict(type='MultiLabelRetrieval')
-test_evaluator = dict(type='MultiLabelRetrieval')
+val_evaluator = dict(type='MultiLabelRetrievalMetric')
+test_evaluator = dict(type='MultiLabelRetrievalMetric')
 
 visualizer = dict(
     type='MultiLabelVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer'

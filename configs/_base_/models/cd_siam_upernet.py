@@ -1,7 +1,7 @@
 # A siamese encoder, the difference of its stages, and UPerHead (Xiao et al. 2018). The policy of
 # the neck may also be "concat"; the head's channels follow.
 data_preprocessor = dict(
-    type='DualInputSegDataPreProcessor',
+    type='ChangeDataPreprocessor',
     mean=[123.675, 116.28, 103.53] * 2,
     std=[58.395, 57.12, 57.375] * 2,
     bgr_to_rgb=True,

@@ -1,6 +1,6 @@
 # DSQNet with Swin-T. The width of the head (128, or 64) is decode_head.channels.
 data_preprocessor = dict(
-    type='DualInputSegDataPreProcessor',
+    type='ChangeDataPreprocessor',
     mean=[123.675, 116.28, 103.53] * 2,
     std=[58.395, 57.12, 57.375] * 2,
     bgr_to_rgb=True,

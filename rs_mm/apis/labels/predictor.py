@@ -327,7 +327,7 @@ def _choose_method(model, method, name):
 def _k_of(cfg):
     metrics = cfg.get('test_evaluator') or cfg.get('val_evaluator') or []
     for metric in [metrics] if isinstance(metrics, dict) else metrics:
-        if str(metric.get('type')).rpartition('.')[2] == 'KNNMultiLabel':
+        if str(metric.get('type')).rpartition('.')[2] in ('KNNMetric', 'KNNMultiLabel'):
             return metric.get('k', 10)
     return 10
 

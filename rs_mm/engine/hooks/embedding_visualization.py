@@ -19,7 +19,7 @@ from .retrieval_visualization import RetrievalVisualizationHook
 
 @HOOKS.register_module()
 class EmbeddingVisualizationHook(RetrievalVisualizationHook):
-    """Draws retrieval sheets, and ``embedding_map.png`` with the images that KNNMultiLabel scored.
+    """Draws retrieval sheets, and ``embedding_map.png`` with the images that KNNMetric scored.
 
     Args:
         max_images: images on the map, spread evenly over the test set.
@@ -45,8 +45,8 @@ class EmbeddingVisualizationHook(RetrievalVisualizationHook):
         )
         if embedded is None:
             raise ConfigError(
-                '--show-dir: the map shows what KNNMultiLabel scored; add '
-                "`dict(type='KNNMultiLabel')` to test_evaluator."
+                '--show-dir: the map shows what KNNMetric scored; add '
+                "`dict(type='KNNMetric')` to test_evaluator."
             )
         count = len(embedded.embeddings)
         rows = np.unique(np.linspace(0, count - 1, min(count, self.max_images)).astype(int))

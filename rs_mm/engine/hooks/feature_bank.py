@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from rs_mm.errors import ConfigError, DataError
-from rs_mm.evaluation.knn_metric import KNNMultiLabel
+from rs_mm.evaluation.knn_metric import KNNMetric
 from rs_mm.models.memories import FeatureBank
 from rs_mm.registry import HOOKS
 from rs_mm.unwrap import unwrap
@@ -63,7 +63,7 @@ class FeatureBankHook(Hook):
 
 @HOOKS.register_module()
 class KNNReferenceHook(Hook):
-    """Tells :class:`KNNMultiLabel` which embeddings to search: the memory's, or fresh ones.
+    """Tells :class:`KNNMetric` which embeddings to search: the memory's, or fresh ones.
 
     Args:
         dataloader: loader of the images to embed afresh, usually the training
@@ -76,9 +76,7 @@ class KNNReferenceHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Says at once if the reference is smaller than the neighbours that are asked for."""
         metrics = getattr(getattr(runner.val_loop, 'evaluator', None), 'metrics', ())
-        wanted = max(
-            (metric.k for metric in metrics if isinstance(metric, KNNMultiLabel)), default=0
-        )
+        wanted = max((metric.k for metric in metrics if isinstance(metric, KNNMetric)), default=0)
         if not wanted:
             return
         if self.dataloader is None:
@@ -87,7 +85,7 @@ class KNNReferenceHook(Hook):
             there = len(self._loader(runner).dataset)
         if wanted > there:
             raise ConfigError(
-                f'KNNMultiLabel: k={wanted} neighbours are asked for, but there are {there} '
+                f'KNNMetric: k={wanted} neighbours are asked for, but there are {there} '
                 'reference images; use a smaller k.'
             )
 
@@ -100,7 +98,7 @@ class KNNReferenceHook(Hook):
         self._provide(runner, runner.test_evaluator.metrics)
 
     def _provide(self, runner, metrics):
-        metrics = [metric for metric in metrics if isinstance(metric, KNNMultiLabel)]
+        metrics = [metric for metric in metrics if isinstance(metric, KNNMetric)]
         if not metrics:
             return
         if self.dataloader is None:

@@ -6,7 +6,7 @@ from mmengine.runner import Runner
 from rs_mm.datasets.multilabel_dataset import build_pipeline
 from rs_mm.datasets.wrapped_datasets import tested_pipeline
 from rs_mm.engine.feature_extraction import identity_of
-from rs_mm.evaluation import MultiLabelRetrieval
+from rs_mm.evaluation import MultiLabelRetrievalMetric
 
 
 class PCAIdentityHook(Hook):
@@ -17,7 +17,7 @@ class PCAIdentityHook(Hook):
         metrics = [
             metric
             for metric in getattr(runner.test_evaluator, 'metrics', ())
-            if isinstance(metric, MultiLabelRetrieval) and 'path' in (metric.pca or {})
+            if isinstance(metric, MultiLabelRetrievalMetric) and 'path' in (metric.pca or {})
         ]
         if metrics and isinstance(runner, Runner):  # others may hold a share of the weights only
             made_by = identity_of(runner.model, build_pipeline(tested_pipeline(runner.cfg)))

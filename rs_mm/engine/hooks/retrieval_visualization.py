@@ -19,7 +19,7 @@ from rs_mm.visualization.sheet import save_sheet
 
 @HOOKS.register_module()
 class RetrievalVisualizationHook(Hook):
-    """Draws queries with their best results, from the metric :class:`MultiLabelRetrieval`.
+    """Draws queries with their best results, from the metric :class:`MultiLabelRetrievalMetric`.
 
     Args:
         draw: whether to draw at all; ``tools/test.py --show-dir`` sets it.
@@ -68,7 +68,7 @@ class RetrievalVisualizationHook(Hook):
         if not found:
             raise ConfigError(
                 '--show-dir: no metric of test_evaluator ranks images; '
-                'add dict(type="MultiLabelRetrieval").'
+                'add dict(type="MultiLabelRetrievalMetric").'
             )
         return found[0]
 

@@ -13,8 +13,8 @@ from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
 
 
-@MODELS.register_module()
-class DualInputSegDataPreProcessor(SegDataPreProcessor):
+@MODELS.register_module(name=['ChangeDataPreprocessor', 'DualInputSegDataPreProcessor'])
+class ChangeDataPreprocessor(SegDataPreProcessor):
     """mmseg's preprocessor for image pairs stacked along the channels.
 
     Turns BGR to RGB per date, normalises, and pads at the right and bottom after normalising.
@@ -108,3 +108,6 @@ class DualInputSegDataPreProcessor(SegDataPreProcessor):
                 f'pair has {channels} channels ({channels // 2} per date).'
             )
         return (image - mean) / std
+
+
+DualInputSegDataPreProcessor = ChangeDataPreprocessor  # its name until version 0.1

@@ -11,8 +11,8 @@ from rs_mm.errors import ConfigError, DataError
 from rs_mm.registry import MODELS
 
 
-@MODELS.register_module()
-class EmbeddingDataPreProcessor(BaseDataPreprocessor):
+@MODELS.register_module(name=['EmbeddingDataPreprocessor', 'EmbeddingDataPreProcessor'])
+class EmbeddingDataPreprocessor(BaseDataPreprocessor):
     """Collated batch -> float images (N, C, H, W) on the model's device.
 
     The samples stay where they are: their labels are small, and a loss moves those of a batch in
@@ -72,3 +72,6 @@ class EmbeddingDataPreProcessor(BaseDataPreprocessor):
                 f'have {images.shape[1]} bands; give one value per band.'
             )
         return values
+
+
+EmbeddingDataPreProcessor = EmbeddingDataPreprocessor  # its name until version 0.1
