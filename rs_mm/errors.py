@@ -16,6 +16,10 @@ class ConfigError(RSMMError, ValueError):
     """A config, option or argument is wrong."""
 
 
+class ArgumentError(ConfigError, TypeError):
+    """A part is given an argument that it does not take, or lacks one that it needs."""
+
+
 class DataError(RSMMError, ValueError):
     """A data file is damaged, inconsistent, or not what its dataset promises."""
 

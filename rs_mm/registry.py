@@ -19,6 +19,9 @@ compat.check_installed()
 from mmengine import registry as _mmengine  # noqa: E402
 from mmengine.registry import DefaultScope, Registry  # noqa: E402
 
+from rs_mm.build_errors import explain_build_error  # noqa: E402
+from rs_mm.errors import ArgumentError  # noqa: E402
+
 
 class ScopedRegistry(Registry):
     """mmengine's registry; it builds in the scope ``rs_mm`` where no run has set another.
@@ -28,12 +31,22 @@ class ScopedRegistry(Registry):
     """
 
     def build(self, cfg: dict, *args: Any, **kwargs: Any) -> Any:
-        """Builds a part from its config, see mmengine's ``Registry.build``."""
+        """Builds a part from its config, see mmengine's ``Registry.build``.
+
+        Raises:
+            ArgumentError: outside a run, for a key that the part does not take, or one that lacks.
+        """
         scope = DefaultScope.get_current_instance()
         if scope is not None and scope.scope_name != 'mmengine':
             return super().build(cfg, *args, **kwargs)
         with DefaultScope.overwrite_default_scope('rs_mm'):
-            return super().build(cfg, *args, **kwargs)
+            try:
+                return super().build(cfg, *args, **kwargs)
+            except TypeError as error:
+                sentence = explain_build_error(error)
+                if sentence is None:
+                    raise
+                raise ArgumentError(sentence) from error
 
 
 def _child(parent, *locations, kind=ScopedRegistry):

@@ -14,7 +14,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 from rs_mm import registry
-from rs_mm.launch.build_errors import _accepted_keys
+from rs_mm.build_errors import _accepted_keys
 from rs_mm.launch.config import load_config
 
 ROOT = Path(__file__).parents[1]

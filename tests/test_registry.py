@@ -3,14 +3,17 @@
 import subprocess
 import sys
 
+import pytest
 from mmengine.registry import DefaultScope
 
-from rs_mm.registry import MODELS
+from rs_mm.errors import ArgumentError
+from rs_mm.registry import DATASETS, MODELS
 
 
 def test_a_whole_model_is_built_in_a_notebook():
     program = """
-from rs_mm.registry import MODELS
+from rs_mm.errors import ArgumentError
+from rs_mm.registry import DATASETS, MODELS
 model = MODELS.build(dict(
     type='SiamEncoderDecoder',
     backbone=dict(type='SwinTransformer', embed_dims=24, depths=[1, 1, 1, 1]),
@@ -20,6 +23,7 @@ model = MODELS.build(dict(
         bmq=dict(type='BMQ'), norm_cfg=dict(type='BN'),
         loss_decode=dict(type='mmseg.CrossEntropyLoss')),
     test_cfg=dict(mode='whole')))
+import pytest
 from mmengine.registry import DefaultScope
 scope = DefaultScope.get_current_instance()
 assert scope is None or scope.scope_name == 'mmengine', 'the build has set a global scope'
@@ -39,3 +43,13 @@ def test_the_scope_of_a_run_holds():
     with DefaultScope.overwrite_default_scope('mmengine'):
         MODELS.build(dict(type=Part))
     assert seen == ['mmseg', 'rs_mm']
+
+
+def test_a_wrong_argument_is_named_with_the_class(monkeypatch):
+    monkeypatch.setattr(DefaultScope, 'get_current_instance', classmethod(lambda cls: None))
+    for registry, config, words in (
+        (DATASETS, dict(type='BigEarthNetDataset', db_path='x'), "BigEarthNetDataset.*'?db_path"),
+        (MODELS, dict(type='FeatureBank', size=3, dimm=2), "`dimm`; did you mean 'dim'"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            registry.build(config)

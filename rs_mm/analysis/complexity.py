@@ -23,7 +23,7 @@ def flop_counter(depth=2) -> FlopCounterMode:
 
 
 @contextlib.contextmanager
-def seen_through():
+def unfused_attention():
     """Keeps torch from fusing whole attention layers, into which the counter does not see."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -84,7 +84,7 @@ def count_flops(model, batch) -> tuple[int, dict[str, int]]:
         batch (dict): see :func:`example_batch`.
     """
     data = model.data_preprocessor(batch, False)
-    with seen_through(), torch.no_grad(), flop_counter() as counter:
+    with unfused_attention(), torch.no_grad(), flop_counter() as counter:
         model(**data, mode='predict')
     name = type(model).__name__
     parts, counted = defaultdict(int), set()

@@ -16,7 +16,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from torch.profiler import ProfilerActivity, profile
 
-from rs_mm.analysis.complexity import build_model, example_batch, flop_counter, seen_through
+from rs_mm.analysis.complexity import build_model, example_batch, flop_counter, unfused_attention
 from rs_mm.engine.compiling import compile_parts
 from rs_mm.errors import ConfigError
 from rs_mm.launch.config import set_up_torch
@@ -90,7 +90,7 @@ class _Run:
             batch['inputs'] = _pinned(batch['inputs'])  # as the loader does
         step = _train_step(cfg, model, setting) if setting.train else _predict_step(model, setting)
         self.step = lambda: step(dict(batch))
-        with seen_through(), flop_counter() as counter:
+        with unfused_attention(), flop_counter() as counter:
             self.step()
         self.flops = counter.get_total_flops()
         if setting.compile:

@@ -77,7 +77,7 @@ def _leave(status):
 
 def user_message(error) -> str | None:
     """The sentence to print for a user's error; None if the exception is a defect instead."""
-    from rs_mm.launch.build_errors import explain_build_error
+    from rs_mm.build_errors import explain_build_error
 
     if isinstance(error, _USER_ERRORS):
         text = str(error)

@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from rs_mm.errors import ConfigError, DataError
-from rs_mm.models.heads.output import HeadOutput
+from rs_mm.models.heads.head_output import HeadOutput
 from rs_mm.registry import MODELS
 from rs_mm.structures import EmbeddingDataSample
 

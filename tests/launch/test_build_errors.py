@@ -7,9 +7,8 @@ from mmcv.cnn import build_norm_layer
 from mmengine import registry as roots
 from mmengine.config import Config
 
-from rs_mm import registry
+from rs_mm import build_errors, registry
 from rs_mm.apis import train
-from rs_mm.launch import build_errors
 from rs_mm.launch.command_line import user_message
 from rs_mm.launch.config import build_runner, prepare
 from rs_mm.registry import MODELS

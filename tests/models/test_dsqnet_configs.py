@@ -8,8 +8,8 @@ from mmengine import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
+from rs_mm.build_errors import explain_build_error
 from rs_mm.errors import ConfigError, MissingFileError
-from rs_mm.launch.build_errors import explain_build_error
 from rs_mm.models import backbones
 from rs_mm.registry import MODELS, PARAM_SCHEDULERS
 from tests.parity import load_case

@@ -306,3 +306,18 @@ def test_other_files_are_refused(tmp_path):
         read_checkpoint(tmp_path / 'cut.pth')
     with pytest.raises(ConfigError, match="no encoder 'vgg'"):
         published_model('vgg')
+
+
+def test_memory_takes_given_contents():
+    bank = FeatureBank(4, 3)
+    rows, labels = torch.randn(4, 3), torch.randint(2, (4, 6))
+    bank.set_features(rows)
+    bank.set_labels(labels)
+    assert torch.equal(bank.features, rows) and torch.equal(bank.labels.long(), labels)
+    other = FeatureBank(4, 3)
+    other.load_state_dict(bank.state_dict())
+    assert torch.equal(other.labels, bank.labels) and bool(other.labelled)
+    with pytest.raises(ConfigError, match='`size` and `dim`'):
+        bank.set_features(torch.zeros(3, 3))
+    with pytest.raises(DataError, match='NaN'):
+        bank.set_features(torch.full((4, 3), torch.nan))

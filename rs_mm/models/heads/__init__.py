@@ -1,7 +1,7 @@
 from .dsqnet_head import DSQNetHead
 from .embedding_head import EmbeddingHead, PartHead
 from .grn_head import GRNHead
-from .output import HeadOutput
+from .head_output import HeadOutput
 from .pooling import GlobalPool
 from .self_cross_correlation import SelfCrossCorrelationHead
 from .unet_head import UNetHead

@@ -15,7 +15,7 @@ from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
 
 from ..utils.random_state import keep_random_state
-from .output import HeadOutput
+from .head_output import HeadOutput
 
 _MAX_POOL = dict(type='GlobalPool', mode='max')
 

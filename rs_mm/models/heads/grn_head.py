@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rs_mm.registry import MODELS
 
-from .output import HeadOutput
+from .head_output import HeadOutput
 
 _AVG_POOL = dict(type='GlobalPool', mode='avg')
 

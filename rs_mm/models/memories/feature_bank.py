@@ -29,7 +29,8 @@ class FeatureBank(BaseModule):
         size: number N of training images; row i belongs to the sample with
             ``sample_idx == i``.
         dim: dimension D of the embedding.
-        num_classes: number L of labels.
+        num_classes: number L of labels. Default: that of the labels which :meth:`set_labels` is
+            given, or of the checkpoint.
         momentum: share of the old row that an update keeps, in [0, 1).
 
     Attributes:
@@ -42,7 +43,7 @@ class FeatureBank(BaseModule):
         self,
         size: int,
         dim: int,
-        num_classes: int,
+        num_classes: int | None = None,
         momentum: float = 0.5,
         init_cfg: dict | None = None,
     ) -> None:
@@ -51,8 +52,9 @@ class FeatureBank(BaseModule):
             raise ConfigError(f'FeatureBank: `size` is the number of training images, not {size}.')
         bound = math.sqrt(3 / dim)
         self.register_buffer('features', torch.empty(size, dim).uniform_(-bound, bound))
-        self.register_buffer('labels', torch.zeros(size, num_classes, dtype=torch.uint8))
+        self.register_buffer('labels', torch.zeros(size, num_classes or 0, dtype=torch.uint8))
         self.register_buffer('labelled', torch.tensor(False))
+        self.open_labels = num_classes is None
         self.momentum = momentum
 
     @property
@@ -66,6 +68,27 @@ class FeatureBank(BaseModule):
             raise ConfigError(f'FeatureBank: `momentum` must lie in [0, 1), not {value}.')
         self._momentum = float(value)
 
+    @torch.no_grad()
+    def set_features(self, features: Tensor) -> None:
+        """Sets the embeddings of all rows, for example those of a trained model.
+
+        Args:
+            features: (N, D), finite; kept as they are, whatever their lengths.
+
+        Raises:
+            ConfigError: another number of rows or dimensions than the bank has.
+            DataError: a value that is not finite.
+        """
+        if tuple(features.shape) != tuple(self.features.shape):
+            raise ConfigError(
+                f'the memory holds {len(self.features)} embeddings of {self.features.shape[1]} '
+                f'dimensions, but got {tuple(features.shape)}; set `size` and `dim` of the '
+                'FeatureBank accordingly.'
+            )
+        if not bool(features.isfinite().all()):
+            raise DataError('an embedding for the memory is NaN or infinite.')
+        self.features.copy_(features)
+
     def set_labels(self, labels: Tensor) -> None:
         """Sets the labels of all rows.
 
@@ -76,6 +99,8 @@ class FeatureBank(BaseModule):
             ConfigError: another number of rows or labels than the bank has.
             DataError: a label other than 0 and 1.
         """
+        if self.open_labels and labels.dim() == 2 and len(labels) == len(self.labels):
+            self.labels = self.labels.new_zeros(labels.shape)
         if tuple(labels.shape) != tuple(self.labels.shape):
             raise ConfigError(
                 f'the memory is built for {self.labels.shape[0]} training images with '
@@ -129,6 +154,9 @@ class FeatureBank(BaseModule):
             dist.broadcast(buffer)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        saved = state_dict.get(prefix + 'labels')
+        if self.open_labels and saved is not None and len(saved) == len(self.labels):
+            self.labels = self.labels.new_zeros(saved.shape)
         # mmengine only logs a tensor of another shape and would go on with a random memory
         for name in ('features', 'labels'):
             saved, own = state_dict.get(prefix + name), getattr(self, name)
