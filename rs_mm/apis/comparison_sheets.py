@@ -42,7 +42,7 @@ def draw_differences(
     tables = [Path(first), Path(second)]
     rows = [sample_scores.read_csv(path) for path in tables]
     metric = metric or sample_scores.columns(rows[0])[0]
-    pairs = largest_differences(*rows, count, metric)
+    pairs = largest_differences(rows[0], rows[1], count, metric)
     written = []
     with tempfile.TemporaryDirectory() as scratch:
         drawn = []
@@ -59,7 +59,7 @@ def draw_differences(
                 work_dir=str(Path(scratch) / f'log{side}'),
             )
             drawn.append([folder / files[place] for place in places])
-        for number, (pair, *files) in enumerate(zip(pairs, *drawn)):
+        for number, (pair, files) in enumerate(zip(pairs, zip(*drawn))):
             panels = [
                 [Panel(np.asarray(Image.open(file).convert('RGB')), _caption(table, row, metric))]
                 for file, table, row in zip(files, tables, pair)

@@ -70,8 +70,8 @@ def _percent(part, whole):
     return 100 * part / whole if whole else float('nan')
 
 
-@METRICS.register_module()
-class FewShotIoU(BaseMetric):
+@METRICS.register_module(name=['FewShotMetric', 'FewShotIoU'])
+class FewShotMetric(BaseMetric):
     """``mIoU`` and ``FB-IoU`` in percent, and a table of the classes in the log.
 
     Areas are added up per class over the whole run, ignored pixels left out. All classes of the
@@ -134,3 +134,6 @@ class FewShotIoU(BaseMetric):
             '\n'.join([f'{"class":>20}  {"IoU":>6}  {"episodes":>8}', *rows])
         )
         return {'mIoU': float(mean), 'FB-IoU': float(fb)}
+
+
+FewShotIoU = FewShotMetric  # its name until version 0.1

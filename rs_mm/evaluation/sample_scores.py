@@ -31,8 +31,8 @@ def of_metrics(metrics: Iterable[Any]) -> list[Row]:
             joined.setdefault(row['sample'], {}).update(row)
     if not joined:
         raise ConfigError(
-            'no metric of test_evaluator scores single samples; ChangeMetric, FewShotIoU, '
-            'KNNMultiLabel, MultiLabelRetrieval and ComposedRetrievalMetric do.'
+            'no metric of test_evaluator scores single samples; ChangeMetric, FewShotMetric, '
+            'KNNMetric, MultiLabelRetrievalMetric and ComposedRetrievalMetric do.'
         )
     return list(joined.values())
 

@@ -31,6 +31,7 @@ class ComposedDataPreprocessor(EmbeddingDataPreprocessor):
     """Collated ``inputs`` of images, or a dict of ``image`` and ``text``, on the model's device."""
 
     def forward(self, data: dict, training: bool = False) -> dict:
+        """Images (N, C, H, W), or a dict with ``image`` (the same) and ``text`` (N strings)."""
         inputs = data['inputs']
         if not isinstance(inputs, dict):
             return super().forward(data, training)

@@ -84,7 +84,7 @@ class RetrievalVisualizationHook(Hook):
         folder, drawn = Path(self.out_dir or Path(runner.log_dir) / 'vis'), {}
         places = {int(query): place for place, query in enumerate(found.queries)}
         for row in rows:
-            if row in places:  # an image that KNNMultiLabel alone scored is no query
+            if row in places:  # an image that KNNMetric alone scored is no query
                 name, sheet = self.sheet(found, dataset, places[row])
                 drawn[row] = f'{name}.png'
                 save_sheet(folder / drawn[row], sheet)

@@ -19,6 +19,7 @@ class IBN(nn.Module):
         self.BN = nn.BatchNorm2d(channels - self.first)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
         first, second = x.split([self.first, x.shape[1] - self.first], dim=1)
         return torch.cat([self.IN(first.contiguous()), self.BN(second.contiguous())], dim=1)
 

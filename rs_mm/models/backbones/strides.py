@@ -70,6 +70,7 @@ class FixedPadConv2d(nn.Conv2d):
     """A convolution padded by kernel - stride in total, the smaller half first."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W'); H' is H / stride, rounded up."""
         pads = []
         for kernel, stride in reversed(list(zip(self.kernel_size, self.stride))):
             total = max(kernel - stride, 0)

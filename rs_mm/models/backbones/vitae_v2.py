@@ -185,6 +185,7 @@ class Stage(nn.Module):
         self.NC = nn.ModuleList(cells)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W'), smaller by the ratio of the reduction cell."""
         tokens = self.RC(x)
         for cell in self.NC:
             tokens = cell(tokens)
@@ -213,6 +214,7 @@ class ReductionCell(nn.Module):
         self.attn = ReductionAttention(embed_dim * len(dilations), token_dim, heads, window)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, C, H, W) to tokens (N, H', W', token_dim)."""
         return self.attn(self.PRM(x), _as_tokens(self.PCM(x)))
 
 
@@ -233,6 +235,7 @@ class PyramidReduction(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, C, H, W) to tokens (N, H', W', embed_dim * dilations)."""
         return torch.cat([_as_tokens(conv(x)) for conv in self.convs], -1)
 
 
@@ -249,6 +252,7 @@ class ReductionAttention(nn.Module):
         self.mlp = MLP(dim, dim)
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        """Tokens (N, H, W, in_dim) and a branch (N, H, W, dim) to (N, H, W, dim)."""
         x = self.attn(self.norm1(x)) + branch
         return x + self.mlp(self.norm2(x))
 
@@ -274,6 +278,7 @@ class NormalCell(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tokens (N, H, W, dim) to the same shape."""
         branch = _as_tokens(self.PCM(_as_map(x)))
         x = x + self.drop_path(self.attn(self.norm1(x))) + self.drop_path(branch)
         return x + self.drop_path(self.mlp(self.norm2(x)))
@@ -303,6 +308,7 @@ class ConvBranch(nn.Sequential):
         self.on_planes = groups > 1
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, widths[0], H, W) to (N, widths[-1], H', W')."""
         if self.on_planes:
             x = x.contiguous()
         if not all(foldable(norm) for norm in (self[1], self[4])):
@@ -341,6 +347,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tokens (N, H, W, in_dim) to (N, H, W, dim)."""
         qkv = map_linear(self.qkv, x)
         if self.window is None:
             out = self._full(qkv)
@@ -365,6 +372,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tokens (N, H, W, dim) to the same shape."""
         return map_linear(self.fc2, map_linear(self.fc1, x, gelu=True))
 
 

@@ -46,6 +46,7 @@ class EmbeddingHead(BaseModule):
         self.fc = nn.Linear(embed_dims or in_channels, num_classes, bias=False)
 
     def forward(self, features: Tensor) -> HeadOutput:
+        """Map (N, C, H, W) to embedding (N, D) and logits (N, num_classes)."""
         embedding = self.pool(features)
         if self.project is not None:
             embedding = self.project(embedding)
@@ -62,6 +63,7 @@ class BNNeck(nn.Module):
         self.fc2 = nn.Linear(embed_dims, num_classes, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors (N, in_channels) to embedding (N, embed_dims) and logits (N, num_classes)."""
         embedding = self.fc1(x)
         return embedding, self.fc2(self.bn(embedding))
 

@@ -28,6 +28,7 @@ class GlobalPool(nn.Module):
             self.power = nn.Parameter(torch.tensor([float(power)]))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C)."""
         if self.mode == 'avg':
             return x.mean((2, 3))
         if self.mode == 'max':

@@ -39,6 +39,10 @@ class FeatureBank(BaseModule):
         labelled: bool scalar, whether ``labels`` have been set.
     """
 
+    features: Tensor
+    labels: Tensor
+    labelled: Tensor
+
     def __init__(
         self,
         size: int,

@@ -22,6 +22,7 @@ class ChannelGate(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
         weights = self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3)))
         return x * weights.sigmoid()[:, :, None, None]
 
@@ -35,6 +36,7 @@ class SpatialGate(nn.Module):
         self.bn = nn.BatchNorm2d(1, momentum=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
         summary = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], dim=1)
         return x * self.bn(self.conv(summary)).sigmoid()
 
@@ -59,6 +61,7 @@ class CBAM(BaseModule):
         self.spatial_gate = SpatialGate()
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
         return self.spatial_gate(self.channel_gate(x))
 
 
@@ -71,6 +74,7 @@ class ConvReluNorm(nn.Module):
         self.bn = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, out_channels, H, W)."""
         return self.bn(self.conv(x).relu())
 
 
@@ -85,6 +89,7 @@ class PositionAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
         query, key, value = (f(x).flatten(2) for f in (self.query, self.key, self.value))
         attention = (query.transpose(1, 2) @ key).softmax(-1)  # (N, HW, HW)
         return self.gamma * (value @ attention.transpose(1, 2)).view_as(x) + x
@@ -98,6 +103,7 @@ class ChannelAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
         flat = x.flatten(2)
         energy = flat @ flat.transpose(1, 2)  # (N, C, C)
         attention = (energy.amax(-1, keepdim=True) - energy).softmax(-1)
@@ -127,6 +133,7 @@ class DualAttention(BaseModule):
         self.fuse = ConvReluNorm(inner, in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
         position = self.position_out(self.position(self.position_in(x)))
         channel = self.channel_out(self.channel(self.channel_in(x)))
         return self.fuse(position + channel)

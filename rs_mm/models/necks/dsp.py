@@ -94,6 +94,7 @@ class SemanticAdjustment(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, channels, H, W)."""
         x = self.project(x)
         x = self.conv(self.norm1(x)) + x
         x = self.norm2(x)

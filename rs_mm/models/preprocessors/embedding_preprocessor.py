@@ -43,6 +43,7 @@ class EmbeddingDataPreprocessor(BaseDataPreprocessor):
             self.register_buffer(key, value, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
+        """Images (N, C, H, W), or a list of N, to float32 (N, C, H, W); samples pass through."""
         images = self._stack(self.cast_data(data['inputs'])).float()
         if self.reverse_channels:
             images = images.flip(1)
