@@ -59,10 +59,10 @@ def draw_differences(
                 work_dir=str(Path(scratch) / f'log{side}'),
             )
             drawn.append([folder / files[place] for place in places])
-        for number, (pair, files) in enumerate(zip(pairs, zip(*drawn))):
+        for number, (pair, shown) in enumerate(zip(pairs, zip(*drawn))):
             panels = [
                 [Panel(np.asarray(Image.open(file).convert('RGB')), _caption(table, row, metric))]
-                for file, table, row in zip(files, tables, pair)
+                for file, table, row in zip(shown, tables, pair)
             ]
             name = re.sub(r'[^\w.-]+', '_', pair[0]['sample'])
             path = Path(show_dir) / f'{number:03d}_{name}.png'
