@@ -3,8 +3,8 @@
 :func:`apply` runs when ``rs_mm`` is imported, before mmcv or mmseg are. It fills two gaps, without
 which they cannot be imported, and changes nothing that is there:
 
-1. ``mmcv-lite`` has no compiled module ``mmcv._ext``, yet mmsegmentation imports ``mmcv.ops``. A
-   stand-in lets the import pass; *calling* a compiled op raises an error that says what to install.
+1. ``mmcv-lite`` has no compiled module ``mmcv._ext``, yet mmsegmentation imports ``mmcv.ops``. An
+   empty module lets the import pass; *calling* a compiled op raises an error that says what to install.
 2. Python dropped ``pkgutil.find_loader`` (3.14) and setuptools dropped ``pkg_resources``; mmengine
    and mmcv still ask for both.
 

@@ -4,7 +4,7 @@
     python tools/predict_change.py tiles_2009/ tiles_2018/ CONFIG CKPT --out changes/
 
 writes a mask (0 unchanged, 255 changed, 127 no data; a GeoTIFF with the georeference of date 1, or
-a PNG if date 1 is a plain picture) and a picture of both dates and the prediction. Of two folders,
+a PNG if date 1 is a plain picture) and a picture of both dates and the prediction. In two folders,
 files of the same name are a pair.
 """
 

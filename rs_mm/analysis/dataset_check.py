@@ -21,8 +21,8 @@ _LOADING = ('MultiImgLoadImageFromFile', 'MultiImgLoadTiff', 'MultiImgLoadAnnota
 def check_config(config, splits=('train', 'val', 'test'), num_workers=4, options=None) -> dict:
     """Reads every sample of the splits and collects what is wrong.
 
-    Change-detection datasets are read file by file, without augmentation. Of other datasets every
-    sample is passed through the config's pipeline.
+    Change-detection datasets are read file by file, without augmentation. Every sample of
+    another dataset is passed through the config's pipeline.
 
     Args:
         config (str | Path): config file.

@@ -152,7 +152,7 @@ def _drawing_hook(runner):
     )
 
 
-test.__test__ = False  # pytest: this is no test
+test.__test__ = False  # pytest: do not collect this
 
 
 def _dump_predictions(cfg, out):

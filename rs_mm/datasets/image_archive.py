@@ -29,8 +29,9 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
     """Every image below a folder, in the order of their relative paths.
 
     A sample has ``img_path``, ``name`` (the path relative to ``data_root``, with ``/``) and
-    ``sample_idx``. Of an image that cannot be read the sample has ``inputs=None`` and the reason as
-    ``data_samples.unreadable``, so that one damaged file does not end the work on a million.
+    ``sample_idx``. The sample of an image that cannot be read has ``inputs=None``
+    and the reason as ``data_samples.unreadable``, so that one damaged file does not end the work
+    on a million.
 
     Args:
         data_root: the folder.
@@ -100,7 +101,7 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
 class AnyArchive(Dataset):
     """Another dataset as an archive: an image that cannot be read is told instead of raised.
 
-    Of mmengine's wrappers what they hold is the archive: the parts of a ``ConcatDataset`` one after
+    The archive looks into mmengine's wrappers: it lists the parts of a ``ConcatDataset`` one after
     another, and the images of a ``RepeatDataset`` or ``ClassBalancedDataset`` once.
 
     Args:

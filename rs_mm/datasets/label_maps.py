@@ -1,6 +1,6 @@
 """The one reader of label maps: a file has one meaning, whichever dataset reads it.
 
-A label map holds numbers. What stands in the file counts: the indices of a palette, 0 and 1 of a
+A label map holds numbers. The numbers in the file count: the indices of a palette, 0 and 1 of a
 mask of one bit, whatever the polarity that a TIFF states for its display. For binary labels that
 are drawn in black and white, ``grey=True`` gives the brightness instead.
 """
@@ -188,7 +188,7 @@ def _ignored(array, where):
 
 
 def _of_colours(array, path, allowed):
-    """Of equal bands one of them; of others the luminance, where that is allowed."""
+    """One band of several equal ones; the luminance of others, where that is allowed."""
     if array.shape[2] == 3 and (array == array[..., :1]).all():
         return array[..., 0]
     if allowed and array.shape[2] == 3 and array.dtype == np.uint8:

@@ -93,7 +93,7 @@ class PatternCom(Dataset):
     value whose class, after merging, is the query's.
 
     Format: ``ATTRIBUTE.csv`` with rows ``file name,attribute,value``, no header. Images are found
-    in the archive by base name. Of an image listed twice only the last row counts as an answer,
+    in the archive by base name. Where an image is listed twice, only the last row counts as an answer,
     while both rows ask.
 
     Args:

@@ -279,7 +279,7 @@ def _by_pillow(path):
 
 
 def _refuse_animation(path):
-    """Of several frames it is not known which is meant; GDAL would take the first."""
+    """Refuses a file of several frames: nothing says which is meant, and GDAL takes the first."""
     if not str(path).lower().endswith(_ANIMATED):
         return
     try:

@@ -18,8 +18,8 @@ class SceneSplit:
 
     Folders of one name are a scene. Scenes are taken in the order of their names, their files in
     the order of their names as text (``airport_1``, ``airport_10``, ``airport_100``, …), and
-    shuffled by one generator that runs through all scenes. Of the n files of a scene the first
-    ``int(0.7 n)`` are for training, those up to ``int(0.8 n)`` for validation; the products are
+    shuffled by one generator that runs through all scenes. The first ``int(0.7 n)`` of the n
+    files of a scene are for training, those up to ``int(0.8 n)`` for validation; the products are
     truncated as published, so that 90 files give 62.
 
     The split depends on which files there are: where images are missing, another split results.

@@ -17,9 +17,10 @@ def compile_parts(model: nn.Module, options: dict | None = None) -> None:
     which mixed precision does not survive.
 
     Args:
-        model: its attribute ``compiled_parts`` names them by dots; without one they
-            are its direct children but the preprocessor and the losses.
-        options: of ``torch.compile``.
+        model: its attribute ``compiled_parts`` names the parts to compile, with dots between levels.
+            A model without the attribute has its direct children compiled, except preprocessor
+            and losses.
+        options: arguments of ``torch.compile``.
     """
     model = unwrap(model)
     names = getattr(model, 'compiled_parts', None)

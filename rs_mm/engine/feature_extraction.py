@@ -122,7 +122,8 @@ def extract_features(
         On the first process; None on the others.
 
     Raises:
-        ConfigError: if ``refuse_foreign`` and they do.
+        ConfigError: ``refuse_foreign`` is set, and the folder holds features that another model,
+            or other settings, made.
         DataError: if no image can be read, or the features of one are NaN or infinite.
     """
     rank, world_size = get_dist_info()

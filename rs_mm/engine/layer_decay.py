@@ -14,8 +14,8 @@ from rs_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 class LearningRateDecayOptimizerConstructor(MMSegConstructor):
     """mmseg's layer-wise decay, also for encoders of timm, whose layers it finds by itself.
 
-    A layer ``n`` steps below the heads learns at ``lr * decay_rate ** n``; what is no part of the
-    encoder learns at ``lr``. Biases, norms and position embeddings have no weight decay. A frozen
+    A layer ``n`` steps below the heads learns at ``lr * decay_rate ** n``; parameters outside the
+    encoder learn at ``lr``. Biases, norms and position embeddings have no weight decay. A frozen
     parameter is left out. With a backbone of mmseg this is mmseg's own class.
 
     Source: Bao et al., "BEiT", ICLR 2022, appendix.

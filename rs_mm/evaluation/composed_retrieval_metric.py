@@ -272,7 +272,7 @@ def build_fusions(methods: Sequence[dict | str], lambdas: Sequence[float]) -> li
     """Builds fusions; each that takes ``lam`` and leaves it open, once per lambda.
 
     Raises:
-        ConfigError: for what is no list or is empty, or two methods that no table tells apart.
+        ConfigError: a value is not a list, or is empty, or two methods have one name in the table.
     """
     for key, values, example in (('methods', methods, "['WeiCom']"), ('lambdas', lambdas, [0.5])):
         if not isinstance(values, (list, tuple)) or not values:

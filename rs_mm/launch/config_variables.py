@@ -11,7 +11,8 @@ from rs_mm.errors import ConfigError, suggest
 def check_names(cfg, path, settings):
     """Refuses a misspelt setting at the top of a config file: it would be a variable for nothing.
 
-    A pipeline is a variable by custom, and what stands in a setting is one that was used.
+    Two kinds of names pass: names that end in ``pipeline``, which configs use as variables, and
+    dicts and lists that a setting holds too, because the file has used them.
 
     Args:
         cfg (Config): the config.
@@ -35,7 +36,7 @@ def check_names(cfg, path, settings):
 
 
 def merge_options(cfg, options, settings):
-    """Merges options into a config; a variable takes what was made from it along.
+    """Merges options into a config; what a variable was copied to changes with the variable.
 
     By the time options apply, a config file has been evaluated: its variables have been copied to
     where they are used, and to change the variable alone would change nothing. So what has the

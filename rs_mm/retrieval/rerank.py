@@ -131,7 +131,7 @@ class LabelAffinity:
         positions: Tensor,
         scores: Tensor,
     ) -> LabelScores:
-        """Scores by labels; arguments as of :class:`AverageQE`."""
+        """Scores by labels; the arguments are those of :class:`AverageQE`."""
         return LabelScores(database_labels[positions[:, 0]], database_labels, self.dtype)
 
 

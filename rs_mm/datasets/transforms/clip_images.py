@@ -33,7 +33,7 @@ class LoadRGBImage(BaseTransform):
 
     Args:
         bands: 0-based bands to show as red, green and blue, of TIFFs and
-            of what is no ordinary picture. Default: the first three, or the first alone as grey if
+            of arrays that are not ordinary pictures. Default: the first three, or the first alone as grey if
             there are fewer.
         percentiles: percentiles of a band that become 0 and 255.
         fill: brightness, 0 to 255, of pixels without data (nodata value, mask,

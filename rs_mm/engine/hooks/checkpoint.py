@@ -21,9 +21,10 @@ class CheckpointHook(_CheckpointHook):
     """mmengine's hook; an outdated checkpoint is removed after the new one is written, not before.
 
     Raises:
-        ConfigError: of a key it does not take, at once (mmengine: at the first checkpoint); of a
-            ``save_best`` that the validation does not report, before the training, if all metrics
-            have a ``result_keys()``.
+        ConfigError: the config has a key that the hook does not take; this is raised when the hook
+            is built, whereas mmengine raises at the first checkpoint. Or the validation does not
+            report what ``save_best`` names; this is raised before the training, if every metric
+            has a ``result_keys()``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -22,7 +22,7 @@ from rs_mm.visualization.composed_sheet import Hit, draw_composed_query
 class ComposedRetrievalVisualizationHook(Hook):
     """Draws some queries of every set: image and text, and the top-k of every method.
 
-    Of a method that was evaluated at several lambdas, the best one is drawn.
+    A method that was evaluated at several lambdas is drawn at its best one.
 
     Args:
         draw: whether to draw at all; ``tools/test.py --show-dir`` sets it.

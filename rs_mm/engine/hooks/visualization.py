@@ -153,7 +153,7 @@ class SampleVisualizationHook(Hook):
 def _item(inputs, i):
     """Sample ``i`` of a batch that is a list, a tensor, or a dict of either.
 
-    Of test-time augmentation (a list of views, each a list of samples) it is the first view.
+    With test-time augmentation (a list of views, each a list of samples) it is the first view.
     """
     if isinstance(inputs, dict):
         return {key: value[i] for key, value in inputs.items()}

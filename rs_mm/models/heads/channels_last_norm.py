@@ -21,7 +21,7 @@ class GroupNormReLU(nn.GroupNorm):
             x: (B, ..., C), floating point.
 
         Returns:
-            Of the same shape and dtype.
+            The same shape and dtype.
         """
         flat = x.reshape(x.shape[0], -1, x.shape[-1])
         # torch.compile (2.11) traces the function's forward, but loses its gradient

@@ -212,7 +212,7 @@ class PixelLovaszLoss(_PixelLoss):
     """Lovász-softmax loss over the pixels of the batch that count; 0 where none does.
 
     The mean over the classes present, each times ``class_weight``. Source: Berman et al. 2018.
-    Of a sampler's weights it matters only which are above 0.
+    Only which weights of a sampler are above 0 matters.
     """
 
     def __init__(
