@@ -4,7 +4,8 @@
 which they cannot be imported, and changes nothing that is there:
 
 1. ``mmcv-lite`` has no compiled module ``mmcv._ext``, yet mmsegmentation imports ``mmcv.ops``. An
-   empty module lets the import pass; *calling* a compiled op raises an error that says what to install.
+   empty module lets the import pass; *calling* a compiled op raises an error that says what to
+   install.
 2. Python dropped ``pkgutil.find_loader`` (3.14) and setuptools dropped ``pkg_resources``; mmengine
    and mmcv still ask for both.
 

@@ -93,8 +93,8 @@ class PatternCom(Dataset):
     value whose class, after merging, is the query's.
 
     Format: ``ATTRIBUTE.csv`` with rows ``file name,attribute,value``, no header. Images are found
-    in the archive by base name. Where an image is listed twice, only the last row counts as an answer,
-    while both rows ask.
+    in the archive by base name. Where an image is listed twice, only the last row counts as an
+    answer, while both rows ask.
 
     Args:
         data_root: folder of the csv files.

@@ -17,7 +17,8 @@ def compile_parts(model: nn.Module, options: dict | None = None) -> None:
     which mixed precision does not survive.
 
     Args:
-        model: its attribute ``compiled_parts`` names the parts to compile, with dots between levels.
+        model: its attribute ``compiled_parts`` names the parts to compile, with dots between
+            levels.
             A model without the attribute has its direct children compiled, except preprocessor
             and losses.
         options: arguments of ``torch.compile``.

@@ -33,8 +33,8 @@ class LoadRGBImage(BaseTransform):
 
     Args:
         bands: 0-based bands to show as red, green and blue, of TIFFs and
-            of arrays that are not ordinary pictures. Default: the first three, or the first alone as grey if
-            there are fewer.
+            of arrays that are not ordinary pictures. Default: the first three, or the first alone
+            as grey if there are fewer.
         percentiles: percentiles of a band that become 0 and 255.
         fill: brightness, 0 to 255, of pixels without data (nodata value, mask,
             transparent, NaN or infinite). Default: an image with such pixels is a DataError.

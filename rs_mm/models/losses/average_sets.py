@@ -77,7 +77,8 @@ def _mean_rows(mask, rows):
 class ContrastiveAverageLoss(_AverageSetLoss):
     """Contrastive loss against the two means, all normalised, **summed** over the anchors.
 
-    ``0.5 d(a, p)^2 + 0.5 max(0, margin - d(a, n))^2``. The arguments are those of :class:`_AverageSetLoss`.
+    ``0.5 d(a, p)^2 + 0.5 max(0, margin - d(a, n))^2``. The arguments are those of
+    :class:`_AverageSetLoss`.
     """
 
     def __init__(
