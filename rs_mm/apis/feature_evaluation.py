@@ -13,7 +13,7 @@ from rs_mm.apis.features import load_features
 from rs_mm.datasets.split_loaders import split_loader
 from rs_mm.datasets.wrapped_datasets import dataset_parts
 from rs_mm.errors import ConfigError, DataError
-from rs_mm.evaluation import KNNMultiLabel, MultiLabelRetrieval
+from rs_mm.evaluation import KNNMetric, MultiLabelRetrievalMetric
 from rs_mm.files import check_file_writable, write_metrics
 from rs_mm.launch.config import load_config
 from rs_mm.registry import DATASETS, METRICS
@@ -34,7 +34,7 @@ def evaluate_features(
         config: its ``test_evaluator`` measures, its dataset knows the labels.
         features: folder of the features.
         split: the split they were extracted from: ``train``, ``val`` or ``test``.
-        reference: features of the training split, which ``KNNMultiLabel``
+        reference: features of the training split, which ``KNNMetric``
             searches; without them that metric is left out.
         options: overrides of the config.
         out: ``.json`` for the metrics.
@@ -58,18 +58,19 @@ def evaluate_features(
     metrics = [
         METRICS.build(entry)
         for entry, kind in zip(evaluators, known)
-        if kind and issubclass(kind, (MultiLabelRetrieval, *([KNNMultiLabel] if reference else [])))
+        if kind
+        and issubclass(kind, (MultiLabelRetrievalMetric, *([KNNMetric] if reference else [])))
     ]
     if not metrics:
         raise ConfigError(
             f'{config}: no metric of `test_evaluator` works on features alone; '
-            'MultiLabelRetrieval does, and with --reference KNNMultiLabel.'
+            'MultiLabelRetrievalMetric does, and with --reference KNNMetric.'
         )
     made_by = FeatureCache(features).made_by
     if reference:
-        if not any(isinstance(metric, KNNMultiLabel) for metric in metrics):
+        if not any(isinstance(metric, KNNMetric) for metric in metrics):
             raise ConfigError(
-                f'--reference {reference}: {config} has no KNNMultiLabel, which '
+                f'--reference {reference}: {config} has no KNNMetric, which '
                 'alone searches it; leave it out.'
             )
         _check_same_model(made_by, FeatureCache(reference).made_by, features, reference)
@@ -77,7 +78,7 @@ def evaluate_features(
     result = {}
     for metric in metrics:
         metric.dataset_meta = dict(classes=classes)
-        if isinstance(metric, MultiLabelRetrieval):
+        if isinstance(metric, MultiLabelRetrievalMetric):
             metric.made_by = made_by
         else:
             metric.set_reference(*labelled(cfg, reference, 'train')[:2])

@@ -94,7 +94,8 @@ def _task(cfg, model):
     losses = [str(loss.get('type')) for loss in model.get('losses') or ()]
     metrics = cfg.get('test_evaluator') or ()
     metrics = [metrics] if isinstance(metrics, dict) else metrics
-    classified = any('KNNMultiLabel' in str(metric.get('type')) for metric in metrics)
+    kinds = {str(metric.get('type')).rpartition('.')[2] for metric in metrics}
+    classified = bool(kinds & {'KNNMetric', 'KNNMultiLabel'})
     if kind == 'ImageEmbedder' and (classified or any('SND' in loss for loss in losses)):
         return _CLASSIFIED
     return _TASKS.get(kind, kind)
