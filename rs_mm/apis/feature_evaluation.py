@@ -107,7 +107,7 @@ def _check_same_model(made_by, other, features, reference):
         )
 
 
-def labelled(cfg: Config, features: str, split: str):
+def labelled(cfg: Config, features: str | Path, split: str):
     """Features (N, D), labels (N, L) float32, names, and classes of a split.
 
     Raises:

@@ -143,7 +143,7 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
                     'current',
                     logging.WARNING,
                 )
-        infos = [self._data_info(*entry, dates, labels) for entry in files]
+        infos = [self._data_info(name, label, dates, labels) for name, label in files]
         check_unique([info['pair_name'] for info in infos], f'{type(self).__name__}, {dates[0]}')
         return infos
 
