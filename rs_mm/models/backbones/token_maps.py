@@ -95,7 +95,7 @@ class TokenMapBackbone(BaseModule):
             For each of three groups, shallow to deep, its maps (B, C, h, w), shallow to deep.
         """
         patch = self.net.patch_embed.patch_size
-        size = [max(round(length / side), 1) * side for length, side in zip(x.shape[2:], patch)]
+        size = [max(round(length / side), 1) * side for length, side in zip(x.shape[2:], patch)]  # type: ignore[arg-type]
         if size != list(x.shape[2:]):
             x = F.interpolate(x, size, mode='bilinear', align_corners=False, antialias=True)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
