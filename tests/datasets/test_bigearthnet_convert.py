@@ -17,7 +17,7 @@ import tifffile
 from rs_mm.datasets import BigEarthNetDataset
 from rs_mm.datasets.bigearthnet import convert as conversion
 from rs_mm.datasets.bigearthnet import labels
-from rs_mm.datasets.bigearthnet.bands import GROUPS
+from rs_mm.datasets.bigearthnet.bands import GROUPS, SIZES
 from rs_mm.datasets.bigearthnet.convert import convert
 from rs_mm.datasets.bigearthnet.folders import open_source, read_bands
 from rs_mm.datasets.bigearthnet.store import PatchReader, PatchWriter, close_reader
@@ -327,3 +327,113 @@ def test_bad_sources(tmp_path):
         open_source(tmp_path)
     with pytest.raises(MissingFileError, match='missing band'):
         read_bands(tmp_path, 'p')
+
+
+def parquet(path, names, splits, labels=None):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    labels = labels or [['Pastures']] * len(names)
+    pq.write_table(pa.table(dict(patch_id=names, labels=labels, split=splits)), path)
+
+
+BANDS = sum(GROUPS.values(), ())
+
+
+def rico_hdl(folder, names, bands=BANDS):
+    """An LMDB as rico-hdl writes it: a safetensors file for each patch."""
+    from safetensors.numpy import save
+
+    sizes = {band: SIZES[group] for group, of in GROUPS.items() for band in of}
+    written = {}
+    with lmdb.open(str(folder), map_size=1 << 24) as env, env.begin(write=True) as txn:
+        for number, name in enumerate(names):
+            rng = np.random.default_rng(number)
+            written[name] = {
+                band: rng.integers(0, 4000, (sizes[band],) * 2).astype(np.uint16) for band in bands
+            }
+            txn.put(name.encode(), save(written[name]))
+    return written
+
+
+NAMES = [f'S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_0_{k}' for k in range(4)]
+
+
+def test_an_lmdb_of_rico_hdl_is_read(tmp_path):
+    written = rico_hdl(tmp_path / 'lmdb', NAMES)
+    with pytest.raises(DataError, match=r'rico-hdl and reBEN \(safetensors\); convert it with'):
+        PatchReader(tmp_path / 'lmdb').names()
+    close_reader(tmp_path / 'lmdb')
+    with pytest.raises(MissingFileError, match='rico-hdl .* no labels, .*--metadata'):
+        open_source(tmp_path / 'lmdb')
+    parquet(tmp_path / 'meta.parquet', NAMES, ['train', 'Validation', 'val', 'test'])
+    source = open_source(tmp_path / 'lmdb', metadata=[tmp_path / 'meta.parquet'])
+    assert source.layout == 'safetensors'
+    manifest = convert(source, str(tmp_path / 'out'), workers=2, verify=True)
+    assert manifest['patches'] == 4 and not manifest['problems'] and manifest['verified']
+    counts = {split: of['patches'] for split, of in manifest['splits'].items()}
+    assert counts == dict(train=1, val=2, test=1)
+    reader = PatchReader(tmp_path / 'out')
+    for name in NAMES:
+        for group, bands in GROUPS.items():
+            expected = np.stack([written[name][band] for band in bands])
+            np.testing.assert_array_equal(reader.read(name)[group], expected)
+
+
+def test_a_patch_of_rico_hdl_without_a_band_costs_itself_alone(tmp_path):
+    rico_hdl(tmp_path / 'lmdb', NAMES[:1], bands=('B02', 'B03', 'B04', 'B08'))
+    rico_hdl(tmp_path / 'lmdb', NAMES[1:2])
+    parquet(tmp_path / 'meta.parquet', NAMES[:3], ['train'] * 3)
+    source = open_source(tmp_path / 'lmdb', metadata=[tmp_path / 'meta.parquet'])
+    manifest = convert(source, str(tmp_path / 'out'), workers=0)
+    assert manifest['patches'] == 1
+    assert [text.split(' no ')[1] for _, text in manifest['problems']] == [
+        'band B05, B06, B07, B8A, B11, B12, B01, B09',
+        f'patch {NAMES[2]!r}',
+    ]
+    parquet(tmp_path / 'meta.parquet', ['S2B_other_0_0'], ['train'])
+    with pytest.raises(DataError, match='holds none of the 1 patches of .*meta.parquet'):
+        open_source(tmp_path / 'lmdb', metadata=[tmp_path / 'meta.parquet'])
+
+
+def test_no_split_of_v2_is_lost_in_silence(tmp_path):
+    table = tmp_path / 'metadata.parquet'
+    parquet(table, NAMES, ['train', 'dev', None, 'test'])
+    with pytest.raises(DataError, match=r"holds 'dev' \(1\), 'None' \(1\).*train, validation or"):
+        open_source(tmp_path, 'v2')
+    parquet(table, [*NAMES[:3], None], ['train'] * 4)
+    with pytest.raises(DataError, match='row 3 has no `patch_id`'):
+        open_source(tmp_path, 'v2')
+    parquet(table, [*NAMES[:3], NAMES[0]], ['train'] * 4)
+    with pytest.raises(DataError, match='is listed twice'):
+        open_source(tmp_path, 'v2')
+
+
+@pytest.mark.parametrize('labels', ['null', '"Pastures"', '[1]', '{}'])
+def test_a_record_of_the_wrong_type_is_listed_and_the_rest_goes_on(tmp_path, labels):
+    names = make_bigearthnet_v1(tmp_path / 'tree', 2)
+    path = tmp_path / f'tree/{names[0]}/{names[0]}_labels_metadata.json'
+    path.write_text(f'{{"labels": {labels}}}')
+    manifest = convert(open_source(tmp_path / 'tree'), str(tmp_path / 'lmdb'), workers=0)
+    assert manifest['patches'] == 1
+    assert 'not a list of names' in manifest['problems'][0][1]
+    path.write_text('[]')
+    manifest = convert(open_source(tmp_path / 'tree'), str(tmp_path / 'lmdb'), workers=0)
+    assert 'cannot be read' in manifest['problems'][0][1]
+
+
+@pytest.mark.parametrize(
+    'form, hint', [('{}.tif', 'without its folder'), ('x/{}', 'without its'), ('0 {}', 'row')]
+)
+def test_a_list_written_in_another_way_is_one_sentence(tmp_path, form, hint):
+    names = make_bigearthnet_v1(tmp_path / 'tree', 2)
+    listed = dict(train=[form.format(name) for name in names])
+    with pytest.raises(DataError, match=f'the list train: none of its 2 names .*{hint}'):
+        convert(open_source(tmp_path / 'tree'), str(tmp_path / 'lmdb'), listed, workers=0)
+    assert not (tmp_path / 'lmdb').exists()
+
+
+def test_the_file_of_an_lmdb_is_no_folder(tmp_path):
+    (tmp_path / 'data.mdb').write_bytes(b'')
+    with pytest.raises(DataError, match='data.mdb is a file of an LMDB; name the folder'):
+        BigEarthNetDataset(str(tmp_path / 'data.mdb'))

@@ -1,4 +1,4 @@
-"""Packs BigEarthNet (v1 or v2 folders, or the LMDB of the original OML code) into one LMDB."""
+"""Packs BigEarthNet into one LMDB: v1 or v2 folders, or the LMDBs of OML's code and of rico-hdl."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,8 @@ def parse_args():
     parser.add_argument(
         'source',
         help='v1: the folder of patch folders; v2: the folder of '
-        'BigEarthNet-S2 and metadata.parquet; or the folder of an original LMDB',
+        'BigEarthNet-S2 and metadata.parquet; or the folder of an LMDB: of the original code, '
+        'or of rico-hdl (safetensors, as reBEN has it), with --metadata',
     )
     parser.add_argument('out', help='folder of the new LMDB, its splits and its manifest.json')
     parser.add_argument(
@@ -39,7 +40,9 @@ def parse_args():
         help='v2: label tables (default: SOURCE/metadata.parquet, which has '
         'no patch with snow, cloud or shadow)',
     )
-    parser.add_argument('--layout', choices=['auto', 'v1', 'v2', 'lmdb'], default='auto')
+    parser.add_argument(
+        '--layout', choices=['auto', 'v1', 'v2', 'lmdb', 'safetensors'], default='auto'
+    )
     parser.add_argument('--workers', type=int, default=4, help='processes that read (default: 4)')
     parser.add_argument(
         '--verify', action='store_true', help='compare every record with its source afterwards'
@@ -51,7 +54,9 @@ def run(args):
     from rs_mm.datasets.bigearthnet.convert import convert
     from rs_mm.datasets.bigearthnet.folders import open_source
     from rs_mm.datasets.label_tables import read_names
+    from rs_mm.files import check_writable
 
+    check_writable(args.out, 'OUT')
     splits = {Path(path).name.split('.')[0]: read_names(path) for path in args.splits}
     exclude = [name for path in args.exclude for name in read_names(path)]
     source = open_source(args.source, args.layout, args.metadata)

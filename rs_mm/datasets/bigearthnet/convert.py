@@ -69,6 +69,8 @@ def convert(
     listed, excluded = splits or source.splits(), set(exclude)
     for split, names in listed.items():
         check_unique(names, f'the list {split}')
+    if splits:
+        _check_lists(splits, source)
     names = sorted({name for split in listed.values() for name in split} or source.names())
     if not names:
         raise DataError(
@@ -95,6 +97,21 @@ def convert(
     _replace(Path(out) / 'manifest.json', json.dumps(manifest, indent=1))
     close_reader(out)
     return manifest
+
+
+def _check_lists(splits, source):
+    """A list of which the source holds nothing was written in another way than its patches."""
+    known = set(source.names())
+    for split, names in splits.items():
+        if not names or not known or any(name in known for name in names):
+            continue
+        stem = Path(names[0]).stem
+        near = f' (without its folder and suffix, {stem!r}, it is)' * (stem in known)
+        raise DataError(
+            f'the list {split}: none of its {len(names)} names is a patch of {source.root}; the '
+            f'first is {names[0]!r}{near}, and a patch there is {min(known)!r}. Give one name per '
+            'row, first in its row, without quotes, row numbers, folder and suffix.'
+        )
 
 
 def _write(writer, source, todo, workers, batch_size) -> list[Problem]:

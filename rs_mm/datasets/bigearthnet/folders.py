@@ -1,8 +1,10 @@
-"""Reads the two published folder layouts of BigEarthNet, and the original OML database.
+"""Reads the two published folder layouts of BigEarthNet, and two databases.
 
 - v1: ``ROOT/PATCH/PATCH_B01.tif … PATCH_B12.tif`` and ``PATCH_labels_metadata.json`` (43 classes).
 - v2: ``ROOT/BigEarthNet-S2/TILE/PATCH/PATCH_B01.tif …`` and parquet tables with ``patch_id``,
   ``labels`` (19 classes) and ``split``.
+
+- the LMDB of the original OML code (``legacy.py``), and that of rico-hdl (``safetensors_lmdb.py``).
 
 A source offers ``names()``, ``splits()`` and ``read(name)``, the arrays of one record; the folders
 also ``read(name, bands)``, which reads no other GeoTIFF.
@@ -23,10 +25,10 @@ from rs_mm.errors import ConfigError, DataError, MissingFileError
 from ..pictures import read_valid
 from . import legacy
 from .bands import GROUPS, SIZES
-from .labels import encode, to_19
-from .store import open_readonly
-
-_V2_SPLITS = dict(train='train', validation='val', test='test')
+from .labels import check_labels, encode, to_19
+from .metadata import Metadata
+from .safetensors_lmdb import SafetensorsDatabase, holds_safetensors
+from .store import read_transaction
 
 
 def open_source(
@@ -36,7 +38,8 @@ def open_source(
 
     Args:
         root: the folder.
-        layout: ``'v1'``, ``'v2'``, ``'lmdb'`` (of the original OML code) or ``'auto'``.
+        layout: ``'v1'``, ``'v2'``, ``'lmdb'`` (of the original OML code), ``'safetensors'`` (an
+            LMDB of rico-hdl, as reBEN and ConfigILM use it) or ``'auto'``.
         metadata: parquet tables of v2. Default: ``ROOT/metadata.parquet``,
             which leaves out the patches with snow, cloud or shadow: those have a table of their
             own.
@@ -51,13 +54,15 @@ def open_source(
         else:
             v2 = metadata or tables[0].is_file() or (folder / 'BigEarthNet-S2').is_dir()
             layout = 'v2' if v2 else 'v1'
+    if layout == 'safetensors' or (layout == 'lmdb' and holds_safetensors(folder)):
+        return SafetensorsDatabase(folder, tables)
     if layout == 'lmdb':
         return OriginalDatabase(folder)
     if layout == 'v2':
         return FolderV2(folder, tables)
     if layout == 'v1':
         return FolderV1(folder)
-    raise ConfigError(f'layout {layout!r} is none of auto, v1, v2, lmdb.')
+    raise ConfigError(f'layout {layout!r} is none of auto, v1, v2, lmdb, safetensors.')
 
 
 ALL_BANDS = sum(GROUPS.values(), ())
@@ -127,8 +132,9 @@ class FolderV1:
             raise MissingFileError(f'missing labels {path}')
         try:
             names = json.loads(path.read_text(encoding='utf-8'))['labels']
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise DataError(f'{path}: cannot be read ({error!r})') from error
+        check_labels(names, path)
         label43 = encode(names, 43)
         return dict(label43=label43, label19=to_19(label43)) | read_bands(folder, name, bands)
 
@@ -142,46 +148,21 @@ class FolderV2:
         self.root = next(
             folder for folder in (Path(root) / 'BigEarthNet-S2', Path(root)) if folder.is_dir()
         )
-        self.labels, self._splits = {}, {}
-        for table in tables:
-            self._add_table(table)
-
-    def _add_table(self, path):
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        if not path.is_file():
-            raise MissingFileError(
-                f'{path}: no such table; BigEarthNet v2 keeps its labels in it, '
-                'name it with --metadata.'
-            )
-        try:
-            table = pq.read_table(path)
-            names, labels = (table.column(key).to_pylist() for key in ('patch_id', 'labels'))
-        except (pa.ArrowException, KeyError) as error:
-            raise DataError(
-                f'{path}: not a table with `patch_id` and `labels` ({error}).'
-            ) from error
-        self.labels.update(zip(names, labels))
-        splits = table.column('split').to_pylist() if 'split' in table.column_names else []
-        for name, split in zip(names, splits):
-            if split in _V2_SPLITS:
-                self._splits.setdefault(_V2_SPLITS[split], []).append(name)
+        self.metadata = Metadata(tables)
 
     def names(self) -> list[str]:
-        return sorted(self.labels)
+        return self.metadata.names()
 
     def splits(self) -> dict[str, list[str]]:
-        return self._splits
+        return self.metadata.splits
 
     def read(self, name: str, bands: Sequence[str] = ALL_BANDS) -> dict[str, np.ndarray]:
-        if name not in self.labels:
-            raise DataError(f'{name} is in no metadata table')
+        label = self.metadata.label(name)
         tile = name.rsplit('_', 2)[0]
         folder = self.root / tile / name
         if not folder.is_dir():
             raise MissingFileError(f'no folder {folder}')
-        return dict(label19=encode(self.labels[name], 19)) | read_bands(folder, name, bands)
+        return dict(label19=label) | read_bands(folder, name, bands)
 
 
 class OriginalDatabase:
@@ -191,34 +172,20 @@ class OriginalDatabase:
 
     def __init__(self, root: Path) -> None:
         self.root = str(root)
-        self._pid, self._env = None, None
-
-    def __getstate__(self):
-        return dict(root=self.root, _pid=None, _env=None)
-
-    def _begin(self):
-        if self._pid != os.getpid():
-            if self._env is not None:  # inherited by a fork
-                self._env.close()
-            self._env = open_readonly(self.root)
-            self._pid = os.getpid()
-        return self._env.begin()
 
     def names(self) -> list[str]:
-        with self._begin() as transaction:
-            value = transaction.get(b'__keys__')
-            if value is not None:
-                return sorted(key.decode() for key in legacy.read_value(value)[0])
-            return sorted(
-                key.decode() for key, _ in transaction.cursor() if not key.startswith(b'__')
-            )
+        transaction = read_transaction(self.root)
+        value = transaction.get(b'__keys__')
+        if value is not None:
+            return sorted(key.decode() for key in legacy.read_value(value)[0])
+        keys = transaction.cursor().iternext(keys=True, values=False)
+        return sorted(bytes(key).decode() for key in keys if not bytes(key).startswith(b'__'))
 
     def splits(self) -> dict[str, list[str]]:
         return {}
 
     def read(self, name: str) -> dict[str, np.ndarray]:
-        with self._begin() as transaction:
-            value = transaction.get(name.encode())
+        value = read_transaction(self.root).get(name.encode())
         if value is None:
             raise DataError(f'{self.root} holds no patch {name!r}')
         return legacy.read_patch(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,17 @@ def to_19(labels: np.ndarray) -> np.ndarray:
         (..., 19) uint8 of 0 and 1.
     """
     return (np.asarray(labels) @ _CONVERSION > 0).astype(np.uint8)
+
+
+def check_labels(names: Any, where: Any) -> None:
+    """Refuses labels that are no list of names, such as the null of a damaged record.
+
+    Raises:
+        DataError: they are not; ``where`` says of what.
+    """
+    # pyarrow and json give lists
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f'{where}: its labels are {names!r:.60}, not a list of names')
 
 
 def encode(names: Iterable[str], num_classes: int) -> np.ndarray:

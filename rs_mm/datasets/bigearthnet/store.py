@@ -53,6 +53,8 @@ def close_reader(path: str) -> None:
 def open_readonly(path: str) -> lmdb.Environment:
     """Opens an LMDB folder for reading, after checking that it is there and whole."""
     file = Path(path) / 'data.mdb'
+    if Path(path).is_file():
+        raise DataError(f'{path} is a file of an LMDB; name the folder that holds it.')
     if not file.is_file():
         raise MissingFileError(
             f'{path}: no LMDB (data.mdb) there; make it with '
@@ -86,6 +88,17 @@ def _check_size(file, env):
         raise DataError(
             f'{file}: truncated: {size} bytes of {needed}; copy or convert the data again.'
         )
+
+
+def read_transaction(root: str | Path) -> lmdb.Transaction:
+    """The read transaction that all readers of an LMDB share in this process.
+
+    A process can open an LMDB once only; a fork gets a transaction of its own.
+
+    Raises:
+        MissingFileError, DataError: see :func:`open_readonly`.
+    """
+    return _transaction(os.path.realpath(root))
 
 
 class PatchReader:
@@ -172,10 +185,8 @@ class PatchReader:
 def _check_meta(path, transaction):
     value = transaction.get(META_KEY)
     if value is None:
-        original = transaction.get(b'__len__') is not None
-        kind = 'the layout of the original OML code' if original else 'an unknown layout'
         raise DataError(
-            f'{path}: this LMDB has {kind}; convert it with '
+            f'{path}: this LMDB has {_layout(transaction)}; convert it with '
             '`python tools/dataset_converters/bigearthnet_to_lmdb.py`.'
         )
     try:
@@ -192,6 +203,17 @@ def _check_meta(path, transaction):
             f'{path}: the conversion was not finished; run the same '
             'bigearthnet_to_lmdb.py command again, it goes on where it stopped.'
         )
+
+
+def _layout(transaction):
+    from .safetensors_lmdb import is_safetensors
+
+    if transaction.get(b'__len__') is not None:
+        return 'the layout of the original OML code'
+    cursor = transaction.cursor()
+    if cursor.first() and is_safetensors(bytes(cursor.value()[:16])):
+        return 'the layout of rico-hdl and reBEN (safetensors)'
+    return 'a layout that is not known'
 
 
 class PatchWriter:
