@@ -9,6 +9,9 @@ which they cannot be imported, and changes nothing that is there:
 2. Python dropped ``pkgutil.find_loader`` (3.14) and setuptools dropped ``pkg_resources``; mmengine
    and mmcv still ask for both.
 
+One import is left out until it is wanted: mmengine imports ``transformers``, an eighth of the
+start, for one optimizer.
+
 :func:`apply_for_runs` runs when a config is read or a run is built. It changes mmengine for the
 whole process:
 
@@ -51,6 +54,7 @@ def apply() -> None:
     _provide_find_loader()
     _provide_pkg_resources()
     _provide_mmcv_ext()
+    _leave_transformers_out()
 
 
 def apply_for_runs() -> None:
@@ -58,6 +62,7 @@ def apply_for_runs() -> None:
     if _applied:
         return
     _applied.append(True)
+    _offer_adafactor()
     _download_safely()
     _load_checked()
     _read_yaml_as_data()
@@ -311,3 +316,34 @@ def _end_waiting_for_workers() -> None:
             signal.signal(signal.SIGALRM, before)
 
     LoaderIterator._try_get_data = _try_get_data
+
+
+class _WithoutTransformers(importlib.abc.MetaPathFinder):
+    """Says that there is no ``transformers`` while mmengine makes its list of optimizers."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == 'transformers':
+            builder = sys.modules.get('mmengine.optim.optimizer.builder')
+            if builder is not None and not hasattr(builder, 'TRANSFORMERS_OPTIMIZERS'):
+                raise ModuleNotFoundError('transformers is imported when Adafactor is asked for')
+        return None
+
+
+def _leave_transformers_out() -> None:
+    if not any(isinstance(finder, _WithoutTransformers) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _WithoutTransformers())
+
+
+def _offer_adafactor() -> None:
+    """The optimizer that mmengine would have registered, imported when it is built."""
+    from mmengine.registry import OPTIMIZERS
+
+    if 'Adafactor' in OPTIMIZERS.module_dict or not importlib.util.find_spec('transformers'):
+        return
+
+    def adafactor(*args, **kwargs):
+        from transformers import Adafactor
+
+        return Adafactor(*args, **kwargs)
+
+    OPTIMIZERS.register_module(name='Adafactor', module=adafactor)

@@ -42,7 +42,7 @@ def main():
     # heavy imports wait, so that --help answers at once
     from rs_mm.launch.command_line import run_cli
 
-    run_cli(lambda: choose(args))
+    run_cli(lambda: choose(args), args)
 
 
 def choose(args):

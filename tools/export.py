@@ -51,7 +51,7 @@ def main():
     args = parse_args()
     from rs_mm.launch.command_line import run_cli
 
-    run_cli(lambda: run(args))
+    run_cli(lambda: run(args), args)
 
 
 def run(args):

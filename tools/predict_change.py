@@ -122,7 +122,7 @@ def main():
     # heavy imports wait, so that --help answers at once
     from rs_mm.launch.command_line import run_cli
 
-    run_cli(lambda: predict(args))
+    run_cli(lambda: predict(args), args)
 
 
 def predict(args):

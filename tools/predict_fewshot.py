@@ -83,7 +83,7 @@ def main():
     from rs_mm.launch.command_line import run_cli
 
     failed = []
-    run_cli(lambda: failed.extend(predict(args)))
+    run_cli(lambda: failed.extend(predict(args)), args)
     sys.exit(1 if failed else 0)
 
 

@@ -58,25 +58,29 @@ def parse_args():
 
 def main():
     args = parse_args()
-    # heavy imports wait, so that --help answers at once
-    from rs_mm.apis import test
+    # heavy imports wait, so that --help and wrong paths are answered at once
     from rs_mm.launch.command_line import run_cli
 
-    run_cli(
-        lambda: test(
-            args.config,
-            args.checkpoint,
-            args.cfg_options,
-            work_dir=args.work_dir,
-            out=args.out,
-            show=args.show,
-            show_dir=args.show_dir,
-            tta=args.tta,
-            launcher=args.launcher,
-            out_samples=args.out_samples,
-            worst=args.worst,
-            out_curves=args.out_curves,
-        )
+    run_cli(lambda: run(args), args)
+
+
+def run(args):
+    """Tests as the command line says."""
+    from rs_mm.apis import test
+
+    test(
+        args.config,
+        args.checkpoint,
+        args.cfg_options,
+        work_dir=args.work_dir,
+        out=args.out,
+        show=args.show,
+        show_dir=args.show_dir,
+        tta=args.tta,
+        launcher=args.launcher,
+        out_samples=args.out_samples,
+        worst=args.worst,
+        out_curves=args.out_curves,
     )
 
 

@@ -44,20 +44,24 @@ def parse_args():
 
 def main():
     args = parse_args()
-    # heavy imports wait, so that --help answers at once
-    from rs_mm.apis import train
+    # heavy imports wait, so that --help and wrong paths are answered at once
     from rs_mm.launch.command_line import run_cli
 
-    run_cli(
-        lambda: train(
-            args.config,
-            args.cfg_options,
-            work_dir=args.work_dir,
-            resume=args.resume,
-            amp=args.amp,
-            auto_scale_lr=args.auto_scale_lr,
-            launcher=args.launcher,
-        )
+    run_cli(lambda: run(args), args)
+
+
+def run(args):
+    """Trains as the command line says."""
+    from rs_mm.apis import train
+
+    train(
+        args.config,
+        args.cfg_options,
+        work_dir=args.work_dir,
+        resume=args.resume,
+        amp=args.amp,
+        auto_scale_lr=args.auto_scale_lr,
+        launcher=args.launcher,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
 from mmengine.config import ConfigDict
 from mmengine.dist import is_main_process
 
@@ -161,18 +160,25 @@ def _dump_predictions(cfg, out):
     cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=out)]
 
 
+def _check_display():
+    import matplotlib  # half a second, for those who open windows
+
+    if matplotlib.get_backend().lower() in _WITHOUT_WINDOWS:
+        raise ConfigError(
+            '--show opens windows, and there is no display for them (matplotlib '
+            f'draws with {matplotlib.get_backend()}); save the pictures with '
+            '--show-dir DIR instead.'
+        )
+
+
 def _switch_drawing_on(cfg, show, show_dir, draw=True):
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
         raise ConfigError(
             '--show-dir: this config has no `default_hooks.visualization`, the hook that draws.'
         )
-    if show and matplotlib.get_backend().lower() in _WITHOUT_WINDOWS:
-        raise ConfigError(
-            '--show opens windows, and there is no display for them (matplotlib '
-            f'draws with {matplotlib.get_backend()}); save the pictures with '
-            '--show-dir DIR instead.'
-        )
+    if show:
+        _check_display()
     hook.update(draw=draw, show=show)
     if _is_own_hook(hook):
         hook.out_dir = show_dir

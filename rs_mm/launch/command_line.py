@@ -7,8 +7,11 @@ import re
 import sys
 import time
 import traceback
+from argparse import Namespace
+from collections.abc import Callable
+from typing import Any
 
-from rs_mm.errors import RSMMError
+from rs_mm.errors import MissingFileError, RSMMError
 from rs_mm.launch.lost_processes import (
     explain_system_error,
     explain_waiting,
@@ -28,13 +31,19 @@ _ONE_VALUE = 'Expected more than 1 value per channel when training'  # torch's b
 _FROM_WORKER = re.compile(r'^Caught \w+ in DataLoader worker process')
 
 
-def run_cli(main) -> None:
+def run_cli(main: Callable[[], Any], args: Namespace | None = None) -> None:
     """Runs ``main()``; an error of the user's ends the process with one line and status 2.
 
     Any other exception is a defect of the program and keeps its traceback, as does every one when
     the environment variable ``RS_MM_TRACEBACK`` is set.
+
+    Args:
+        main: the work; what it imports takes seconds.
+        args: options of the command. Its ``config`` and ``checkpoint`` must exist; this is found
+            out before the work begins.
     """
     try:
+        _check_files(args)
         main()
     except KeyboardInterrupt:
         sys.exit('interrupted')
@@ -62,6 +71,16 @@ def run_cli(main) -> None:
         _leave(0)
 
 
+def _check_files(args):
+    from rs_mm.launch.config_files import find_config
+
+    config, checkpoint = getattr(args, 'config', None), getattr(args, 'checkpoint', None)
+    if isinstance(config, str):
+        find_config(config)
+    if isinstance(checkpoint, str) and ':' not in checkpoint and not os.path.exists(checkpoint):
+        raise MissingFileError(f'there is no checkpoint {checkpoint}.')
+
+
 def _leave(status):
     """Ends one of several processes without the usual tidying up.
 
@@ -77,8 +96,6 @@ def _leave(status):
 
 def user_message(error) -> str | None:
     """The sentence to print for a user's error; None if the exception is a defect instead."""
-    from rs_mm.build_errors import explain_build_error
-
     if isinstance(error, _USER_ERRORS):
         text = str(error)
         if _FROM_WORKER.match(text):  # torch puts the worker's whole traceback in front
@@ -98,4 +115,6 @@ def user_message(error) -> str | None:
             'a batch norm saw a single value per channel, of which it has no variance: raise '
             'train_dataloader.batch_size, or with several processes set sync_bn=torch.'
         )
+    from rs_mm.build_errors import explain_build_error  # with torch, for what is rare
+
     return explain_build_error(error)

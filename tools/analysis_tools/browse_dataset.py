@@ -34,7 +34,7 @@ def main():
     # heavy imports wait, so that --help answers at once
     from rs_mm.launch.command_line import run_cli
 
-    run_cli(lambda: browse(args))
+    run_cli(lambda: browse(args), args)
 
 
 def browse(args):

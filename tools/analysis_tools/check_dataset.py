@@ -36,7 +36,7 @@ def main():
     # heavy imports wait, so that --help answers at once
     from rs_mm.launch.command_line import run_cli
 
-    run_cli(lambda: check(args))
+    run_cli(lambda: check(args), args)
 
 
 def check(args):

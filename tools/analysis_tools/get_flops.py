@@ -22,7 +22,7 @@ def main():
     args = parse_args()
     from rs_mm.launch.command_line import run_cli
 
-    run_cli(lambda: report(args))
+    run_cli(lambda: report(args), args)
 
 
 def report(args):

@@ -31,7 +31,7 @@ def main():
     # heavy imports wait, so that --help answers at once
     from rs_mm.launch.command_line import run_cli
 
-    run_cli(lambda: run(args))
+    run_cli(lambda: run(args), args)
 
 
 def run(args):
