@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rs_mm.arrays import load_array
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 
 MANIFEST = 'model.json'
@@ -56,7 +57,7 @@ class ExportedModel:
         path = self.folder / f'{name}.npy'
         if not path.is_file():
             raise MissingFileError(f'{path} is missing; export the model again.')
-        return np.load(path, allow_pickle=False)
+        return load_array(path)
 
     def _file(self, name):
         return self.folder / self.info['graphs'][name]['file']

@@ -12,8 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from rs_mm.arrays import DAMAGED
 from rs_mm.checkpoint import read_state_dict
 from rs_mm.errors import CheckpointError, ConfigError, MissingFileError
+from rs_mm.limits import check_expansion
 
 # the preprocessing that OpenCLIPPreprocess does by default
 _OPENAI = dict(
@@ -186,19 +188,28 @@ def read_torchscript(path: str | Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: if the archive holds anything but modules and tensors.
     """
-    stripped = io.BytesIO()
-    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(stripped, 'w') as copy:
-        copy.writestr('archive/version', '3\n')  # its place differs between versions of torch
-        for entry in archive.namelist():
-            _, _, inner = entry.partition('/')
-            if inner.startswith('data/') or inner in ('data.pkl', 'byteorder'):
-                copy.writestr(f'archive/{inner}', archive.read(entry))
-            if inner == 'data.pkl':
-                names = {
-                    f'{argument}'.replace(' ', '.')
-                    for code, argument, _ in pickletools.genops(archive.read(entry))
-                    if code.name == 'GLOBAL' and argument.startswith('__torch__')
-                }
+    stripped, names = io.BytesIO(), set()
+    try:
+        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(stripped, 'w') as copy:
+            whole = sum(part.file_size for part in archive.infolist())
+            check_expansion(whole, Path(path).stat().st_size, path, CheckpointError)
+            copy.writestr('archive/version', '3\n')  # its place differs between versions of torch
+            for entry in archive.namelist():
+                _, _, inner = entry.partition('/')
+                if inner.startswith('data/') or inner in ('data.pkl', 'byteorder'):
+                    copy.writestr(f'archive/{inner}', archive.read(entry))
+                if inner == 'data.pkl':
+                    names = {
+                        f'{argument}'.replace(' ', '.')
+                        for code, argument, _ in pickletools.genops(archive.read(entry))
+                        if code.name == 'GLOBAL' and argument.startswith('__torch__')
+                    }
+    except CheckpointError:
+        raise
+    except (*DAMAGED, IndexError) as error:
+        raise CheckpointError(
+            f'{path}: this TorchScript archive is damaged ({type(error).__name__}: {error}).'
+        ) from error
     holders: list[Callable | tuple[Callable, str]] = [
         (type('Holder', (_Holder,), {}), name) for name in sorted(names)
     ]
@@ -207,12 +218,12 @@ def read_torchscript(path: str | Path) -> dict[str, Tensor]:
     try:
         with torch.serialization.safe_globals(holders):
             root = torch.load(stripped, map_location='cpu', weights_only=True)
+            return dict(_tensors(root))
     except Exception as error:  # a damaged archive fails in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f'{path}: this TorchScript archive cannot be read as data ({reason}).'
         ) from error
-    return dict(_tensors(root))
 
 
 # TorchScript wraps lists in calls that only tell their type

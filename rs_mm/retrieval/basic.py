@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rs_mm.arrays import load_array
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 
 from .fusion import Fusion, Neighbours, Queries
@@ -133,7 +134,7 @@ class BASIC(Fusion):
             return own
         if not Path(self.image_mean).is_file():
             raise MissingFileError(f'BASIC: there is no image mean {self.image_mean}.')
-        mean = np.load(self.image_mean, allow_pickle=False)
+        mean = load_array(self.image_mean)
         if mean.size != own.numel() or not np.isfinite(mean).all():
             raise DataError(
                 f'{self.image_mean} holds {mean.size} values, the features have {own.numel()}; '

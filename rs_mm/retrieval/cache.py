@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rs_mm.arrays import load_array
+
 from .shards import File, Shard
 
 VERSION = 2
@@ -57,10 +59,14 @@ class FeatureCache:
             if other:
                 self.foreign = True
                 return None, f'another {" and ".join(other)} made it'
-            array = np.load(self.folder / stored['array'], mmap_mode='r')
+            if Path(stored['array']).name != stored['array']:  # it lies beside the JSON
+                return None, 'it names an array elsewhere'
+            array = load_array(self.folder / stored['array'], 'r')
             if array.ndim != 2 or len(array) != len(stored['files']):
                 return None, 'its array does not fit its list of files'
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            for file in (*stored['files'], *(file for file, _ in stored['unreadable'])):
+                hash(File(*file))
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
             return None, f'it is damaged ({type(error).__name__})'
         return stored, None
 
@@ -145,7 +151,7 @@ class FeatureCache:
 
     def features(self) -> np.ndarray:
         """The stored features, (N, D) float32, as a memory map; what is written stays in memory."""
-        return np.load(self.folder / self.stored['array'], mmap_mode='c')
+        return load_array(self.folder / self.stored['array'], 'c')
 
     def names(self) -> list[str]:
         """Names of the images the rows of :meth:`features` belong to."""

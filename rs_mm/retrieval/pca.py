@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rs_mm.arrays import load_arrays
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 
 from .similarity import normalized
@@ -107,13 +108,16 @@ class PCA:
                 f'there is no PCA file {path}; make it with tools/retrieval/fit_pca.py.'
             )
         try:
-            data = np.load(path)
+            data = load_arrays(path)
+            mean, projection = (np.asarray(data[key], np.float32) for key in ('mean', 'projection'))
+            if projection.ndim != 2 or mean.shape != projection.shape[:1]:
+                raise ValueError('shapes')
             pca = cls(
-                torch.from_numpy(data['mean']),
-                torch.from_numpy(data['projection']),
-                json.loads(str(data['made_by'])) if 'made_by' in data else {},
+                torch.from_numpy(mean),
+                torch.from_numpy(projection),
+                dict(json.loads(str(data['made_by']))) if 'made_by' in data else {},
             )
-        except (KeyError, ValueError, OSError) as error:
+        except (KeyError, TypeError, ValueError, OSError) as error:
             raise DataError(
                 f'{path} is not a PCA file with mean and projection; make it with '
                 'tools/retrieval/fit_pca.py.'

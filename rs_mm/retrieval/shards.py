@@ -11,12 +11,13 @@ import hashlib
 import json
 import os
 import secrets
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from rs_mm.arrays import load_arrays
 
 VERSION = 1
 FOLDER = 'shards'
@@ -39,8 +40,7 @@ class Shard(NamedTuple):
 
     def features(self) -> np.ndarray:
         """The rows of ``files``, (n, D) float32."""
-        with np.load(self.path) as stored:
-            return stored['features']
+        return load_arrays(self.path)['features']
 
 
 def digest(identity: Mapping[str, str]) -> str:
@@ -79,19 +79,21 @@ def read_shards(folder: str | Path, identity: dict) -> tuple[list[Shard], int]:
     """The shards in ``folder`` that ``identity`` made, and the number of those of others."""
     wanted, shards, others = digest(identity), [], 0
     for path in sorted((Path(folder) / FOLDER).glob('*.npz')):
-        about = _read_about(path)
-        if about is None or about['version'] != VERSION:
-            continue
-        if about['identity'] != wanted:
-            others += 1
-            continue
-        shards.append(
-            Shard(
-                path,
-                [File(*file) for file in about['files']],
-                {File(*file): reason for file, reason in about['unreadable']},
-            )
-        )
+        try:
+            arrays = load_arrays(path)
+            about = json.loads(arrays['about'].tobytes())
+            if about['version'] != VERSION:
+                continue
+            if about['identity'] != wanted:
+                others += 1
+                continue
+            files = [File(*file) for file in about['files']]
+            unreadable = {File(*file): reason for file, reason in about['unreadable']}
+            whole = arrays['features'].ndim == 2 and len(arrays['features']) == len(files)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue  # damaged since it was written; its files are computed again
+        if whole:
+            shards.append(Shard(path, files, unreadable))
     return shards, others
 
 
@@ -102,11 +104,3 @@ def drop_shards(folder: str | Path) -> None:
         path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
-
-
-def _read_about(path):
-    try:
-        with np.load(path) as stored:
-            return json.loads(stored['about'].tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # damaged since it was written; its files are computed again

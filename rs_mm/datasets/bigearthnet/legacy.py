@@ -34,12 +34,22 @@ def read_value(value: bytes | memoryview) -> tuple[object, list[np.ndarray]]:
         count = struct.unpack_from('<4i', value)[2]
         reader = pa.BufferReader(pa.py_buffer(value))
         reader.seek(16)
-        structure = pa.ipc.open_stream(reader).read_all().column(0).to_pylist()[0]
+        table = pa.ipc.open_stream(reader).read_all()
+        table.validate(full=True)  # else offsets that lead out of the buffers are followed
+        structure = table.column(0).to_pylist()[0]
         arrays = []
         for _ in range(count):
             reader.seek(-(-reader.tell() // 64) * 64)
             arrays.append(pa.ipc.read_tensor(reader).to_numpy())
-    except (pa.ArrowException, struct.error, IndexError, OSError, ValueError) as error:
+    except (
+        pa.ArrowException,
+        struct.error,
+        IndexError,
+        OSError,
+        ValueError,
+        KeyError,
+        OverflowError,
+    ) as error:
         raise DataError(f'not a value of the original database: {error}') from error
     return structure, arrays
 
@@ -59,7 +69,10 @@ def read_patch(value: bytes | memoryview) -> dict[str, np.ndarray]:
     indices, arrays = read_value(value)
     if not isinstance(indices, list) or len(indices) != 4 or len(arrays) != 4:
         raise DataError('the value does not hold three band groups and a label vector.')
-    *groups, label = (arrays[index] for index in indices)
+    try:
+        *groups, label = (arrays[index] for index in indices)
+    except (IndexError, TypeError) as error:
+        raise DataError(f'the value refers to arrays that it does not hold: {error}.') from error
     if label.size not in (43, 19):
         raise DataError(f'the label vector has {label.size} entries instead of 43 or 19.')
     label = (label.ravel() == 1).astype(np.uint8)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rs_mm.arrays import load_array
 from rs_mm.errors import DataError, MissingFileError
 
 SETTINGS = 'spectral.json'
@@ -65,13 +66,13 @@ class EigenvectorStore:
             DataError: if it is damaged.
         """
         try:
-            vectors = np.load(self.path(name), allow_pickle=False)
+            vectors = load_array(self.path(name))
         except FileNotFoundError as error:
             raise MissingFileError(
                 f'there is no eigenvector file {self.path(name)}; make it with '
                 f'tools/dataset_converters/spectral_eigenvectors.py IMAGES {self.folder}.'
             ) from error
-        except (ValueError, EOFError, OSError) as error:
+        except DataError as error:
             raise DataError(
                 f'the eigenvector file {self.path(name)} cannot be read: {error}; '
                 'remove it and make it again.'

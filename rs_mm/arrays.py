@@ -1,0 +1,81 @@
+"""Reading numpy's files from elsewhere: plain arrays, or one error that names the file."""
+
+from __future__ import annotations
+
+import struct
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from rs_mm.errors import DataError
+from rs_mm.limits import check_expansion
+
+# what numpy and zipfile raise for damaged bytes; numpy reads an array's header as Python text
+DAMAGED = (
+    AttributeError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def load_array(path: str | Path, mmap_mode: Literal['r', 'c'] | None = None) -> np.ndarray:
+    """The array of a ``.npy`` file; nothing is unpickled.
+
+    Args:
+        path: the file.
+        mmap_mode: see ``numpy.load``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is damaged or holds objects.
+    """
+    try:
+        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except FileNotFoundError:
+        raise
+    except DAMAGED as error:
+        raise DataError(f'{path} is no readable array: {_reason(error)}.') from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f'{path} is no single array.')
+    return array
+
+
+def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of a ``.npz`` file by their names; nothing is unpickled.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is damaged, holds objects, or unpacks to far more than it is.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            whole = sum(part.file_size for part in archive.infolist())
+        check_expansion(whole, Path(path).stat().st_size, path)
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (FileNotFoundError, DataError):
+        raise
+    except DAMAGED as error:
+        raise DataError(f'{path} holds no readable arrays: {_reason(error)}.') from error
+
+
+def _reason(error):
+    text = ' '.join(str(error).split()).rstrip('.')
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
