@@ -69,7 +69,10 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
             whole = sum(part.file_size for part in archive.infolist())
         check_expansion(whole, Path(path).stat().st_size, path)
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+            arrays = {name: stored[name] for name in stored.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError('a part of it is no array')
+        return arrays
     except (FileNotFoundError, DataError):
         raise
     except DAMAGED as error:
