@@ -10,6 +10,7 @@ from prettytable import PrettyTable
 from tqdm import tqdm
 
 from rs_mm.analysis.pair_facts import add_facts, pair_facts
+from rs_mm.datasets.label_maps import read_label_map
 from rs_mm.errors import RSMMError
 from rs_mm.launch.config import load_config
 from rs_mm.registry import DATASETS, TRANSFORMS
@@ -109,6 +110,10 @@ def _check_split(dataset_cfg, split, num_workers, report):
     classes = list(getattr(dataset, 'metainfo', {}).get('classes') or [])
     counts = np.zeros((2, 256), np.int64)  # pixels of the class, samples with it
     report['samples'] = len(dataset)
+    report['problems'] += [
+        f'{file} takes no part: another suffix than the others, or a label without a pair.'
+        for file in getattr(dataset, 'left_out', ())
+    ]
     pairs = []
     for problem, size, histogram, facts in _read_all(dataset, split, num_workers):
         if problem is not None:
@@ -224,7 +229,25 @@ class _Reader:
             inputs = inputs.get('query')
         shape = getattr(inputs, 'shape', None)
         size = None if shape is None else tuple(shape[-2:])
-        return None, size, _label_counts(sample), None
+        return _says_nothing(sample, cls.dataset, index), size, _label_counts(sample), None
+
+
+def _says_nothing(sample, dataset, index):
+    """What is wrong with a mask of an episode that does not show the class of its entry."""
+    if sample is None or 'class_id' not in sample:
+        return None
+    image, mask = dataset.get_data_info(index)['query_files']
+    name = f'class {sample.class_id + 1} ({sample.class_name})'
+    if 'gt_mask' not in sample:
+        return f'{image} is listed for {name} and has no mask.'
+    if bool(sample.gt_mask.any()):
+        return None
+    there = bool((read_label_map(mask) == sample.class_id + 1).any())
+    if there:
+        size = ' x '.join(map(str, sample.gt_mask.shape[-2:]))
+        return f'{mask}: {name} is so small in it that nothing of it is left at {size} pixels.'
+    what = 'is ignored throughout' if bool(sample.ignore.all()) else f'holds no pixel of {name}'
+    return f'{mask} {what}, for which its list names it.'
 
 
 def _label_counts(sample):

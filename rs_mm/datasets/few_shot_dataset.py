@@ -13,6 +13,7 @@ from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import DATASETS
 
 from .episodes import PACKED, check_class_sizes, draw_supports, group_by_class, read_entries
+from .label_maps import read_label_map
 from .multilabel_dataset import build_pipeline
 from .seeding import SeededSampleMixin
 
@@ -126,7 +127,16 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
                 f'name class {min(strange) + 1}, which is not one of '
                 f'{[label + 1 for label in self.class_ids]}.'
             )
-        self.names_by_class = group_by_class(entries)
+        labelled = entries
+        if self.list_dir:  # lists of one's own; the published ones are drawn from as published
+            labelled = [entry for entry in entries if self._has_class(*entry)]
+        self.names_by_class = group_by_class(labelled)
+        bare = {label for _, label in entries} - set(self.names_by_class)
+        if bare:
+            raise DataError(
+                f'{type(self).__name__}: no mask of the lists holds class {min(bare) + 1} '
+                f'({self.classes[min(bare)]}), so that nothing shows it.'
+            )
         check_class_sizes(self.names_by_class, self.shots, self.classes)
         items = [dict(query=name, class_id=label) for name, label in entries]
         if self.test_mode:
@@ -153,6 +163,11 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
     def files(self, name: str) -> tuple[str, str]:
         """Paths of an image and of its label map."""
         raise NotImplementedError
+
+    def _has_class(self, name, label):
+        """Whether the mask of an entry shows its class; without that it is no support."""
+        path = Path(self.files(name)[1])
+        return path.is_file() and bool((read_label_map(path) == label + 1).any())
 
     def _draw(self, rng, item):
         return draw_supports(

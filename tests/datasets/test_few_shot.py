@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from rs_mm.datasets import DLRSD5iDataset, ISAID5iDataset, Pascal5iDataset
 from rs_mm.datasets.episodes import PACKED, draw_supports
+from rs_mm.datasets.transforms import ResizeEpisode
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from tests import fill
 from tests.parity import load_case
@@ -289,3 +290,52 @@ def test_draw_never_takes_the_query():
     for distinct in (False, True):
         drawn = {n for _ in range(30) for n in draw_supports(rng, list('abcd'), 'b', 3, distinct)}
         assert drawn == set('acd')
+
+
+def _blank(dataset, name, value=0):
+    label = dataset.files(name)[1]
+    Image.fromarray(np.full(np.asarray(Image.open(label)).shape, value, np.uint8)).save(label)
+
+
+def test_a_mask_without_its_class_is_no_support_but_stays_a_query(tmp_path):
+    """Of lists of one's own; an image to be segmented has no mask yet."""
+    dataset = _small(tmp_path, split='val', test_mode=True)
+    drawn = {name for i in range(20) for name in dataset.get_data_info(i)['supports']}
+    assert {'c01_0', 'c01_1', 'c01_2', 'c01_3'} <= drawn
+    _blank(dataset, 'c01_0')
+    _blank(dataset, 'c01_1', 255)
+    dataset = _small_again_as(tmp_path)
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    assert [info['query'] for info in infos[:4]] == ['c01_0', 'c01_1', 'c01_2', 'c01_3']
+    assert {name for info in infos for name in info['supports']}.isdisjoint({'c01_0', 'c01_1'})
+    assert not dataset[0]['data_samples'].gt_mask.any()
+    for name in ('c01_2', 'c01_3'):
+        _blank(dataset, name)
+    with pytest.raises(DataError, match=r'no mask of the lists holds class 1 \(ship\)'):
+        _small_again_as(tmp_path)
+
+
+def _small_again_as(root):
+    pipeline = [dict(type='LoadEpisode'), dict(type='PackEpisode')]
+    settings = dict(list_dir=str(root / 'lists'), test_mode=True, pipeline=pipeline)
+    return ISAID5iDataset(str(root), 0, 'val', **settings)
+
+
+def test_check_names_masks_that_say_nothing_of_their_class(tmp_path):
+    from rs_mm.analysis.dataset_check import _says_nothing
+
+    dataset = _small(tmp_path, split='val', test_mode=True)
+    assert _says_nothing(dataset[0]['data_samples'], dataset, 0) is None
+    _blank(dataset, 'c01_0')
+    _blank(dataset, 'c01_1', 255)
+    words = [_says_nothing(dataset[i]['data_samples'], dataset, i) for i in range(2)]
+    assert 'c01_0_instance' in words[0] and 'holds no pixel of class 1 (ship)' in words[0]
+    assert 'is ignored throughout' in words[1]
+    label = dataset.files('c01_2')[1]
+    mask = np.zeros((32, 40), np.uint8)
+    mask[1, 1] = 1
+    Image.fromarray(mask).save(label)
+    small = _small_again_as(tmp_path)
+    small.pipeline.transforms.insert(1, ResizeEpisode(8))
+    said = _says_nothing(small[2]['data_samples'], small, 2)
+    assert 'nothing of it is left at 8 x 8 pixels' in said
