@@ -56,7 +56,7 @@ _BUILDERS = dict(
 )
 
 
-def explain_build_error(error) -> str | None:
+def explain_build_error(error: Exception) -> str | None:
     """A sentence for an unknown ``type``, an unknown, missing or fixed key, or a value that its
     section of the config cannot be built with; None for the rest, which are defects."""
     text = str(error.args[0]) if error.args else ''

@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import torch
@@ -20,12 +21,12 @@ _said = set()
 _CONTAINERS = ('state_dict_ema', 'state_dict', 'model_state_dict', 'model')
 
 
-def load_file(path, map_location='cpu'):
+def load_file(path: str | Path, map_location: str | torch.device | None = 'cpu') -> dict:
     """Loads a torch file with ``weights_only=True``, once its checksums agree.
 
     Args:
-        path (str | Path): the file.
-        map_location (str | torch.device | None): see ``torch.load``.
+        path: the file.
+        map_location: see ``torch.load``.
 
     Raises:
         MissingFileError: if there is no such file.
@@ -77,7 +78,7 @@ def cannot_download(url: str, error: Exception) -> MissingFileError:
     )
 
 
-def load_from_local(filename, map_location=None):
+def load_from_local(filename: str, map_location: str | None = None) -> Any:
     """:func:`load_file` as mmengine wants a loader of local files."""
     return load_file(os.path.expanduser(filename), map_location)
 
@@ -99,18 +100,22 @@ def _say_how_verified(path, by):
     )
 
 
-def read_state_dict(path, strip=('module.',), containers=_CONTAINERS) -> dict[str, torch.Tensor]:
+def read_state_dict(
+    path: str | Path,
+    strip: tuple[str, ...] = ('module.',),
+    containers: tuple[str, ...] = _CONTAINERS,
+) -> dict[str, torch.Tensor]:
     """The weights in a checkpoint file, whatever they lie under.
 
     Args:
-        path (str | Path): a file with a bare state dict, or one in a container; or
+        path: a file with a bare state dict, or one in a container; or
             ``.safetensors``.
-        strip (tuple[str, ...]): prefixes taken off a name, each at most once, in this order.
-        containers (tuple[str, ...]): keys under which weights may lie, the first one wins. Default:
+        strip: prefixes taken off a name, each at most once, in this order.
+        containers: keys under which weights may lie, the first one wins. Default:
             ``state_dict_ema``, ``state_dict``, ``model_state_dict``, ``model``.
 
     Returns:
-        dict[str, torch.Tensor]: name -> tensor, on the CPU.
+        Name -> tensor, on the CPU.
 
     Raises:
         MissingFileError, CheckpointError: see :func:`load_file`; also when it holds no tensors.
@@ -143,7 +148,7 @@ def _load_safetensors(path):
         ) from error
 
 
-def save_converted(state, out, meta=None) -> None:
+def save_converted(state: dict, out: str | Path, meta: dict | None = None) -> None:
     """Writes weights as an mmengine checkpoint that ``tools/test.py`` and ``load_from`` take."""
     content = io.BytesIO()
     torch.save({'state_dict': dict(state), 'meta': dict(meta or {})}, content)

@@ -27,11 +27,11 @@ _CHUNK = 1 << 20
 _verified: dict[tuple[str, int, int], str | None] = {}
 
 
-def sealed(content) -> list:
+def sealed(content: bytes | memoryview) -> list:
     """The parts of a file that is ``content``, an archive of torch, with its SHA-256 at the end.
 
     Args:
-        content (bytes | memoryview): what ``torch.save`` wrote. Other bytes are returned as they
+        content: what ``torch.save`` wrote. Other bytes are returned as they
             are.
     """
     view = memoryview(content)
@@ -42,13 +42,13 @@ def sealed(content) -> list:
     return [body, struct.pack('<H', len(comment)), comment]
 
 
-def verify(path) -> str | None:
+def verify(path: str | Path) -> str | None:
     """Compares a checkpoint with its checksums.
 
     A file that did not change since is not read again.
 
     Returns:
-        str | None: ``sha256`` or ``crc32``, by which it was verified; None if it has neither (a
+        ``sha256`` or ``crc32``, by which it was verified; None if it has neither (a
         file of torch before 1.6).
 
     Raises:

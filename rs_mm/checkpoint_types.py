@@ -13,6 +13,7 @@ import argparse
 import math
 import re
 from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 
@@ -65,14 +66,14 @@ class NumberArray(np.ndarray):
         return np.asarray(self).__reduce__()
 
 
-def reconstruct(kind, shape, code):
+def reconstruct(kind: Any, shape: Any, code: Any) -> NumberArray:
     """Stands for numpy's ``_reconstruct``: an empty array, to be filled by its state."""
     if kind not in (NumberArray, np.ndarray):
         raise UnpicklingError(f'the checkpoint asks for an array of the kind {kind!r}')
     return NumberArray()
 
 
-def scalar(kind, content):
+def scalar(kind: Any, content: bytes) -> Any:
     """Stands for numpy's ``scalar``: one number."""
     return _numbers(kind, content, (), 'C')[()]
 
@@ -89,7 +90,7 @@ def _numbers(kind, content, shape, order):
     return np.frombuffer(bytearray(content), kind.dtype).reshape(shape, order=order)
 
 
-def history_statistic(owner, name):
+def history_statistic(owner: Any, name: str) -> Any:
     """Stands for ``getattr``: names one of HistoryBuffer's statistics."""
     from mmengine.logging.history_buffer import HistoryBuffer
 
@@ -101,7 +102,7 @@ def history_statistic(owner, name):
     return getattr(owner, name)
 
 
-def no_bytes():
+def no_bytes() -> bytes:
     """Stands for ``bytes``, which pickle calls without arguments for an empty array's content."""
     return b''
 

@@ -40,6 +40,10 @@ import sys
 import threading
 import types
 import warnings
+from collections.abc import Callable
+
+from mmengine.runner import Runner
+from torch import nn
 
 _INSTALL_FULL_MMCV = (
     'this needs a compiled op of mmcv, and mmcv-lite is installed. Install the full package '
@@ -75,7 +79,7 @@ def apply_for_runs() -> None:
         warnings.filterwarnings('ignore', message=message, module='mmseg')
 
 
-def start_workers_by(function) -> None:
+def start_workers_by(function: Callable) -> None:
     """Lets mmengine's runners start each loader worker by a function like its own."""
     from mmengine.runner import runner
 
@@ -275,12 +279,12 @@ def _write_json_without_nan() -> None:
             return super().dump_to_str(plain(obj), **kwargs)
 
 
-def leave_step_uncompiled(runner) -> None:
+def leave_step_uncompiled(runner: Runner) -> None:
     """Keeps a runner from compiling its whole training step, as mmengine's ``compile`` would."""
     runner._maybe_compile = lambda step: None
 
 
-def synchronise_on_cpu(module) -> None:
+def synchronise_on_cpu(module: nn.Module) -> None:
     """Gives a ``nn.SyncBatchNorm`` the forward of a batch norm that also runs through gloo.
 
     torch's wrapper for many processes refuses every subclass of ``SyncBatchNorm`` off the GPU, so

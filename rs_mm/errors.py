@@ -5,7 +5,10 @@ is a defect of the program and keeps its traceback. Every class takes the messag
 mmengine's registry and torch's data workers raise a caught exception again as ``type(e)(message)``.
 """
 
+from __future__ import annotations
+
 import difflib
+from collections.abc import Iterable
 
 
 class RSMMError(Exception):
@@ -32,7 +35,7 @@ class CheckpointError(RSMMError, RuntimeError):
     """A checkpoint is unreadable, unsafe, or of another model."""
 
 
-def suggest(name, known, cutoff=0.6) -> str:
+def suggest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """``; did you mean 'X' or 'Y'?`` for the closest of ``known``, or nothing."""
     lower = {key.lower(): key for key in sorted(known, key=len, reverse=True)}
     close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=cutoff)

@@ -16,7 +16,7 @@ _UNFINISHED = '.unfinished'
 
 
 @contextlib.contextmanager
-def atomic_write(path, mode: str = 'wb', **options) -> Iterator[IO]:
+def atomic_write(path: str | Path, mode: str = 'wb', **options: Any) -> Iterator[IO]:
     """Opens a file for writing under another name, and renames it once all is written.
 
     A run that is killed meanwhile leaves the file that was there before. Its folder is made.
@@ -33,7 +33,7 @@ def atomic_write(path, mode: str = 'wb', **options) -> Iterator[IO]:
 
 
 @contextlib.contextmanager
-def atomic_path(path) -> Iterator[Path]:
+def atomic_path(path: str | Path) -> Iterator[Path]:
     """The same for a function that wants a name: gives the name to write under."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def atomic_path(path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def remove_unfinished(folder) -> int:
+def remove_unfinished(folder: str | Path) -> int:
     """Removes what killed runs left half-written in a folder; returns how many files."""
     left = list(Path(folder).glob(f'.*{_UNFINISHED}*'))
     for path in left:

@@ -17,7 +17,8 @@ variable                    default                limits
 from __future__ import annotations
 
 import os
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from rs_mm.errors import ConfigError, DataError
 
@@ -35,7 +36,7 @@ def max_pixels(windowed: bool = False) -> int:
 
 
 def check_pixels(
-    height: int, width: int, where, bytes_per_pixel: int = 3, windowed: bool = False
+    height: int, width: int, where: str | Path, bytes_per_pixel: int = 3, windowed: bool = False
 ) -> None:
     """Refuses an image of more pixels than the limit, before anything of it is decoded.
 
@@ -67,7 +68,9 @@ def check_pixels(
         )
 
 
-def check_expansion(unpacked: int, packed: int, where, error=DataError) -> None:
+def check_expansion(
+    unpacked: int, packed: int, where: str | Path, error: Exception = DataError
+) -> None:
     """Refuses an archive that unpacks to far more than it is: numbers do not compress so well."""
     if unpacked > max(100 * packed, 64 << 20):
         raise error(
@@ -81,7 +84,7 @@ def max_table_bytes() -> int:
     return _setting('RS_MM_MAX_TABLE_BYTES', _TABLE_BYTES)
 
 
-def check_inside(name: str, where) -> str:
+def check_inside(name: str, where: str | Path) -> str:
     """Refuses a name that a table or manifest gives if it leads out of its data folder.
 
     Links are followed: whoever made them has access to what they point at.
@@ -108,7 +111,7 @@ def check_inside(name: str, where) -> str:
     return name
 
 
-def check_entries(content, where, limit: int = 100_000) -> None:
+def check_entries(content: Any, where: str | Path, limit: int = 100_000) -> None:
     """Refuses nested data whose entries, counted as often as they are referred to, are too many.
 
     A few lines of YAML that refer to each other can stand for billions of entries, or contain

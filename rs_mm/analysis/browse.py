@@ -15,20 +15,27 @@ from rs_mm.registry import DATASETS, VISUALIZERS
 from rs_mm.visualization import save_sheet
 
 
-def browse_dataset(config, out, num=16, split='train', seed=0, options=None) -> int:
+def browse_dataset(
+    config: str | Path,
+    out: str | Path,
+    num: int = 16,
+    split: str = 'train',
+    seed: int = 0,
+    options: dict | list[str] | None = None,
+) -> int:
     """Draws samples as the model would get them, with the visualizer of the config.
 
     Args:
-        config (str | Path): config file.
-        out (str | Path): folder of the pictures.
-        num (int): number of samples, in shuffled order; beyond the size of the dataset they come
+        config: config file.
+        out: folder of the pictures.
+        num: number of samples, in shuffled order; beyond the size of the dataset they come
             again, augmented anew.
-        split (str): ``train``, ``val`` or ``test``.
-        seed (int): seed of the order and of the augmentation.
-        options (dict | list[str], optional): overrides of the config.
+        split: ``train``, ``val`` or ``test``.
+        seed: seed of the order and of the augmentation.
+        options: overrides of the config.
 
     Returns:
-        int: number of pictures written.
+        Number of pictures written.
 
     Raises:
         ConfigError: the config has no such split, or no visualizer that draws samples.

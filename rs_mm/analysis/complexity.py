@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
+from collections.abc import Iterator
 
 import torch
+from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_flop_count
 
 from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
 
 
-def flop_counter(depth=2) -> FlopCounterMode:
+def flop_counter(depth: int = 2) -> FlopCounterMode:
     """Torch's counter, told of two operators of CPUs that it knows by their other names only."""
     extra = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
     if torch.backends.mkldnn.is_available():
@@ -23,7 +26,7 @@ def flop_counter(depth=2) -> FlopCounterMode:
 
 
 @contextlib.contextmanager
-def unfused_attention():
+def unfused_attention() -> Iterator[None]:
     """Keeps torch from fusing whole attention layers, into which the counter does not see."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -41,7 +44,7 @@ def _convolution_flops(x, weight, *args, out_shape=None, **kwargs):
     return conv_flop_count(x, weight, out_shape)
 
 
-def build_model(cfg):
+def build_model(cfg: Config) -> nn.Module:
     """The model of a config, in evaluation mode.
 
     Its ``init_weights`` is not called: what is counted and timed does not depend on the weights, so
@@ -51,7 +54,9 @@ def build_model(cfg):
     return revert_sync_batchnorm(MODELS.build(cfg.model)).eval()
 
 
-def example_batch(model, batch, height, width, device='cpu') -> dict:
+def example_batch(
+    model: nn.Module, batch: int, height: int, width: int, device: str = 'cpu'
+) -> dict:
     """A batch of zeros and random pixels as the model's data pipeline would hand it over.
 
     A model says what it takes through ``example_inputs(batch, height, width)``, which returns the
@@ -73,15 +78,15 @@ def example_batch(model, batch, height, width, device='cpu') -> dict:
     return model.example_inputs(batch, height, width)
 
 
-def count_flops(model, batch) -> tuple[int, dict[str, int]]:
+def count_flops(model: nn.Module, batch: dict) -> tuple[int, dict[str, int]]:
     """Multiply-adds of one forward pass, in all and by top-level part.
 
     Counted by torch while the pass runs, so the count is of what is really computed: matrix
     products, convolutions and attention; elementwise work, pooling and sampling count nothing.
 
     Args:
-        model (nn.Module): in evaluation mode.
-        batch (dict): see :func:`example_batch`.
+        model: in evaluation mode.
+        batch: see :func:`example_batch`.
     """
     data = model.data_preprocessor(batch, False)
     with unfused_attention(), torch.no_grad(), flop_counter() as counter:
@@ -97,7 +102,7 @@ def count_flops(model, batch) -> tuple[int, dict[str, int]]:
     return counter.get_total_flops() // 2, parts
 
 
-def count_parameters(model) -> tuple[int, dict[str, int]]:
+def count_parameters(model: nn.Module) -> tuple[int, dict[str, int]]:
     """Trainable and frozen parameters, in all and by top-level part."""
     parts = {
         name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()

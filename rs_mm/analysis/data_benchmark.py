@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 
 import cv2
 import torch
+from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -20,17 +22,19 @@ from rs_mm.launch.config import set_up_torch
 from rs_mm.registry import DATASETS
 
 
-def measure_data(cfg, split='train', seconds=5.0, workers=()) -> dict:
+def measure_data(
+    cfg: Config, split: str = 'train', seconds: float = 5.0, workers: Sequence[int] = ()
+) -> dict:
     """Measures the dataset of a split in one process on one thread, as a worker runs it.
 
     Args:
-        cfg (Config): a config whose data exists.
-        split (str): ``train``, ``val`` or ``test``.
-        seconds (float): about how long each measurement takes.
-        workers (Sequence[int]): numbers of workers to run the whole loader with, too.
+        cfg: a config whose data exists.
+        split: ``train``, ``val`` or ``test``.
+        seconds: about how long each measurement takes.
+        workers: numbers of workers to run the whole loader with, too.
 
     Returns:
-        dict: ``type`` of the dataset, ``samples`` it has, ``per_second`` samples of one worker,
+        ``type`` of the dataset, ``samples`` it has, ``per_second`` samples of one worker,
         ``steps``: list of (step of the pipeline, ms per sample), the largest first, and
         ``loader``: number of workers -> samples per second that reach the training process.
     """

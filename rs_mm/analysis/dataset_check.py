@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from mmengine.registry import init_default_scope
@@ -19,20 +21,25 @@ _SHOWN = 20
 _LOADING = ('MultiImgLoadImageFromFile', 'MultiImgLoadTiff', 'MultiImgLoadAnnotations')
 
 
-def check_config(config, splits=('train', 'val', 'test'), num_workers=4, options=None) -> dict:
+def check_config(
+    config: str | Path,
+    splits: Sequence[str] = ('train', 'val', 'test'),
+    num_workers: int = 4,
+    options: dict | list[str] | None = None,
+) -> dict:
     """Reads every sample of the splits and collects what is wrong.
 
     Change-detection datasets are read file by file, without augmentation. Every sample of
     another dataset is passed through the config's pipeline.
 
     Args:
-        config (str | Path): config file.
-        splits (sequence[str]): of ``train``, ``val``, ``test``.
-        num_workers (int): processes that read files.
-        options (dict | list[str], optional): overrides of the config.
+        config: config file.
+        splits: of ``train``, ``val``, ``test``.
+        num_workers: processes that read files.
+        options: overrides of the config.
 
     Returns:
-        dict: per split a dict of ``samples`` (number), ``problems`` (list of sentences, each with
+        Per split a dict of ``samples`` (number), ``problems`` (list of sentences, each with
         its file; training images in another split are one), ``notes`` (list of sentences),
         ``sizes`` (``HxW`` -> number of samples) and ``classes`` (class -> ``count`` of pixels, or
         of images where labels are of images, and ``samples`` that have it); plain numbers and
@@ -53,7 +60,7 @@ def check_config(config, splits=('train', 'val', 'test'), num_workers=4, options
     return report
 
 
-def format_report(report) -> str:
+def format_report(report: dict) -> str:
     """The report of :func:`check_config` as text."""
     lines = []
     for split, found in report.items():

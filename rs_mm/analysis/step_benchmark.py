@@ -9,10 +9,13 @@ import platform
 import resource
 import statistics
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch.profiler import ProfilerActivity, profile
 
@@ -31,7 +34,7 @@ class Setting:
     width: int
     batch: int = 1
     train: bool = False
-    device: str = 'cpu'
+    device: torch.device | str = 'cpu'
     dtype: str = 'float32'
     compile: bool = False
     channels_last: bool = False
@@ -39,19 +42,19 @@ class Setting:
     seconds: float = 5.0
 
 
-def measure(cfg, setting) -> dict:
+def measure(cfg: Config, setting: dict) -> dict:
     """Runs a config's model on random inputs and measures it; see :func:`measure_in_turn`."""
     return measure_in_turn(cfg, [setting])[0]
 
 
-def measure_in_turn(cfg, settings) -> list[dict]:
+def measure_in_turn(cfg: Config, settings: Sequence[dict]) -> list[dict]:
     """Measures several ways to run one model; they take turns, so that they compare.
 
     A training step is what a Runner does with the config's optimizer; batches come from pinned
     memory where there is a GPU.
 
     Returns:
-        list[dict]: of each setting: its fields, the median ``ms`` per step with the quartiles
+        Of each setting: its fields, the median ``ms`` per step with the quartiles
         ``ms_low`` and ``ms_high``, samples ``per_second``, ``gflop`` of the products,
         convolutions and attention of one step, ``share_of_rate`` (the share of the rate of a large
         matrix product, measured in the same run, that they reach; on a GPU that computes
@@ -186,14 +189,14 @@ _KERNELS = dict(  # the first whose words are in a kernel's name
 )
 
 
-def kernel_times(step, steps=3) -> dict[str, float]:
+def kernel_times(step: Callable, steps: int = 3) -> dict[str, float]:
     """Milliseconds of a GPU's work in one step, by kind of kernel, and ``busy``, their sum.
 
     What a step takes beyond ``busy`` the GPU waits for the host.
 
     Args:
-        step (Callable): runs one step; has run before.
-        steps (int): how many to average.
+        step: runs one step; has run before.
+        steps: how many to average.
     """
     with profile(activities=[ProfilerActivity.CUDA]) as found:
         for _ in range(steps):
@@ -211,7 +214,9 @@ def kernel_times(step, steps=3) -> dict[str, float]:
     return dict(times, busy=sum(times.values()))
 
 
-def time_repeatedly(action, seconds, device='cpu', warmup=2) -> list[float]:
+def time_repeatedly(
+    action: Callable[[], Any], seconds: float, device: torch.device | str = 'cpu', warmup: int = 2
+) -> list[float]:
     """Seconds of each run of ``action``, repeated for about ``seconds``, at least three times."""
 
     def once():
@@ -234,7 +239,9 @@ def _synchronize(device):
         torch.cuda.synchronize()
 
 
-def matrix_rate(device='cpu', dtype='float32', side=None) -> float:
+def matrix_rate(
+    device: torch.device | str = 'cpu', dtype: str = 'float32', side: int | None = None
+) -> float:
     """Floating-point operations per second of one large matrix product: the practical limit."""
     side = side or (8192 if device == 'cuda' else 2048)
     a = torch.randn(side, side, device=device, dtype=getattr(torch, dtype))
@@ -281,7 +288,7 @@ def _peak_bytes(device):
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def describe_machine(device) -> dict:
+def describe_machine(device: torch.device | str) -> dict:
     """What a table of figures must say about where they were measured."""
     name = torch.cuda.get_device_name() if device == 'cuda' else _cpu_name()
     info = dict(

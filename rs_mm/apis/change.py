@@ -37,11 +37,11 @@ class ChangeMap:
     """What :class:`ChangeDetector` finds.
 
     Attributes:
-        mask (np.ndarray): (H, W) uint8 class indices; 0 is *unchanged*, 255 a pixel without data.
-        probability (np.ndarray): (H, W) float32, 1 minus the probability of *unchanged*; NaN
+        mask: (H, W) uint8 class indices; 0 is *unchanged*, 255 a pixel without data.
+        probability: (H, W) float32, 1 minus the probability of *unchanged*; NaN
             without data.
-        valid (np.ndarray): (H, W) bool, where both dates hold data.
-        classes (tuple[str, ...]): name of each class.
+        valid: (H, W) bool, where both dates hold data.
+        classes: name of each class.
     """
 
     mask: np.ndarray
@@ -55,16 +55,16 @@ class ChangeDetector:
     """A trained change-detection model, ready for pairs of images of any size.
 
     Args:
-        config (str | Path | Config): the config the model was trained with.
-        checkpoint (str | Path, optional): its weights. Default: those the model starts from.
-        device (str, optional): ``cpu``, ``cuda``, ``cuda:1``, ... Default: CUDA where it is there.
-        options (dict | list[str], optional): overrides of the config, as for the tools.
-        resize (bool): bring images to the size of the config's test pipeline, as its benchmark
+        config: the config the model was trained with.
+        checkpoint: its weights. Default: those the model starts from.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ... Default: CUDA where it is there.
+        options: overrides of the config, as for the tools.
+        resize: bring images to the size of the config's test pipeline, as its benchmark
             does; a pair is then predicted as a whole. Default: at the images' own resolution.
-        tile (int): images with a longer side are predicted in tiles of this size.
-        overlap (int): pixels that neighbouring tiles share; there they are blended.
-        batch (int): tiles that go through the network together.
-        threshold (float, optional): pixels whose probability of change is above are changed.
+        tile: images with a longer side are predicted in tiles of this size.
+        overlap: pixels that neighbouring tiles share; there they are blended.
+        batch: tiles that go through the network together.
+        threshold: pixels whose probability of change is above are changed.
             Default: the most probable class; for a head of one channel its own threshold.
 
     Raises:
@@ -88,7 +88,7 @@ class ChangeDetector:
         overlap: int = 256,
         batch: int = 1,
         threshold: float | None = None,
-    ):
+    ) -> None:
         Tiling(1, 1, tile, overlap)  # says at once if they do not go together
         if batch < 1:
             raise ConfigError(f'batch must be 1 or more, got {batch}.')
@@ -126,7 +126,7 @@ class ChangeDetector:
                 :func:`rs_mm.rasters.align_pair`.
 
         Returns:
-            ChangeMap: on the grid of date 1.
+            On the grid of date 1.
 
         Raises:
             DataError: the images do not show the same ground, hold no common data, or lack a band.
@@ -187,7 +187,7 @@ class ChangeDetector:
             tiles: each a list of two (h, w, C) arrays.
 
         Returns:
-            list[np.ndarray]: for each (K, h, w) float32: the probability of change (K = 1) for a
+            For each (K, h, w) float32: the probability of change (K = 1) for a
             model of two classes or one channel, else that of each class.
         """
         packed = [self.pipeline(dict(img=list(images))) for images in tiles]

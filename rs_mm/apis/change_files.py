@@ -86,7 +86,7 @@ def predict_files(
         progress: say on standard error how far it is.
 
     Returns:
-        PairResult: ``STEM_change.tif`` (``.png`` for a plain picture without georeference): 0
+        ``STEM_change.tif`` (``.png`` for a plain picture without georeference): 0
         unchanged, 255 changed, 127 no data; of more than two classes their indices, 255 no data.
         If asked for ``STEM_probability.tif`` and polygons, and ``STEM_picture.png``. GeoTIFFs lie
         where date 1 lies.

@@ -57,7 +57,7 @@ def find_pairs(
             for ties a pair together.
 
     Returns:
-        list[Pair]: sorted by name.
+        Sorted by name.
 
     Raises:
         MissingFileError: a file or folder does not exist.
@@ -206,7 +206,7 @@ def predict_pairs(
         say: prints a line.
 
     Returns:
-        int: how many pairs have no result.
+        How many pairs have no result.
     """
     table = _Table(Path(out) / 'summary.csv')
     failed = []

@@ -42,7 +42,7 @@ class PairLoading:
         step: dict[str, Any],
         bands: Sequence[int] | None = None,
         value_range: Sequence[float] | None = None,
-    ):
+    ) -> None:
         check_value_range(value_range)
         self.step, self.kind = dict(step), step['type'].rpartition('.')[2]
         own = self.step if self.kind == _BANDS else {}

@@ -69,7 +69,7 @@ def graphs_of(model: nn.Module, size: tuple[int, int], batch: int = 2) -> list[G
         batch: images of the example inputs; 1 fixes the batch at one.
 
     Returns:
-        list[Graph]: ``model`` for a change detector and an embedder; ``support`` and ``model`` for
+        ``model`` for a change detector and an embedder; ``support`` and ``model`` for
         a few-shot segmenter; ``image`` and ``text`` for a retriever.
     """
     free = {0: 'batch'} if batch > 1 else {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
+from torch import Tensor
 
 from rs_mm.apis.features import load_features
 from rs_mm.datasets.split_loaders import split_loader
@@ -107,7 +109,9 @@ def _check_same_model(made_by, other, features, reference):
         )
 
 
-def labelled(cfg: Config, features: str | Path, split: str):
+def labelled(
+    cfg: Config, features: str | Path, split: str
+) -> tuple[Tensor, Tensor, list[str], Sequence[str]]:
     """Features (N, D), labels (N, L) float32, names, and classes of a split.
 
     Raises:

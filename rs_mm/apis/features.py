@@ -16,16 +16,16 @@ from rs_mm.unwrap import unwrap
 
 
 def extract(
-    config,
-    checkpoint,
-    out,
-    split='test',
-    archive=None,
-    options=None,
+    config: str | Path,
+    checkpoint: str | None,
+    out: str | Path,
+    split: str = 'test',
+    archive: str | None = None,
+    options: dict | list[str] | None = None,
     *,
-    shard_size=4096,
-    work_dir=None,
-    launcher='none',
+    shard_size: int = 4096,
+    work_dir: str | None = None,
+    launcher: str = 'none',
 ) -> Archive | None:
     """Embeds the images of a split, or of a folder, into a feature cache.
 
@@ -33,18 +33,18 @@ def extract(
     added or changed.
 
     Args:
-        config (str | Path): config of an ``ImageEmbedder`` or ``ComposedRetriever``.
-        checkpoint (str | None): weights; None keeps those that the config starts from.
-        out (str | Path): folder of the cache; all processes must see it.
-        split (str): ``train`` (prepared as test images are), ``val`` or ``test``.
-        archive (str | None): instead of a split, a folder: every image below it.
-        options (dict | list[str] | None): overrides of the config.
-        shard_size (int): images per shard; bounds memory and what a killed process loses.
-        work_dir (str | None): folder of the logs. Default: ``work_dirs/CONFIG_NAME``.
-        launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        config: config of an ``ImageEmbedder`` or ``ComposedRetriever``.
+        checkpoint: weights; None keeps those that the config starts from.
+        out: folder of the cache; all processes must see it.
+        split: ``train`` (prepared as test images are), ``val`` or ``test``.
+        archive: instead of a split, a folder: every image below it.
+        options: overrides of the config.
+        shard_size: images per shard; bounds memory and what a killed process loses.
+        work_dir: folder of the logs. Default: ``work_dirs/CONFIG_NAME``.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
 
     Returns:
-        Archive: on the first process; None on the others.
+        On the first process; None on the others.
 
     Raises:
         ConfigError: if the model embeds no images, or ``out`` holds features of another one.
@@ -83,12 +83,12 @@ def extract(
     return found
 
 
-def load_features(folder, made_by=None) -> Archive:
+def load_features(folder: str | Path, made_by: dict[str, str] | None = None) -> Archive:
     """The features that :func:`extract` wrote, as a memory map; runs no code of the folder's.
 
     Args:
-        folder (str | Path): ``--out`` of the extraction.
-        made_by (dict[str, str] | None): what must have made them, see
+        folder: ``--out`` of the extraction.
+        made_by: what must have made them, see
             :func:`~rs_mm.engine.feature_extraction.identity_of`; None takes all.
 
     Raises:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from mmengine.logging import print_log
+from torch import nn
+from torch.utils.data import DataLoader
 
 from rs_mm.datasets.multilabel_dataset import build_pipeline
 from rs_mm.datasets.split_loaders import split_loader
@@ -14,22 +18,29 @@ from rs_mm.retrieval import PCA, check_finite
 
 
 def fit_pca(
-    config, checkpoint, out, dims=128, whiten=True, split='train', options=None, work_dir=None
+    config: str | Path,
+    checkpoint: str | None,
+    out: str | Path,
+    dims: int = 128,
+    whiten: bool = True,
+    split: str = 'train',
+    options: dict | list[str] | None = None,
+    work_dir: str | None = None,
 ) -> PCA:
     """Embeds a split of a config and fits a PCA to the embeddings.
 
     Args:
-        config (str | Path): config file.
-        checkpoint (str | None): weights; None keeps those that the config starts from.
-        out (str | Path): ``.npz`` to write; the suffix is added where it lacks.
-        dims (int): dimensions to keep.
-        whiten (bool): whether every direction gets unit variance.
-        split (str): ``train`` (by the test pipeline), ``val`` or ``test``.
-        options (dict | list[str] | None): overrides of the config.
-        work_dir (str | None): folder of the logs.
+        config: config file.
+        checkpoint: weights; None keeps those that the config starts from.
+        out: ``.npz`` to write; the suffix is added where it lacks.
+        dims: dimensions to keep.
+        whiten: whether every direction gets unit variance.
+        split: ``train`` (by the test pipeline), ``val`` or ``test``.
+        options: overrides of the config.
+        work_dir: folder of the logs.
 
     Returns:
-        PCA: what was written; ``test_evaluator.pca=dict(path=...)`` takes it.
+        What was written; ``test_evaluator.pca=dict(path=...)`` takes it.
     """
 
     def configure(cfg):
@@ -52,7 +63,7 @@ def fit_pca(
 
 
 @torch.no_grad()
-def embed(model, dataloader) -> torch.Tensor:
+def embed(model: nn.Module, dataloader: DataLoader) -> torch.Tensor:
     """L2-normalised embeddings (N, D) of all images of a loader, on the CPU."""
     model.eval()
     parts = []

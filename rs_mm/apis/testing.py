@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import ConfigDict
@@ -20,40 +21,40 @@ _WITHOUT_WINDOWS = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
 
 
 def test(
-    config,
-    checkpoint=None,
-    options=None,
+    config: str | Path,
+    checkpoint: str | None = None,
+    options: dict | list[str] | None = None,
     *,
-    work_dir=None,
-    out=None,
-    show=False,
-    show_dir=None,
-    tta=False,
-    launcher='none',
-    out_samples=None,
-    worst=0,
-    out_curves=None,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show: bool = False,
+    show_dir: str | None = None,
+    tta: bool = False,
+    launcher: str = 'none',
+    out_samples: str | None = None,
+    worst: int = 0,
+    out_curves: str | None = None,
 ) -> dict:
     """Tests a model by the metrics of its config.
 
     Args:
-        config (str | Path): config file.
-        checkpoint (str | None): its weights; None keeps those that the config starts from.
-        options (dict | list[str] | None): overrides, as a dict of dotted keys or ``KEY=VALUE``.
-        work_dir (str | None): folder of the logs. Default: ``work_dirs/CONFIG_NAME``.
-        out (str | None): ``.json`` for the metrics, ``.pkl`` for mmengine's dump of predictions.
-        show (bool): open each picture in a window.
-        show_dir (str | None): folder for the pictures.
-        tta (bool): test-time augmentation by the config's ``tta_model`` and ``tta_pipeline``.
-        launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
-        out_samples (str | None): a table (CSV) with the scores of every pair, episode, image or
+        config: config file.
+        checkpoint: its weights; None keeps those that the config starts from.
+        options: overrides, as a dict of dotted keys or ``KEY=VALUE``.
+        work_dir: folder of the logs. Default: ``work_dirs/CONFIG_NAME``.
+        out: ``.json`` for the metrics, ``.pkl`` for mmengine's dump of predictions.
+        show: open each picture in a window.
+        show_dir: folder for the pictures.
+        tta: test-time augmentation by the config's ``tta_model`` and ``tta_pipeline``.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        out_samples: a table (CSV) with the scores of every pair, episode, image or
             query; see :mod:`rs_mm.evaluation.sample_scores`.
-        worst (int): draws so many samples of the lowest score into ``show_dir``, and no others.
-        out_curves (str | None): folder for confusion matrices, precision and recall over the
+        worst: draws so many samples of the lowest score into ``show_dir``, and no others.
+        out_curves: folder for confusion matrices, precision and recall over the
             threshold, and scores per class, as far as the metrics have them: PNG and CSV.
 
     Returns:
-        dict[str, float]: the metrics.
+        The metrics.
     """
     if worst and not show_dir:
         raise ConfigError('--worst N draws into the folder of --show-dir DIR; name one.')
@@ -89,17 +90,25 @@ def test(
     return metrics
 
 
-def draw_rows(config, checkpoint, options, rows, show_dir, *, work_dir=None) -> dict[int, str]:
+def draw_rows(
+    config: str | Path,
+    checkpoint: dict,
+    options: dict | list[str] | None,
+    rows: Sequence[int],
+    show_dir: str,
+    *,
+    work_dir: str | None = None,
+) -> dict[int, str]:
     """Draws some samples of a config's test set as ``test`` draws them.
 
     Args:
         config, checkpoint, options: as of :func:`test`.
-        rows (Sequence[int]): places in the dataset, as in the column ``row`` of ``--out-samples``.
-        show_dir (str): folder for the pictures.
-        work_dir (str | None): folder of the logs.
+        rows: places in the dataset, as in the column ``row`` of ``--out-samples``.
+        show_dir: folder for the pictures.
+        work_dir: folder of the logs.
 
     Returns:
-        dict[int, str]: row -> file name below ``show_dir``.
+        Row -> file name below ``show_dir``.
     """
 
     def configure(cfg):

@@ -37,11 +37,11 @@ def convert_dsqnet(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """Renames the weights of an official DSQNet and says what happened to them.
 
     Args:
-        state (dict[str, Tensor]): official names, ``backbone.*`` and ``decode_head.*``. Our own
+        state: official names, ``backbone.*`` and ``decode_head.*``. Our own
             names pass unchanged.
 
     Returns:
-        tuple: the weights in our names, and one line that counts what was mapped, dropped because
+        The weights in our names, and one line that counts what was mapped, dropped because
         the official forward never uses it, and missing.
 
     Raises:

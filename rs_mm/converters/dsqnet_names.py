@@ -33,11 +33,11 @@ def rename_official_dsqnet(state: dict[str, Tensor]) -> tuple[dict[str, Tensor],
     """Official names (and layout) -> ours.
 
     Args:
-        state (dict[str, Tensor]): ``backbone.*`` and ``decode_head.*`` of an official checkpoint.
+        state: ``backbone.*`` and ``decode_head.*`` of an official checkpoint.
             Names that are ours already stay.
 
     Returns:
-        tuple: the renamed state and the names that were dropped because nothing uses them
+        The renamed state and the names that were dropped because nothing uses them
         (``discriminator``, ``regions_cor``, ``regions_cor2``; in ViTAE also the position tables and
         the stage norms), or because the model computes them (position indices).
     """

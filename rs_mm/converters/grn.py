@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -45,10 +46,10 @@ def published_model(encoder: str, embed_dims: int = 128, num_classes: int | None
     """The config of the network that the original calls ``encoder``.
 
     Args:
-        encoder (str): ``ResNet18``, ``ResNet50``, ``WideResNet50``, ``InceptionV3``, or the same
+        encoder: ``ResNet18``, ``ResNet50``, ``WideResNet50``, ``InceptionV3``, or the same
             in lower case.
-        embed_dims (int): size of the embedding.
-        num_classes (int, optional): number of labels of the classifier; None: no classifier.
+        embed_dims: size of the embedding.
+        num_classes: number of labels of the classifier; None: no classifier.
     """
     names = {name.lower(): model for name, model in ENCODERS.items()}
     if encoder.lower() not in names:
@@ -126,18 +127,20 @@ def _encoder_kind(names):
     return 'ResNet50' if first is not None and len(first) == 64 else 'WideResNet50'
 
 
-def convert_checkpoint(path, dataset: str | None = None) -> tuple[dict[str, Tensor], str]:
+def convert_checkpoint(
+    path: str | Path, dataset: str | None = None
+) -> tuple[dict[str, Tensor], str]:
     """Weights and memory of an official checkpoint in our names.
 
     The official memory has no labels: they are those of the published training split.
 
     Args:
-        path (str | Path): official checkpoint.
-        dataset (str, optional): ``'ucm'``, ``'aid'`` or ``'dfc15'``, the set it was trained on;
+        path: official checkpoint.
+        dataset: ``'ucm'``, ``'aid'`` or ``'dfc15'``, the set it was trained on;
             without it the memory is left out.
 
     Returns:
-        tuple: the state dict, and a sentence on what became of the file.
+        The state dict, and a sentence on what became of the file.
     """
     weights, memory = read_checkpoint(path)
     state, dropped = convert_names(weights)
@@ -181,7 +184,7 @@ def published_labels(dataset: str) -> Tensor:
     return torch.from_numpy(table.select(names).labels)
 
 
-def read_checkpoint(path) -> tuple[dict[str, Tensor], Tensor | None]:
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], Tensor | None]:
     """Reads an original checkpoint without running code of it.
 
     The original pickles its memory *object* beside the weights. Every class that the file names
@@ -189,7 +192,7 @@ def read_checkpoint(path) -> tuple[dict[str, Tensor], Tensor | None]:
     belongs to it; nothing the file names is imported or called.
 
     Returns:
-        tuple: the weights by their original names, and the memory (N, D), None if there is none.
+        The weights by their original names, and the memory (N, D), None if there is none.
 
     Raises:
         MissingFileError, CheckpointError: see :func:`rs_mm.checkpoint.load_file`; also when

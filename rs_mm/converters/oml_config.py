@@ -88,12 +88,12 @@ _RERANK = {'qe': 'AverageQE', 'aqe': 'AlphaQE', 'ja': 'LabelAffinity'}
 _HEADER = '# Converted from {source}, a config of the original OML code.\n'
 
 
-def convert_yaml(src, dst) -> list[str]:
+def convert_yaml(src: str | Path, dst: str | Path) -> list[str]:
     """Converts a file; the new config inherits the data set and the schedule.
 
     Args:
-        src (str | Path): YAML file of the original code.
-        dst (str | Path): config to write, below a folder that has ``_base_``.
+        src: YAML file of the original code.
+        dst: config to write, below a folder that has ``_base_``.
 
     Returns:
         Lines that say what was written, changed and not understood.

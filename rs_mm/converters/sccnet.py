@@ -33,7 +33,7 @@ def convert_name(name: str) -> str | None:
     """The name in rs_mm of an entry of the original state dict (no ``module.``).
 
     Returns:
-        str | None: None for the backbone's classifier, which segmentation does not use.
+        None for the backbone's classifier, which segmentation does not use.
 
     Raises:
         KeyError: if the original network has no such entry.
@@ -65,10 +65,10 @@ def convert_state(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str
     """Renames the weights of the original network.
 
     Args:
-        state (dict[str, Tensor]): names of the bare module.
+        state: names of the bare module.
 
     Returns:
-        tuple[dict[str, Tensor], list[str]]: rs_mm's state dict, and the names left out.
+        Rs_mm's state dict, and the names left out.
     """
     names = {name: convert_name(name) for name in state}
     converted = {new: state[old] for old, new in names.items() if new}

@@ -116,7 +116,7 @@ def tile_pairs(
         options: how tiles are cut.
 
     Returns:
-        TileReport: with counts.
+        With counts.
 
     Raises:
         MissingFileError: a file does not exist.
@@ -177,7 +177,7 @@ def split_blocks(shape: tuple[int, int], options: TileOptions) -> np.ndarray:
     lie between splits; the seed says where it begins and which way it goes.
 
     Returns:
-        np.ndarray: (block rows, block columns) int.
+        (block rows, block columns) int.
     """
     rows, columns = (max(1, round(length / options.block)) for length in shape)
     order = [

@@ -40,7 +40,7 @@ def read_label_map(
             code takes it.
 
     Returns:
-        np.ndarray: (H, W), uint8, or the file's own type where that is wider. Pixels without data
+        (H, W), uint8, or the file's own type where that is wider. Pixels without data
         are 255.
 
     Raises:

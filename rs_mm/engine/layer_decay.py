@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmseg.engine.optimizers import LearningRateDecayOptimizerConstructor as MMSegConstructor
 from timm.models import group_parameters
 from torch import nn
@@ -26,7 +28,7 @@ class LearningRateDecayOptimizerConstructor(MMSegConstructor):
             ``decay_type`` too, see its documentation.
     """
 
-    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         rate = (paramwise_cfg or {}).get('decay_rate')
         if not isinstance(rate, (int, float)) or not 0 < rate <= 1:
             raise ConfigError(
@@ -34,7 +36,7 @@ class LearningRateDecayOptimizerConstructor(MMSegConstructor):
             )
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
 
-    def add_params(self, params: list[dict], module: nn.Module, **kwargs) -> None:
+    def add_params(self, params: list[dict], module: nn.Module, **kwargs: Any) -> None:
         """Appends the groups of ``module``'s parameters to ``params``."""
         rate = self.paramwise_cfg['decay_rate']
         prefix, network = _timm_network(module)

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from mmengine.dataset import worker_init_fn
 
@@ -44,7 +45,7 @@ def caught() -> int:
     return _caught[0] if _caught else 0
 
 
-def begin_worker(worker_id: int, **settings) -> None:
+def begin_worker(worker_id: int, **settings: Any) -> None:
     """mmengine's own start of a worker, which then leaves the signals to the main process.
 
     Schedulers send them to every process of a job. A worker would end at once, and with it the

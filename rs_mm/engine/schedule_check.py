@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 from rs_mm.errors import ConfigError
 
@@ -12,7 +13,7 @@ _LOW = 0.1  # share of the highest rate below which the rest of a training deser
 _FOREVER = 10**8  # mmengine's schedulers without an end have a larger one
 
 
-def check_schedules(schedulers: Sequence, loop, resumed: bool = False) -> list[str]:
+def check_schedules(schedulers: Sequence, loop: Any, resumed: bool = False) -> list[str]:
     """Refuses a schedule that reaches its end, at a rate of 0, before the training does.
 
     Args:
@@ -21,7 +22,7 @@ def check_schedules(schedulers: Sequence, loop, resumed: bool = False) -> list[s
         resumed: whether a checkpoint has set them.
 
     Returns:
-        list[str]: warnings: a rate that stays low to the end, or rises again.
+        Warnings: a rate that stays low to the end, or rises again.
 
     Raises:
         ConfigError: the rate is 0 for a part of the training, or a schedule cannot be followed to

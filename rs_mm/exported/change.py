@@ -37,7 +37,7 @@ class ChangeRunner:
         model: an export of the task ``change``.
     """
 
-    def __init__(self, model: ExportedModel):
+    def __init__(self, model: ExportedModel) -> None:
         self.model = model
         info = model.info
         self.tile: tuple[int, int] = tuple(info['tile'])
@@ -200,7 +200,9 @@ class PairPixels:
         DataError: no pixel holds data at both dates.
     """
 
-    def __init__(self, pair: AlignedPair, bands: list[int], value_range: Sequence[float] | None):
+    def __init__(
+        self, pair: AlignedPair, bands: list[int], value_range: Sequence[float] | None
+    ) -> None:
         self.pair, self.bands, self._limits, self._fill = pair, bands, value_range, None
         height, width = pair.grid.shape
         shrink = max(1.0, (height * width / _SAMPLE) ** 0.5)

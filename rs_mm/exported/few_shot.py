@@ -21,7 +21,7 @@ class FewShotRunner:
         model: an export of the task ``few_shot``; it may hold supports already.
     """
 
-    def __init__(self, model: ExportedModel):
+    def __init__(self, model: ExportedModel) -> None:
         self.model = model
         self._names = list(model.info['graphs']['support']['outputs'])
         self._supports: dict[str, np.ndarray] | None = None

@@ -33,7 +33,7 @@ class ExportedModel:
         DataError: ``model.json`` is damaged, of another version, or of another format.
     """
 
-    def __init__(self, folder: str | Path, threads: int | None = None):
+    def __init__(self, folder: str | Path, threads: int | None = None) -> None:
         self.folder, self.threads = Path(folder), threads
         self.info = read_manifest(self.folder)
         self.task: str = self.info['task']

@@ -28,7 +28,7 @@ class Tokenizer:
         length: tokens of a text; longer ones are cut.
     """
 
-    def __init__(self, vocabulary: str | Path, length: int = 77):
+    def __init__(self, vocabulary: str | Path, length: int = 77) -> None:
         with gzip.open(vocabulary, 'rt', encoding='utf-8') as file:
             lines = file.read().split('\n')
         merges = [tuple(line.split()) for line in lines[1 : _MERGES + 1]]

@@ -26,7 +26,7 @@ class VectorRunner:
         model: an export of the task ``embedding`` or ``retrieval``.
     """
 
-    def __init__(self, model: ExportedModel):
+    def __init__(self, model: ExportedModel) -> None:
         self.model = model
         self._graph = 'image' if model.task == 'retrieval' else 'model'
         self._input = list(model.info['graphs'][self._graph]['inputs'])[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmengine.logging import print_log
 
@@ -13,15 +14,18 @@ from rs_mm.errors import CheckpointError
 from rs_mm.registry import MODELS
 from rs_mm.unwrap import unwrap
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def check_checkpoint(model, path, resume=False) -> None:
+
+def check_checkpoint(model: nn.Module | dict, path: str | Path, resume: bool = False) -> None:
     """Compares the names and shapes of a checkpoint's weights with a model's.
 
     Args:
-        model (nn.Module | dict): the built model, wrapped or not; or its config, where the runner
+        model: the built model, wrapped or not; or its config, where the runner
             builds it later.
-        path (str | Path): the checkpoint; a URL is not looked at, nor a folder to resume from.
-        resume (bool): whether the checkpoint must also hold a training's state.
+        path: the checkpoint; a URL is not looked at, nor a folder to resume from.
+        resume: whether the checkpoint must also hold a training's state.
 
     Raises:
         MissingFileError: if there is no such file.
@@ -46,7 +50,7 @@ def check_checkpoint(model, path, resume=False) -> None:
         )
 
 
-def check_start(model, path) -> None:
+def check_start(model: nn.Module, path: str | Path) -> None:
     """Says how much of a checkpoint a training starts from, which may be a part.
 
     Args:

@@ -94,7 +94,7 @@ def _leave(status):
         sys.exit(status)
 
 
-def user_message(error) -> str | None:
+def user_message(error: Exception) -> str | None:
     """The sentence to print for a user's error; None if the exception is a defect instead."""
     if isinstance(error, _USER_ERRORS):
         text = str(error)

@@ -6,6 +6,7 @@ import datetime
 import inspect
 import itertools
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -50,13 +51,13 @@ _VARIABLES = {
 _runs = itertools.count()
 
 
-def load_config(path, options=None) -> Config:
+def load_config(path: str | Path, options: dict | list[str] | None = None) -> Config:
     """Reads a config file and applies ``--cfg-options``.
 
     Args:
-        path (str | Path): the config file, or the name of one of ours; see
+        path: the config file, or the name of one of ours; see
             :func:`~rs_mm.launch.config_files.find_config`.
-        options (dict | list[str] | None): dotted keys -> values, or ``KEY=VALUE`` strings.
+        options: dotted keys -> values, or ``KEY=VALUE`` strings.
 
     Raises:
         MissingFileError: if there is no such file.
@@ -105,7 +106,7 @@ def _check_types(node, path):
             _check_types(part, path)
 
 
-def apply_options(cfg, options) -> Config:
+def apply_options(cfg: Config, options: dict | Sequence[str]) -> Config:
     """Applies ``--cfg-options`` to a config, in place; see :func:`load_config`."""
     options = options if isinstance(options, dict) else parse_options(options or [])
     for key in options:
@@ -117,7 +118,7 @@ def apply_options(cfg, options) -> Config:
     return cfg
 
 
-def parse_options(pairs) -> dict:
+def parse_options(pairs: Iterable[str]) -> dict:
     """``['a.b=1', 'c=[x,y]']`` as ``{'a.b': 1, 'c': ['x', 'y']}``."""
     options = {}
     for pair in pairs:
@@ -168,14 +169,19 @@ def _check_option(cfg, dotted):
         walked.append(key)
 
 
-def prepare(cfg, launcher='none', work_dir=None, config_path=None) -> Config:
+def prepare(
+    cfg: Config,
+    launcher: str = 'none',
+    work_dir: str | Path | None = None,
+    config_path: str | Path | None = None,
+) -> Config:
     """Fits a config to this machine: folder of the run, launcher, backend.
 
     Args:
-        cfg (Config): changed in place and returned.
-        launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
-        work_dir (str | None): overrides the config's. Default: ``work_dirs/CONFIG_NAME``.
-        config_path (str | None): the config file, for that default.
+        cfg: changed in place and returned.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        work_dir: overrides the config's. Default: ``work_dirs/CONFIG_NAME``.
+        config_path: the config file, for that default.
     """
     import torch
 
@@ -210,11 +216,11 @@ def is_first_process(launcher: str) -> bool:
     return launcher == 'none' or os.environ.get(_VARIABLES[launcher][0], '0') == '0'
 
 
-def set_up_torch(settings):
+def set_up_torch(settings: dict) -> None:
     """Applies a config's ``torch_cfg``: what mmengine's ``env_cfg`` has no keys for.
 
     Args:
-        settings (dict): ``tf32=dict(convolutions=bool, products=bool)``; ``keep_freed_memory``
+        settings: ``tf32=dict(convolutions=bool, products=bool)``; ``keep_freed_memory``
             (bool, see :mod:`rs_mm.engine.host_memory`). What is left out stays as it is.
     """
     import torch
@@ -281,7 +287,7 @@ def _init_on_cpu(launcher, backend, timeout):
     print_log(f'no CUDA: the processes talk through {backend}', 'current')
 
 
-def build_runner(cfg):
+def build_runner(cfg: Config) -> Runner:
     """Builds the Runner of a prepared config, with what every run of rs_mm needs added to it."""
     from mmengine.registry import RUNNERS
 

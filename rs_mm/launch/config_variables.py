@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import copy
 import os
+from pathlib import Path
+
+from mmengine.config import Config
 
 from rs_mm.errors import ConfigError, suggest
 
 
-def check_names(cfg, path, settings):
+def check_names(cfg: Config, path: str | Path, settings: set[str]) -> None:
     """Refuses a misspelt setting at the top of a config file: it would be a variable for nothing.
 
     Two kinds of names pass: names that end in ``pipeline``, which configs use as variables, and
     dicts and lists that a setting holds too, because the file has used them.
 
     Args:
-        cfg (Config): the config.
-        path (str | Path): its file.
-        settings (set[str]): keys at the top of a config that are no variables.
+        cfg: the config.
+        path: its file.
+        settings: keys at the top of a config that are no variables.
 
     Raises:
         ConfigError: a name is nearly that of a setting.
@@ -35,7 +38,7 @@ def check_names(cfg, path, settings):
             )
 
 
-def merge_options(cfg, options, settings):
+def merge_options(cfg: Config, options: dict, settings: set[str]) -> None:
     """Merges options into a config; what a variable was copied to changes with the variable.
 
     By the time options apply, a config file has been evaluated: its variables have been copied to
@@ -45,9 +48,9 @@ def merge_options(cfg, options, settings):
     and where it is a folder, every path below it (``data_root + '/lists'``).
 
     Args:
-        cfg (Config): changed in place.
-        options (dict): dotted keys -> values.
-        settings (set[str]): keys at the top of a config that are no variables.
+        cfg: changed in place.
+        options: dotted keys -> values.
+        settings: keys at the top of a config that are no variables.
 
     Raises:
         ConfigError: nothing uses the variable under its name.

@@ -7,11 +7,11 @@ import torch
 from rs_mm.errors import ConfigError
 
 
-def pick_device(name=None) -> str:
+def pick_device(name: str | None = None) -> str:
     """The device of this name, or CUDA where it is there and no name is given.
 
     Args:
-        name (str, optional): ``cpu``, ``cuda``, ``cuda:1``, ...
+        name: ``cpu``, ``cuda``, ``cuda:1``, ...
 
     Raises:
         ConfigError: torch knows no such device, or the machine lacks it.

@@ -37,11 +37,11 @@ class AlignedPair:
     """Two dates on one grid; made by :func:`align_pair`.
 
     Attributes:
-        grid (Grid): of what is read.
-        notes (list[str]): what was found or done that a user should know.
+        grid: of what is read.
+        notes: what was found or done that a user should know.
     """
 
-    def __init__(self, grid: Grid, views: list, notes: Sequence[str] = ()):
+    def __init__(self, grid: Grid, views: list, notes: Sequence[str] = ()) -> None:
         self.grid, self._views, self.notes = grid, views, list(notes)
 
     def read(

@@ -19,7 +19,7 @@ def pixel_areas(grid: Grid) -> np.ndarray | None:
         grid: of the raster.
 
     Returns:
-        np.ndarray | None: (height,) float64; None where the place on the ground is unknown.
+        (height,) float64; None where the place on the ground is unknown.
     """
     if grid.transform is None or grid.crs is None:
         return None
@@ -37,7 +37,7 @@ def pixel_metres(grid: Grid) -> float | None:
         grid: of the raster.
 
     Returns:
-        float | None: None where the place on the ground is unknown.
+        None where the place on the ground is unknown.
     """
     row = grid.height // 2
     area = pixel_areas(grid.cut(slice(row, row + 1), slice(0, grid.width)))

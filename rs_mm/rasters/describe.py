@@ -238,7 +238,7 @@ def tiff_facts(path: Path) -> dict:
     """Pages, colour space and orientation of a TIFF, which GDAL does not report.
 
     Returns:
-        dict: ``pages`` (pictures that are neither a preview nor a mask), ``page`` (1-based, the
+        ``pages`` (pictures that are neither a preview nor a mask), ``page`` (1-based, the
         first of them), ``photometric`` (the number of the tag) and ``orientation``.
     """
     import tifffile

@@ -23,7 +23,7 @@ def open_plain(path: Path) -> tuple[RasterInfo, None, Pixels]:
     """A PNG, JPEG or BMP as OpenCV decodes it, its orientation applied.
 
     Returns:
-        tuple: what :class:`~rs_mm.rasters.reading.Raster` takes.
+        What :class:`~rs_mm.rasters.reading.Raster` takes.
 
     Raises:
         DataError: the file is damaged or ends too early.

@@ -85,7 +85,7 @@ def regions(
         geometry: whether outlines are made.
 
     Returns:
-        list[Region]: the largest first.
+        The largest first.
     """
     if geometry:
         geo_package('shapely', 'polygons')

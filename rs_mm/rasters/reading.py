@@ -45,18 +45,18 @@ class Raster:
     One thread reads from it at a time.
 
     Attributes:
-        info (RasterInfo): what the file is.
+        info: what the file is.
         dataset: the rasterio dataset, for its profile and for warping; None for a file that is
             decoded as a whole (JPEG, turned pictures, anything without rasterio).
     """
 
-    def __init__(self, info: RasterInfo, dataset: Any = None, whole: Pixels | None = None):
+    def __init__(self, info: RasterInfo, dataset: Any = None, whole: Pixels | None = None) -> None:
         self.info, self.dataset, self._whole = info, dataset, whole
 
     def __enter__(self) -> Raster:
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self.close()
 
     def close(self) -> None:
@@ -171,7 +171,7 @@ def open_raster(path: str | Path) -> Raster:
         path: the file.
 
     Returns:
-        Raster: a context manager.
+        A context manager.
 
     Raises:
         MissingFileError: there is no such file.
@@ -273,7 +273,7 @@ def nodata_mask(array: np.ndarray, nodata: Sequence[float | None]) -> np.ndarray
         nodata: the value of each band, None where there is none.
 
     Returns:
-        np.ndarray: (H, W) bool, True where there is data.
+        (H, W) bool, True where there is data.
     """
     if all(value is None for value in nodata):
         return np.ones(array.shape[:2], bool)

@@ -28,7 +28,7 @@ class Scratch:
         DataError: the folder cannot be written.
     """
 
-    def __init__(self, folder: str | Path, identity: dict[str, Any], resume: bool = False):
+    def __init__(self, folder: str | Path, identity: dict[str, Any], resume: bool = False) -> None:
         self.folder = Path(folder)
         job = self.folder / 'job.json'
         identity = json.loads(json.dumps(identity, default=str))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +73,7 @@ def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
         overlap: shared by neighbours at least.
 
     Returns:
-        list[tuple[int, int]]: (start, stop), sorted.
+        (start, stop), sorted.
     """
     if length <= tile:
         return [(0, length)]
@@ -91,7 +91,7 @@ def ramp(spans_of_axis: Sequence[tuple[int, int]], index: int, overlap: int) -> 
     Half a period of a cosine over the overlap; at a border of the scene the weight stays 1.
 
     Returns:
-        np.ndarray: (length of the window,) float32, all above 0.
+        (length of the window,) float32, all above 0.
     """
     start, stop = spans_of_axis[index]
     weight = np.ones(stop - start, np.float32)
@@ -106,7 +106,9 @@ def ramp(spans_of_axis: Sequence[tuple[int, int]], index: int, overlap: int) -> 
     return weight
 
 
-def blend_strip(tiling: Tiling, strip: int, load) -> np.ndarray:
+def blend_strip(
+    tiling: Tiling, strip: int, load: Callable[[int, int], np.ndarray | None]
+) -> np.ndarray:
     """Blends the windows that reach into a strip, always in the same order.
 
     Args:
@@ -116,7 +118,7 @@ def blend_strip(tiling: Tiling, strip: int, load) -> np.ndarray:
             nothing is known, or None where nothing is known anywhere.
 
     Returns:
-        np.ndarray: (C, rows of the strip, width) float32; NaN where nothing is known.
+        (C, rows of the strip, width) float32; NaN where nothing is known.
     """
     first, last = tiling.strips()[strip]
     rows, columns, overlap = tiling.row_spans, tiling.column_spans, tiling.overlap

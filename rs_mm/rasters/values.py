@@ -61,7 +61,7 @@ def stretch_limits(
         percentiles: which two; the 2nd and the 98th by default.
 
     Returns:
-        tuple: low and high, each (C,) float32.
+        Low and high, each (C,) float32.
 
     Raises:
         DataError: no pixel is valid.

@@ -139,7 +139,9 @@ class SceneTiles:
         MissingFileError, DataError: the file cannot be read, or has no such band.
     """
 
-    def __init__(self, path: str | Path, bands: list[int] | None = None, eight_bit: bool = True):
+    def __init__(
+        self, path: str | Path, bands: list[int] | None = None, eight_bit: bool = True
+    ) -> None:
         self._raster: Raster = open_raster(path)
         self.info, self._bands, self._limits = self._raster.info, bands, None
         if eight_bit and self.info.dtype != 'uint8':
@@ -149,7 +151,7 @@ class SceneTiles:
     def __enter__(self) -> SceneTiles:
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self.close()
 
     def close(self) -> None:

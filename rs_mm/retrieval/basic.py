@@ -192,7 +192,7 @@ class BASIC(Fusion):
         image, text = image.clamp(min=0), text.clamp(min=0)
         return text * image - self.harris_lambda * (text + image) ** 2
 
-    def bound(self, image, text):
+    def bound(self, image: Tensor, text: Tensor) -> Tensor:
         """See :meth:`Fusion.bound`.
 
         The score is a quadratic form, concave in each similarity: at a given text it is highest at

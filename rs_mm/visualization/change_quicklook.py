@@ -29,7 +29,7 @@ class MaskPreview:
         small: (height, width) of the preview.
     """
 
-    def __init__(self, shape: tuple[int, int], small: tuple[int, int]):
+    def __init__(self, shape: tuple[int, int], small: tuple[int, int]) -> None:
         self.shape, self.small = shape, small
         self.mask = np.full(small, 255, np.uint8)
 
@@ -72,7 +72,7 @@ def draw_quicklook(
         window: function (rows, columns) to ([date 1, date 2] RGB, class indices) of the scene.
 
     Returns:
-        np.ndarray: (H, W, 3) uint8 RGB.
+        (H, W, 3) uint8 RGB.
     """
     colours = _colours(classes, palette)
     over = _overlay(dates[1], mask, colours)

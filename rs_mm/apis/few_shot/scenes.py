@@ -90,7 +90,7 @@ class OpenScene:
         picture: Picture,
         to_rgb: Callable[[np.ndarray, str], np.ndarray],
         bands: list[int] | None = None,
-    ):
+    ) -> None:
         self.picture, self._to_rgb = picture, to_rgb
         self._tiles = None if picture.path is None else SceneTiles(picture.path, bands)
         if self._tiles is not None:
@@ -104,7 +104,7 @@ class OpenScene:
     def __enter__(self) -> OpenScene:
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: Any) -> None:
         if self._tiles is not None:
             self._tiles.__exit__(*exception)
 
@@ -150,7 +150,7 @@ class SceneVotes:
         scratch: Scratch,
         batch: int = 4,
         progress: bool = False,
-    ):
+    ) -> None:
         self.threshold = threshold
         self._run = SceneRun(
             tiling,

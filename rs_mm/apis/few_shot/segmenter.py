@@ -59,7 +59,7 @@ class FewShotSegmenter:
         device: str | None = None,
         options: dict | list[str] | None = None,
         bands: Sequence[int] | None = None,
-    ):
+    ) -> None:
         loaded = load_model(
             config,
             checkpoint,

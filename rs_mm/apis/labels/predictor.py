@@ -72,7 +72,7 @@ class LabelPredictor:
         k: int | None = None,
         thresholds: float | Sequence[float] | Mapping[str, float] | None = None,
         classes: Sequence[str] | None = None,
-    ):
+    ) -> None:
         loaded = load_model(
             config,
             checkpoint,

@@ -104,7 +104,7 @@ class ImageSearch:
         token: str = '',
         tile: str | float | None = None,
         stride: str | float | None = None,
-    ):
+    ) -> None:
         if (archive is None) == (features is None) and (index is None or features is not None):
             raise ConfigError(
                 'search a folder of images (--archive), an index (--index), or extracted features '

@@ -32,7 +32,7 @@ class ChangeRerank:
         >>> found = ChangeRerank('change', config, checkpoint)(search, 'pre.tif', found)
     """
 
-    def __init__(self, kind: str, config: str, checkpoint: str, device: str | None = None):
+    def __init__(self, kind: str, config: str, checkpoint: str, device: str | None = None) -> None:
         from rs_mm.apis.change import ChangeDetector
 
         assert kind == 'change'

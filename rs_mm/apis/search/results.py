@@ -36,7 +36,7 @@ class Results(list):
         method: name of the method.
     """
 
-    def __init__(self, found: list[Found], answer: Answer, method: str):
+    def __init__(self, found: list[Found], answer: Answer, method: str) -> None:
         super().__init__(found)
         self.answer, self.method = answer, method
 

@@ -41,7 +41,7 @@ class LoadBandImage(BaseTransform):
         bands: Sequence[int] | None = None,
         num_bands: int | None = None,
         fill: float | None = None,
-    ):
+    ) -> None:
         self.bands = None if bands is None else list(bands)
         self.num_bands, self.fill = num_bands, fill
 

@@ -45,7 +45,7 @@ class LoadRGBImage(BaseTransform):
         bands: Sequence[int] | None = None,
         percentiles: Sequence[float] = (2, 98),
         fill: float | None = None,
-    ):
+    ) -> None:
         if bands is not None and len(bands) != 3:
             raise ConfigError(
                 f'LoadRGBImage: bands={list(bands)} must be three numbers, for red, green and blue.'

@@ -1,5 +1,7 @@
 """A PCA must come from the model whose embeddings it turns."""
 
+from __future__ import annotations
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -12,7 +14,7 @@ from rs_mm.evaluation import MultiLabelRetrievalMetric
 class PCAIdentityHook(Hook):
     """Tells the metrics what makes the embeddings, so that they refuse a PCA of another model."""
 
-    def before_test(self, runner) -> None:
+    def before_test(self, runner: Runner) -> None:
         """By now the weights are loaded."""
         metrics = [
             metric

@@ -1,11 +1,15 @@
 """Saves a run that is told to end, so that no step of it is lost."""
 
+from __future__ import annotations
+
 import signal
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import Runner
 
 from rs_mm.engine.loops import batch_of_all_processes
 from rs_mm.engine.preemption import Preempted, caught
@@ -33,25 +37,29 @@ class PreemptionHook(Hook):
 
     priority = 'LOWEST'
 
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         # on a group of its own: it never waits for a device, nor is it mixed up with gradients
         self._group = dist.new_group(backend='gloo') if get_world_size() > 1 else None
         self._asked = None
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         if number := self._agreed():
             done = (batch_idx + 1) * batch_of_all_processes(runner.train_dataloader)
             by_epoch = runner.train_loop.max_epochs > 1
             self._leave(runner, number, iter=runner.iter + 1, epoch_samples=done * by_epoch)
 
-    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         if hasattr(self, '_group') and (number := self._agreed()):
             for hook in runner.hooks:
                 if isinstance(hook, EMAHook):  # a validation uses the averaged weights
                     hook.after_val_epoch(runner)
             self._leave(runner, number, iter=runner.iter, epoch_samples=0)
 
-    def after_load_checkpoint(self, runner, checkpoint):
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if runner._resume and 'preempted' in checkpoint.get('meta', {}):
             runner.train_loop.epoch_samples = checkpoint['meta'].get('epoch_samples', 0)
             runner.train_loop.validates_first = True

@@ -1,7 +1,10 @@
 """What can be known to fail later in a run is said before its first step."""
 
+from __future__ import annotations
+
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from rs_mm.engine.schedule_check import check_schedules
@@ -26,7 +29,7 @@ class RunCheckHook(Hook):
         ConfigError, DataError: before anything is trained or tested.
     """
 
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for remark in check_map_losses(model):
             runner.logger.warning(remark)
@@ -40,7 +43,7 @@ class RunCheckHook(Hook):
             self._check_metrics(runner.val_loop)
             _check_images(model, runner.val_loop.dataloader.dataset)
 
-    def before_test(self, runner):
+    def before_test(self, runner: Runner) -> None:
         if isinstance(runner.test_loop.dataloader, DataLoader):
             self._check_metrics(runner.test_loop)
 

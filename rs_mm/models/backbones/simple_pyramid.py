@@ -20,7 +20,7 @@ class SimpleFeaturePyramid(BaseModule):
         channels: channels of every scale.
     """
 
-    def __init__(self, in_channels: int, channels: int = 256, init_cfg: dict | None = None):
+    def __init__(self, in_channels: int, channels: int = 256, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         half, quarter = in_channels // 2, in_channels // 4
         enlarge = [
@@ -55,7 +55,7 @@ class SimpleFeaturePyramid(BaseModule):
 class LayerNorm2d(nn.LayerNorm):
     """Normalises the channels of each place of a map (N, C, H, W), to its mean and variance."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:

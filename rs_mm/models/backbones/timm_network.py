@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 
 import timm
 import torch
@@ -46,17 +47,21 @@ def create(name: str, args: dict) -> nn.Module:
     return model
 
 
-def built_size(model: nn.Module, img_size) -> tuple[int, int] | None:
+def built_size(model: nn.Module, img_size: int | Sequence[int] | None) -> tuple[int, int] | None:
     """(H, W) that a network of fixed size is built for; None for one that takes any size."""
     cfg = model.pretrained_cfg
     if img_size is None and not cfg.get('fixed_input_size'):
         return None
     if img_size is None:
-        return tuple(cfg['input_size'][-2:])
-    return (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        height, width = cfg['input_size'][-2:]
+        return height, width
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    return height, width
 
 
-def shapes(model: nn.Module, maps, in_channels: int, size) -> list[tuple[int, ...]] | None:
+def shapes(
+    model: nn.Module, maps: Callable, in_channels: int, size: Sequence[int]
+) -> list[tuple[int, ...]] | None:
     """Shapes of ``maps(model, images)`` for two images (in_channels, *size), without computing.
 
     Returns:
@@ -108,7 +113,7 @@ class StageMaps:
         indices: timm's numbers of the stages.
     """
 
-    def __init__(self, indices: list[int]):
+    def __init__(self, indices: list[int]) -> None:
         self.indices = sorted(indices)
         self.order = [self.indices.index(number) for number in indices]
 

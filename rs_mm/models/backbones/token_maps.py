@@ -48,7 +48,7 @@ class TokenMapBackbone(BaseModule):
         frozen: bool = True,
         timm_args: dict | None = None,
         init_cfg: dict | None = None,
-    ):
+    ) -> None:
         super().__init__(init_cfg)
         self.arch, self.norm, self.frozen = arch, norm, frozen
         self.net = network.create(arch, dict(timm_args or {}))

@@ -85,7 +85,7 @@ class TorchGeoEncoder(BaseModule):
         pyramid_channels: int = 256,
         model_args: dict | None = None,
         init_cfg: dict | None = None,
-    ):
+    ) -> None:
         super().__init__(init_cfg)
         self.name, self.frozen, self.img_size = model, frozen, img_size
         self.wavelengths = [_wavelength(band) for band in bands]
@@ -149,7 +149,7 @@ class TorchGeoEncoder(BaseModule):
         tokens = norm(taken[0])
         return tokens[:, -(side**2) :].transpose(1, 2).unflatten(2, (side, side))
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         """Loads the pretrained weights; without ``init_cfg`` torchgeo's initialisation stays.
 
         Raises:

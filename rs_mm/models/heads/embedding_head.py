@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -129,7 +130,7 @@ class PartHead(BaseModule):
         embedding = torch.cat([vector for vector, _ in local + whole], dim=1)
         return HeadOutput(embedding, local[0][1], (local, whole))
 
-    def check_images(self, model: nn.Module, dataset) -> None:
+    def check_images(self, model: nn.Module, dataset: Any) -> None:
         """Says before a run whether the maps of a dataset's images can be cut.
 
         Args:

@@ -83,24 +83,24 @@ def cross_correlation(query: StageFeatures, support: StageFeatures, mask: Tensor
     return _correlate(query, vectors.unflatten(0, (b, k)), index, n, support.size)
 
 
-def masked_vectors(vectors, norm, mask):
+def masked_vectors(vectors: Tensor, norm: Tensor, mask: Tensor) -> Tensor:
     """Vectors (B, L, N, C) of maps that are masked and then normalised, of the same shape.
 
     Args:
-        vectors (Tensor): (B, L, N, C).
-        norm (Tensor): (B, L, N), their lengths.
-        mask (Tensor): (B, N) in [0, 1], see :func:`resize_mask`.
+        vectors: (B, L, N, C).
+        norm: (B, L, N), their lengths.
+        mask: (B, N) in [0, 1], see :func:`resize_mask`.
     """
     return vectors * (mask[:, None] / (norm * mask[:, None] + EPS))[..., None]
 
 
-def correlation_with(query, vectors, size):
+def correlation_with(query: StageFeatures, vectors: Tensor, size: tuple[int, int]) -> Tensor:
     """:func:`cross_correlation` with supports whose masked vectors are known already.
 
     Args:
-        query (StageFeatures): of B images.
-        vectors (Tensor): (B, K, L, h_s * w_s, C), see :func:`masked_vectors`.
-        size (tuple[int, int]): (h_s, w_s).
+        query: of B images.
+        vectors: (B, K, L, h_s * w_s, C), see :func:`masked_vectors`.
+        size: (h_s, w_s).
     """
     return _correlate(query, vectors, None, vectors.shape[3], size)
 

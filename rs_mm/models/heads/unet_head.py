@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +35,8 @@ class UNetHead(BaseDecodeHead):
         in_channels: Sequence[int],
         channels: int = 64,
         in_index: Sequence[int] = (0, 1, 2, 3),
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             in_channels,
             channels,

@@ -35,7 +35,7 @@ def check_map_losses(model: nn.Module) -> list[str]:
         model: a built model, on the device it trains on.
 
     Returns:
-        list[str]: what a user should know but may want: sentences for the log.
+        What a user should know but may want: sentences for the log.
 
     Raises:
         ConfigError: a loss cannot be computed, or a sampler has no effect on one.

@@ -78,7 +78,7 @@ class PixelCrossEntropyLoss(_PixelLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_ce',
-    ):
+    ) -> None:
         super().__init__(class_weight, loss_weight, loss_name)
 
     def _loss(self, logits, target, mask, factors, per_pixel):
@@ -111,7 +111,7 @@ class PixelFocalLoss(_PixelLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_focal',
-    ):
+    ) -> None:
         super().__init__(class_weight, loss_weight, loss_name)
         self.gamma = gamma
         self.alpha = alpha if isinstance(alpha, (int, float)) else [float(a) for a in alpha]
@@ -164,7 +164,7 @@ class PixelDiceLoss(_RegionLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_dice',
-    ):
+    ) -> None:
         super().__init__(class_weight, loss_weight, loss_name)
         self.smooth = smooth
 
@@ -195,7 +195,7 @@ class PixelTverskyLoss(_RegionLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_tversky',
-    ):
+    ) -> None:
         super().__init__(class_weight, loss_weight, loss_name)
         self.alpha, self.beta, self.smooth = alpha, beta, smooth
 
@@ -220,7 +220,7 @@ class PixelLovaszLoss(_PixelLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_lovasz',
-    ):
+    ) -> None:
         super().__init__(class_weight, loss_weight, loss_name)
 
     def _loss(self, logits, target, mask, factors, per_pixel):

@@ -28,7 +28,7 @@ class SiamEncoderDecoder(EncoderDecoder):
             (faster, and their statistics then come from both). False: one date after the other, as
             published. No difference in evaluation, or for a backbone without batch norms: there
             the dates always go as one batch.
-        early_fusion (bool): the backbone sees both dates as the bands of one image, so its
+        early_fusion: the backbone sees both dates as the bands of one image, so its
             ``in_channels`` is twice ``backbone_inchannels``, and there is no neck.
         **kwargs: see :class:`mmseg.models.EncoderDecoder`. ``neck`` takes (features of date 1,
             features of date 2). ``in_channels`` of a head may be left out where the backbone tells

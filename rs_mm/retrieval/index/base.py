@@ -57,7 +57,9 @@ class Index(ABC):
     #: results of one search, at most
     most_candidates = 1 << 62
 
-    def __init__(self, uri: str, dims: int | None = None, identity: dict[str, str] | None = None):
+    def __init__(
+        self, uri: str, dims: int | None = None, identity: dict[str, str] | None = None
+    ) -> None:
         self.uri = uri
         stored = self._read_state('index.json')
         if stored is None:

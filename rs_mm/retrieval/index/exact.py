@@ -41,7 +41,7 @@ class ExactIndex(Index):
         folder: str | Path,
         dims: int | None = None,
         identity: dict[str, str] | None = None,
-    ):
+    ) -> None:
         self.folder = Path(folder)
         self._vectors: np.ndarray | None = None
         self._live: tuple[str, np.ndarray] | None = None

@@ -46,7 +46,7 @@ class LanceIndex(Index):
         folder: str | Path,
         dims: int | None = None,
         identity: dict[str, str] | None = None,
-    ):
+    ) -> None:
         try:
             import lancedb
         except ImportError as error:

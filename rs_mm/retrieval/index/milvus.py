@@ -54,7 +54,7 @@ class MilvusIndex(Index):
         identity: dict[str, str] | None = None,
         collection: str = 'rs_mm',
         token: str = '',
-    ):
+    ) -> None:
         try:
             import pymilvus
         except ImportError as error:
