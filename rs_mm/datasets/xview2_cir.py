@@ -69,14 +69,17 @@ class XView2CIR(Dataset):
     disaster make a set, so that it is evaluated as an attribute of PatternCom is.
 
     Args:
-        texts: which of the three texts to ask with: ``default``, ``alt1`` or ``alt2``.
+        texts: which of the three texts to ask with: ``default``, ``alt1`` or ``alt2``; or
+            ``all``: a set for each kind of disaster and text, e.g. ``fire, alt1``.
         list_file: another list in the same format.
     """
 
     def __init__(self, texts: str = 'default', list_file: str | None = None) -> None:
-        if texts not in TEXTS:
-            raise ConfigError(f'XView2CIR: texts={texts!r}; choose one of {", ".join(TEXTS)}.')
-        self.which = TEXTS.index(texts)
+        if texts not in (*TEXTS, 'all'):
+            raise ConfigError(
+                f'XView2CIR: texts={texts!r}; choose one of {", ".join(TEXTS)}, or all.'
+            )
+        self.variants = list(range(len(TEXTS))) if texts == 'all' else [TEXTS.index(texts)]
         self.path = Path(list_file or PACKED)
         self.rows = read_list(self.path)
 
@@ -86,14 +89,13 @@ class XView2CIR(Dataset):
     def __getitem__(self, index: int) -> dict:
         """The query at ``index``: image, kind of disaster, text, target."""
         row = self.rows[index]
-        return dict(
-            image=row.image, attribute=row.event, prompts=[row.texts[self.which]], target=row.target
-        )
+        prompts = [row.texts[i] for i in self.variants]
+        return dict(image=row.image, attribute=row.event, prompts=prompts, target=row.target)
 
     @property
     def prompts(self) -> list[str]:
         """Every text asked with, once, sorted."""
-        return sorted({row.texts[self.which] for row in self.rows})
+        return sorted({row.texts[i] for row in self.rows for i in self.variants})
 
     def query_sets(self, names: Sequence[str]) -> list[QuerySet]:
         """The queries over an archive, one set per kind of disaster.
@@ -123,17 +125,18 @@ class XView2CIR(Dataset):
                 stacklevel=2,
             )
         return [
-            self._query_set(event, [row for row in known if row.event == event], place)
+            self._query_set(event, [row for row in known if row.event == event], i, place)
             for event in sorted({row.event for row in known})
+            for i in self.variants
         ]
 
-    def _query_set(self, event, rows, place):
-        prompts = sorted({row.texts[self.which] for row in rows})
+    def _query_set(self, event, rows, variant, place):
+        prompts = sorted({row.texts[variant] for row in rows})
         return QuerySet(
-            name=event,
+            name=event if len(self.variants) == 1 else f'{event}, {TEXTS[variant]}',
             images=torch.tensor([place[Path(row.image).name] for row in rows]),
             prompts=prompts,
-            texts=torch.tensor([prompts.index(row.texts[self.which]) for row in rows]),
+            texts=torch.tensor([prompts.index(row.texts[variant]) for row in rows]),
             answers=[torch.tensor([place[Path(row.target).name]]) for row in rows],
             groups=torch.arange(len(rows)),
             labels=[Path(row.image).name.split('_')[0] for row in rows],

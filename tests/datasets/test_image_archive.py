@@ -164,6 +164,8 @@ def test_xview2_list_is_packed():
     for row in data.rows:
         counts[row.event] = counts.get(row.event, 0) + 1
     assert counts == dict(hurricane=147, fire=98, flood=28, tsunami=9, earthquake=5, volcano=4)
+    every = XView2CIR('all')
+    assert set(data.prompts) < set(every.prompts) and len(every[0]['prompts']) == 3
     assert XView2CIR('alt2').prompts != data.prompts and len(data.prompts) == 6
     assert data[0]['prompts'] == ['post earthquake']
     assert data[0]['target'].endswith('_post_disaster.tif')
@@ -180,6 +182,10 @@ def test_xview2_queries():
             answer = queries.answers[group].tolist()
             asked[int(image)] = (queries.prompts[text], answer)
     assert asked == {2 * i: (data.rows[i].texts[1], [2 * i + 1]) for i in range(7)}
+    with pytest.warns(UserWarning):
+        every = XView2CIR('all').query_sets(names)
+    assert len(every) == 3 * len(sets) and every[1].name == f'{sets[0].name}, alt1'
+    assert every[1].prompts == sets[0].prompts != every[0].prompts
     with pytest.raises(DataError, match='none of its 291 pairs'):
         data.query_sets(['x.tif'])
 

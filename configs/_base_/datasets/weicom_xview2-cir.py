@@ -2,4 +2,5 @@
 _base_ = './weicom_archive.py'
 
 test_dataloader = dict(dataset=dict(type='ImageArchive', data_root='data/xView2/test/images'))
-test_evaluator = dict(queries=dict(type='XView2CIR', texts='default'))
+# One image is right, so that R@1 is the share of queries answered at once.
+test_evaluator = dict(ks=[1, 5, 10, 20], queries=dict(type='XView2CIR', texts='all'))

@@ -47,7 +47,7 @@ class Answer:
     def report(self) -> str:
         """One line on how the answer came about."""
         kind = 'exact' if self.exact else 'approximate'
-        return f'{self.backend}, {kind}: {self.seen} of {self.total} records compared'
+        return f'{self.backend} index, {kind}: {self.seen} of {self.total} records compared'
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ _INDEX_FROM = 100_000  # below, a plain scan is as fast
 _FEW = 20_000  # a filter that leaves no more than these is searched exactly: IVF would lose some
 _PROBES = 64  # partitions looked into
 _BLOCK = 1 << 14
+_KEEP = datetime.timedelta(minutes=10)  # old versions, which readers may still use
 
 
 class LanceIndex(Index):
@@ -200,8 +202,6 @@ class LanceIndex(Index):
 
     def compact(self) -> None:
         """Drops old versions, and builds or extends the IVF_FLAT index."""
-        import datetime
-
         with self._writing():
             moments, count = self.moments(), self.count()
             if count >= _FEW and not self._has_index('key'):
@@ -213,7 +213,7 @@ class LanceIndex(Index):
                 self._table.create_index(
                     'vector', config=IvfFlat(distance_type='dot', num_partitions=partitions)
                 )
-            self._table.optimize(cleanup_older_than=datetime.timedelta(0))
+            self._table.optimize(cleanup_older_than=_KEEP)
             self._table.checkout_latest()
             self._keep(moments)
 
