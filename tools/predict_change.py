@@ -58,10 +58,10 @@ def parse_args():
     )
     model = parser.add_argument_group('how it is predicted')
     model.add_argument(
-        '--tile', type=int, default=1024, help='largest side predicted at once (default: 1024)'
+        '--tile', type=int, default=768, help='largest side predicted at once (default: 768)'
     )
     model.add_argument(
-        '--overlap', type=int, default=256, help='pixels that tiles share (default: 256)'
+        '--overlap', type=int, default=192, help='pixels that tiles share (default: 192)'
     )
     model.add_argument('--batch', type=int, default=1, help='tiles predicted together (default: 1)')
     model.add_argument(

@@ -84,8 +84,8 @@ class ChangeDetector:
         device: str | None = None,
         options: dict | list[str] | None = None,
         resize: bool = False,
-        tile: int = 1024,
-        overlap: int = 256,
+        tile: int = 768,
+        overlap: int = 192,
         batch: int = 1,
         threshold: float | None = None,
     ) -> None:

@@ -17,6 +17,7 @@ from rs_mm.apis.change_outputs import (
     IGNORED,
     OutputOptions,
     Summary,
+    bytes_needed,
     output_paths,
     write_maps,
 )
@@ -105,7 +106,7 @@ def predict_files(
         paths = output_paths(stem, image1, first.info.georeferenced, options)
         if 'polygons' in paths:
             check_polygon_file(paths['polygons'])
-        check_free_space(stem.parent, _needed(first, options), 'the map')
+        check_free_space(stem.parent, bytes_needed(first.info.shape, options), 'the map')
         scratch = Scratch(
             stem.with_name(f'.{stem.name}.unfinished'),
             identity(detector, image1, image2, bands, value_range, align),
@@ -121,10 +122,12 @@ def predict_files(
                 summary = _run_and_write(detector, made, paths, options, (image1, image2))
             finally:
                 made.pair.close()
-        except (DataError, ConfigError):
-            keep = keep and any(scratch.folder.glob('done_*'))
-            if not keep:
-                scratch.remove()
+        except (DataError, ConfigError) as error:
+            if keep and any(scratch.folder.glob('done_*')):
+                raise type(error)(
+                    f'{error} What is finished is kept in {scratch.folder}; --resume goes on.'
+                ) from error
+            scratch.remove()
             raise
         scratch.remove()
     notes = [*made.pair.notes, *filter(None, [made.loading.describe()])]
@@ -179,12 +182,6 @@ def checkpoint_digest(path: str | Path | None) -> str | None:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _needed(raster, options):
-    """Bytes on disk: the strips that are kept, a mask and perhaps probabilities."""
-    per_pixel = 5 + 1 + {None: 0, 'uint8': 1, 'float32': 4}[options.probability]
-    return int(raster.info.height * raster.info.width * per_pixel * 1.1)
 
 
 def _run_and_write(detector, made: ChangeScene, paths, options, images):

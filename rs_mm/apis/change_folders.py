@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rs_mm.apis.change_outputs import OutputOptions, output_paths
+from rs_mm.apis.change_outputs import OutputOptions, bytes_needed, output_paths
 from rs_mm.errors import ConfigError, DataError, MissingFileError, RSMMError
-from rs_mm.rasters import check_writable, describe
+from rs_mm.rasters import check_free_space, check_writable, describe
 from rs_mm.rasters.formats import SUFFIXES, is_image
 from rs_mm.rasters.polygons import check_polygon_file
 
@@ -156,7 +156,7 @@ def check_before(
     Raises:
         MissingFileError: config or checkpoint is not there.
         ConfigError: ``out`` cannot be a folder, or polygons cannot be written.
-        DataError: the only pair cannot be read.
+        DataError: the only pair cannot be read, or the disk has no room for its map.
     """
     if Path(out).suffix.lower() in SUFFIXES:
         raise ConfigError(
@@ -178,8 +178,8 @@ def check_before(
                 'a suffix, e.g. --polygons .gpkg, for one file per pair.'
             )
     if len(pairs) == 1:
-        for path in (pairs[0].first, pairs[0].second):
-            describe(path)
+        first, _ = describe(pairs[0].first), describe(pairs[0].second)
+        check_free_space(out, bytes_needed(first.shape, options), 'the map')
 
 
 def predict_pairs(

@@ -83,6 +83,12 @@ def output_paths(stem: Path, first: Path, georeferenced: bool, options: OutputOp
     return paths
 
 
+def bytes_needed(shape: tuple[int, int], options: OutputOptions) -> int:
+    """Room on the disk for a map of (height, width): what is kept meanwhile, and the files."""
+    per_pixel = 5 + 1 + {None: 0, 'uint8': 1, 'float32': 4}[options.probability]
+    return int(shape[0] * shape[1] * per_pixel * 1.1)
+
+
 def write_maps(
     paths: dict[str, Path],
     scene: SceneRun,

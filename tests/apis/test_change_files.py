@@ -343,3 +343,25 @@ def test_real_geotiffs(samples, tmp_path, folder, files):
     # the ellipsoid's area of the polygons is that of the pixels
     area = abs(table.to_crs(6933).area.sum())
     assert area == pytest.approx(result.summary.changed_area_m2, rel=3e-3)
+
+
+def test_a_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
+    """One sentence, nothing under a final name, and --resume goes on."""
+    from rs_mm.apis import change_outputs
+
+    paths, found = pair(tmp_path), detector(tile=96, overlap=32)
+
+    def full(path, *args):
+        raise DataError(f'{path} cannot be written: the disk is full.')
+
+    with monkeypatch.context() as patched:
+        patched.setattr(change_outputs, 'write_raster', full)
+        with pytest.raises(DataError, match=r'the disk is full. What is finished .*--resume'):
+            predict(tmp_path, paths, found)
+        assert [p.name for p in (tmp_path / 'out').iterdir()] == ['.a_b.unfinished']
+        with pytest.raises(DataError, match='the disk is full.$'):
+            predict(tmp_path, paths, detector())
+        assert not list((tmp_path / 'out').iterdir())
+    monkeypatch.setattr('shutil.disk_usage', lambda place: type('Usage', (), dict(free=10)))
+    with pytest.raises(DataError, match='GB are free'):
+        check_before(find_pairs(*paths), __file__, None, tmp_path / 'out', OutputOptions())

@@ -19,8 +19,8 @@ def parse_args():
     parser.add_argument('checkpoint', nargs='?', help='its weights (default: random ones)')
     parser.add_argument('--side', type=int, default=12000, help='pixels (default: %(default)s)')
     parser.add_argument('--folder', required=True, help='to write the pair and the map into')
-    parser.add_argument('--tile', type=int, default=1024)
-    parser.add_argument('--overlap', type=int, default=256)
+    parser.add_argument('--tile', type=int, default=768)
+    parser.add_argument('--overlap', type=int, default=192)
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE')
     return parser.parse_args()
 
