@@ -39,6 +39,11 @@ def parse_args():
         metavar='DIR',
         help='confusion matrices, precision and recall over the threshold, scores per class',
     )
+    parser.add_argument(
+        '--backend',
+        default='torch',
+        help='torch, bfloat16, onnx, or the folder of an export (default: torch)',
+    )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument(
         '--cfg-options',
@@ -81,6 +86,7 @@ def run(args):
         out_samples=args.out_samples,
         worst=args.worst,
         out_curves=args.out_curves,
+        backend=args.backend,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from mmengine.dataset import Compose
 
+from rs_mm.apis.backends import use_backend
 from rs_mm.apis.change_loading import PairLoading
 from rs_mm.apis.inputs import Picture, as_picture
 from rs_mm.datasets.wrapped_datasets import dataset_parts, tested_pipeline
@@ -66,6 +67,8 @@ class ChangeDetector:
         batch: tiles that go through the network together.
         threshold: pixels whose probability of change is above are changed.
             Default: the most probable class; for a head of one channel its own threshold.
+        backend: what computes the network: ``torch``, ``bfloat16``, ``onnx``, or the
+            folder of an export; see :func:`~rs_mm.apis.backends.use_backend`.
 
     Raises:
         MissingFileError, CheckpointError: the config or the checkpoint is absent or does not fit.
@@ -88,6 +91,7 @@ class ChangeDetector:
         overlap: int = 192,
         batch: int = 1,
         threshold: float | None = None,
+        backend: str | Path = 'torch',
     ) -> None:
         Tiling(1, 1, tile, overlap)  # says at once if they do not go together
         if batch < 1:
@@ -95,6 +99,7 @@ class ChangeDetector:
         if threshold is not None and not 0 <= threshold <= 1:
             raise ConfigError(f'threshold is a probability, 0 to 1, got {threshold}.')
         loaded = load_model(config, checkpoint, device, options, asked_by='ChangeDetector')
+        use_backend(loaded, backend)
         self.model, self.cfg, self.name = loaded.model, loaded.cfg, loaded.name
         self.checkpoint, self.device = checkpoint or loaded.cfg.get('load_from'), loaded.device
         self.resize, self.tile, self.overlap, self.batch = resize, tile, overlap, batch

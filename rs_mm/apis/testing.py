@@ -14,6 +14,7 @@ from rs_mm.errors import ConfigError
 from rs_mm.evaluation import sample_scores
 from rs_mm.files import check_file_writable, check_writable, write_json, write_metrics
 from rs_mm.launch.config import parse_options
+from rs_mm.launch.model_loading import LoadedModel
 from rs_mm.launch.run import keep_initial_weights, load_weights, open_run
 from rs_mm.visualization.curve_plots import write_curves
 
@@ -34,6 +35,7 @@ def test(
     out_samples: str | None = None,
     worst: int = 0,
     out_curves: str | None = None,
+    backend: str | Path = 'torch',
 ) -> dict:
     """Tests a model by the metrics of its config.
 
@@ -52,6 +54,7 @@ def test(
         worst: draws so many samples of the lowest score into ``show_dir``, and no others.
         out_curves: folder for confusion matrices, precision and recall over the
             threshold, and scores per class, as far as the metrics have them: PNG and CSV.
+        backend: what computes the network; see :func:`~rs_mm.apis.backends.use_backend`.
 
     Returns:
         The metrics.
@@ -79,6 +82,8 @@ def test(
     runner = open_run(config, options, configure, work_dir=work_dir, launcher=launcher)
     if not runner.cfg.load_from and not runner.cfg.get('training_free'):
         keep_initial_weights(runner)
+    if backend != 'torch':
+        _use_backend(runner, backend)
     if out_curves:
         for metric in runner.test_loop.evaluator.metrics:
             metric.keep_curves = True
@@ -88,6 +93,15 @@ def test(
     if is_main_process():
         _keep_details(runner, config, checkpoint, options, out_samples, worst, out_curves)
     return metrics
+
+
+def _use_backend(runner, backend):
+    from rs_mm.apis.backends import use_backend
+
+    load_weights(runner)
+    device = str(next(runner.model.parameters()).device)
+    name = Path(runner.cfg.filename or 'config').stem
+    use_backend(LoadedModel(runner.model.eval(), runner.cfg, name, device, {}), backend)
 
 
 def draw_rows(

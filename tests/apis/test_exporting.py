@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from rs_mm.apis import ChangeDetector, FewShotSegmenter, ImageSearch, LabelPredictor, export
+from rs_mm.apis.export_precision import reduce_precision
 from rs_mm.datasets.fake.few_shot_scenes import make_isaid_5i
 from rs_mm.datasets.fake.patternnet import make_patternnet
 from rs_mm.errors import ConfigError, DataError, MissingFileError
@@ -105,6 +107,36 @@ def test_labels_by_the_memory(grn, tmp_path):
     scores, found = runner.labels(images)
     np.testing.assert_allclose(scores, [r.probability for r in expected], atol=1e-4)
     assert (found == [r.label for r in expected]).all()
+
+
+def test_backends_of_an_inferencer(grn, tmp_path, monkeypatch):
+    folder, options, _ = grn
+    monkeypatch.chdir(tmp_path)
+    images, weights = pictures(tmp_path / 'images', 4), folder / 'weights.pth'
+
+    def probability(backend):
+        found = LabelPredictor(GRN, weights, 'cpu', options, backend=backend)(images)
+        return np.stack([result.probability for result in found])
+
+    expected = probability('torch')
+    np.testing.assert_allclose(probability(folder / 'out'), expected, atol=1e-4)
+    difference = np.abs(probability('bfloat16') - expected).max()
+    assert 0 < difference < 0.05
+    with pytest.raises(ConfigError, match="backend 'tensorrt': choose one of torch, bfloat16"):
+        probability('tensorrt')
+
+    sizes = {'fp32': os.path.getsize(folder / 'out/model.onnx')}
+    for precision, calibration, least in (('fp16', None, 0.99999), ('int8', images, 0.9)):
+        out = tmp_path / precision
+        shutil.copytree(folder / 'out', out)
+        reduce_precision(out, precision, calibration)
+        sizes[precision] = os.path.getsize(out / 'model.onnx')
+        vectors, plain = (open_export(f).embed(images)[0] for f in (out, folder / 'out'))
+        assert (vectors * plain).sum(1).min() > least
+        assert np.abs(vectors - plain).max() > 0
+    assert sizes['int8'] < 0.3 * sizes['fp32'] and sizes['fp16'] < 0.55 * sizes['fp32']
+    with pytest.raises(ConfigError, match='precision'):
+        reduce_precision(folder / 'out', 'int4')
 
 
 def test_search_by_image_and_text(tmp_path):

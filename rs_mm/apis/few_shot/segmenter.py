@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
+from rs_mm.apis.backends import use_backend
 from rs_mm.apis.inputs import Picture, as_pictures, is_many
 from rs_mm.datasets.multilabel_dataset import build_pipeline
 from rs_mm.datasets.wrapped_datasets import tested_pipeline
@@ -40,6 +41,8 @@ class FewShotSegmenter:
         options: overrides of the config, as for the tools.
         bands: 0-based bands of raster files to take as red, green and blue. Default: the first
             three.
+        backend: what computes the network: ``torch``, ``bfloat16``, ``onnx``, or the folder of an
+            export; see :func:`~rs_mm.apis.backends.use_backend`.
 
     Raises:
         MissingFileError, CheckpointError: the config or the checkpoint is absent or does not fit.
@@ -59,6 +62,7 @@ class FewShotSegmenter:
         device: str | None = None,
         options: dict | list[str] | None = None,
         bands: Sequence[int] | None = None,
+        backend: str | Path = 'torch',
     ) -> None:
         loaded = load_model(
             config,
@@ -69,6 +73,7 @@ class FewShotSegmenter:
             needs='encode_supports',
             needed_for='needs a model that segments by examples, such as those of configs/sccnet',
         )
+        use_backend(loaded, backend)
         self.model, self.name = loaded.model, loaded.name
         self.load_step, *steps = build_pipeline(tested_pipeline(loaded.cfg))
         self.steps = Compose(steps)

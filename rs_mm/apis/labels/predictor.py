@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
+from rs_mm.apis.backends import use_backend
 from rs_mm.apis.inputs import Picture, as_picture, as_pictures, is_many
 from rs_mm.datasets.label_tables import CLASSES, read_label_table
 from rs_mm.datasets.multilabel_dataset import build_pipeline
@@ -50,6 +51,8 @@ class LabelPredictor:
             from class names. Default: what ``tools/choose_thresholds.py`` stored in the checkpoint
             for this method, else 0.5; for ``knn`` then more than 0.5, which is the published vote.
         classes: names of the classes. Default: those in the checkpoint, then in the config.
+        backend: what computes the network: ``torch``, ``bfloat16``, ``onnx``, or the folder of an
+            export; see :func:`~rs_mm.apis.backends.use_backend`.
 
     Raises:
         MissingFileError, CheckpointError: the config or the checkpoint is absent or does not fit.
@@ -72,6 +75,7 @@ class LabelPredictor:
         k: int | None = None,
         thresholds: float | Sequence[float] | Mapping[str, float] | None = None,
         classes: Sequence[str] | None = None,
+        backend: str | Path = 'torch',
     ) -> None:
         loaded = load_model(
             config,
@@ -82,6 +86,7 @@ class LabelPredictor:
             needs='add_predictions',
             needed_for='needs a model with labels, such as those of configs/oml and configs/grn',
         )
+        use_backend(loaded, backend)
         self.model, self.name = loaded.model, loaded.name
         steps = tested_pipeline(loaded.cfg)
         self.eight_bit = takes_eight_bit(steps)

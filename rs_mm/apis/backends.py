@@ -1,0 +1,192 @@
+"""What computes a trained model's network: torch, torch in bfloat16, or onnxruntime."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from rs_mm.apis.export_graphs import task_of
+from rs_mm.errors import ConfigError
+from rs_mm.exported.model import MANIFEST, ExportedModel
+from rs_mm.launch.model_loading import LoadedModel
+from rs_mm.models.heads import HeadOutput
+from rs_mm.models.heads.self_cross_correlation import CorrelationLogits
+from rs_mm.models.utils.model_identity import model_identity
+
+BACKENDS = ('torch', 'bfloat16', 'onnx')
+_KEPT = Path('work_dirs/exported')
+
+
+def use_backend(loaded: LoadedModel, backend: str | Path = 'torch') -> None:
+    """Lets something else than torch in float32 compute the network of a model, in place.
+
+    Args:
+        loaded: the model in evaluation mode and its config.
+        backend: ``torch``; ``bfloat16``: torch with products in bfloat16, where the processor or
+            the GPU has it; ``onnx``: onnxruntime on the CPU, from an export that is made at the
+            first use (minutes for a change detector) and kept in ``work_dirs/exported``; or the
+            folder of an export, such as one in int8.
+
+    Raises:
+        ConfigError: there is no such back end, or it does not go with the model.
+    """
+    model = loaded.model.module if is_model_wrapper(loaded.model) else loaded.model
+    if str(backend) == 'torch':
+        return
+    if str(backend) == 'bfloat16':
+        _patch(model, lambda function: _in_bfloat16(function, loaded.device))
+        return
+    if str(backend) == 'onnx':
+        folder = _exported(loaded, model)
+    elif (Path(backend) / MANIFEST).is_file():
+        folder = Path(backend)
+    else:
+        raise ConfigError(
+            f'backend {str(backend)!r}: choose one of {", ".join(BACKENDS)}, or the folder of an '
+            'export by tools/export.py.'
+        )
+    exported = ExportedModel(folder, torch.get_num_threads())
+    if exported.task != task_of(model):
+        raise ConfigError(
+            f'{folder} holds a model of the task {exported.task}, and this one is of '
+            f'{task_of(model)}.'
+        )
+    _ONNX[exported.task](model, exported)
+
+
+def _exported(loaded, model):
+    """The folder of the model's export, made if it is not there."""
+    from rs_mm.apis.exporting import export
+
+    identity = model_identity([model])['weights'][:16]
+    folder = _KEPT / f'{loaded.name}-{identity}'
+    if not (folder / MANIFEST).is_file():
+        print_log(f'{folder}: exported once for onnxruntime, which takes a while', 'current')
+        with tempfile.TemporaryDirectory() as scratch:
+            weights = Path(scratch) / 'weights.pth'
+            torch.save(dict(state_dict=model.state_dict(), meta=loaded.meta), weights)
+            free = loaded.cfg.get('training_free')
+            export(loaded.cfg, None if free else weights, folder)
+    return folder
+
+
+def _in_bfloat16(function: Callable, device: str) -> Callable:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(torch.device(device).type, torch.bfloat16):
+            return _float(function(*args, **kwargs))
+
+    return run
+
+
+def _float(found):
+    """Results in float32, whatever holds them."""
+    if isinstance(found, Tensor):
+        return found.float() if found.is_floating_point() else found
+    if isinstance(found, (HeadOutput, CorrelationLogits)):
+        return type(found)(*map(_float, found))
+    if isinstance(found, (list, tuple)):
+        return type(found)(map(_float, found))
+    return found
+
+
+def _patch(model, wrap):
+    """Wraps the function of a model that computes its network."""
+    task = task_of(model)
+    if task == 'change':
+        model.encode_decode = wrap(model.encode_decode)
+    elif task == 'few_shot':
+        model.segment, model.episode_logits = map(wrap, (model.segment, model.episode_logits))
+    elif task == 'retrieval':
+        model.clip.encode_image = wrap(model.clip.encode_image)
+    else:
+        model.head = _Called(wrap(_Whole(model.extract_feat, model.head)))
+        model.extract_feat = lambda images: images
+
+
+class _Called(nn.Module):
+    """A function in the place of a module."""
+
+    def __init__(self, function: Callable):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any) -> Any:
+        return self.function(*args)
+
+
+class _Whole:
+    """Encoder, neck and head as one function of images."""
+
+    def __init__(self, extract: Callable, head: nn.Module):
+        self.extract, self.head = extract, head
+
+    def __call__(self, images: Tensor) -> HeadOutput:
+        return self.head(self.extract(images))
+
+
+def _change_by_onnx(model, exported):
+    eager, tile = model.encode_decode, tuple(exported.info['tile'])
+
+    def encode_decode(inputs, batch_img_metas):
+        if tuple(inputs.shape[2:]) != tile:  # the export knows one size; the rest is torch's
+            return eager(inputs, batch_img_metas)
+        return _run(exported, 'model', pair=inputs)[0]
+
+    model.encode_decode = encode_decode
+
+
+def _embedding_by_onnx(model, exported):
+    def head(images):
+        vector, *scores = _run(exported, 'model', image=images)
+        return HeadOutput.single(vector, torch.logit(scores[0]) if scores else None)
+
+    model.head = _Called(head)
+    model.extract_feat = lambda images: images
+
+
+def _retrieval_by_onnx(model, exported):
+    model.clip.encode_image = lambda image, *_: _run(exported, 'image', image=image)[0]
+
+
+def _few_shot_by_onnx(model, exported):
+    names = exported.info['graphs']['support']['outputs']
+
+    def encode_supports(images, masks):
+        return _run(exported, 'support', image=images, mask=masks.float())
+
+    def segment(query, supports):
+        kept = dict(zip(names, supports))
+        found = [_run(exported, 'model', query=query[i : i + 1], **kept) for i in range(len(query))]
+        return torch.stack([logits for (logits,) in found])
+
+    def episode_logits(inputs, data_samples, query_mask=None):
+        masks = [sample.support_mask for sample in data_samples]
+        logits = [
+            segment(query[None], encode_supports(support, mask))
+            for query, support, mask in zip(inputs['query'], inputs['support'], masks)
+        ]
+        return CorrelationLogits(torch.cat(logits), None, None)
+
+    model.encode_supports, model.segment = encode_supports, segment
+    model.episode_logits = episode_logits
+
+
+_ONNX = dict(
+    change=_change_by_onnx,
+    embedding=_embedding_by_onnx,
+    retrieval=_retrieval_by_onnx,
+    few_shot=_few_shot_by_onnx,
+)
+
+
+def _run(exported, name, **inputs):
+    found = exported.run(name, **{key: value.cpu().numpy() for key, value in inputs.items()})
+    device = next(iter(inputs.values())).device
+    return [torch.from_numpy(array).to(device) for array in found]
