@@ -63,7 +63,8 @@ def test_resume_never_runs_the_config_in_a_checkpoint(tmp_path):
 
 
 def test_a_late_resume_loads_no_more_than_its_own_batches(tmp_path, monkeypatch):
-    train(toy_config(tmp_path, iters=3))
+    schedule = [dict(type='PolyLR', power=0.9, end=150_002, by_epoch=False)]
+    train(toy_config(tmp_path, iters=3, param_scheduler=schedule))
     path = tmp_path / 'iter_3.pth'
     checkpoint = load_file(path)
     checkpoint['meta']['iter'] = 150_000
@@ -73,5 +74,5 @@ def test_a_late_resume_loads_no_more_than_its_own_batches(tmp_path, monkeypatch)
     monkeypatch.setattr(
         ToyDataset, '__getitem__', lambda self, index: loaded.append(index) or real(self, index)
     )
-    train(toy_config(tmp_path, iters=150_002, resume=True))
+    train(toy_config(tmp_path, iters=150_002, resume=True, param_scheduler=schedule))
     assert len(loaded) == 2 * 3

@@ -211,12 +211,11 @@ def test_an_unknown_key_lists_those_of_the_head():
 
 def test_channels_of_another_backbone_are_named():
     config = Config.fromfile(_path(PUBLISHED[0]))
-    config.merge_from_dict(
-        {'model.decode_head.in_channels': [64, 128, 256, 512], 'model.backbone.init_cfg': None}
-    )
+    config.model.backbone.init_cfg = None
     init_default_scope('rs_mm')
     model = MODELS.build(config.model)
+    config.model.decode_head.in_channels = [64, 128, 256, 512]
     with pytest.raises(ConfigError, match=r'in_channels.*96, 192, 384, 768'):
-        model(torch.rand(1, 6, 64, 64))
+        MODELS.build(config.model)
     with pytest.raises(ConfigError, match='backbone_inchannels'):
         model(torch.rand(1, 3, 64, 64))

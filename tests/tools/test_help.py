@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 TOOLS = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (ROOT / 'tools').rglob('*.py')
-    if not path.name.startswith('_')
+    if not path.name.startswith('_') and '__main__' in path.read_text()
 )
 RUN = """
 import runpy, sys

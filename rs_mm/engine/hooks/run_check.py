@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from rs_mm.engine.schedule_check import check_schedules
 from rs_mm.models.losses.map_loss_check import check_map_losses
 from rs_mm.registry import HOOKS
+from rs_mm.unwrap import unwrap
 
 
 @HOOKS.register_module()
@@ -30,7 +30,7 @@ class RunCheckHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         for remark in check_map_losses(model):
             runner.logger.warning(remark)
         schedulers = runner.param_schedulers or []
@@ -39,7 +39,7 @@ class RunCheckHook(Hook):
             for remark in check_schedules(group, runner.train_loop, runner._resume):
                 runner.logger.warning(remark)
         _check_images(model, runner.train_dataloader.dataset)
-        if isinstance(getattr(runner.val_loop, 'dataloader', None), DataLoader):
+        if _validates(runner) and isinstance(runner.val_loop.dataloader, DataLoader):
             self._check_metrics(runner.val_loop)
             _check_images(model, runner.val_loop.dataloader.dataset)
 
@@ -51,6 +51,15 @@ class RunCheckHook(Hook):
         for metric in getattr(loop.evaluator, 'metrics', ()):
             if hasattr(metric, 'check_dataset'):
                 metric.check_dataset(loop.dataloader.dataset)
+
+
+def _validates(runner):
+    """Whether this training reaches a validation."""
+    if getattr(runner.val_loop, 'dataloader', None) is None:
+        return False
+    loop = runner.train_loop
+    last = loop.max_epochs if isinstance(loop, EpochBasedTrainLoop) else loop.max_iters
+    return loop.val_begin <= last
 
 
 def _check_images(model, dataset):

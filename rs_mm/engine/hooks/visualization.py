@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
 from rs_mm.errors import ConfigError
 from rs_mm.registry import HOOKS
+from rs_mm.unwrap import unwrap
 from rs_mm.visualization import save_sheet
 
 # what visualizers name a picture by
@@ -127,7 +127,7 @@ class SampleVisualizationHook(Hook):
         if not is_main_process():
             return {}
         loader = runner.test_loop.dataloader
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         folder, drawn = Path(self.out_dir or Path(runner.log_dir) / 'vis'), {}
         model.eval()
         for row in rows:
