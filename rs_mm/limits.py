@@ -69,7 +69,7 @@ def check_pixels(
 
 
 def check_expansion(
-    unpacked: int, packed: int, where: str | Path, error: Exception = DataError
+    unpacked: int, packed: int, where: str | Path, error: type[Exception] = DataError
 ) -> None:
     """Refuses an archive that unpacks to far more than it is: numbers do not compress so well."""
     if unpacked > max(100 * packed, 64 << 20):
