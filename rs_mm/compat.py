@@ -41,9 +41,11 @@ import threading
 import types
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from mmengine.runner import Runner
-from torch import nn
+if TYPE_CHECKING:  # an import of rs_mm costs neither torch nor mmengine
+    from mmengine.runner import Runner
+    from torch import nn
 
 _INSTALL_FULL_MMCV = (
     'this needs a compiled op of mmcv, and mmcv-lite is installed. Install the full package '

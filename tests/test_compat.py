@@ -29,6 +29,17 @@ def test_compiled_ops_import_and_say_what_to_install():
         nms(torch.rand(2, 4), torch.rand(2), 0.5)
 
 
+def test_what_costs_no_torch():
+    code = (
+        'import sys, rs_mm, rs_mm.apis, rs_mm.rasters, rs_mm.exported.vectors, '
+        'rs_mm.launch.command_line, rs_mm.launch.config_files\n'
+        "heavy = {'torch', 'mmengine', 'mmcv', 'mmseg', 'PIL'} & set(sys.modules)\n"
+        'assert not heavy, heavy'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_mmengine_state_loads_as_data(tmp_path):
     buffer = HistoryBuffer([1.0, 2.0], [1, 1])
     torch.save(dict(log=buffer), tmp_path / 'a.pth')
