@@ -110,6 +110,9 @@ def parse_args():
         help='simplify the outlines, in units of the coordinate system (default: 0, not at all)',
     )
     outputs.add_argument('--cog', action='store_true', help='write cloud-optimised GeoTIFFs (COG)')
+    outputs.add_argument(
+        '--map', metavar='FILE.html', help='a map of all pairs in one page that opens offline'
+    )
     parser.add_argument('--device', help='cpu, cuda, ... (default: CUDA where it is there)')
     parser.add_argument(
         '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
@@ -129,8 +132,10 @@ def predict(args):
     """Runs the prediction as the command line says."""
     from rs_mm.apis.change_folders import check_before, find_pairs, predict_pairs
     from rs_mm.apis.change_outputs import OutputOptions
+    from rs_mm.apis.mask_maps import check_map
     from rs_mm.rasters import Tiling
 
+    check_map(args.map)
     options = OutputOptions(args.probability, args.polygons, args.min_area, args.simplify, args.cog)
     pairs = find_pairs(args.image1, args.image2, args.pattern1, args.pattern2)
     Tiling(1, 1, args.tile, args.overlap)
@@ -172,6 +177,7 @@ def predict(args):
             print(f'note: {note}')
         print('\n'.join(f'wrote {path}' for path in result.written))
         print(_figures(result), flush=True)
+        _write_map(args, pairs, options)
         return
     failed = predict_pairs(
         pairs,
@@ -181,8 +187,30 @@ def predict(args):
         options,
         args.overwrite,
     )
+    _write_map(args, pairs, options)
     if failed:
         raise SystemExit(1)
+
+
+def _write_map(args, pairs, options):
+    """The pairs that have a mask, with both dates, on one map."""
+    from pathlib import Path
+
+    from rs_mm.apis.change_outputs import output_paths
+    from rs_mm.apis.mask_maps import MappedMask, mask_map
+    from rs_mm.rasters import describe
+
+    if not args.map:
+        return
+    masks = []
+    for pair in pairs:
+        placed = describe(pair.first).georeferenced if pair.first.is_file() else False
+        path = output_paths(Path(args.out) / pair.name, pair.first, placed, options)['mask']
+        if path.is_file():
+            dates = {'date 1': pair.first, 'date 2': pair.second}
+            masks.append(MappedMask(path, dates, pair.name, blank=(127,)))
+    mask_map('Changes', masks).save(args.map)
+    print(f'wrote {args.map}')
 
 
 def _is_folder(path):

@@ -65,6 +65,9 @@ def parse_args():
     parser.add_argument(
         '--min-area', type=float, default=0.0, help='leave out polygons below these square metres'
     )
+    parser.add_argument(
+        '--map', metavar='FILE.html', help='a map of what was found, which opens offline'
+    )
     parser.add_argument('--batch', type=int, default=4, help='tiles computed together (default: 4)')
     parser.add_argument('--overwrite', action='store_true', help='compute finished images anew')
     parser.add_argument(
@@ -92,10 +95,12 @@ def predict(args) -> list:
     from rs_mm.apis.few_shot import FewShotSegmenter
     from rs_mm.apis.few_shot.files import find_queries, segment_files, support_pictures
     from rs_mm.apis.few_shot.scenes import TilePlan
+    from rs_mm.apis.mask_maps import check_map
     from rs_mm.errors import ConfigError
     from rs_mm.rasters import check_writable
 
     check(args)
+    check_map(args.map)
     if args.query:  # before anything is loaded
         find_queries(args.query)
         check_writable(args.out)
@@ -131,7 +136,27 @@ def predict(args) -> list:
     if not rows:
         raise ConfigError('nothing was searched.')
     print(f'The summary is {args.out}/summary.csv')
+    if args.map:
+        _write_map(args)
     return [row for row in rows if row.status == 'failed']
+
+
+def _write_map(args) -> None:
+    """Every image that has a mask, on one map."""
+    from pathlib import Path
+
+    from rs_mm.apis.few_shot.files import find_queries
+    from rs_mm.apis.mask_maps import MappedMask, mask_map
+
+    masks = []
+    for path, name in find_queries(args.query):
+        for suffix in ('tif', 'png'):
+            mask = Path(args.out) / f'{name}_mask.{suffix}'
+            if mask.is_file():
+                masks.append(MappedMask(mask, {'image': path}, name))
+                break
+    mask_map(args.class_name, masks, {1: args.class_name, 255: args.class_name}).save(args.map)
+    print(f'wrote {args.map}')
 
 
 def check(args) -> None:
