@@ -36,7 +36,9 @@ def find_config(name: str | Path) -> Path:
     if given.exists():
         return given
     root = tree('configs')
-    wanted = given if given.suffix else given.with_name(given.name + '.py')
+    # published names have dots in them: ..._wd0.01
+    known_suffix = given.suffix in ('.py', '.json', '.yaml', '.yml')
+    wanted = given if known_suffix else given.with_name(given.name + '.py')
     below = Path(*wanted.parts[wanted.parts[:1] == ('configs',) :])
     if (root / below).is_file():
         return root / below
