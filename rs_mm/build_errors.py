@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import importlib
 import inspect
 import re
 import textwrap
@@ -60,6 +62,9 @@ def explain_build_error(error: Exception) -> str | None:
     """A sentence for an unknown ``type``, an unknown, missing or fixed key, or a value that its
     section of the config cannot be built with; None for the rest, which are defects."""
     text = str(error.args[0]) if error.args else ''
+    scope = _failed_import(error)
+    if scope not in ('', 'mmengine', 'rs_mm'):
+        return _why_not_imported(scope, error)
     if isinstance(error, AttributeError) and (found := _NO_SUCH_KEY.match(text)):
         return f'the config has no key `{found["key"]}` where one is needed.'
     if isinstance(error, KeyError) and (found := _UNKNOWN_TYPE.match(text)):
@@ -95,6 +100,13 @@ def _explain_unknown_type(type, scope='rs_mm', name='model'):
     """The sentence for a ``type`` that the registries ``name`` do not hold, with close ones."""
     from mmengine import registry as roots
 
+    if broken := _broken_scope(type, scope):
+        return broken
+    if name == 'optimizer' and (package := _optimizer_package(type)):
+        return (
+            f"type='{type}' comes with the package {package}, which is not installed: "
+            f'pip install {package}.'
+        )
     known = set()
     for root in vars(roots).values():
         if isinstance(root, roots.Registry) and root.name == name and root.parent is None:
@@ -106,6 +118,68 @@ def _explain_unknown_type(type, scope='rs_mm', name='model'):
         f"type='{type}' is not a known {name.replace('_', ' ')}{suggest(type, known)}. Is its "
         'file imported (custom_imports) and its class decorated with `register_module()`?'
     )
+
+
+def _optimizer_package(kind):
+    """The package whose optimizers mmengine registers where it is installed."""
+    packages = {
+        'Lion': 'lion-pytorch',
+        'SophiaG': 'Sophia-Optimizer',
+        'DAdaptAdaGrad': 'dadaptation',
+        'DAdaptAdam': 'dadaptation',
+        'DAdaptSGD': 'dadaptation',
+        'Adafactor': 'transformers',
+    }
+    if kind.endswith('8bit'):
+        return 'bitsandbytes'
+    return packages.get(kind)
+
+
+def _broken_scope(kind, scope):
+    """What keeps the package of a scope from being imported, which mmengine passes over."""
+    from mmengine.registry import DefaultScope
+
+    default = getattr(DefaultScope.get_current_instance(), 'scope_name', '')
+    for name in dict.fromkeys((kind.rpartition('.')[0].partition('.')[0], scope, default)):
+        if not name or name in ('mmengine', 'rs_mm'):
+            continue
+        try:
+            importlib.import_module(f'{name}.registry')
+        except Exception as error:  # a package's own assertions, of versions say, are any
+            return f"type='{kind}' cannot be had: {_why_not_imported(name, error)}"
+    return ''
+
+
+def _failed_import(error):
+    """The scope whose package mmengine was importing when an exception rose; empty if none."""
+    frames = _frames(error)
+    for frame, inner in zip(frames, frames[1:]):
+        if inner.f_code.co_name != 'import_module' or not _of_registry(frame):
+            continue
+        if frame.f_code.co_name == 'switch_scope_and_registry':
+            return frame.f_locals.get('scope_name', '')
+        if frame.f_code.co_name == 'get':
+            return frame.f_locals.get('scope') or ''
+        if frame.f_code.co_name == 'import_from_location':
+            return getattr(frame.f_locals.get('self'), 'scope', '')
+    return ''
+
+
+def _of_registry(frame):
+    return frame.f_globals.get('__name__', '').startswith('mmengine.registry')
+
+
+def _why_not_imported(name, error):
+    missing = (getattr(error, 'name', None) or '').partition('.')[0]
+    if isinstance(error, ImportError) and missing == name:
+        return f'there is no package {name!r}; install it, or correct the scope.'
+    said = ' '.join(str(error).split())[:300]
+    if not isinstance(error, ImportError):
+        said = f'{builtins.type(error).__name__}: {said}'
+    advice = f': install {missing!r} beside it' if missing else ''
+    if name == 'opencd':
+        advice += '; requirements/opencd.txt names what Open-CD needs'
+    return f'the package {name!r} fails to import ({said}){advice}.'
 
 
 def _explain_unknown_key(error, path, key):

@@ -125,13 +125,15 @@ def _provide_pkg_resources() -> None:
     module = types.ModuleType('pkg_resources')
     module.DistributionNotFound = DistributionNotFound
     module.get_distribution = _Distribution
-    # importlib.reload, which mmengine calls, goes through the module's spec
-    module.__spec__ = importlib.machinery.ModuleSpec('pkg_resources', loader=_KeepModule())
+    # importlib.reload, which mmengine calls, looks for the module anew
+    keep = _KeepModule()
+    module.__spec__ = importlib.machinery.ModuleSpec('pkg_resources', loader=keep)
     sys.modules['pkg_resources'] = module
+    sys.meta_path.append(keep)
 
 
 class _KeepModule(importlib.abc.Loader):
-    """A loader whose module is already complete."""
+    """Finds and loads a module that is already complete."""
 
     def find_spec(self, name, path=None, target=None):
         if name == 'pkg_resources':

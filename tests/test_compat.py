@@ -83,6 +83,31 @@ def test_is_installed_without_pkg_resources():
     assert get_installed_path('mmseg').endswith('mmseg')
 
 
+def test_is_installed_where_setuptools_has_no_pkg_resources(monkeypatch):
+    """setuptools 81 and later; mmengine reloads the module each time it asks."""
+    import importlib.machinery
+
+    from mmengine.utils import is_installed
+
+    class WithoutIt:
+        find_distributions = importlib.machinery.PathFinder.find_distributions
+
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name.partition('.')[0] == 'pkg_resources':
+                return None
+            return importlib.machinery.PathFinder.find_spec(name, path, target)
+
+    monkeypatch.setattr(sys, 'meta_path', [WithoutIt])
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'pkg_resources']:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ModuleNotFoundError):
+        is_installed('mmcv')
+    compat._provide_pkg_resources()
+    assert is_installed('mmengine') and not is_installed('surely_not_there')
+    monkeypatch.delitem(sys.modules, 'pkg_resources')
+
+
 def test_freed_memory_is_kept_where_glibc_is():
     import platform
 

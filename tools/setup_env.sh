@@ -12,14 +12,14 @@ SETUP_LOG=$ROOT/.venv-setup.log
 
 fail() { echo "error: $*" >&2; exit 1; }
 
-supported() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
+supported() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; }
 
 find_python() {
   local candidate
-  for candidate in ${RS_MM_PYTHON:-python3.12 python3.11 python3.10 python3 python}; do
+  for candidate in ${RS_MM_PYTHON:-python3.12 python3.13 python3.11 python3.14 python3.10 python3 python}; do
     if supported "$candidate"; then echo "$candidate"; return; fi
   done
-  fail "no Python 3.10, 3.11 or 3.12 was found; install one, or name it: RS_MM_PYTHON=/path/to/python bash $0"
+  fail "no Python from 3.10 to 3.14 was found; install one, or name it: RS_MM_PYTHON=/path/to/python bash $0"
 }
 
 # What a step prints goes to the log; if it fails, its last error line is shown.
@@ -44,7 +44,7 @@ setup_env() {
     base=$(find_python) || exit 1
     step "making the environment with $("$base" --version 2>&1)" "$base" -m venv "$VENV"
   fi
-  supported "$PYTHON" || fail "$VENV holds $("$PYTHON" --version 2>&1), and 3.10 to 3.12 are supported; delete the folder and run again"
+  supported "$PYTHON" || fail "$VENV holds $("$PYTHON" --version 2>&1), and 3.10 to 3.14 are supported; delete the folder and run again"
   local pip="$PYTHON -m pip install --no-input --disable-pip-version-check -c requirements/constraints.txt"
   step "installing torch and torchvision" $pip torch torchvision
   step "installing the mm packages" $pip -r requirements/mminstall.txt

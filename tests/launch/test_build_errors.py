@@ -1,11 +1,15 @@
 """What goes wrong while a config is assembled is one sentence; defects keep their traceback."""
 
 import builtins
+import re
 
 import pytest
+import torch
 from mmcv.cnn import build_norm_layer
 from mmengine import registry as roots
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import OPTIMIZERS
 
 from rs_mm import build_errors, registry
 from rs_mm.apis import train
@@ -51,7 +55,9 @@ def test_unknown_layer(tmp_path):
     assert message.startswith("type='SyncBNN' is not a known model; did you mean 'SyncBN'")
 
 
-@pytest.mark.parametrize('name', [name for name in dir(registry) if name.isupper()])
+@pytest.mark.parametrize(
+    'name', [name for name in dir(registry) if name.isupper() and name[0] != '_']
+)
 def test_close_matches_in_every_registry(name):
     """A child's name must be its parent's, by which the message finds what is known."""
     root, child = getattr(roots, name), getattr(registry, name)
@@ -143,3 +149,43 @@ def test_the_messages_of_the_libraries_are_those_that_are_read(pattern, action):
     assert getattr(build_errors, pattern).match(message), (
         f'{pattern} no longer reads {message!r}; it was written for {build_errors.WRITTEN_FOR}'
     )
+
+
+@pytest.mark.parametrize(
+    'code, words',
+    [
+        ('import a_lacking_package', r"'beside_us' fails to import \(No module named 'a_lacking_"),
+        ('assert 1 > 2, "too new"', r"'beside_us' fails to import \(AssertionError: too new\)"),
+    ],
+)
+def test_a_package_that_fails_to_import_is_the_cause(tmp_path, monkeypatch, code, words):
+    """mmengine passes over it and says that the class is not known."""
+    (tmp_path / 'beside_us').mkdir()
+    (tmp_path / 'beside_us/__init__.py').write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    message = message_of(lambda: MODELS.build(dict(type='beside_us.Net')))
+    assert re.search(words, message)
+    message = message_of(lambda: MODELS.build(dict(type='not_there.Net')))
+    assert "there is no package 'not_there'" in message
+
+
+def test_a_location_of_a_registry_that_fails_to_import_is_the_cause(tmp_path, monkeypatch):
+    (tmp_path / 'beside_too').mkdir()
+    (tmp_path / 'beside_too/__init__.py').write_text('')
+    (tmp_path / 'beside_too/registry.py').write_text(
+        'from mmengine.registry import MODELS as ROOT, Registry\n'
+        "MODELS = Registry('model', parent=ROOT, locations=['beside_too.parts'])\n"
+    )
+    (tmp_path / 'beside_too/parts.py').write_text('import a_lacking_package')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    message = message_of(lambda: MODELS.build(dict(type='beside_too.Net')))
+    assert "'beside_too' fails to import (No module named 'a_lacking_package')" in message
+    assert "install 'a_lacking_package'" in message
+
+
+def test_an_optimizer_whose_package_is_missing_is_named():
+    if 'Lion' in OPTIMIZERS:
+        pytest.skip('lion-pytorch is installed')
+    config = dict(type='OptimWrapper', optimizer=dict(type='Lion', lr=0.1))
+    message = message_of(lambda: build_optim_wrapper(torch.nn.Linear(1, 1), config))
+    assert 'pip install lion-pytorch' in message
