@@ -209,7 +209,7 @@ def _write_map(args, pairs, options):
         if path.is_file():
             dates = {'date 1': pair.first, 'date 2': pair.second}
             masks.append(MappedMask(path, dates, pair.name, blank=(127,)))
-    mask_map('Changes', masks).save(args.map)
+    mask_map('Changes', masks, {255: 'changed'}).save(args.map)
     print(f'wrote {args.map}')
 
 

@@ -47,6 +47,9 @@ def parse_args():
         help='a sheet of each class: the most certain, and those nearest to the threshold',
     )
     parser.add_argument(
+        '--map', metavar='FILE.html', help='a map or list of the labels, which opens offline'
+    )
+    parser.add_argument(
         '--batch', type=int, help="images computed together (default: the config's)"
     )
     parser.add_argument('--device', help='cpu, cuda, ... (default: CUDA where it is there)')
@@ -73,6 +76,8 @@ def predict(args) -> dict:
     from rs_mm.errors import ConfigError
     from rs_mm.rasters import TileSize, check_writable
 
+    if args.map and not args.map.lower().endswith(('.html', '.htm')):
+        raise ConfigError(f'--map {args.map}: the map is an .html file.')
     if args.tile is None and (args.stride or args.tiles or args.rasters):
         raise ConfigError('--stride, --tiles and --rasters are for scenes that --tile cuts.')
     if not args.out.lower().endswith('.csv'):
@@ -94,6 +99,11 @@ def predict(args) -> dict:
     for path, reason in failed.items():
         print(f'failed: {path}: {reason}', file=sys.stderr)
     print(f'{count - len(failed)} of {count} files are in {args.out}')
+    if args.map:
+        from rs_mm.apis.labels.map import labels_map
+
+        labels_map(args.out).save(args.map)
+        print(f'The map is {args.map}')
     return failed
 
 

@@ -209,3 +209,50 @@ def test_a_tile_of_a_scene_finds_its_window(tmp_path):
     # another cut of the same scene
     finer = search(folder, tmp_path, tile=96)
     assert (finer.update.added, finer.update.removed, len(finer)) == (4, 6, 4)
+
+
+def test_labels_by_class_names(archive, tmp_path):
+    import csv
+
+    import torch
+
+    from rs_mm.apis.search.zero_shot import zero_shot_labels
+
+    engine = search(archive, tmp_path)
+    classes = ['river', 'harbor', 'runway']
+    assert zero_shot_labels(engine, classes, tmp_path / 'x.csv', ['{}', 'a {}']) == 28
+    with open(tmp_path / 'x.csv') as file:
+        row = list(csv.DictReader(file))[5]
+    key = row['path'].removeprefix(f'{archive}/')
+    image = torch.from_numpy(engine.index.fetch([key])[0])
+    text = [engine.model.encode_text([name, f'a {name}']).mean(0) for name in classes]
+    text = torch.nn.functional.normalize(torch.stack(text), dim=1)
+    expected = (engine.model.clip.logit_scale.exp() * (text @ image)).softmax(0)
+    np.testing.assert_allclose([float(row[c]) for c in classes], expected.detach(), atol=2e-6)
+    assert row['labels'] == classes[int(expected.argmax())]
+    with pytest.raises(ConfigError, match='two class names or more'):
+        zero_shot_labels(engine, ['river'], tmp_path / 'x.csv')
+
+
+def test_two_processes_write_one_index(archive, tmp_path):
+    """Each adds what the other has not; nothing is lost, and nothing is there twice."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    uri = str(tmp_path / 'both')
+    open_index(uri, 8, {})
+    with ProcessPoolExecutor(2, mp_context=get_context('fork')) as pool:
+        list(pool.map(_add_many, [uri, uri], [0, 1]))
+    index = open_index(uri)
+    assert len(index) == 75 == index.moments().count  # 50 each, of which 25 are the same
+    total = sum(block.astype(np.float64).sum(0) for _, block in index.scan())
+    np.testing.assert_allclose(index.moments().total, total, atol=1e-9)
+
+
+def _add_many(uri, which):
+    from rs_mm.retrieval.index import Record
+
+    index = open_index(uri)
+    for i in range(25 * which, 25 * which + 50):
+        vector = np.random.default_rng(i).standard_normal((1, 8)).astype(np.float32)
+        index.add([Record(f'{i:03d}')], vector)
