@@ -13,12 +13,15 @@ from mmengine.dataset import Compose
 
 from rs_mm.apis.backends import use_backend
 from rs_mm.apis.change_loading import PairLoading
-from rs_mm.apis.inputs import Picture, as_picture
+from rs_mm.apis.change_outputs import NODATA, numbers
+from rs_mm.apis.inputs import Picture, as_picture, is_many
 from rs_mm.datasets.wrapped_datasets import dataset_parts, tested_pipeline
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.launch.model_loading import load_model
 from rs_mm.rasters import (
     AlignedPair,
+    Grid,
+    Layer,
     Raster,
     SceneRun,
     Scratch,
@@ -26,9 +29,11 @@ from rs_mm.rasters import (
     align_pair,
     open_raster,
     raster_from_array,
+    write_raster,
 )
 from rs_mm.rasters.scratch import InMemory
 from rs_mm.registry import DATASETS, INFERENCERS
+from rs_mm.visualization.sheet import Panel, draw_sheet, save_sheet
 
 IGNORED = 255  # class index of pixels without data
 
@@ -43,12 +48,59 @@ class ChangeMap:
             without data.
         valid: (H, W) bool, where both dates hold data.
         classes: name of each class.
+        grid: where date 1 lies on the ground, if that is known.
     """
 
     mask: np.ndarray
     probability: np.ndarray
     valid: np.ndarray
     classes: tuple[str, ...] = ('unchanged', 'changed')
+    grid: Grid | None = None
+
+    def draw(self) -> np.ndarray:
+        """Mask and probability side by side: (H, W, 3) uint8 RGB."""
+        colours = np.array([*_PALETTE[: len(self.classes)]], np.uint8)
+        mask = np.full((*self.mask.shape, 3), 127, np.uint8)
+        mask[self.valid] = colours[self.mask[self.valid] % len(colours)]
+        grey = np.rint(255 * np.nan_to_num(self.probability)).astype(np.uint8)
+        share = 100 * float((self.mask[self.valid] > 0).mean()) if self.valid.any() else 0.0
+        return draw_sheet(
+            [
+                [
+                    Panel(mask, f'changed: {share:.1f} %'),
+                    Panel(np.repeat(grey[..., None], 3, 2), 'probability, 0 black to 1 white'),
+                ]
+            ],
+            legend=dict(zip(self.classes, map(tuple, colours.tolist()))),
+            panel_size=384,
+        )
+
+    def save(self, folder: str | Path, name: str = 'change') -> list[Path]:
+        """Writes ``NAME_mask``, ``NAME_probability`` and ``NAME_picture.png``.
+
+        GeoTIFFs where the place on the ground is known, else PNGs (the probability as 0 to 255).
+        The mask has the numbers of :func:`~rs_mm.apis.change_outputs.numbers`.
+
+        Returns:
+            The files.
+        """
+        kept = numbers(self.mask, len(self.classes))
+        placed = self.grid is not None and self.grid.transform is not None
+        suffix = 'tif' if placed else 'png'
+        files = [Path(folder) / f'{name}_{what}.{suffix}' for what in ('mask', 'probability')]
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        if placed:
+            nodata = NODATA if len(self.classes) == 2 else IGNORED
+            write_raster(files[0], self.grid, [(0, kept)], Layer('uint8', nodata, 'change'))
+            layer = Layer('float32', float('nan'), 'probability of change', average=True)
+            write_raster(files[1], self.grid, [(0, self.probability)], layer)
+        else:
+            save_sheet(files[0], kept)
+            grey = np.rint(255 * np.nan_to_num(self.probability)).astype(np.uint8)
+            save_sheet(files[1], grey)
+        picture = Path(folder) / f'{name}_picture.png'
+        save_sheet(picture, self.draw())
+        return [*files, picture]
 
 
 @INFERENCERS.register_module()
@@ -115,12 +167,12 @@ class ChangeDetector:
         bands: Sequence[int] | None = None,
         value_range: Sequence[float] | None = None,
         align: str = 'none',
-    ) -> ChangeMap:
+    ) -> ChangeMap | list[ChangeMap]:
         """Predicts the changes between two images; pixels are read as the config's loader does.
 
         Args:
             date1, date2: files, arrays (H, W, C) in file (RGB) order, Pillow images or rasterio
-                datasets.
+                datasets; or two lists of these, whose entries are pairs.
             bands: bands to take, from 0: red, green, blue for a model of colour images (default:
                 the first three, or the only one three times), as the config's loader lists them
                 for any other.
@@ -131,11 +183,16 @@ class ChangeDetector:
                 :func:`rs_mm.rasters.align_pair`.
 
         Returns:
-            On the grid of date 1.
+            On the grid of date 1; a list for two lists.
 
         Raises:
             DataError: the images do not show the same ground, hold no common data, or lack a band.
         """
+        if is_many(date1) or is_many(date2):
+            if not (is_many(date1) and is_many(date2) and len(date1) == len(date2)):
+                raise DataError('give two images, or two lists of equal length.')
+            pairs = zip(date1, date2)
+            return [self(*pair, bands, value_range, align) for pair in pairs]
         pictures = [as_picture(d, f'date {i}', False) for i, d in enumerate((date1, date2), 1)]
         first, second = (_raster(picture) for picture in pictures)
         with first, second:
@@ -149,7 +206,7 @@ class ChangeDetector:
             finally:
                 run.pair.close()
         valid = planes['mask'] != IGNORED
-        return ChangeMap(**planes, valid=valid, classes=self.classes)
+        return ChangeMap(**planes, valid=valid, classes=self.classes, grid=run.pair.grid)
 
     def scene(
         self,

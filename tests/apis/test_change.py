@@ -8,8 +8,9 @@ from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
+from PIL import Image
 
-from rs_mm.apis.change import ChangeDetector
+from rs_mm.apis.change import ChangeDetector, ChangeMap
 from rs_mm.apis.change_loading import PairLoading
 from rs_mm.datasets.transforms.multi_img_loading import MultiImgLoadTiff
 from rs_mm.errors import CheckpointError, ConfigError, DataError
@@ -243,3 +244,15 @@ def test_bad_input(tmp_path):
 def test_a_device_that_is_not_there(device):
     with pytest.raises(ConfigError, match=f"device '{device}' is not there; this machine has cpu"):
         ChangeDetector(config(), device=device)
+
+
+def test_a_map_is_drawn_and_saved(tmp_path):
+    mask = np.zeros((20, 30), np.uint8)
+    mask[:5], mask[10:, :10] = 1, 255
+    probability = np.where(mask == 255, np.nan, mask * 0.8).astype(np.float32)
+    found = ChangeMap(mask, probability, mask != 255)
+    paths = found.save(tmp_path, 'a')
+    assert [path.name for path in paths] == ['a_mask.png', 'a_probability.png', 'a_picture.png']
+    kept = np.asarray(Image.open(paths[0]))
+    assert kept[0, 0] == 255 and kept[7, 0] == 0 and kept[12, 2] == 127
+    assert np.asarray(Image.open(paths[2])).std() > 10

@@ -6,7 +6,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from PIL import Image
 
-from rs_mm.apis import FewShotSegmenter
+from rs_mm.apis import FewShotSegmenter, train
 from rs_mm.apis import test as run_test
 from rs_mm.apis.few_shot.segmenter import picture_metres
 from rs_mm.apis.few_shot.support_masks import read_mask
@@ -218,3 +218,42 @@ def test_it_is_registered_and_refuses_other_tasks():
     assert INFERENCERS.get('rs_mm.FewShotSegmenter') is FewShotSegmenter
     with pytest.raises(ConfigError, match='builds a ComposedRetriever; FewShotSegmenter needs'):
         FewShotSegmenter(ROOT / 'configs/demo/weicom_tiny_patterncom.py')
+
+
+@pytest.mark.slow
+def test_own_classes_train_and_test_by_config_alone(root, tmp_path):
+    """FewShotFolders in place of a published set: no Python file, no class of ours."""
+    names = tuple(f'kind {i}' for i in range(15))
+    common = dict(
+        type='FewShotFolders',
+        data_root=str(root),
+        fold=0,
+        classes=names,
+        folds=3,
+        images=dict(trn='train/images', val='val/images'),
+        masks=dict(trn='train/semantic_png', val='val/semantic_png'),
+        mask_suffix='_instance_color_RGB.png',
+        pipeline=[
+            dict(type='LoadEpisode'),
+            dict(type='ResizeEpisode', size=64),
+            dict(type='PackEpisode'),
+        ],
+    )
+    loader = dict(batch_size=2, num_workers=0, persistent_workers=False)
+    test = dict(loader, dataset=dict(common, _delete_=True, split='val', test_mode=True, indices=4))
+    content = dict(
+        _base_=str(config()),
+        model=dict(backbone=dict(arch='resnet18', init_cfg=None), head=dict(in_channels=(2, 2, 2))),
+        train_dataloader=dict(loader, dataset=dict(common, _delete_=True, split='trn')),
+        val_dataloader=test,
+        test_dataloader=test,
+        train_cfg=dict(max_iters=2, val_interval=2),
+        param_scheduler=[dict(type='CountedPolyLR', end=50)],
+    )
+    own = tmp_path / 'farms.py'
+    own.write_text('\n'.join(f'{key} = {value!r}' for key, value in content.items()))
+    train(own, work_dir=str(tmp_path / 'work'))
+    (best,) = (tmp_path / 'work').glob('best_mIoU*.pth')
+    metrics = run_test(own, str(best), work_dir=str(tmp_path / 'work'))
+    assert set(metrics) == {'mIoU', 'FB-IoU'}
+    assert FewShotSegmenter(own, best).model is not None

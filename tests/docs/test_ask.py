@@ -108,6 +108,7 @@ def test_every_snippet_runs(page, capsys):
     assert 'damaged []' in printed and 'scene.tif (' in printed
     written = {path.name for path in (page / 'found').iterdir()}
     assert written >= {'harbour_mask.tif', 'harbour_polygons.gpkg', 'harbour_picture.png'}
+    assert (page / 'changes/change_mask.tif').is_file()
     assert (page / 'found.geojson').is_file() and len(list((page / 'labels').glob('*.tif'))) == 17
 
 
