@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ class MLflowVisBackend(MMEngineBackend):
         self, save_dir: str, tracking_uri: str = 'sqlite:///work_dirs/mlflow.db', **kwargs: Any
     ) -> None:
         super().__init__(save_dir, tracking_uri=tracking_uri, **kwargs)
+        if tracking_uri.startswith('sqlite:///'):  # SQLite makes the file, not its folder
+            Path(tracking_uri.removeprefix('sqlite:///')).parent.mkdir(parents=True, exist_ok=True)
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Writes an (H, W, 3) RGB picture as ``NAME_STEP.png``."""
