@@ -55,5 +55,5 @@ def test_the_most_changed_comes_first():
 
 def test_other_files_are_refused(tmp_path):
     found = Results([], Answer([], np.zeros(0), 'exact', True, 0, 0), 'x')
-    with pytest.raises(ConfigError, match='written as .csv or .geojson'):
+    with pytest.raises(ConfigError, match='written as .csv'):
         found.save(tmp_path / 'x.xlsx')

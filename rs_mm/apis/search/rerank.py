@@ -10,16 +10,19 @@ from mmengine.logging import print_log
 from PIL import Image
 
 from rs_mm.errors import DataError
+from rs_mm.rasters import open_raster
 
 from .engine import ImageSearch
-from .results import Results
+from .results import Found, Results
+
+_NO_DATA = 255
 
 
 class ChangeRerank:
     """Orders hits by the share of pixels that a change detector calls changed.
 
-    The query image is the first date, each hit the second one. A hit of another size is resized to
-    the query's. A hit that cannot be compared keeps its place behind all others.
+    The query image is the first date, each hit the second one. A picture of another size is resized
+    to the query's. A hit that cannot be compared keeps its place behind all others.
 
     Args:
         kind: ``change``.
@@ -36,14 +39,30 @@ class ChangeRerank:
         from rs_mm.apis.change import ChangeDetector
 
         assert kind == 'change'
-        self.detector = ChangeDetector(config, checkpoint, device)
+        self.detector = ChangeDetector(config, checkpoint, device=device)
 
-    def share(self, before: np.ndarray, after: np.ndarray) -> float:
-        """Share of changed pixels between two images (H, W, 3) uint8."""
+    def share(self, engine: ImageSearch, image: Any, hit: Found) -> float:
+        """Share of the pixels with data that change between the query image and a hit.
+
+        Files of one size, or that both say where they lie, are read as the detector's config says;
+        what shows other ground is refused. Otherwise both are compared as RGB pictures.
+
+        Raises:
+            DataError: if they cannot be compared.
+        """
+        if hit.record.window is None and isinstance(image, (str, Path)) and Path(image).is_file():
+            first, second = (open_raster(path) for path in (image, hit.path))
+            with first, second:
+                placed = first.info.georeferenced and second.info.georeferenced
+                same = first.info.shape == second.info.shape
+            if placed or same:
+                found = self.detector(str(image), hit.path, align='ground' if placed else 'none')
+                return _share(found.mask)
+        before, after = engine.query_picture(image), engine.picture(hit.record)
         if before.shape != after.shape:
             height, width = before.shape[:2]
             after = np.asarray(Image.fromarray(after).resize((width, height), Image.BICUBIC))
-        return float((np.asarray(self.detector(before, after).mask) > 0).mean())
+        return _share(self.detector(before, after).mask)
 
     def __call__(self, engine: ImageSearch, image: Any, found: Results) -> Results:
         """The same hits with their share of change, the most changed first.
@@ -53,13 +72,18 @@ class ChangeRerank:
             image: the query image.
             found: its answer.
         """
-        before, compared, rest = engine.query_picture(image), [], []
+        compared: list[Found] = []
+        rest: list[Found] = []
         for hit in found:
             try:
-                change = self.share(before, engine.picture(hit.record))
-                compared.append(hit._replace(change=change))
+                compared.append(hit._replace(change=self.share(engine, image, hit)))
             except (DataError, OSError) as error:
                 print_log(f'{Path(hit.path).name} is not compared: {error}', 'current', 30)
                 rest.append(hit)
         compared.sort(key=lambda hit: -hit.change)  # stable: equal shares keep their order
         return Results([*compared, *rest], found.answer, f'{found.method}, by change')
+
+
+def _share(mask: np.ndarray) -> float:
+    mask = np.asarray(mask)
+    return float(((mask > 0) & (mask < _NO_DATA)).sum() / max(1, (mask < _NO_DATA).sum()))
