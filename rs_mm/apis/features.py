@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 
 from rs_mm.datasets.split_loaders import split_loader
 from rs_mm.datasets.wrapped_datasets import tested_pipeline
@@ -114,6 +117,14 @@ def load_features(folder: str | Path, made_by: dict[str, str] | None = None) -> 
         raise MissingFileError(
             f'{folder} holds no finished features; run '
             'tools/retrieval/extract.py with --out of that folder.'
+        )
+    first = next(iter(cache.stored['paths']), '')
+    if first and ':' not in first and not os.path.exists(first):
+        print_log(
+            f'{folder}: the images of these features are not where they were, e.g. {first}; they '
+            'can be searched, but not shown. Extract them again from where the images are now.',
+            'current',
+            logging.WARNING,
         )
     return Archive(
         cache.names(), cache.stored['paths'], torch.from_numpy(cache.features()), cache.unreadable()

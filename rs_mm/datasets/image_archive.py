@@ -58,7 +58,7 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        root = Path(self.data_root)
+        root = Path(self.data_root).absolute()  # features outlive the folder they were asked from
         if not root.is_dir():
             raise MissingFileError(f'there is no folder {root} to search in.')
         names = self.list_names(root)
@@ -70,15 +70,42 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
         return [dict(img_path=str(root / name), name=name) for name in names]
 
     def list_names(self, root: Path) -> list[str]:
-        """Paths of the images, relative to ``root``, sorted."""
-        found = []
-        for folder, _, files in os.walk(root, followlinks=True):
-            relative = Path(folder).relative_to(root)
-            found += [
-                (relative / file).as_posix()
-                for file in files
-                if file.lower().endswith(self.suffixes)
-            ]
+        """Paths of the images, relative to ``root``, sorted.
+
+        Links are followed, but a folder or file counts once, however many links lead to it, so that
+        a folder linked into itself is no endless archive.
+        """
+        found: list[str] = []
+        links: list[Path] = []
+        seen: set[str] = set()
+
+        def walk(folder: Path) -> None:
+            place = os.path.realpath(folder)
+            if place in seen:
+                return
+            seen.add(place)
+            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+                path = folder / entry.name
+                if entry.is_symlink():
+                    links.append(path)
+                elif entry.is_dir():
+                    walk(path)
+                elif entry.name.lower().endswith(self.suffixes):
+                    found.append(path.relative_to(root).as_posix())
+
+        walk(root)
+        # what lies in the archive itself comes before what links lead to
+        files = {os.path.realpath(root / name) for name in found} if links else set()
+        for link in links:  # grows where a linked folder holds links
+            if link.is_dir():
+                before = len(found)
+                walk(link)
+                files.update(os.path.realpath(root / name) for name in found[before:])
+            elif link.name.lower().endswith(self.suffixes):
+                place = os.path.realpath(link)
+                if place not in files:
+                    files.add(place)
+                    found.append(link.relative_to(root).as_posix())
         return sorted(found)
 
     def names(self) -> list[str]:

@@ -72,14 +72,16 @@ class Archive(NamedTuple):
 
 
 def extract_archive(model: nn.Module, loader: DataLoader, cache_dir: str | Path) -> Archive | None:
-    """The features of an archive, in a folder below ``cache_dir`` of its own for every model.
+    """The features of an archive, in a folder of its own for every model and preprocessing.
 
     Args:
         model: see :func:`extract_features`.
         loader: see :func:`extract_features`.
         cache_dir: seen by all processes.
     """
-    archive, made_by = Path(loader.dataset.data_root).resolve(), unwrap(model).identity()
+    archive = Path(loader.dataset.data_root).resolve()
+    # with the bands and all else that is done to an image: one choice must not push out another
+    made_by = identity_of(model, loader.dataset.pipeline)
     key = hashlib.sha256(f'{archive} {sorted(made_by.items())}'.encode()).hexdigest()
     return extract_features(model, loader, Path(cache_dir) / f'{archive.name}_{key[:12]}')
 

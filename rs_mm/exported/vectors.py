@@ -102,6 +102,7 @@ class VectorRunner:
         Returns:
             Their rows and scores, best first.
         """
+        text = (text or '').strip()
         if image is None and not text:
             raise ConfigError('give an image, a text, or both to search by.')
         found = []

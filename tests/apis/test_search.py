@@ -81,6 +81,10 @@ def test_the_index_grows_with_the_folder(archive, monkeypatch):
     assert counts == [1]
     assert search(archive / 'red.webp', k=1)[0].path == str(archive / 'red.webp')
     assert search(archive / 'new.tif', k=1)[0].path == str(archive / 'new.tif')
+    # there and back: each choice of bands keeps its own index
+    counts.clear()
+    engine(archive, bands=[3, 1, 0])
+    assert counts == []
 
 
 def test_bad_input(archive, tmp_path):

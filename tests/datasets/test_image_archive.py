@@ -102,6 +102,26 @@ def test_an_archive_lists_every_image_below_it(tmp_path):
     assert (name, size) == ('b.PNG', os.path.getsize(tmp_path / 'b.PNG'))
 
 
+def test_links_lead_to_every_image_once(tmp_path, monkeypatch):
+    root, outside = tmp_path / 'archive', tmp_path / 'outside'
+    for folder in (root / 'sub', outside):
+        folder.mkdir(parents=True)
+    for path in (root / 'a.png', root / 'sub/b.png', outside / 'c.png', outside / 'd.png'):
+        Image.fromarray(picture()).save(path)
+    (root / 'sub/loop').symlink_to('..')
+    (root / '0_other_way').symlink_to(root / 'sub')
+    (root / 'again.png').symlink_to(root / 'a.png')
+    (root / 'linked').symlink_to(outside)
+    (outside / 'back').symlink_to(root)
+    (root / 'one.png').symlink_to(outside / 'd.png')
+    (root / 'gone.png').symlink_to(outside / 'nothing.png')
+    names = ImageArchive(str(root), PIPELINE).names()
+    assert names == ['a.png', 'gone.png', 'linked/c.png', 'linked/d.png', 'sub/b.png']
+    monkeypatch.chdir(tmp_path)
+    info = ImageArchive('archive', PIPELINE).get_data_info(0)
+    assert info['img_path'] == str(root / 'a.png')
+
+
 def test_an_unreadable_image_does_not_end_the_work(tmp_path):
     (tmp_path / 'x.jpg').write_bytes(b'no image')
     (tmp_path / 'y.tif').write_bytes(b'II*\0garbage')
