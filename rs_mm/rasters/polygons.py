@@ -18,7 +18,7 @@ from .scratch import system_errors
 FORMATS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON', '.parquet': 'Parquet'}
 
 
-@dataclass
+@dataclass(slots=True)
 class Region:
     """One patch of a class.
 
@@ -41,6 +41,8 @@ class Region:
 
 class _Piece:
     """A patch within one strip."""
+
+    __slots__ = ('class_index', 'pixels', 'area', 'total', 'bounds', 'shapes', 'parent')
 
     def __init__(self, class_index, pixels, area, total, bounds):
         self.class_index, self.pixels, self.area, self.total = class_index, pixels, area, total
@@ -90,7 +92,7 @@ def regions(
     if geometry:
         geo_package('shapely', 'polygons')
     areas = pixel_areas(grid)
-    above, roots = None, []
+    above, growing, found = None, [], []
     for first, labels, values in strips:
         pieces, ids = _pieces(grid, first, labels, values, classes, areas)
         if geometry:
@@ -98,11 +100,18 @@ def regions(
         if above is not None:
             _join_seam(above, (ids[0], pieces))
         above = (ids[-1].copy(), pieces)
-        roots += pieces
-    whole = [piece for piece in roots if piece.parent is None]
-    kept = [p for p in whole if (p.pixels if areas is None else p.area) >= min_area]
-    found = [_region(piece, areas is not None) for piece in kept]
-    return sorted(found, key=lambda region: -region.pixels)
+        # what no later strip can touch is whole; the rest may go on
+        touching = dict.fromkeys(pieces[i].root() for i in np.unique(ids[-1]) if i >= 0)
+        roots = [piece for piece in growing + pieces if piece.parent is None]
+        found += _whole([piece for piece in roots if piece not in touching], areas, min_area)
+        growing = list(touching)
+    found += _whole(growing, areas, min_area)
+    return sorted(found, key=lambda region: (-region.pixels, region.bounds))
+
+
+def _whole(pieces, areas, min_area):
+    kept = [p for p in pieces if (p.pixels if areas is None else p.area) >= min_area]
+    return [_region(piece, areas is not None) for piece in kept]
 
 
 def _pieces(grid, first, labels, values, classes, areas):
