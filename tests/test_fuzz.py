@@ -10,6 +10,6 @@ SHORT = ('PNG', 'label TIFF', 'label table, packed', 'PCA', 'LMDB record', 'pick
 
 @pytest.mark.parametrize('name', SHORT)
 def test_damaged_files_end_in_our_own_errors(tmp_path, name):
-    found = fuzz(name, inputs=300, seconds=20, seed=1, folder=tmp_path, keep=None)
+    found = fuzz(name, inputs=300, seconds=120, seed=1, folder=tmp_path, keep=None)
     assert held(found), found
     assert found['refused'] > 30

@@ -83,7 +83,8 @@ def load_config(path: str | Path, options: dict | list[str] | None = None) -> Co
     except SyntaxError as error:
         raise ConfigError(f'{path}, line {error.lineno}: {error.msg}.') from error
     except Exception as error:  # a config is a program of the user's
-        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+        reason = ' '.join(str(error).split())
+        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {reason}') from error
     check_names(cfg, path, _RUNNER_KEYS)
     return apply_options(cfg, options)
 

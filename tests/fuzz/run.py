@@ -24,7 +24,7 @@ import warnings
 from pathlib import Path
 
 SLOW = 2.0  # seconds of computing for one input
-_HANG = 60  # seconds without any progress
+_HANG = 300  # seconds without any progress; a busy machine may leave a process waiting
 _MEMORY = 6 << 30
 
 
