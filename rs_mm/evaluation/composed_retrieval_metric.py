@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rs_mm.errors import ConfigError
+from rs_mm.files import atomic_write
 from rs_mm.registry import DATASETS, METRICS, TASK_UTILS
 from rs_mm.retrieval import check_cutoffs, check_finite
 from rs_mm.retrieval.composed import (
@@ -85,7 +86,7 @@ class ComposedReport:
         """Writes a row per method, lambda and set, the average last."""
         names = [(queries.name, len(queries)) for queries in self.queries]
         names.append(('average', sum(count for _, count in names)))
-        with open(path, 'w', newline='') as file:
+        with atomic_write(path, 'w', newline='') as file:
             writer = csv.writer(file)
             writer.writerow(['method', 'lambda', 'set', 'pairs', *self.columns])
             for fusion, of_method, mean in zip(self.fusions, self.values, self.means):

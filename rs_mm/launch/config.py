@@ -48,6 +48,8 @@ _VARIABLES = {
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
+# of torch's DataLoader, which a config may leave to their defaults
+_LOADER_KEYS = ('timeout', 'drop_last', 'pin_memory', 'persistent_workers', 'prefetch_factor')
 _runs = itertools.count()
 
 
@@ -152,6 +154,8 @@ def _check_option(cfg, dotted):
         elif isinstance(node, dict):
             new = key not in node
             known = _RUNNER_KEYS if depth == 0 else ()
+            if depth == 1 and walked[0].endswith('_dataloader'):
+                known = _LOADER_KEYS
             if new and key not in known and not (node.get('type') and depth == len(keys) - 1):
                 place = f'`{".".join(walked)}`' if walked else 'the config'
                 raise ConfigError(

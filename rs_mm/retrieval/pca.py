@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rs_mm.arrays import load_arrays
 from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.files import atomic_write
 
 from .similarity import normalized
 
@@ -81,12 +82,13 @@ class PCA:
         if path.suffix != '.npz':
             path = path.with_name(f'{path.name}.npz')
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(
-            path,
-            mean=self.mean.cpu().numpy(),
-            projection=self.projection.cpu().numpy(),
-            made_by=json.dumps(self.made_by),
-        )
+        with atomic_write(path) as file:
+            np.savez(
+                file,
+                mean=self.mean.cpu().numpy(),
+                projection=self.projection.cpu().numpy(),
+                made_by=json.dumps(self.made_by),
+            )
         return path
 
     @classmethod

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rs_mm.evaluation.composed_retrieval_metric import ComposedReport
+from rs_mm.files import atomic_path
 
 from .sheet import Panel, draw_sheet
 
@@ -105,4 +106,5 @@ def draw_lambda_curves(report: ComposedReport, path: str | Path) -> None:
         )
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, loc='upper left', bbox_to_anchor=(1, 1))
-    figure.savefig(path, dpi=120)
+    with atomic_path(path) as unfinished:
+        figure.savefig(unfinished, dpi=120)

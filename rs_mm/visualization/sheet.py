@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rs_mm.files import atomic_path
+
 INK, PAPER, FAINT = (25, 25, 25), (255, 255, 255), (225, 225, 225)
 GAP, FRAME = 10, 5
 
@@ -116,7 +118,8 @@ def draw_sheet(
 def save_sheet(path: str | Path, sheet: np.ndarray) -> None:
     """Writes an (H, W, 3) uint8 RGB array as an image file, making its folder."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(path)
+    with atomic_path(path) as unfinished:
+        Image.fromarray(sheet).save(unfinished)
 
 
 @lru_cache

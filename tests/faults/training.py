@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -89,10 +90,18 @@ def _end(process, timeout=300):
     try:
         errors = process.communicate(timeout=timeout)[1]
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        _kill_session(process.pid)
         process.communicate()
         return 'waited for ever', ''
     return process.returncode, errors
+
+
+def _kill_session(session):
+    """Kills all that a process started; the scripts put their jobs into groups of their own."""
+    for folder in Path('/proc').glob('[0-9]*'):
+        with contextlib.suppress(OSError):
+            if os.getsid(int(folder.name)) == session:
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def _weights(path):
@@ -125,7 +134,7 @@ def _resumed_is_equal(folder, status_wanted=None, processes=1, number=signal.SIG
     ended = _start(folder, processes=processes, PACE='0.4')
     _wait_for(folder / 'run/last_checkpoint', ended)
     time.sleep(pause)
-    os.kill(ended.pid, number) if number != signal.SIGKILL else os.killpg(ended.pid, number)
+    os.kill(ended.pid, number) if number != signal.SIGKILL else _kill_session(ended.pid)
     status, errors = _end(ended)
     if status_wanted is not None and status != status_wanted:
         return f'status {status}: {errors[-200:]!r}'
@@ -169,7 +178,7 @@ def training_faults() -> Iterator[Fault]:
 
     def rank(folder, draw):
         _config(folder, env_cfg=dict(dist_cfg=dict(timeout=15)))
-        status, errors = _end(_start(folder, processes=2, STOP_RANK='1'), 120)
+        status, errors = _end(_start(folder, processes=2, STOP_RANK='1'))
         said = re.search('error: process 1 of this job does not answer', errors)
         return REFUSED if said and status else f'status {status}: {errors.strip()[-200:]!r}'
 
@@ -208,7 +217,7 @@ def training_faults() -> Iterator[Fault]:
         first = _start(folder, PACE='3')
         _wait_for(folder / 'run/.lock', first)
         outcome = _one_sentence(*_end(_start(folder)), 'another run trains there')
-        os.killpg(first.pid, signal.SIGKILL)
+        _kill_session(first.pid)
         first.communicate()
         return outcome
 
