@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
@@ -21,6 +23,7 @@ from .pipeline_identity import describe
 from .seeding import SeededSampleMixin
 from .wrapped_datasets import dataset_parts
 
+_SCENE = 8  # a picture so many times as long as the model's input is a scene
 SUFFIXES = ('.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 
 
@@ -44,6 +47,7 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
     """
 
     METAINFO = dict(task_name='retrieval')
+    _warned = False
 
     def __init__(
         self,
@@ -119,9 +123,25 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
     def prepare_data(self, idx: int) -> dict:
         info = self.get_data_info(idx)
         try:
-            return self.pipeline(dict(info))
+            sample = self.pipeline(dict(info))
         except (DataError, OSError) as error:
             return unreadable_sample(info, error)
+        self._warn_of_scenes(sample)
+        return sample
+
+    def _warn_of_scenes(self, sample):
+        """Says once that a picture is much larger than what the model sees of it."""
+        before = sample['data_samples'].get('ori_shape')
+        side = max(sample['inputs'].shape[-2:])
+        if self._warned or not before or max(before) < _SCENE * side:
+            return
+        self._warned = True
+        print_log(
+            f'{sample["data_samples"].img_path} is {before[1]} x {before[0]} pixels and is reduced '
+            f'to {side}: what is small in it is lost; cut such scenes into tiles (--tile {side}).',
+            'current',
+            level=logging.WARNING,
+        )
 
 
 @DATASETS.register_module()

@@ -229,3 +229,16 @@ def test_xview2_reports_the_line(tmp_path):
         read_list(tmp_path / 'none.csv')
     with pytest.raises(ConfigError, match='choose one of default, alt1, alt2'):
         XView2CIR('alt3')
+
+
+def test_a_scene_that_is_reduced_is_told_once(tmp_path, monkeypatch):
+    for name in ('a', 'b'):
+        Image.fromarray(picture(300, 400)).save(tmp_path / f'{name}.png')
+    said = []
+    monkeypatch.setattr(
+        'rs_mm.datasets.image_archive.print_log', lambda text, *_, **__: said.append(text)
+    )
+    archive = ImageArchive(str(tmp_path), PIPELINE)
+    side = archive[0]['inputs'].shape[-1]
+    assert archive[1]['inputs'] is not None and len(said) == 1
+    assert f'a.png is 400 x 300 pixels and is reduced to {side}' in said[0]
