@@ -60,7 +60,7 @@ class PatternNet(ImageArchive):
                 'image below data_root.'
             )
         samples = []
-        lines = read_text(self.list_file, 'list').rstrip('\n').split('\n')
+        lines = read_text(self.list_file, 'list').splitlines()
         for number, line in enumerate(lines, 1):
             fields = line.split()
             place = f'{self.list_file}, line {number}'
