@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from rs_mm.apis.export_graphs import task_of
@@ -19,6 +18,7 @@ from rs_mm.launch.model_loading import LoadedModel
 from rs_mm.models.heads import HeadOutput
 from rs_mm.models.heads.self_cross_correlation import CorrelationLogits
 from rs_mm.models.utils.model_identity import model_identity
+from rs_mm.unwrap import unwrap
 
 BACKENDS = ('torch', 'bfloat16', 'onnx')
 _KEPT = Path('work_dirs/exported')
@@ -37,7 +37,7 @@ def use_backend(loaded: LoadedModel, backend: str | Path = 'torch') -> None:
     Raises:
         ConfigError: there is no such back end, or it does not go with the model.
     """
-    model = loaded.model.module if is_model_wrapper(loaded.model) else loaded.model
+    model = unwrap(loaded.model)
     if str(backend) == 'torch':
         return
     if str(backend) == 'bfloat16':

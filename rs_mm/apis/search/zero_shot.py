@@ -46,11 +46,12 @@ def zero_shot_labels(
         raise ConfigError('give two class names or more, each once.')
     if threshold is not None and not 0 < threshold < 1:
         raise ConfigError(f'the threshold is {threshold}; it lies between 0 and 1.')
-    if not hasattr(engine.model, 'encode_text'):
+    encode_text: Any = getattr(engine.model, 'encode_text', None)
+    if encode_text is None:
         raise ConfigError(
             f'{type(engine.model).__name__} takes no text; take a config of configs/weicom.'
         )
-    names = class_features(classes, engine.model.encode_text, templates).cpu()
+    names = class_features(classes, encode_text, templates).cpu()
     scale = float(engine.model.clip.logit_scale.exp())
     count = 0
 
