@@ -230,3 +230,23 @@ def test_bad_filter_options():
         with pytest.raises(ConfigError, match=message):
             make_filter(**options)
     assert make_filter() is None
+
+
+def test_an_index_of_another_version_is_refused(tmp_path):
+    index = filled('exact', tmp_path)
+    index._write_state('index.json', b'{"version": 99, "dims": 16, "identity": {}}')
+    with pytest.raises(ConfigError, match='the index has version 99, this program reads 1'):
+        open_index(uri('exact', tmp_path))
+
+
+def test_the_lock_of_a_folder(tmp_path):
+    from rs_mm.retrieval.index.locking import folder_lock
+
+    with (
+        folder_lock(tmp_path, 'lance://x'),
+        pytest.raises(ConfigError, match='lance://x: another process has been writing'),
+        folder_lock(tmp_path, 'lance://x', wait=0.1),
+    ):
+        pass
+    with folder_lock(tmp_path, 'lance://x', wait=0.1):
+        pass
