@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import sys
@@ -86,6 +87,9 @@ def _leave(status):
 
     Under it gloo's threads now and then abort a process whose work is done.
     """
+    if status:
+        for worker in multiprocessing.active_children():
+            worker.kill()  # a stopped one would be waited for, and never end
     if int(os.environ.get('WORLD_SIZE', 1)) > 1:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -214,7 +214,7 @@ def training_faults() -> Iterator[Fault]:
 
     def second_run(folder, draw):
         _config(folder)
-        first = _start(folder, PACE='3')
+        first = _start(folder, PACE='30')
         _wait_for(folder / 'run/.lock', first)
         outcome = _one_sentence(*_end(_start(folder)), 'another run trains there')
         _kill_session(first.pid)
