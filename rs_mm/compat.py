@@ -125,6 +125,7 @@ def _provide_pkg_resources() -> None:
     module = types.ModuleType('pkg_resources')
     module.DistributionNotFound = DistributionNotFound
     module.get_distribution = _Distribution
+    module.fixup_namespace_packages = lambda *args: None  # pytest asks where the module is there
     # importlib.reload, which mmengine calls, looks for the module anew
     keep = _KeepModule()
     module.__spec__ = importlib.machinery.ModuleSpec('pkg_resources', loader=keep)

@@ -119,7 +119,10 @@ class Raster:
         at = (slice(*rows), slice(*columns))
         if shape is not None:
             at = np.ix_(*(_nearest(limits, n) for limits, n in zip((rows, columns), shape)))
-        pixels = Pixels(array[at][..., bands], valid[at].copy())
+        # an alpha band that is named is a band like any other
+        named = self.info.alpha is not None and self.info.alpha in bands
+        where = np.ones_like(valid[at]) if named else valid[at].copy()
+        pixels = Pixels(array[at][..., bands], where)
         pixels.valid &= finite(pixels.array)
         return pixels
 
