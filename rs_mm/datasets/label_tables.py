@@ -221,7 +221,7 @@ def read_names(path: str) -> list[str]:
         MissingFileError, DataError: there is no such file, or it is no text.
     """
     lines = [line for _, line in _lines(path)]
-    if lines and _is_header(_cells(lines[0])):
+    if lines and _cells(lines[0])[0].casefold() in _NAME_COLUMNS:
         lines = lines[1:]
     return [_cells(line)[0] for line in lines]
 

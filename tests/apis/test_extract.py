@@ -16,6 +16,7 @@ import torch
 from rs_mm.apis import ImageSearch, evaluate_features, extract, load_features
 from rs_mm.apis import test as run_test
 from rs_mm.datasets.fake.multilabel_images import make_multilabel
+from rs_mm.datasets.label_tables import read_names
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.launch.config import build_runner, load_config, prepare
 from tests.distributed import run_processes
@@ -114,7 +115,7 @@ def test_the_manifest_and_the_order(data, extracted):
     assert set(manifest['identity']) == {'arch', 'weights', 'preprocessing'}
     assert manifest['about']['archive'] == 'test'
     archive = load_features(extracted)
-    rows = [line.split(',')[0] for line in (data / 'test.csv').read_text().splitlines()]
+    rows = read_names(data / 'test.csv')
     assert archive.names == rows and all(Path(path).is_file() for path in archive.paths)
     torch.testing.assert_close(archive.features.norm(dim=1), torch.ones(IMAGES))
 
@@ -244,7 +245,7 @@ def test_features_that_are_not_finite_are_refused(data, checkpoint, tmp_path, mo
 
     encode = ImageEmbedder.encode_image
     monkeypatch.setattr(ImageEmbedder, 'encode_image', lambda *args: encode(*args) * torch.nan)
-    first = (data / 'test.csv').read_text().split(',')[0]
+    first = read_names(data / 'test.csv')[0]
     with pytest.raises(DataError, match=f"image '{first}' is NaN or infinite, as 4 of 4 are"):
         run(data, checkpoint, tmp_path / 'features')
     monkeypatch.undo()
@@ -254,19 +255,20 @@ def test_features_that_are_not_finite_are_refused(data, checkpoint, tmp_path, mo
         None, CONFIG, checkpoint, features=tmp_path / 'features', options=options(data)
     )
     with pytest.raises(DataError, match='similarity to .* is nan'):
-        search(search.archive.names[0])
+        search(first)
 
 
 def test_the_train_split_is_seen_by_the_test_pipeline(data, checkpoint, tmp_path):
     found = run(data, checkpoint, tmp_path / 'a', split='train')
     again = run(data, checkpoint, tmp_path / 'b', split='train')
-    assert len(found.names) == len((data / 'train.csv').read_text().splitlines())
+    assert len(found.names) == len(read_names(data / 'train.csv'))
     assert torch.equal(found.features, again.features)
 
 
 def test_search_among_the_features(data, checkpoint, extracted):
     search = ImageSearch(None, CONFIG, checkpoint, features=extracted, options=options(data))
-    image, name = search.archive.paths[5], search.archive.names[5]
+    archive = load_features(extracted)
+    image, name = archive.paths[5], archive.names[5]
     best = search(image, k=3)
     assert best[0].path == image and best[0].score == pytest.approx(1, abs=1e-5)
     assert [hit.path for hit in search(name, k=3)] == [hit.path for hit in best]
@@ -283,7 +285,7 @@ def test_search_with_other_weights_is_refused(data, checkpoint, extracted, tmp_p
         ImageSearch(None, CONFIG, other, features=tmp_path, options=options(data))
     with pytest.raises(ConfigError, match='give --weights'):
         ImageSearch(None, CONFIG, features=extracted, options=options(data))
-    with pytest.raises(ConfigError, match='either a folder'):
+    with pytest.raises(ConfigError, match='search a folder of images .*or extracted features'):
         ImageSearch(None, CONFIG, other, options=options(data))
 
 

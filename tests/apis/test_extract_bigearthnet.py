@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rs_mm.apis import ImageSearch, evaluate_features, extract
+from rs_mm.apis import ImageSearch, evaluate_features, extract, load_features
 from rs_mm.datasets.bigearthnet.convert import convert
 from rs_mm.datasets.bigearthnet.folders import open_source
 from rs_mm.datasets.bigearthnet.records import pack_record
@@ -235,7 +235,7 @@ def test_published_configs(tree, tmp_path, config):
 
 def test_search_among_patches(tree, checkpoint, extracted):
     search = ImageSearch(None, CONFIG, checkpoint, features=extracted, options=options(tree))
-    name = search.archive.names[3]
+    name = load_features(extracted).names[3]
     found = search(name, k=4)
     assert found[0].path == f'{tree}/lmdb:{name}' and found[0].score == pytest.approx(1, abs=1e-5)
     picture = search.draw(found, name)

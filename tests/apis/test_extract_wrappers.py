@@ -8,6 +8,7 @@ import torch
 from rs_mm.apis import ImageSearch, evaluate_features, extract
 from rs_mm.datasets.fake.multilabel_images import make_multilabel
 from rs_mm.datasets.image_archive import AnyArchive
+from rs_mm.datasets.label_tables import read_names
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.launch.config import load_config
 from rs_mm.registry import DATASETS
@@ -63,11 +64,7 @@ def repeat(split, times=3):
 
 
 def names_of(data, *splits):
-    return [
-        line.split(',')[0]
-        for split in splits
-        for line in (data / f'{split}.csv').read_text().splitlines()
-    ]
+    return [name for split in splits for name in read_names(data / f'{split}.csv')]
 
 
 def test_a_concatenation_is_the_images_of_its_parts(run, data, checkpoint, tmp_path):
@@ -87,13 +84,10 @@ def test_a_concatenation_is_the_images_of_its_parts(run, data, checkpoint, tmp_p
 def test_metrics_of_a_concatenation(run, data, tmp_path):
     run('both', test=concat('val', 'test'))
     found = evaluate_features(tmp_path / 'both.py', tmp_path / 'both', options=AT)
-    lines = [
-        line
-        for split in ('val', 'test')
-        for line in (data / f'{split}.csv').read_text().splitlines()
-    ]
+    header, *lines = (data / 'val.csv').read_text().splitlines()
+    lines += (data / 'test.csv').read_text().splitlines()[1:]
     # one split file of both, in another order
-    (data / 'all.csv').write_text('\n'.join(sorted(lines)) + '\n')
+    (data / 'all.csv').write_text('\n'.join([header, *sorted(lines)]) + '\n')
     whole = {'test_dataloader.dataset.ann_file': 'all.csv', **options(data), **AT}
     assert found == pytest.approx(
         evaluate_features(CONFIG, tmp_path / 'both', options=whole), nan_ok=True, rel=1e-4

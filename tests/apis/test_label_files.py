@@ -115,5 +115,5 @@ def test_tiles_of_scenes(root, checkpoint, tmp_path, monkeypatch):  # noqa: F811
     ],
 )
 def test_a_wrong_command_is_one_sentence(monkeypatch, capsys, tmp_path, given, message):
-    assert run(predict_labels, monkeypatch, tmp_path, 'none.pth', *given) == 2
+    assert run(predict_labels, monkeypatch, tmp_path, __file__, *given) == 2
     assert message in capsys.readouterr().err

@@ -169,7 +169,7 @@ def test_options_are_checked_before_the_model_is_built(search_tool, tmp_path):
         (['--text', '   '], 'give an image, a text, or both'),
         (['--text', 'x', '--method', 'wiecom'], "no search method 'wiecom'; did you mean 'weicom'"),
         (['--text', 'x', '-k', '0'], 'k=0: ask for at least one'),
-        (['--text', 'x', '--out', 'x.xlsx'], 'written as .csv or .geojson'),
+        (['--text', 'x', '--out', 'x.xlsx'], 'written as .csv, .geojson or .gpkg'),
         (['--text', 'x', '--map', 'x.png'], 'the map is an .html file'),
         (['--text', 'x', '--rerank', 'change', 'a', 'b'], 'give --image'),
         (['--text', 'x', '--where', 'north > a'], 'compared with a number, not a'),
