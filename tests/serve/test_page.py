@@ -142,7 +142,7 @@ def test_changes_in_the_browser(page):
         shown.wait_for_selector('#changes img')
         assert '4.51%' in shown.locator('#change-about').inner_text()
         assert '2 patches' in shown.locator('#change-about').inner_text()
-        row = shown.locator('#patches tbody tr', has_text='pixels').first
+        row = shown.locator('#patches [role=row][data-index="0"]')
         row.wait_for()
         cells = row.inner_text().split()
         assert cells[:3] == ['1', '200', 'pixels']
