@@ -6,6 +6,7 @@ import datetime
 import inspect
 import itertools
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -84,6 +85,14 @@ def load_config(path: str | Path, options: dict | list[str] | None = None) -> Co
         raise
     except SyntaxError as error:
         raise ConfigError(f'{path}, line {error.lineno}: {error.msg}.') from error
+    except ImportError as error:
+        modules = re.search(r'custom modules from .*?(\[.*?\])', str(error))
+        if modules is None:
+            raise ConfigError(f'{path} cannot be read: ImportError: {error}') from error
+        raise ConfigError(
+            f'{path}: `custom_imports` names {modules[1]}, which cannot be imported; add the '
+            'folder of the module to PYTHONPATH.'
+        ) from error
     except Exception as error:  # a config is a program of the user's
         reason = ' '.join(str(error).split())
         raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {reason}') from error

@@ -379,3 +379,11 @@ def test_more_processes_than_gpus(tmp_path, monkeypatch):
         'start no more processes than GPUs',
     ):
         prepare(Config(toy_config(tmp_path)), 'pytorch')
+
+
+def test_a_custom_module_that_is_not_found_is_one_short_sentence(tmp_path):
+    path = tmp_path / 'c.py'
+    path.write_text("custom_imports = dict(imports=['nowhere_to_be_found'])")
+    message = message_of(lambda: load_config(path))
+    assert "['nowhere_to_be_found'], which cannot be imported" in message
+    assert 'PYTHONPATH' in message and len(message) < 300
