@@ -71,7 +71,7 @@ def run(args):
         options=args.cfg_options,
     )
     if args.precision != 'fp32':
-        from rs_mm.apis.export_precision import reduce_precision
+        from rs_mm.apis.exporting.precision import reduce_precision
 
         reduce_precision(args.out, args.precision, args.calibrate)
     worst = max(graph['max_difference'] for graph in info['graphs'].values())

@@ -130,8 +130,8 @@ def main():
 
 def predict(args):
     """Runs the prediction as the command line says."""
-    from rs_mm.apis.change_folders import check_before, find_pairs, predict_pairs
-    from rs_mm.apis.change_outputs import OutputOptions
+    from rs_mm.apis.change.folders import check_before, find_pairs, predict_pairs
+    from rs_mm.apis.change.outputs import OutputOptions
     from rs_mm.apis.mask_maps import check_map
     from rs_mm.rasters import Tiling
 
@@ -142,8 +142,8 @@ def predict(args):
     check_before(pairs, args.config, args.checkpoint, args.out, options)
 
     # from here on with torch
-    from rs_mm.apis.change import ChangeDetector
-    from rs_mm.apis.change_files import identity, predict_files
+    from rs_mm.apis.change.detector import ChangeDetector
+    from rs_mm.apis.change.files import identity, predict_files
 
     detector = ChangeDetector(
         args.config,
@@ -196,7 +196,7 @@ def _write_map(args, pairs, options):
     """The pairs that have a mask, with both dates, on one map."""
     from pathlib import Path
 
-    from rs_mm.apis.change_outputs import output_paths
+    from rs_mm.apis.change.outputs import output_paths
     from rs_mm.apis.mask_maps import MappedMask, mask_map
     from rs_mm.rasters import describe
 

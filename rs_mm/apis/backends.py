@@ -11,7 +11,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from rs_mm.apis.export_graphs import task_of
+from rs_mm.apis.exporting.graphs import task_of
 from rs_mm.errors import ConfigError
 from rs_mm.exported.model import MANIFEST, ExportedModel
 from rs_mm.launch.model_loading import LoadedModel
@@ -63,7 +63,7 @@ def use_backend(loaded: LoadedModel, backend: str | Path = 'torch') -> None:
 
 def _exported(loaded, model):
     """The folder of the model's export, made if it is not there."""
-    from rs_mm.apis.exporting import export
+    from rs_mm.apis.exporting.export_model import export
 
     identity = model_identity([model])['weights'][:16]
     folder = _KEPT / f'{loaded.name}-{identity}'

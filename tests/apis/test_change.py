@@ -10,8 +10,8 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from rs_mm.apis.change import ChangeDetector, ChangeMap
-from rs_mm.apis.change_loading import PairLoading
+from rs_mm.apis.change.detector import ChangeDetector, ChangeMap
+from rs_mm.apis.change.loading import PairLoading
 from rs_mm.datasets.transforms.multi_img_loading import MultiImgLoadTiff
 from rs_mm.errors import CheckpointError, ConfigError, DataError
 from rs_mm.rasters import align_pair, raster_from_array

@@ -10,10 +10,10 @@ from mmengine.config import Config
 
 rasterio = pytest.importorskip('rasterio', reason='the extra geo is not installed')
 
-from rs_mm.apis.change import ChangeDetector  # noqa: E402
-from rs_mm.apis.change_files import identity, predict_files  # noqa: E402
-from rs_mm.apis.change_folders import check_before, find_pairs, predict_pairs  # noqa: E402
-from rs_mm.apis.change_outputs import OutputOptions  # noqa: E402
+from rs_mm.apis.change.detector import ChangeDetector  # noqa: E402
+from rs_mm.apis.change.files import identity, predict_files  # noqa: E402
+from rs_mm.apis.change.folders import check_before, find_pairs, predict_pairs  # noqa: E402
+from rs_mm.apis.change.outputs import OutputOptions  # noqa: E402
 from rs_mm.errors import ConfigError, DataError, MissingFileError  # noqa: E402
 from tests.rasters.files import UTM, smooth, write  # noqa: E402
 from tests.toy_change import toy_model_config  # noqa: E402

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from rs_mm.apis import ChangeDetector, FewShotSegmenter, ImageSearch, LabelPredictor, export
-from rs_mm.apis.export_precision import reduce_precision
+from rs_mm.apis.exporting.precision import reduce_precision
 from rs_mm.datasets.fake.few_shot_scenes import make_isaid_5i
 from rs_mm.datasets.fake.patternnet import make_patternnet
 from rs_mm.errors import ConfigError, DataError, MissingFileError

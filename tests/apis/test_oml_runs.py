@@ -7,7 +7,7 @@ import pytest
 
 from rs_mm.apis import test as run_test
 from rs_mm.apis import train
-from rs_mm.apis.pca import fit_pca
+from rs_mm.apis.features.pca import fit_pca
 from rs_mm.datasets.bigearthnet.convert import convert
 from rs_mm.datasets.bigearthnet.folders import open_source
 from rs_mm.datasets.fake.bigearthnet import make_bigearthnet_v1, make_bigearthnet_v2

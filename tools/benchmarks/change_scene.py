@@ -69,9 +69,9 @@ def make_pair(folder, side):
 
 def measure(args):
     """The figures as a dict."""
-    from rs_mm.apis.change import ChangeDetector
-    from rs_mm.apis.change_files import predict_files
-    from rs_mm.apis.change_outputs import OutputOptions
+    from rs_mm.apis.change.detector import ChangeDetector
+    from rs_mm.apis.change.files import predict_files
+    from rs_mm.apis.change.outputs import OutputOptions
 
     paths = make_pair(args.folder, args.side)
     detector = ChangeDetector(

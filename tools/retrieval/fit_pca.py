@@ -33,7 +33,7 @@ def main():
     from rs_mm.launch.command_line import run_cli
 
     def fit():
-        from rs_mm.apis.pca import fit_pca
+        from rs_mm.apis.features.pca import fit_pca
 
         fit_pca(
             args.config,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rs_mm.apis.features import load_features
+from rs_mm.apis.features.extraction import load_features
 from rs_mm.datasets.archive_metadata import known_of, read_metadata_table
 from rs_mm.errors import ConfigError
 from rs_mm.retrieval.cache import FeatureCache

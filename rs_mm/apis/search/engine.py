@@ -15,7 +15,7 @@ from mmengine.dataset import Compose
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rs_mm.apis.features import load_features
+from rs_mm.apis.features.extraction import load_features
 from rs_mm.apis.inputs import Picture, as_picture, takes_eight_bit
 from rs_mm.datasets.archive_metadata import read_metadata_table
 from rs_mm.datasets.bigearthnet.dataset import LoadBigEarthNetPatch, read_true_colour

@@ -36,7 +36,7 @@ class ChangeRerank:
     """
 
     def __init__(self, kind: str, config: str, checkpoint: str, device: str | None = None) -> None:
-        from rs_mm.apis.change import ChangeDetector
+        from rs_mm.apis.change.detector import ChangeDetector
 
         assert kind == 'change'
         self.detector = ChangeDetector(config, checkpoint, device=device)

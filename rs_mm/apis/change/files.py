@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rs_mm.apis.change import ChangeDetector, ChangeScene
-from rs_mm.apis.change_outputs import (
+from rs_mm.apis.change.detector import ChangeDetector, ChangeScene
+from rs_mm.apis.change.outputs import (
     IGNORED,
     OutputOptions,
     Summary,

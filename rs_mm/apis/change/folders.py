@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rs_mm.apis.change_outputs import OutputOptions, bytes_needed, output_paths
+from rs_mm.apis.change.outputs import OutputOptions, bytes_needed, output_paths
 from rs_mm.errors import ConfigError, DataError, MissingFileError, RSMMError
 from rs_mm.rasters import check_free_space, check_writable, describe
 from rs_mm.rasters.formats import SUFFIXES, is_image

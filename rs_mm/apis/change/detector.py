@@ -12,8 +12,8 @@ import torch
 from mmengine.dataset import Compose
 
 from rs_mm.apis.backends import use_backend
-from rs_mm.apis.change_loading import PairLoading
-from rs_mm.apis.change_outputs import NODATA, numbers
+from rs_mm.apis.change.loading import PairLoading
+from rs_mm.apis.change.outputs import NODATA, numbers
 from rs_mm.apis.inputs import Picture, as_picture, is_many
 from rs_mm.datasets.wrapped_datasets import dataset_parts, tested_pipeline
 from rs_mm.errors import ConfigError, DataError
@@ -79,7 +79,7 @@ class ChangeMap:
         """Writes ``NAME_mask``, ``NAME_probability`` and ``NAME_picture.png``.
 
         GeoTIFFs where the place on the ground is known, else PNGs (the probability as 0 to 255).
-        The mask has the numbers of :func:`~rs_mm.apis.change_outputs.numbers`.
+        The mask has the numbers of :func:`~rs_mm.apis.change.outputs.numbers`.
 
         Returns:
             The files.

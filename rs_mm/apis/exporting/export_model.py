@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from mmengine.logging import print_log
 
-from rs_mm.apis.export_graphs import Graph, graphs_of, task_of
-from rs_mm.apis.export_steps import add_band_statistics, steps_of
+from rs_mm.apis.exporting.graphs import Graph, graphs_of, task_of
+from rs_mm.apis.exporting.steps import add_band_statistics, steps_of
 from rs_mm.datasets.wrapped_datasets import tested_pipeline
 from rs_mm.errors import ConfigError
 from rs_mm.exported.model import FORMAT, MANIFEST

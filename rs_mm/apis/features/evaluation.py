@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from rs_mm.apis.features import load_features
+from rs_mm.apis.features.extraction import load_features
 from rs_mm.datasets.split_loaders import split_loader
 from rs_mm.datasets.wrapped_datasets import dataset_parts
 from rs_mm.errors import ConfigError, DataError

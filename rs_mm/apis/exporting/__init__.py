@@ -1,0 +1,1 @@
+"""A network and what surrounds it as files that run without torch."""
