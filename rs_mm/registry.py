@@ -83,7 +83,7 @@ PARAM_SCHEDULERS = _child(_mmengine.PARAM_SCHEDULERS, 'rs_mm.engine')
 LOG_PROCESSORS = _child(_mmengine.LOG_PROCESSORS, 'rs_mm.engine')
 RUNNERS = _child(_mmengine.RUNNERS, 'rs_mm.engine')
 TASK_UTILS = _child(_mmengine.TASK_UTILS, 'rs_mm.models', 'rs_mm.retrieval', kind=_TaskUtils)
-_ASKED = ('change', 'few_shot', 'labels', 'search')
+_ASKED = ('change.detector', 'few_shot', 'labels', 'search')
 INFERENCERS = _child(_mmengine.INFERENCERS, *(f'rs_mm.apis.{name}' for name in _ASKED))
 # nothing of ours yet; without a child of the scope mmengine warns at each look-up
 WEIGHT_INITIALIZERS = _child(_mmengine.WEIGHT_INITIALIZERS)

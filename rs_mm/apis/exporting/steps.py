@@ -139,11 +139,6 @@ def add_band_statistics(pipeline: Sequence[dict]) -> list[dict]:
 
 
 def _of_preprocessor(preprocessor):
-    if getattr(preprocessor, 'reverse_channels', False):
-        raise ConfigError(
-            'data_preprocessor.reverse_channels has no counterpart outside torch; name the bands '
-            'in the loading step instead.'
-        )
     mean, std = (getattr(preprocessor, key, None) for key in ('mean', 'std'))
     if mean is None and std is None:
         return []

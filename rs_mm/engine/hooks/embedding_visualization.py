@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mmengine.dist import is_main_process
@@ -21,14 +20,11 @@ from .retrieval_visualization import RetrievalVisualizationHook
 class EmbeddingVisualizationHook(RetrievalVisualizationHook):
     """Draws retrieval sheets, and ``embedding_map.png`` with the images that KNNMetric scored.
 
-    Args:
-        max_images: images on the map, spread evenly over the test set.
-        kwargs: as of :class:`RetrievalVisualizationHook`.
+    The map holds at most 3,000 images, spread evenly over the test set. The arguments are those of
+    :class:`RetrievalVisualizationHook`.
     """
 
-    def __init__(self, max_images: int = 3000, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.max_images = max_images
+    most_images = 3000  # t-SNE takes a minute for as many
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Draws, where ``tools/test.py --show-dir`` or ``--show`` asked for it."""
@@ -49,7 +45,7 @@ class EmbeddingVisualizationHook(RetrievalVisualizationHook):
                 "`dict(type='KNNMetric')` to test_evaluator."
             )
         count = len(embedded.embeddings)
-        rows = np.unique(np.linspace(0, count - 1, min(count, self.max_images)).astype(int))
+        rows = np.unique(np.linspace(0, count - 1, min(count, self.most_images)).astype(int))
         picture = draw_embedding_map(
             project(embedded.embeddings[rows].numpy()),
             embedded.labels[rows].numpy(),

@@ -19,9 +19,8 @@ class EmbeddingDataPreprocessor(BaseDataPreprocessor):
     one copy instead of one per image.
 
     Args:
-        mean: one value per band, in the order *after* ``reverse_channels``; None: no shift.
+        mean: one value per band; None: no shift.
         std: likewise; None: no scaling.
-        reverse_channels: turns B, G, R into R, G, B (reverses the whole band axis).
         non_blocking: copies pinned images to the device while the host goes on.
 
     Raises:
@@ -33,11 +32,9 @@ class EmbeddingDataPreprocessor(BaseDataPreprocessor):
         self,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        reverse_channels: bool = False,
         non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking)
-        self.reverse_channels = reverse_channels
         for key, values in (('mean', mean), ('std', std)):
             value = None if values is None else torch.tensor(values).float().view(-1, 1, 1)
             self.register_buffer(key, value, persistent=False)
@@ -45,8 +42,6 @@ class EmbeddingDataPreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         """Images (N, C, H, W), or a list of N, to float32 (N, C, H, W); samples pass through."""
         images = self._stack(self.cast_data(data['inputs'])).float()
-        if self.reverse_channels:
-            images = images.flip(1)
         if self.mean is not None:
             images = images - self._checked('mean', images)
         if self.std is not None:
