@@ -7,6 +7,8 @@ tools/predict_labels.py and LabelPredictor find them there.
 
 import argparse
 
+from rs_mm.launch.options import add_config_options, add_device
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Choose thresholds of labels for the best F1')
@@ -30,10 +32,8 @@ def parse_args():
         choices=['auto', 'classifier', 'knn'],
         help='where probabilities come from (default: the classifier where there is one)',
     )
-    parser.add_argument('--device', help='cpu, cuda, ... (default: CUDA where it is there)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
-    )
+    add_device(parser)
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -10,6 +10,8 @@ them without torch.
 
 import argparse
 
+from rs_mm.launch.options import add_config_options
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Export a trained model')
@@ -41,9 +43,7 @@ def parse_args():
         help='images, or pairs BEFORE AFTER BEFORE AFTER ..., that int8 takes its ranges from; '
         'without them weights alone become int8',
     )  # fmt: skip
-    parser.add_argument(
-        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -10,6 +10,8 @@ files of the same name are a pair.
 
 import argparse
 
+from rs_mm.launch.options import add_config_options, add_device
+
 
 def parse_args():
     parser = argparse.ArgumentParser(
@@ -113,10 +115,8 @@ def parse_args():
     outputs.add_argument(
         '--map', metavar='FILE.html', help='a map of all pairs in one page that opens offline'
     )
-    parser.add_argument('--device', help='cpu, cuda, ... (default: CUDA where it is there)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
-    )
+    add_device(parser)
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -10,6 +10,8 @@ Georeferenced images give GeoTIFFs and polygons; summary.csv lists areas and sco
 import argparse
 import sys
 
+from rs_mm.launch.options import add_config_options, add_device
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Find what a few images show under their masks')
@@ -73,10 +75,8 @@ def parse_args():
     parser.add_argument(
         '--resume', action='store_true', help='go on with the tiles of an interrupted scene'
     )
-    parser.add_argument('--device', help='cpu, cuda, ... (default: CUDA where it is there)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
-    )
+    add_device(parser)
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -10,6 +10,8 @@ No labels, no dataset layout. A file that cannot be read is a row with its reaso
 import argparse
 import sys
 
+from rs_mm.launch.options import add_config_options, add_device
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Predict the labels of images and scenes')
@@ -52,10 +54,8 @@ def parse_args():
     parser.add_argument(
         '--batch', type=int, help="images computed together (default: the config's)"
     )
-    parser.add_argument('--device', help='cpu, cuda, ... (default: CUDA where it is there)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
-    )
+    add_device(parser)
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -7,6 +7,8 @@ python tools/serve.py INDEX --archive FOLDER --config CONFIG --weights CKPT --ch
 import argparse
 from pathlib import Path
 
+from rs_mm.launch.options import add_config_options, add_device
+
 CONFIG = Path(__file__).parents[1] / 'configs/weicom/weicom_clip-vit-l14_patterncom.py'
 
 
@@ -40,8 +42,8 @@ def parse_args():
     parser.add_argument(
         '--uploads', type=int, default=50, metavar='MB', help='largest upload (default: 50)'
     )
-    parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE')
+    add_device(parser)
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 
+from rs_mm.launch.options import add_config_options, add_launcher
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Test a model by the metrics of its config')
@@ -45,19 +47,8 @@ def parse_args():
         help='torch, bfloat16, onnx, or the folder of an export (default: torch)',
     )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        metavar='KEY=VALUE',
-        help='override keys of the config, e.g. test_dataloader.batch_size=4',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how the processes were started',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
+    add_config_options(parser)
+    add_launcher(parser)
     return parser.parse_args()
 
 

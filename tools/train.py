@@ -2,6 +2,8 @@
 
 import argparse
 
+from rs_mm.launch.options import add_config_options, add_launcher
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Train the model of a config')
@@ -26,19 +28,8 @@ def parse_args():
         action='store_true',
         help='scale the learning rate by batch size over auto_scale_lr.base_batch_size',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        metavar='KEY=VALUE',
-        help='override keys of the config, e.g. train_dataloader.batch_size=4',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how the processes were started',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
+    add_config_options(parser)
+    add_launcher(parser)
     return parser.parse_args()
 
 

@@ -7,6 +7,8 @@ python tools/analysis_tools/benchmark.py CONFIG --data --workers 4
 
 import argparse
 
+from rs_mm.launch.options import add_config_options, add_device
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description="Measure a model's speed and memory")
@@ -23,7 +25,7 @@ def parse_args():
     parser.add_argument(
         '--train', action='store_true', help='also a training step: forward, backward, optimizer'
     )
-    parser.add_argument('--device', help='cpu or cuda (default: cuda if there is one)')
+    add_device(parser)
     parser.add_argument('--threads', type=int, help='threads on the CPU (default: all)')
     parser.add_argument(
         '--dtype',
@@ -69,7 +71,7 @@ def parse_args():
     parser.add_argument(
         '--seconds', type=float, default=5, help='how long each measurement repeats (default: 5)'
     )
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='overrides')
+    add_config_options(parser)
     parser.add_argument('--out', metavar='FILE.json', help='write the results there too')
     return parser.parse_args()
 

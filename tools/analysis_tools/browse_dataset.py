@@ -5,6 +5,8 @@ python tools/analysis_tools/browse_dataset.py CONFIG --out DIR --num 16
 
 import argparse
 
+from rs_mm.launch.options import add_config_options
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Draw augmented samples of a config')
@@ -23,9 +25,7 @@ def parse_args():
         help='whose pipeline (default: %(default)s)',
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of the draws')
-    parser.add_argument(
-        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

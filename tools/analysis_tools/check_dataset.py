@@ -10,6 +10,8 @@ where there are problems.
 import argparse
 import sys
 
+from rs_mm.launch.options import add_config_options
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description="Check every file of a config's datasets")
@@ -25,9 +27,7 @@ def parse_args():
         '--num-workers', type=int, default=4, help='processes (default: %(default)s)'
     )
     parser.add_argument('--out', metavar='FILE', help='write the whole report as JSON')
-    parser.add_argument(
-        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

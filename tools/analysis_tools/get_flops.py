@@ -2,6 +2,8 @@
 
 import argparse
 
+from rs_mm.launch.options import add_config_options
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description="Count a model's parameters and multiply-adds")
@@ -14,7 +16,7 @@ def parse_args():
         metavar='SIDE',
         help='height and width, or one side of a square (default: 512)',
     )
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='overrides')
+    add_config_options(parser)
     return parser.parse_args()
 
 

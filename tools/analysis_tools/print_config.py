@@ -2,11 +2,13 @@
 
 import argparse
 
+from rs_mm.launch.options import add_config_options
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Print a config with its bases merged')
     parser.add_argument('config', help='config file')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='overrides')
+    add_config_options(parser)
     parser.add_argument('--out', metavar='FILE', help='write it there (.py, .json, .yml) instead')
     return parser.parse_args()
 

@@ -8,6 +8,8 @@ are not repeated and interrupted ones go on. The comparison with the first confi
 
 import argparse
 
+from rs_mm.launch.options import add_config_options
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Train and test configs with several seeds')
@@ -22,7 +24,7 @@ def parse_args():
         help='starts every run with --processes processes',
     )
     parser.add_argument('--processes', type=int, default=1, help='of a run, with --launcher')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    add_config_options(parser)
     return parser.parse_args()
 
 
@@ -43,7 +45,7 @@ def run(args):
         args.config,
         args.seeds,
         args.work_dir,
-        args.cfg_options,
+        args.cfg_options or [],
         args.launcher,
         args.processes,
         args.amp,

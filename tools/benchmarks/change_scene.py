@@ -12,6 +12,8 @@ import resource
 import time
 from pathlib import Path
 
+from rs_mm.launch.options import add_config_options
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Measure the prediction of a large pair')
@@ -21,7 +23,7 @@ def parse_args():
     parser.add_argument('--folder', required=True, help='to write the pair and the map into')
     parser.add_argument('--tile', type=int, default=768)
     parser.add_argument('--overlap', type=int, default=192)
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE')
+    add_config_options(parser)
     return parser.parse_args()
 
 

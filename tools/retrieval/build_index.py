@@ -7,6 +7,8 @@ python tools/retrieval/build_index.py milvus+http://HOST:19530 --features DIR
 import argparse
 from pathlib import Path
 
+from rs_mm.launch.options import add_config_options, add_device
+
 CONFIG = Path(__file__).parents[2] / 'configs/weicom/weicom_clip-vit-l14_patterncom.py'
 
 
@@ -38,8 +40,8 @@ def parse_args():
     parser.add_argument('--config', default=str(CONFIG), metavar='FILE')
     parser.add_argument('--weights', metavar='FILE')
     parser.add_argument('--bands', type=int, nargs=3, metavar='B')
-    parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE')
+    add_device(parser)
+    add_config_options(parser)
     return parser.parse_args()
 
 

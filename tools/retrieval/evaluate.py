@@ -5,6 +5,8 @@ python tools/retrieval/evaluate.py CONFIG DIR --split test
 
 import argparse
 
+from rs_mm.launch.options import add_config_options
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Evaluate extracted features')
@@ -22,12 +24,7 @@ def parse_args():
         help='features of the train split, which KNNMetric searches',
     )
     parser.add_argument('--out', metavar='FILE.json', help='write the metrics there')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        metavar='KEY=VALUE',
-        help='override keys of the config, e.g. test_evaluator.seed=1',
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -7,6 +7,8 @@ A config then takes it by `test_evaluator = dict(pca=dict(path="work_dirs/pca.np
 
 import argparse
 
+from rs_mm.launch.options import add_config_options
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Fit a PCA to the embeddings of a split')
@@ -22,9 +24,7 @@ def parse_args():
         help='images to fit to (default: train)',
     )
     parser.add_argument('--work-dir', help='folder of the logs')
-    parser.add_argument(
-        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override keys of the config'
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -8,6 +8,8 @@ python tools/retrieval/search.py --text "a harbor but without boats" --index lan
 import argparse
 from pathlib import Path
 
+from rs_mm.launch.options import add_config_options, add_device
+
 CONFIG = Path(__file__).parents[2] / 'configs/weicom/weicom_clip-vit-l14_patterncom.py'
 
 
@@ -142,13 +144,8 @@ def parse_args():
         metavar='B',
         help='bands of a TIFF for red, green and blue, from 0',
     )
-    model.add_argument('--device', help='default: the GPU if there is one')
-    model.add_argument(
-        '--cfg-options',
-        nargs='+',
-        metavar='KEY=VALUE',
-        help='override keys of the config, e.g. test_dataloader.batch_size=4',
-    )
+    add_device(model)
+    add_config_options(model)
     return parser.parse_args()
 
 
