@@ -1,15 +1,19 @@
 """From generated data to scores and pictures through the real data path, with a toy model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 from PIL import Image
 
 from rs_mm.apis import ChangeDetector, train
 from rs_mm.apis import test as run_test
 from rs_mm.datasets.fake.change_pairs import make_levir_cd
 from rs_mm.errors import ConfigError, DataError
+from rs_mm.registry import METRICS
 from tests.toy_change import ToyChangeModel, toy_model_config
 
 BASE = 'configs/_base_'
@@ -95,21 +99,49 @@ def test_pictures_and_masks(trained, tta):
     assert metrics['F1_changed'] == pytest.approx(100 * f1, abs=0.01)
 
 
-def test_the_detector_finds_what_the_test_does(trained):
-    checkpoint = trained / 'run/iter_60.pth'
-    options = {'default_hooks.visualization.save_mask': True}
+@METRICS.register_module()
+class KeepMaps(BaseMetric):
+    """Keeps what a test run predicted."""
+
+    kept = {}
+
+    def process(self, data_batch, data_samples):
+        for sample in data_samples:
+            self.kept[Path(sample['img_path'][0]).stem] = sample
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return dict(count=len(results))
+
+
+@pytest.mark.parametrize('resize', [False, True])
+def test_the_detector_finds_what_the_test_does(trained, resize):
+    """To the last bit; with ``resize`` the steps of the pipeline that change the size as well."""
+    key = 'test_dataloader.dataset.pipeline'
+    load, *rest = Config.fromfile(trained / 'config.py').test_dataloader.dataset.pipeline
+    resized = [load, dict(type='MultiImgResize', scale=(64, 64), keep_ratio=True), *rest]
+    options = {key: resized} if resize else {}
     run_test(
         trained / 'config.py',
-        str(checkpoint),
-        options,
+        str(trained / 'run/iter_60.pth'),
+        {**options, 'test_evaluator.type': 'KeepMaps'},
         work_dir=str(trained / 'test'),
-        show_dir=str(trained / 'tested'),
     )
-    detector = ChangeDetector(trained / 'config.py', checkpoint, device='cpu')
-    for i in (1, 2, 3):
-        found = detector(*[trained / f'data/test/{date}/test_{i}.png' for date in 'AB'])
-        expected = np.asarray(Image.open(trained / f'tested/test_{i}_mask.png'))
-        assert (found.mask * 255 != expected).mean() < 1e-3
+    detector = ChangeDetector(
+        trained / 'config.py',
+        trained / 'run/iter_60.pth',
+        device='cpu',
+        options=options,
+        resize=resize,
+    )
+    for name, sample in KeepMaps.kept.items():
+        found = detector(*[trained / f'data/test/{date}/{name}.png' for date in 'AB'])
+        expected = sample['pred_sem_seg']['data'][0].numpy()
+        np.testing.assert_array_equal(found.mask, expected)
+        wanted = 1 - sample['seg_logits']['data'].float().softmax(0)[0].numpy()
+        clear = np.abs(wanted - 0.5) > 1e-6  # one half is settled by the class
+        np.testing.assert_array_equal(found.probability[clear], wanted[clear])
+    assert len(KeepMaps.kept) == 3
 
 
 def test_a_batch_of_unequal_sizes(trained):
