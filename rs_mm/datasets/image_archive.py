@@ -138,7 +138,8 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
         self._warned = True
         print_log(
             f'{sample["data_samples"].img_path} is {before[1]} x {before[0]} pixels and is reduced '
-            f'to {side}: what is small in it is lost; cut such scenes into tiles (--tile {side}).',
+            f'to {side}: what is small in it is lost; tools/retrieval/search.py --archive searches '
+            'such scenes in parts.',
             'current',
             level=logging.WARNING,
         )

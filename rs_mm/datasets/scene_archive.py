@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 
-from rs_mm.errors import DataError
+from rs_mm.errors import ConfigError, DataError
 from rs_mm.rasters import Grid, SceneTiles, TileSize, Window, cut
 from rs_mm.registry import DATASETS
 
-from .image_archive import ImageArchive, unreadable_sample
+from .image_archive import ImageArchive, file_stamp, unreadable_sample
+from .pictures import is_jpeg
+from .scene_parts import PROBE, model_side, part_size, picture_shape
 from .wrapped_datasets import takes_eight_bit
 
+AUTO = 'auto'
 _PREVIEW = 1024  # longest side of the reduced picture that says which tiles hold data
 
 
@@ -29,9 +33,14 @@ class SceneArchive(ImageArchive):
 
     Args:
         data_root: the folder.
-        tile: side of a tile: pixels (``256``) or metres on the ground (``'150m'``).
-        stride: distance between the starts of tiles. Default: the tile.
+        tile: side of a tile: pixels (``256``) or metres on the ground (``'150m'``). ``auto``: a
+            picture with 16 times the pixels that the model sees of one, or more, is cut into
+            overlapping parts of the size that the model sees, larger ones where they would be more
+            than about 1,000; see :func:`~rs_mm.datasets.scene_parts.part_size`.
+        stride: distance between the starts of tiles. Default: the tile, with ``auto`` its half.
         least_valid: share of a tile that must hold data.
+        whole: (name, bytes, time of change) of files that are known not to be scenes; with ``auto``
+            they are not looked into again.
         pipeline, suffixes, ...: see :class:`ImageArchive`.
 
     Raises:
@@ -46,33 +55,82 @@ class SceneArchive(ImageArchive):
         stride: str | float | None = None,
         least_valid: float = 0.5,
         pipeline: Sequence = (),
+        whole: Collection[tuple[str, int, int]] = (),
         **kwargs: Any,
     ) -> None:
-        self.size = TileSize.parse(tile, stride)
-        self.least_valid = least_valid
+        self.size = None if tile == AUTO else TileSize.parse(tile, stride)
+        if self.size is None and stride is not None:
+            raise ConfigError(f'stride {stride}: give the size of the tiles as well.')
+        self.least_valid, self.whole = least_valid, whole
+        self.side: int | None = None  # of what the model sees; None while it is not known
         self.eight_bit = takes_eight_bit(pipeline)
         self._open: tuple[str, SceneTiles] | None = None
         super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Returns one dict per tile: ``img_path``, ``name`` and ``window``."""
-        return [tile for info in super().load_data_list() for tile in self._tiles(info)]
+        tiles = self._tiles if self.size is not None else self._parts
+        found = [(info, tiles(info)) for info in super().load_data_list()]
+        if self.size is None:
+            self._tell_scenes(found)
+        return [tile for _, parts in found for tile in parts]
+
+    def _tell_scenes(self, found):
+        scenes = [(info, parts) for info, parts in found if 'window' in parts[0]]
+        if not scenes:
+            return
+        info, parts = scenes[0]
+        print_log(
+            f'{len(scenes)} of {len(found)} images are much larger than the {self.side} pixels '
+            f'that the model sees and are searched in parts, e.g. {info["name"]} in {len(parts)} '
+            f'parts of {max(parts[0]["window"][2:])} pixels; --tile sets another size, --tile none '
+            'takes each as one picture.',
+            'current',
+        )
+
+    def _parts(self, info):
+        """The parts of one file; a header tells ordinary pictures from scenes."""
+        if self.whole and file_stamp(info) in self.whole:
+            return [info]
+        path, shape = info['img_path'], picture_shape(info['img_path'])
+        if shape is None:
+            return [info]
+        if self.side is None and min(shape) >= PROBE:
+            self.side = model_side(path, lambda img: self._seen(info, img), self.eight_bit)
+        size = part_size(shape, self.side or 0)
+        if size is None:
+            return [info]
+        if is_jpeg(path):  # all of its pixels count, and to open it is to decode it
+            return _tiles_of(info, cut(shape, *size))
+        return self._cut(info, lambda scene: size)
+
+    def _seen(self, info, img):
+        """Height and width of what the model sees of pixels."""
+        return tuple(self.pipeline(dict(info, img=img, sample_idx=0))['inputs'].shape[-2:])
 
     def _tiles(self, info):
-        """The tiles of one file; one that cannot be opened stays, and is told when it is read."""
+        """The tiles of one file."""
+
+        def size(scene):
+            if self.size.metres and not scene.info.georeferenced:
+                return None
+            return self.size.in_pixels(Grid.of(scene.info), info['img_path'])
+
+        return self._cut(info, size)
+
+    def _cut(self, info, size):
+        """Cuts one file; one that cannot be opened stays, and is told when it is read."""
         try:
             with SceneTiles(info['img_path'], eight_bit=False) as scene:
-                if self.size.metres and not scene.info.georeferenced:
+                found = size(scene)
+                if found is None or max(scene.info.shape) <= found[0]:
                     return [info]
-                tile, stride = self.size.in_pixels(Grid.of(scene.info), info['img_path'])
-                if max(scene.info.shape) <= tile:
-                    return [info]
-                windows = _with_data(scene, cut(scene.info.shape, tile, stride), self.least_valid)
+                windows = _with_data(scene, cut(scene.info.shape, *found), self.least_valid)
         except (DataError, OSError) as error:
             return [dict(info, unreadable=str(error))]
         if not windows:
             return [dict(info, unreadable=f'{info["img_path"]}: no tile of it holds data.')]
-        return [dict(info, window=(w.column, w.row, w.width, w.height)) for w in windows]
+        return _tiles_of(info, windows)
 
     def prepare_data(self, idx: int) -> dict:
         """One sample; see the class."""
@@ -101,8 +159,14 @@ class SceneArchive(ImageArchive):
         return {**self.__dict__, '_open': None}
 
 
+def _tiles_of(info, windows):
+    return [dict(info, window=(w.column, w.row, w.width, w.height)) for w in windows]
+
+
 def _with_data(scene, windows, least):
     """The windows whose share of data, seen in a reduced picture, is large enough."""
+    if scene.info.all_valid:
+        return windows
     valid = scene.preview_pixels(_PREVIEW).valid
     if valid.all():
         return windows

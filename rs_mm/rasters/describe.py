@@ -77,6 +77,17 @@ class RasterInfo:
         return self.height, self.width
 
     @property
+    def all_valid(self) -> bool:
+        """Whether nothing in the file can say that a pixel holds no data."""
+        return (
+            self.dtype.startswith(('int', 'uint'))
+            and self.alpha is None
+            and not self.has_mask
+            and self.palette is None
+            and all(value is None for value in self.nodata)
+        )
+
+    @property
     def georeferenced(self) -> bool:
         """Whether the file says where it lies."""
         return self.transform is not None

@@ -13,7 +13,9 @@ geopandas = pytest.importorskip('geopandas')
 from rs_mm.apis import ImageSearch  # noqa: E402
 from rs_mm.apis.search.command import search as search_command  # noqa: E402
 from rs_mm.apis.search.queries import AskedQuery, prompted, read_queries  # noqa: E402
+from rs_mm.datasets import scene_parts  # noqa: E402
 from rs_mm.errors import ConfigError, DataError  # noqa: E402
+from rs_mm.rasters import cut  # noqa: E402
 
 from .test_search import DEMO, OPTIONS, ROOT, parse, search_tool  # noqa: E402, F401
 
@@ -134,3 +136,80 @@ def test_a_tile_of_a_real_scene_finds_its_own_footprint(samples, tmp_path):
     west, _, _, north = first.record.footprint
     (x,), (y,) = rasterio.warp.transform('EPSG:4326', crs, [west], [north])
     assert abs(x - left) < 20 and abs(y - top) < 20  # bounds in degrees enclose the tile
+
+
+@pytest.fixture(scope='module')
+def plain_folder(tmp_path_factory):
+    """A JPEG scene without georeference, three pictures, and a query cut from the scene."""
+    folder = tmp_path_factory.mktemp('parts')
+    (folder / 'archive').mkdir()
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    scene = np.array(Image.fromarray(coarse).resize((300, 280), Image.Resampling.BICUBIC))
+    down, right = np.mgrid[:64, :64] * 4
+    scene[134:198, 74:138] = np.stack([right, down, 0 * down], 2)
+    Image.fromarray(scene).save(folder / 'archive/scene.jpg', quality=95)
+    Image.fromarray(scene[150:182, 90:122]).save(folder / 'query.png')
+    for name in 'abc':
+        small = Image.fromarray(rng.integers(0, 256, (3, 3, 3), dtype=np.uint8))
+        small.resize((80, 80)).save(folder / f'archive/{name}.png')
+    return folder
+
+
+def test_a_scene_is_searched_in_parts_without_being_told_to(plain_folder, monkeypatch):
+    archive, query = plain_folder / 'archive', plain_folder / 'query.png'
+    more = dict(index=str(plain_folder / 'index'), options=OPTIONS)
+    whole = ImageSearch(archive, DEMO, tile='none', **more)
+    assert len(whole) == 4 and not whole.settles
+    engine = ImageSearch(archive, DEMO, **more)  # the same index, whose scene is cut now
+    assert len(engine) == 3 + 18 * 17  # half a part of 32 pixels apart, the last at the border
+    for k in (1, 4):
+        first = engine(query, k=k)[0]
+        assert first.path.endswith('scene.jpg') and first.score > 0.99
+        assert first.record.window == (90, 150, 32, 32)
+        assert len(engine(query, k=k)) == k
+    key = 'scene.jpg#90,150,32,32'  # a place that is not in the index can be asked for, too
+    assert engine(key, k=1)[0].record.key == key and engine.query_picture(key).shape == (32, 32, 3)
+    np.testing.assert_allclose(
+        engine.picture(first.record).astype(int), np.asarray(Image.open(query)), atol=40
+    )
+    # later, only what may be a scene is looked into
+    looked = []
+    shape = scene_parts.picture_shape
+    monkeypatch.setattr(
+        'rs_mm.datasets.scene_archive.picture_shape',
+        lambda path: looked.append(path) or shape(path),
+    )
+    again = ImageSearch(archive, DEMO, **more)
+    assert again.update.added == 0 and [path[-9:] for path in looked] == ['scene.jpg']
+    with pytest.raises(ConfigError, match='stride 8: give the size of the tiles'):
+        ImageSearch(archive, DEMO, stride=8, **more)
+
+
+def test_a_picture_is_a_scene_from_four_times_the_input_on():
+    assert scene_parts.part_size((895, 896), 224) is None
+    assert scene_parts.part_size((896, 896), 224) == (224, 112)
+    assert scene_parts.part_size((200, 8000), 224) == (224, 112)
+    assert scene_parts.part_size((9000, 9000), 0) is None  # nothing is reduced
+    side, stride = scene_parts.part_size((14000, 13500), 64)
+    assert len(cut((14000, 13500), side, stride)) < 1.2 * scene_parts.MOST
+
+
+def test_a_header_tells_the_shape_that_is_seen(tmp_path):
+    image = Image.new('RGB', (30, 20))
+    exif = image.getexif()
+    exif[274] = 6
+    image.save(tmp_path / 'a.jpg', exif=exif)
+    write(tmp_path / 'b.tif', np.zeros((7, 11, 13), np.uint16))
+    (tmp_path / 'c.png').write_text('no picture')
+    assert [scene_parts.picture_shape(tmp_path / n) for n in ('a.jpg', 'b.tif', 'c.png')] == [
+        (30, 20),
+        (11, 13),
+        None,
+    ]
+
+
+def test_the_side_that_a_model_sees_is_found_by_trying(tmp_path):
+    Image.new('RGB', (200, 100)).save(tmp_path / 'a.png')
+    for see, side in ((lambda img: (24, 32), 32), (lambda img: img.shape[:2], 0)):
+        assert scene_parts.model_side(tmp_path / 'a.png', see, True) == side

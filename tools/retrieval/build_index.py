@@ -31,9 +31,14 @@ def parse_args():
     parser.add_argument(
         '--tile',
         metavar='SIZE',
-        help='cut the scenes of the archive into tiles of this side: pixels (256) or metres (150m)',
+        default='auto',
+        help='cut the scenes of the archive into tiles of this side: pixels (256) or metres '
+        '(150m). auto (default): cut pictures that are much larger than what the model sees, into '
+        'parts of that size; none: each file is one picture',
     )
-    parser.add_argument('--stride', metavar='SIZE', help='distance between tiles (default: SIZE)')
+    parser.add_argument(
+        '--stride', metavar='SIZE', help='distance between tiles (default: SIZE; auto: half)'
+    )
     parser.add_argument(
         '--metadata', metavar='FILE.csv', help='name, date, sensor, labels, footprint of images'
     )

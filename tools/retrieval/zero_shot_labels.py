@@ -26,7 +26,13 @@ def parse_args():
     parser.add_argument(
         '--threshold', type=float, help='classes above are labels (default: the most probable)'
     )
-    parser.add_argument('--tile', metavar='SIZE', help='cut scenes: pixels (256) or metres (150m)')
+    parser.add_argument(
+        '--tile',
+        metavar='SIZE',
+        default='none',
+        help='cut scenes and label each tile: pixels (256), metres (150m), or auto for parts of '
+        'what the model sees (default: none, a row for each file)',
+    )
     parser.add_argument('--map', metavar='FILE.html', help='a map or list of the labels')
     parser.add_argument('--config', default=str(CONFIG), metavar='FILE')
     parser.add_argument('--weights', metavar='FILE')

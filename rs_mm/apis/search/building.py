@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rs_mm.apis.features.extraction import load_features
 from rs_mm.datasets.archive_metadata import known_of, read_metadata_table
+from rs_mm.datasets.scene_archive import AUTO
 from rs_mm.errors import ConfigError
 from rs_mm.retrieval.cache import FeatureCache
 from rs_mm.retrieval.index import Index, Record, open_index
@@ -27,7 +28,7 @@ def build_index(
     bands: Sequence[int] | None = None,
     device: str | None = None,
     options: dict | list[str] | None = None,
-    tile: str | float | None = None,
+    tile: str | float | None = AUTO,
     stride: str | float | None = None,
 ) -> Index:
     """Builds an index of a folder or of extracted features, or brings it up to date.

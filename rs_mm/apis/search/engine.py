@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from rs_mm.datasets.archive_metadata import read_metadata_table
 from rs_mm.datasets.bigearthnet.dataset import LoadBigEarthNetPatch, read_true_colour
 from rs_mm.datasets.image_archive import ImageArchive
 from rs_mm.datasets.multilabel_dataset import build_pipeline
-from rs_mm.datasets.scene_archive import SceneArchive
+from rs_mm.datasets.scene_archive import AUTO, SceneArchive
 from rs_mm.datasets.transforms.clip_images import LoadRGBImage
 from rs_mm.datasets.wrapped_datasets import tested_pipeline
 from rs_mm.engine.feature_extraction import ChosenSampler, archive_collate, identity_of
@@ -32,7 +33,7 @@ from rs_mm.launch.model_loading import load_model
 from rs_mm.rasters import SceneTiles
 from rs_mm.registry import INFERENCERS
 from rs_mm.retrieval import check_finite
-from rs_mm.retrieval.fusion import Fusion
+from rs_mm.retrieval.fusion import Fusion, ImageOnly
 from rs_mm.retrieval.index import (
     Condition,
     ExactIndex,
@@ -45,9 +46,11 @@ from rs_mm.retrieval.text_terms import Term, encode_terms, read_terms
 from rs_mm.visualization.composed_sheet import Hit, draw_composed_query
 
 from .methods import fusion_of
+from .places import LOOKED_AROUND, settle_places
 from .results import Found, Results
 
 _SAMPLE = 1000  # images from which a method learns about the archive
+_AUTO_CUT = str(dict(tile=AUTO, stride=None))
 
 
 @INFERENCERS.register_module()
@@ -73,13 +76,16 @@ class ImageSearch:
             :func:`~rs_mm.datasets.archive_metadata.read_metadata_table`.
         token: of a Milvus server.
         tile: scenes of the archive are cut into tiles of this side, in pixels (``256``) or metres
-            (``'150m'``), and each hit has its window; see
-            :class:`~rs_mm.datasets.scene_archive.SceneArchive`. Default: a file is one image.
-        stride: distance between the starts of tiles. Default: the tile.
+            (``'150m'``), and each hit has its window. ``auto`` cuts only pictures that are much
+            larger than what the model sees, into parts of that size; see
+            :class:`~rs_mm.datasets.scene_archive.SceneArchive`. ``none``: a file is one image.
+        stride: distance between the starts of tiles. Default: the tile, with ``auto`` its half.
 
     Attributes:
         index: the index.
         update: what was done to it, or None.
+        settles: whether a part of a scene that a query image finds is moved to where it fits best;
+            see :func:`~rs_mm.apis.search.places.settle_places`. So where ``tile`` is ``auto``.
 
     Raises:
         ConfigError: if index or features are of another model, or the model needs weights.
@@ -102,7 +108,7 @@ class ImageSearch:
         index: str | None = None,
         metadata: str | Path | None = None,
         token: str = '',
-        tile: str | float | None = None,
+        tile: str | float | None = AUTO,
         stride: str | float | None = None,
     ) -> None:
         if (archive is None) == (features is None) and (index is None or features is not None):
@@ -141,11 +147,15 @@ class ImageSearch:
         elif archive is None:
             self.index = open_index(str(index), None, identity, token)
         else:
-            cut = dict(tile=tile, stride=stride)
+            cut = dict(tile=None if tile == 'none' else tile, stride=stride)
             uri = index or _default_place(archive, {**identity, 'cut': str(cut)}, index_dir)
-            loader = _loader(cfg, archive, steps, self.device, cut)
+            whole = _whole_files(uri, identity, token) if cut['tile'] == AUTO else ()
+            loader = _loader(cfg, archive, steps, self.device, cut, whole)
             self.index, self.update = update_index(uri, self.model, loader, table, token)
+            self.index.note('cut', str(cut))
+        self.settles = self.index.noted('cut') == _AUTO_CUT
         self._fitted: dict[Any, Any] = {}
+        self._settled: dict[str, Record] = {}  # parts that are not in the index, by key
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -198,13 +208,21 @@ class ImageSearch:
                 self._fit(fusion, where)
             image_feature = None if image is None else self._embed(image)
             text_feature = self._embed_terms(fusion, parts) if parts else None
-            answer = search_fused(self.index, fusion, image_feature, text_feature, k, where)
+            settle = self.settles and isinstance(fusion, ImageOnly)
+            wanted = k + LOOKED_AROUND if settle else k
+            answer = search_fused(self.index, fusion, image_feature, text_feature, wanted, where)
             records = self.index.records(answer.keys)
-        found = [
-            Found(record.path, float(score), record)
-            for record, score in zip(records, answer.scores)
-        ]
-        return Results(found, answer, fusion.name)
+            found = [
+                Found(record.path, float(score), record)
+                for record, score in zip(records, answer.scores)
+            ]
+            if settle:
+                similarity = partial(self._similarity, image_feature)
+                found = settle_places(found, similarity, self.eight_bit)
+                known = set(answer.keys)
+                moved = [hit.record for hit in found if hit.record.key not in known]
+                self._settled.update((record.key, record) for record in moved)
+        return Results(found[:k], answer, fusion.name)
 
     def draw(self, found: Results, image: Any = None, text: str | None = None) -> np.ndarray:
         """A sheet of the query and what was found: (H, W, 3) uint8 RGB."""
@@ -245,6 +263,8 @@ class ImageSearch:
         """The record of an image that is named as the archive names it."""
         if not isinstance(image, (str, Path)) or Path(image).is_file():
             return None
+        if str(image) in self._settled:
+            return self._settled[str(image)]
         found = self.index.records([str(image)])
         if not found:
             raise MissingFileError(
@@ -254,14 +274,26 @@ class ImageSearch:
 
     def _embed(self, image) -> Tensor:
         record = self._record_of(image)
-        if record is not None:
+        if record is not None and record.key not in self._settled:
             return torch.from_numpy(self.index.fetch([record.key])[0]).to(self.device)
+        if record is not None:
+            image = self.picture(record)
         picture: Picture = as_picture(image, eight_bit=self.eight_bit)
-        data = self.pipeline(picture.results())
-        data = self.model.data_preprocessor(dict(inputs=data['inputs'][None]))
-        feature = self.model.encode_image(data['inputs'])
-        check_finite(feature, [picture.name])
-        return feature[0]
+        return self._encode([picture.results()], [picture.name])[0]
+
+    def _encode(self, results: list[dict], names: list[str]) -> Tensor:
+        inputs = torch.stack([self.pipeline(each)['inputs'] for each in results])
+        feature = self.model.encode_image(
+            self.model.data_preprocessor(dict(inputs=inputs))['inputs']
+        )
+        check_finite(feature, names)
+        return feature
+
+    def _similarity(self, query, path, arrays) -> np.ndarray:
+        """Products of the query's vector and those of windows of a file."""
+        results = [dict(img_path=path, name=path, sample_idx=0, img=array) for array in arrays]
+        features = self._encode(results, [path] * len(results)).cpu().numpy().astype(np.float64)
+        return features @ query.cpu().numpy().astype(np.float64)
 
     def _embed_terms(self, fusion, parts: list[Term]) -> Tensor:
         feature = encode_terms(
@@ -298,12 +330,28 @@ def _default_place(archive, identity, index_dir):
     return str(Path(index_dir) / f'{folder.name}_{key[:12]}.index')
 
 
-def _loader(cfg, archive, pipeline, device, cut):
-    dataset = (
-        ImageArchive(str(archive), pipeline)
-        if cut['tile'] is None
-        else SceneArchive(str(archive), pipeline=pipeline, **cut)
-    )
+def _whole_files(uri, identity, token):
+    """Files that the index holds as one image each, since the last run looked for scenes too."""
+    try:
+        index = open_index(uri, None, identity, token)
+    except MissingFileError:
+        return ()
+    if index.noted('cut') != _AUTO_CUT:
+        return ()
+    return {
+        (name, state.size, state.changed)
+        for name, state in index.files().items()
+        if state.keys == [name]
+    }
+
+
+def _loader(cfg, archive, pipeline, device, cut, whole):
+    if cut['tile'] is None:
+        if cut['stride'] is not None:
+            raise ConfigError(f'stride {cut["stride"]}: give the size of the tiles as well.')
+        dataset = ImageArchive(str(archive), pipeline)
+    else:
+        dataset = SceneArchive(str(archive), pipeline=pipeline, whole=whole, **cut)
     return DataLoader(
         dataset,
         cfg.test_dataloader.batch_size,

@@ -158,6 +158,15 @@ class Index(ABC):
     def __len__(self) -> int:
         return self.count()
 
+    def noted(self, name: str) -> str:
+        """What :meth:`note` has kept under a name; empty if nothing."""
+        return (self._read_state(f'note:{name}') or b'').decode()
+
+    def note(self, name: str, text: str) -> None:
+        """Keeps a text with the index, for whoever brings it up to date."""
+        if self.noted(name) != text:
+            self._write_state(f'note:{name}', text.encode())
+
     def add(self, records: Sequence[Record], vectors: np.ndarray) -> None:
         """Adds vectors ``(n, D)`` with their records; those of known keys are replaced.
 
