@@ -1,4 +1,4 @@
-# What every experiment shares. A schedule inherits this file (`_base_ = '../default_runtime.py'`)
+# Shared by all experiments. A schedule inherits this file (`_base_ = '../default_runtime.py'`)
 # and overrides single entries by their names; the visualizer comes with the dataset.
 default_scope = 'rs_mm'
 
@@ -19,12 +19,12 @@ default_hooks = dict(
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    # on a machine without CUDA the tools take gloo
+    # on a machine without CUDA the tools use gloo
     dist_cfg=dict(backend='nccl'),
 )
 
 torch_cfg = dict(
-    # 10 bits of mantissa on the tensor cores of newer GPUs; rankings by similarity need all 23
+    # TF32 would keep 10 bits of mantissa; rankings by similarity need all 23
     tf32=dict(convolutions=True, products=False),
     # 10 to 25 % faster on a CPU; see rs_mm/engine/host_memory.py
     keep_freed_memory=True,

@@ -22,7 +22,7 @@ train_pipeline = [
     dict(step, crop_size=crop_size) if step['type'] == 'MultiImgRandomCrop' else step
     for step in _base_.train_pipeline
 ]
-# the images are 256 x 256, and stay so
+# the images are 256 x 256 and are not resized
 test_pipeline = [step for step in _base_.test_pipeline if step['type'] != 'MultiImgResize']
 
 train_dataloader = dict(num_workers=0, dataset=dict(data_root=data_root, pipeline=train_pipeline))
@@ -33,7 +33,7 @@ test_dataloader = dict(
     num_workers=0, batch_size=4, dataset=dict(data_root=data_root, pipeline=test_pipeline)
 )
 
-# from random weights the head must first leave its small initial values
+# the head starts from small random values and needs a higher rate to leave them
 optim_wrapper = dict(
     optimizer=dict(lr=2e-3), paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=5)))
 )

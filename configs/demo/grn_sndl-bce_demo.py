@@ -41,7 +41,8 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=0.05))
 param_scheduler = dict(_delete_=True, type='MultiStepLR', milestones=[10], gamma=0.1, by_epoch=True)
 train_cfg = dict(max_epochs=12, val_interval=4)
-# KNN searches the training images embedded afresh, so that an untrained model can be scored too
+# KNN searches the training images, embedded again for the test; so an untrained model has a score
+# too
 reference = dict(
     batch_size=64,
     num_workers=0,

@@ -1,5 +1,6 @@
-# Seconds on a CPU, on a generated set and with random weights: shows every step, and that the image
-# tower alone already finds similar scenes; its text tower knows no words.
+# A demo that takes seconds on a CPU, with a generated dataset and random weights. It runs every
+# step. The random image tower already finds similar scenes; the random text tower does not
+# understand words.
 #   python tools/dataset_converters/make_fake.py patternnet data/demo/PatternNet
 #   python tools/test.py configs/demo/weicom_tiny_patterncom.py --show-dir work_dirs/weicom_demo
 _base_ = '../weicom/weicom_clip-vit-l14_patterncom.py'

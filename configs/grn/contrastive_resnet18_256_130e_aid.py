@@ -1,4 +1,4 @@
-# A comparison without memory: KNN searches the training images, embedded afresh.
+# A comparison without memory: KNN searches the training images, embedded again for the test.
 _base_ = './sndl_resnet18_256_130e_aid.py'
 
 reference = dict(_base_.test_dataloader)

@@ -11,7 +11,7 @@ test_pipeline = [_base_.test_pipeline[0], resize, *_base_.test_pipeline[2:]]
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 
-# torchvision's initial weights, as published: timm's own would start each residual block at 0
+# torchvision's initialisation, as published; timm's would start each residual block at 0
 model = dict(encoder=dict(init_cfg=None, timm_args=dict(zero_init_last=False)))
 optim_wrapper = dict(optimizer=dict(lr=0.05))
 param_scheduler = dict(_delete_=True, type='MultiStepLR', milestones=[15], gamma=0.1, by_epoch=True)

@@ -1,5 +1,5 @@
-# KNN searches the training images embedded afresh by the tested model instead of the memory; this
-# also scores an untrained model.
+# KNN does not search the memory but the training images, embedded again by the tested model. So an
+# untrained model has a score too.
 _base_ = './sndl-bce_resnet18_64_20e_aid.py'
 
 reference = dict(_base_.test_dataloader)

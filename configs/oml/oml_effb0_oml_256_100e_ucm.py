@@ -1,4 +1,4 @@
-# EfficientNet-B0 as the original code has it: no activation after the first and the last norm, a
+# EfficientNet-B0 as in the original code: no activation after the first and the last norm, a
 # padding that does not depend on the input size, batch norm momentum 0.01.
 _base_ = './oml_r50_oml_256_100e_ucm.py'
 model = dict(

@@ -1,5 +1,6 @@
-# A ResNet-18 from scratch on the 3,000 AID images with multi-labels at 64 x 64 pixels, minutes on
-# a CPU; the seeded 2,100 / 300 / 600 split of GRN, one folder per scene. BCE alone.
+# A ResNet-18 from random weights on the 3,000 AID images with multi-labels at 64 x 64 pixels, a few
+# minutes on a CPU, with BCE alone. The split is GRN's seeded 2,100 / 300 / 600; images are in one
+# folder per scene.
 _base_ = ['../_base_/datasets/ml_256.py', '../_base_/schedules/oml_adam.py']
 
 num_classes = 17

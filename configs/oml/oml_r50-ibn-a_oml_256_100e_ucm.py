@@ -1,4 +1,4 @@
-# ResNet-50 with IBN-a norms; weights of IBN-Net in timm's names.
+# ResNet-50 with IBN-a norms; the weights of IBN-Net with timm's parameter names.
 _base_ = './oml_r50_oml_256_100e_ucm.py'
 model = dict(
     encoder=dict(

@@ -1,5 +1,5 @@
-# BigEarthNet as published (RGB, 19 classes); its config names a loss that does not
-# exist (smoothap), so OML. Figures are means over runs of about 500 queries, as published.
+# BigEarthNet as published (RGB, 19 classes), with OML, because the published config names a loss
+# that does not exist (smoothap). Figures are means over runs of about 500 queries, as published.
 _base_ = [
     '../_base_/datasets/bigearthnet_rgb_ml.py',
     '../_base_/models/oml_resnet50.py',

@@ -1,5 +1,5 @@
 # WHDLD with the published schedule: ResNet-50, OML alone. The published config of this set trains
-# the average contrastive loss; that is oml_r50_contrastive_256_100e_whdld.py.
+# the average contrastive loss, see oml_r50_contrastive_256_100e_whdld.py.
 _base_ = [
     '../_base_/datasets/whdld_ml.py',
     '../_base_/models/oml_resnet50.py',

@@ -1,4 +1,5 @@
-# AID as published; its config names a loss that does not exist (proxy_ap), so OML.
+# AID as published, with OML, because the published config names a loss that does not exist
+# (proxy_ap).
 _base_ = [
     '../_base_/datasets/aid_ml.py',
     '../_base_/models/oml_resnet50.py',

@@ -1,4 +1,4 @@
-# With spectral fusion, as in the paper's table; eigenvectors that are missing are made on the way
+# With spectral fusion, as in the paper's table; missing eigenvectors are computed during the test
 _base_ = './sccnet_resnet50_256_200k_isaid_fold0.py'
 
 model = dict(

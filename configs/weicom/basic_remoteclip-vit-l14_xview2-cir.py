@@ -1,4 +1,4 @@
-# BASIC beside the methods it is compared with.
+# BASIC and the methods that it is compared with.
 _base_ = './weicom_remoteclip-vit-l14_xview2-cir.py'
 
 test_evaluator = dict(

@@ -1,5 +1,5 @@
-# As the official evaluation computes it: rounding per pair, and rows paired wrongly after an image
-# that the archive lacks.
+# The official evaluation with its errors: rounding per pair, and wrongly paired rows after an image
+# that is missing in the archive.
 _base_ = './weicom_clip-vit-l14_patterncom.py'
 
 test_evaluator = dict(original_rounding=True, lambdas=[0.5], queries=dict(published_row_shift=True))

@@ -1,4 +1,4 @@
-# GeoRSCLIP (RS5M) was trained on from OpenAI's weights, with their quick GELU.
+# GeoRSCLIP (RS5M) was fine-tuned from OpenAI's weights, with their quick GELU.
 _base_ = './weicom_clip-vit-l14_patterncom.py'
 
 model = dict(

@@ -1,6 +1,6 @@
 # AID: {train,test}/NAME.jpg (or a folder per scene class) and {train,test}.csv. The published split
-# follows these two folders and has no validation list, so validation reads the test list: take no
-# checkpoint by its score.
+# follows these two folders and has no validation list, so validation reads the test list: do not
+# choose a checkpoint by this score.
 _base_ = './ml_256.py'
 
 num_classes = 17

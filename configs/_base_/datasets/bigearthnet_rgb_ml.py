@@ -24,8 +24,8 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(ann_file='lmdb/splits/train.csv', **dataset),
 )
-# the published code hands over the two evaluation lists in the wrong order: its `test` figures are
-# of the validation list. Exchange the two `ann_file` for the lists' own meaning
+# the published code passes the two evaluation lists in the wrong order: its `test` figures come
+# from the validation list. To test on the test list, exchange the two `ann_file`
 val_dataloader = dict(
     batch_size=300,
     num_workers=4,

@@ -1,4 +1,4 @@
-# What every change-detection set shares: crops of 512 as published for DSQNet, tests at 1024.
+# Shared by all change detection datasets: crops of 512 as published for DSQNet, tests at 1024.
 crop_size = (512, 512)
 
 train_pipeline = [
@@ -21,7 +21,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='MultiImgLoadImageFromFile'),
     dict(type='MultiImgResize', scale=(1024, 1024), keep_ratio=True),
-    # after the resize: labels keep their size, and predictions are brought back to it
+    # after the resize: labels keep their size, and predictions are resized back to it
     dict(type='MultiImgLoadAnnotations'),
     dict(type='MultiImgPackSegInputs'),
 ]

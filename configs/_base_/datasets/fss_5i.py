@@ -1,5 +1,5 @@
-# What every few-shot set shares: 1-shot episodes at 256 x 256. A set gives type, folder and fold.
-# For 5 shots set test_dataloader.dataset.shots=5
+# What every few-shot set shares: 1-shot episodes at 256 x 256. The config of a dataset gives type,
+# folder and fold. For 5 shots set test_dataloader.dataset.shots=5
 pipeline = [
     dict(type='LoadEpisode'),
     dict(type='ResizeEpisode', size=256),

@@ -1,5 +1,5 @@
-# What the sets of GRN share: 256 x 256 pixels, the published augmentation, batches and score. A
-# data set is named by the config that inherits.
+# What the sets of GRN share: 256 x 256 pixels, the published augmentation, batches and score. The
+# inheriting config names the dataset.
 image_size = 256
 
 normalize = dict(type='NormalizeBands', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

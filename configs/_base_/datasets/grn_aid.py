@@ -1,4 +1,5 @@
-# AID multi-label: SCENE/NAME.jpg, or below Images or the download's two folders; seeded split.
+# AID multi-label: SCENE/NAME.jpg, also below Images or below the two folders of the download;
+# seeded split.
 _base_ = './grn_256.py'
 
 num_images, num_classes = 2100, 17  # for training

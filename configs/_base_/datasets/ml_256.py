@@ -1,8 +1,8 @@
 # What UCM, AID and WHDLD share: 256 x 256 pixels by area averaging, as published for OML.
 image_size = 256
 
-# `reverse_statistics`: the published runs normalise red with blue's numbers and blue with red's;
-# remove it to match them up
+# `reverse_statistics`: the published runs normalise red with blue's statistics and blue with red's;
+# remove this line to use each band's own
 normalize = dict(
     type='NormalizeBands',
     mean=(0.485, 0.456, 0.406),

@@ -4,8 +4,8 @@ _base_ = './cd_512.py'
 dataset_type = 'SVCD_Dataset'
 data_root = 'data/SVCD'
 
-# The tiles have 256 pixels and the paper quotes 512 for this set: both dates are enlarged. The
-# original configuration of the training is not published.
+# The tiles have 256 pixels, and the paper gives 512 for this dataset, so both dates are enlarged.
+# The original config of the training is not published.
 scale = (512, 512)
 resize = dict(type='MultiImgResize', scale=scale, keep_ratio=True)
 train_pipeline = [*_base_.train_pipeline[:2], resize, *_base_.train_pipeline[2:]]

@@ -1,4 +1,4 @@
-# How the images of an archive become features, once, and how they are searched.
+# How the images of an archive become features, computed once, and how the features are searched.
 test_dataloader = dict(
     batch_size=64,
     num_workers=4,

@@ -1,4 +1,4 @@
-# PatternNet (images/CLASS/*.jpg, patternnet.csv) asked with PatternCom's six tables.
+# PatternNet (images/CLASS/*.jpg, patternnet.csv) with the queries of PatternCom's six tables.
 _base_ = './weicom_archive.py'
 
 data_root = 'data/PatternNet'

@@ -1,4 +1,4 @@
-# DSQNet with Swin-T. The width of the head (128, or 64) is decode_head.channels.
+# DSQNet with Swin-T. decode_head.channels is the width of the head (128 or 64).
 data_preprocessor = dict(
     type='ChangeDataPreprocessor',
     mean=[123.675, 116.28, 103.53] * 2,

@@ -1,4 +1,4 @@
-# DSQNet with ViTAEv2-S. Everything but the backbone is as with Swin-T.
+# DSQNet with ViTAEv2-S. Everything except the backbone is as in dsqnet_swin.py.
 _base_ = './dsqnet_swin.py'
 
 model = dict(

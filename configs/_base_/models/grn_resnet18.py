@@ -1,5 +1,6 @@
-# Encoder with torchvision's ImageNet weights, as published, up to the global average pool, a linear
-# layer to 128 dimensions, unit length. Losses and SNDL-BCE's classifier are the experiment's.
+# An encoder with torchvision's ImageNet weights, as published, up to the global average pool; a
+# linear layer to 128 dimensions, scaled to unit length. The experiment sets the losses and, for
+# SNDL-BCE, the classifier.
 model = dict(
     type='ImageEmbedder',
     encoder=dict(

@@ -1,4 +1,4 @@
-# CLIP's two towers. A plain architecture name means GELU, as in the published results.
+# CLIP's two towers. The plain name of an architecture means GELU, as in the published results.
 model = dict(
     type='ComposedRetriever',
     arch='ViT-L-14',

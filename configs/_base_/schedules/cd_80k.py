@@ -16,7 +16,7 @@ test_cfg = dict(type='TestLoop')
 default_hooks = dict(
     checkpoint=dict(save_best='mIoU', rule='greater'), class_check=dict(type='ClassCheckHook')
 )
-# attention and heads are products; a mask of pixels does not need their last bits
+# attention and heads use TF32 products; a mask does not depend on their last bits
 torch_cfg = dict(tf32=dict(products=True))
 # for `tools/train.py --auto-scale-lr`
 auto_scale_lr = dict(enable=False, base_batch_size=8)

@@ -13,7 +13,7 @@ param_scheduler = [dict(type='CountedPolyLR', power=0.9, end=200000)]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=200000, val_interval='epoch')
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-# and counts validation batches as steps; without this hook all 200,000 steps train
+# the original counts validation batches as steps; without this hook all 200,000 steps train
 custom_hooks = [dict(type='CountValidationHook')]
 default_hooks = dict(
     checkpoint=dict(

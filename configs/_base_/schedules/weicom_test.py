@@ -1,4 +1,4 @@
-# Nothing is trained: one loop extracts, evaluates, and writes the table.
+# Nothing is trained: the test loop extracts features, evaluates them, and writes the table.
 _base_ = '../default_runtime.py'
 
 training_free = True

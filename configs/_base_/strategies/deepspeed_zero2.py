@@ -5,6 +5,6 @@ runner_type = 'FlexibleRunner'
 strategy = dict(
     type='DeepSpeedStrategy',
     zero_optimization=dict(stage=2),
-    # DeepSpeed knows Adam and its kin; SGD too is meant
+    # DeepSpeed accepts only Adam-like optimizers without this line; it is set for SGD
     config=dict(zero_allow_untested_optimizer=True),
 )
