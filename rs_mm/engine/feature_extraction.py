@@ -25,6 +25,9 @@ from rs_mm.retrieval.cache import MISSING, FeatureCache
 from rs_mm.retrieval.shards import File, drop_shards, read_shards, write_shard
 from rs_mm.unwrap import unwrap
 
+#: seconds after which what is computed is stored, so that a killed process loses no more
+KEEP_EVERY = 60
+
 
 @DATA_SAMPLERS.register_module()
 class ChosenSampler(Sampler):
@@ -114,8 +117,8 @@ def extract_features(
             :class:`~rs_mm.datasets.image_archive.AnyArchive`, with a :class:`ChosenSampler`,
             without ``drop_last``, and with :func:`archive_collate`.
         folder: folder of the cache, seen by all processes.
-        shard_size: images per shard, at most; rounded down to whole batches. Memory and what
-            a killed process loses are bounded by it.
+        shard_size: images per shard, at most; rounded down to whole batches. Memory is bounded
+            by it, and what a killed process loses by it and by :data:`KEEP_EVERY`.
         refuse_foreign: whether features that another model made raise an error instead of
             being replaced.
         about: kept in the manifest, beside the paths of the images.
@@ -242,7 +245,8 @@ def encode_batches(
         loader: see :func:`extract_features`.
         files: what has the ``name`` of each sample of the dataset.
         share: the batches, each the numbers of its samples.
-        per_shard: batches of a shard.
+        per_shard: batches of a shard, at most; one that takes longer than :data:`KEEP_EVERY` ends
+            before.
         progress: whether a bar is shown.
         logger: where the speed is told.
         store: takes the numbers of the samples of a shard, their features (n, D), and the reason
@@ -268,7 +272,8 @@ def encode_batches(
             if pending is not None:
                 shard.add(*pending)
                 bar.update(len(pending[0]))
-            if number and number % per_shard == 0:
+            late = time.perf_counter() - shard.started > KEEP_EVERY
+            if number and (number % per_shard == 0 or late):
                 shard.finish()
             pending = places, reasons, features
         shard.add(*pending)
@@ -286,6 +291,7 @@ class _Filling:
 
     def __init__(self, files, store):
         self.files, self.store = files, store
+        self.started = time.perf_counter()
         self.places, self.features, self.unreadable = [], [], {}
 
     def add(self, places, reasons, features):
@@ -302,6 +308,7 @@ class _Filling:
     def finish(self):
         features = np.concatenate(self.features) if self.features else np.zeros((0, 0), np.float32)
         self.store(self.places, features, self.unreadable)
+        self.started = time.perf_counter()
         self.places, self.features, self.unreadable = [], [], {}
 
 

@@ -12,7 +12,9 @@ from rs_mm.datasets.archive_metadata import file_metadata, read_metadata_table
 from rs_mm.datasets.fake.patternnet import make_patternnet
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.models.composed_retriever import ComposedRetriever
+from rs_mm.retrieval.basic import BASIC
 from rs_mm.retrieval.index import make_filter, open_index
+from tests.retrieval.index.conftest import needs, uri
 from tests.weicom_toy import ARCH, PIPELINE
 
 DEMO = 'configs/demo/weicom_tiny_patterncom.py'
@@ -37,15 +39,17 @@ def encoded(monkeypatch):
     return sizes
 
 
-def search(archive, tmp_path, **kwargs):
-    return ImageSearch(archive, DEMO, options=OPTIONS, index=str(tmp_path / 'index'), **kwargs)
+def search(archive, tmp_path, kind='exact', **kwargs):
+    return ImageSearch(archive, DEMO, options=OPTIONS, index=uri(kind, tmp_path), **kwargs)
 
 
-def test_only_new_content_is_computed(archive, tmp_path, encoded):
-    first = search(archive, tmp_path)
+@pytest.mark.parametrize('kind', ['exact', 'lance', 'milvus'])
+def test_only_new_content_is_computed(archive, tmp_path, encoded, kind):
+    needs(kind)
+    first = search(archive, tmp_path, kind)
     assert first.update.added == 28 and sum(encoded) == 28
     encoded.clear()
-    assert search(archive, tmp_path).update.kept == 28 and not encoded
+    assert search(archive, tmp_path, kind).update.kept == 28 and not encoded
     # moved, copied, touched, changed, removed, damaged
     (archive / 'new').mkdir()
     shutil.move(archive / 'river/river001.jpg', archive / 'new/moved.jpg')
@@ -55,7 +59,7 @@ def test_only_new_content_is_computed(archive, tmp_path, encoded):
     (archive / 'bridge/bridge001.jpg').unlink()
     (archive / 'bridge/bridge002.jpg').write_bytes(b'damaged')
     vector = first.index.fetch(['river/river001.jpg'])
-    again = search(archive, tmp_path)
+    again = search(archive, tmp_path, kind)
     update = again.update
     assert (update.added, update.moved, update.removed) == (1, 3, 3) and sum(encoded) == 1
     assert 'bridge002.jpg' in str(update.unreadable)
@@ -86,13 +90,27 @@ def test_an_interrupted_build_goes_on(archive, tmp_path, encoded, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ExactIndex, 'add', failing)
         with pytest.raises(KeyboardInterrupt):
-            ImageSearch(archive, DEMO, options=small, index=str(tmp_path / 'index'))
-    assert len(open_index(str(tmp_path / 'index'))) == 8
+            ImageSearch(archive, DEMO, options=small, index=uri('exact', tmp_path))
+    assert len(open_index(uri('exact', tmp_path))) == 8
     encoded.clear()
     assert (
-        ImageSearch(archive, DEMO, options=small, index=str(tmp_path / 'index')).update.added == 20
+        ImageSearch(archive, DEMO, options=small, index=uri('exact', tmp_path)).update.added == 20
     )
     assert sum(encoded) == 20
+
+
+def test_a_slow_build_is_stored_now_and_then(archive, tmp_path, monkeypatch):
+    from rs_mm.engine import feature_extraction
+    from rs_mm.retrieval.index import ExactIndex
+
+    add, sizes = ExactIndex.add, []
+    monkeypatch.setattr(feature_extraction, 'KEEP_EVERY', 0)
+    monkeypatch.setattr(
+        ExactIndex, 'add', lambda self, *rows: sizes.append(len(rows[0])) or add(self, *rows)
+    )
+    options = {**OPTIONS, 'test_dataloader.batch_size': 10}
+    ImageSearch(archive, DEMO, options=options, index=uri('exact', tmp_path))
+    assert sizes == [10, 10, 8]
 
 
 def test_metadata_come_from_files_and_a_table(archive, tmp_path, encoded):
@@ -152,12 +170,12 @@ def test_bad_tables_are_told(tmp_path):
 
 def test_an_index_is_asked_without_its_archive(archive, tmp_path):
     search(archive, tmp_path)
-    alone = ImageSearch(None, DEMO, options=OPTIONS, index=str(tmp_path / 'index'))
+    alone = ImageSearch(None, DEMO, options=OPTIONS, index=uri('exact', tmp_path))
     assert alone.update is None and len(alone) == 28
     assert alone('river/river001.jpg', k=1)[0].record.name == 'river/river001.jpg'
     other = {**OPTIONS, 'randomness.seed': 5}
     with pytest.raises(ConfigError, match='another weights built this index'):
-        ImageSearch(None, DEMO, options=other, index=str(tmp_path / 'index'))
+        ImageSearch(None, DEMO, options=other, index=uri('exact', tmp_path))
     with pytest.raises(
         ConfigError, match='a folder of images .* an index .* or extracted features'
     ):
@@ -176,6 +194,12 @@ def test_methods_and_terms(archive, tmp_path):
     plain = [hit.score for hit in engine(text='oval', k=5)]
     weighted = [hit.score for hit in engine(text='oval but without water', k=5, terms=['sand=0.3'])]
     assert plain != weighted
+    # what a method has learnt of the archive belongs to its options
+    whole, part = (
+        [hit.score for hit in engine(image, 'oval', k=5, method=BASIC(project=project))]
+        for project in (True, False)
+    )
+    assert whole == [hit.score for hit in engine(image, 'oval', k=5, method='basic')] != part
     pixels = np.array(Image.open(image))
     assert engine(pixels, k=1)[0].path == str(image) == engine(Image.open(image), k=1)[0].path
     with pytest.raises(ConfigError, match="no search method 'basics'; did you mean 'basic'"):
@@ -232,27 +256,3 @@ def test_labels_by_class_names(archive, tmp_path):
     assert row['labels'] == classes[int(expected.argmax())]
     with pytest.raises(ConfigError, match='two class names or more'):
         zero_shot_labels(engine, ['river'], tmp_path / 'x.csv')
-
-
-def test_two_processes_write_one_index(archive, tmp_path):
-    """Each adds what the other has not; nothing is lost, and nothing is there twice."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    uri = str(tmp_path / 'both')
-    open_index(uri, 8, {})
-    with ProcessPoolExecutor(2, mp_context=get_context('fork')) as pool:
-        list(pool.map(_add_many, [uri, uri], [0, 1]))
-    index = open_index(uri)
-    assert len(index) == 75 == index.moments().count  # 50 each, of which 25 are the same
-    total = sum(block.astype(np.float64).sum(0) for _, block in index.scan())
-    np.testing.assert_allclose(index.moments().total, total, atol=1e-9)
-
-
-def _add_many(uri, which):
-    from rs_mm.retrieval.index import Record
-
-    index = open_index(uri)
-    for i in range(25 * which, 25 * which + 50):
-        vector = np.random.default_rng(i).standard_normal((1, 8)).astype(np.float32)
-        index.add([Record(f'{i:03d}')], vector)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -305,7 +306,8 @@ class ImageSearch:
     def _fit(self, fusion, where):
         """Gives a fusion the statistics of the archive, which are computed once."""
         moments = self.index.moments(where)
-        key = (type(fusion), where, moments.count, moments.total.tobytes())
+        options = {name: str(value) for name, value in vars(fusion).items() if name != 'fitted'}
+        key = (type(fusion), *options.items(), where, moments.count, moments.total.tobytes())
         if key not in self._fitted:
             mean = torch.from_numpy(moments.mean).float().to(self.device)
             sample = torch.from_numpy(self.index.sample(_SAMPLE, where)).to(self.device)
@@ -327,7 +329,8 @@ def _of_features(folder, identity):
 def _default_place(archive, identity, index_dir):
     folder = Path(archive).resolve()
     key = hashlib.sha256(f'{folder} {sorted(identity.items())}'.encode()).hexdigest()
-    return str(Path(index_dir) / f'{folder.name}_{key[:12]}.index')
+    name = re.sub(r'[^\w.-]+', '_', folder.name)  # an address has "://" and "?" of its own
+    return str(Path(index_dir) / f'{name}_{key[:12]}.index')
 
 
 def _whole_files(uri, identity, token):

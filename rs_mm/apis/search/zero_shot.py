@@ -52,13 +52,13 @@ def zero_shot_labels(
             f'{type(engine.model).__name__} takes no text; take a config of configs/weicom.'
         )
     names = class_features(classes, encode_text, templates).cpu()
-    scale = float(engine.model.clip.logit_scale.exp())
+    scale = float(engine.model.clip.logit_scale.detach().exp())
     count = 0
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal count
         for keys, vectors in engine.index.scan():
-            probability = (scale * torch.from_numpy(vectors) @ names.T).softmax(1)
+            probability = (scale * torch.tensor(vectors) @ names.T).softmax(1)
             for record, values in zip(engine.index.records(keys), probability.tolist()):
                 best = max(values)
                 found = [

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import urllib.parse
+from typing import Any
 
 from rs_mm.errors import ConfigError
 
@@ -34,14 +35,20 @@ __all__ = [
 ]
 
 
+#: what may follow the place, as ``?NAME=VALUE``
+_OPTIONS = {'exact': ('memory',), 'lance': ('memory',), 'milvus': ('collection', 'timeout')}
+
+
 def open_index(
     uri: str, dims: int | None = None, identity: dict[str, str] | None = None, token: str = ''
 ) -> Index:
     """Opens an index, or makes it where ``dims`` is given.
 
     Args:
-        uri: ``DIR`` or ``exact://DIR``; ``lance://DIR``; ``milvus://FILE.db``;
-            ``milvus+http://HOST:19530`` (or ``milvus+https``), possibly with ``?collection=NAME``.
+        uri: ``DIR`` or ``exact://DIR``; ``lance://DIR``; ``milvus://FILE.db`` or
+            ``milvus+http://HOST:19530`` (or ``milvus+https``). The first two take
+            ``?memory=MIB``, what they may keep in memory between searches; the others
+            ``?collection=NAME`` and ``&timeout=SECONDS``, how long an answer may take.
         dims: dimension of the vectors.
         identity: what must have made the vectors; see :class:`Index`.
         token: ``USER:PASSWORD`` or key of a Milvus server.
@@ -50,25 +57,50 @@ def open_index(
         ConfigError: for a URI of another kind; see also :class:`Index`.
         MissingFileError: if there is none and ``dims`` is None.
     """
-    uri, _, options = str(uri).partition('?')
-    settings = dict(urllib.parse.parse_qsl(options))
-    kind, separator, place = uri.partition('://')
-    if not separator:
-        kind, place = 'exact', uri
+    place, _, options = str(uri).partition('?')
+    kind, separator, rest = place.partition('://')
+    kind, place = (kind, rest) if separator else ('exact', place)
     if not place:
         raise ConfigError(f'the index "{uri}" names no place; write DIR, lance://DIR or so.')
+    settings = _settings(uri, options, kind)
     if kind == 'exact':
-        return ExactIndex(place, dims, identity)
+        return ExactIndex(place, dims, identity, **settings)
     if kind == 'lance':
         from .lance import LanceIndex
 
-        return LanceIndex(place, dims, identity)
+        return LanceIndex(place, dims, identity, **settings)
     if kind in ('milvus', 'milvus+http', 'milvus+https'):
         from .milvus import MilvusIndex
 
         target = place if kind == 'milvus' else f'{kind.removeprefix("milvus+")}://{place}'
-        return MilvusIndex(target, dims, identity, settings.get('collection', 'rs_mm'), token)
+        return MilvusIndex(target, dims, identity, token=token, **settings)
     raise ConfigError(
         f'the index "{uri}" is of no known kind; write DIR, lance://DIR, milvus://FILE.db or '
         'milvus+http://HOST:19530.'
     )
+
+
+def _settings(uri, options, kind):
+    """What follows the question mark, as arguments of the index."""
+    given = dict(urllib.parse.parse_qsl(options, keep_blank_values=True))
+    known = _OPTIONS.get(kind.partition('+')[0], ())
+    other = next((name for name in given if name not in known), None)
+    if other is not None:
+        raise ConfigError(
+            f'the index "{uri}" has no option "{other}"'
+            + (f'; it has {" and ".join(known)}.' if known else '.')
+        )
+    settings: dict[str, Any] = {}
+    for name, value in given.items():
+        settings[name] = value if name == 'collection' else _above_zero(uri, name, value)
+    return settings
+
+
+def _above_zero(uri, name, text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < 1e9:
+        raise ConfigError(f'the index "{uri}": {name} is a number above 0, not "{text}".')
+    return value

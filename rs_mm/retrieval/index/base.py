@@ -21,6 +21,8 @@ from .moments import Moments
 from .record import Record
 
 VERSION = 1
+#: a filter that leaves no more records is searched exactly: an approximate index would lose some
+FEW = 20_000
 
 
 class Hits(NamedTuple):
@@ -97,8 +99,8 @@ class Index(ABC):
         """Stores content under a name, in one step."""
 
     @abstractmethod
-    def _writing(self) -> contextlib.AbstractContextManager:
-        """Holds off other writers."""
+    def _writing(self) -> contextlib.AbstractContextManager[str]:
+        """Holds off other writers where that can be; gives the stamp of the rows so far."""
 
     @abstractmethod
     def _upsert(self, records: Sequence[Record], vectors: np.ndarray) -> None:
@@ -188,20 +190,20 @@ class Index(ABC):
         keys = [record.key for record in records]
         if len(set(keys)) < len(keys):
             raise DataError(f'{self.uri}: two records have the key {_twice(keys)}.')
-        with self._writing():
-            moments = self.moments()
+        with self._writing() as stamp:
+            moments = self._kept(stamp) or self._summed(None)
             moments.update(self.fetch(self._known(keys)), -1)
             self._upsert(records, vectors)
             moments.update(vectors)
-            self._keep(moments)
+            self._keep(moments, self._stamp())
 
     def remove(self, keys: Sequence[str]) -> None:
         """Removes records; a key that is not there is passed over."""
-        with self._writing():
-            keys, moments = self._known(keys), self.moments()
+        with self._writing() as stamp:
+            keys, moments = self._known(keys), self._kept(stamp) or self._summed(None)
             moments.update(self.fetch(keys), -1)
             self._delete(keys)
-            self._keep(moments)
+            self._keep(moments, self._stamp())
 
     @abstractmethod
     def _known(self, keys: Sequence[str]) -> list[str]:
@@ -214,6 +216,17 @@ class Index(ABC):
         """
         keys, vectors = self.candidates(query, k, where)
         return best(keys, vectors.astype(np.float64) @ np.asarray(query, np.float64), k)
+
+    def _scan_candidates(self, query, k, where):
+        """See :meth:`candidates`; compares with every record that meets the condition."""
+        query, keys, kept = np.asarray(query, np.float64), np.zeros(0, object), None
+        for block, vectors in self.scan(where):
+            keys = np.concatenate([keys, np.array(block, object)])
+            kept = vectors if kept is None else np.concatenate([kept, vectors])
+            if len(keys) > k:
+                chosen = np.argpartition(-(kept.astype(np.float64) @ query), k - 1)[:k]
+                keys, kept = keys[chosen], kept[chosen]
+        return keys.tolist(), np.zeros((0, self.dims), np.float32) if kept is None else kept
 
     def sample(self, count: int, where: Condition | None = None) -> np.ndarray:
         """At most ``count`` vectors, spread over the records that meet a condition."""
@@ -228,23 +241,28 @@ class Index(ABC):
 
     def moments(self, where: Condition | None = None) -> Moments:
         """Count, mean and covariance of the records that meet a condition."""
-        if where is None:
-            stored = self._read_state('moments')
-            if stored is not None:
-                stamp, _, content = stored.partition(b'\n')
-                kept = Moments.of_bytes(content)
-                # two writers of a server may each have kept moments without the other's rows
-                if stamp.decode() == self._stamp() and kept.count == self.count():
-                    return kept
+        stamp = self._stamp()
+        kept = self._kept(stamp) if where is None else None
+        if kept is not None:
+            return kept
+        moments = self._summed(where)
+        if where is None and moments.count:
+            self._keep(moments, stamp)  # that of before: what changed meanwhile makes them untrue
+        return moments
+
+    def _summed(self, where):
         moments = Moments.empty(self.dims)
         for _, vectors in self.scan(where):
             moments.update(vectors)
-        if where is None and moments.count:
-            self._keep(moments)
         return moments
 
-    def _keep(self, moments):
-        self._write_state('moments', f'{self._stamp()}\n'.encode() + moments.to_bytes())
+    def _kept(self, stamp):
+        """The stored moments, if they are those of the rows with this stamp."""
+        of, _, content = (self._read_state('moments') or b'').partition(b'\n')
+        return Moments.of_bytes(content) if content and of.decode() == stamp else None
+
+    def _keep(self, moments, stamp):
+        self._write_state('moments', f'{stamp}\n'.encode() + moments.to_bytes())
 
 
 def best(keys: Sequence[str], scores: np.ndarray, k: int) -> Hits:

@@ -15,10 +15,12 @@ from rs_mm.errors import ConfigError, DataError, MissingFileError
 
 from .base import FileState, Index
 from .filters import Condition, to_sql
+from .mapped_rows import MappedRows
 from .record import COLUMNS, INTEGERS, NUMBERS, Record
 
 _BLOCK = 1 << 16
 _WAIT = 60  # seconds for another process to finish writing
+_ATTEMPTS = 3  # to open a file that others may replace
 _TYPES = {**dict.fromkeys(INTEGERS, 'INTEGER'), **dict.fromkeys(NUMBERS, 'REAL')}
 
 
@@ -32,6 +34,8 @@ class ExactIndex(Index):
         folder: the folder; made for a new index.
         dims: see :class:`Index`.
         identity: see :class:`Index`.
+        memory: MiB of the vectors that stay in the memory of the process after a search; see
+            :class:`~rs_mm.retrieval.index.mapped_rows.MappedRows`.
     """
 
     name = 'exact'
@@ -41,9 +45,11 @@ class ExactIndex(Index):
         folder: str | Path,
         dims: int | None = None,
         identity: dict[str, str] | None = None,
+        memory: float | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder, self._memory = Path(folder), memory
         self._vectors: np.ndarray | None = None
+        self._mapped: tuple[str, MappedRows] | None = None
         self._live: tuple[str, np.ndarray] | None = None
         self._transaction = False
         file = self.folder / 'index.sqlite'
@@ -63,7 +69,7 @@ class ExactIndex(Index):
         """An index of ``(N, D)`` float32 that lie elsewhere; its metadata stays in memory."""
         index = cls.__new__(cls)
         index.folder, index._live, index._transaction = Path(), None, False
-        index._vectors = vectors
+        index._vectors, index._mapped = vectors, None
         index._connect(':memory:')
         Index.__init__(index, 'features', vectors.shape[1], identity)
         with index._writing():
@@ -89,6 +95,16 @@ class ExactIndex(Index):
                 f'{file} is no index, or is damaged ({error}); build it again.'
             ) from error
 
+    def _sql(self, text, parameters=()):
+        try:
+            return self._db.execute(text, parameters)
+        except sqlite3.OperationalError as error:
+            raise self._busy(error) from error
+        except sqlite3.DatabaseError as error:
+            raise DataError(
+                f'{self.folder}: the index is damaged ({error}); build it again.'
+            ) from error
+
     def _busy(self, error):
         if 'locked' in str(error):
             return ConfigError(
@@ -100,7 +116,7 @@ class ExactIndex(Index):
     # state
 
     def _read_state(self, name):
-        found = self._db.execute('SELECT content FROM state WHERE name = ?', (name,)).fetchone()
+        found = self._sql('SELECT content FROM state WHERE name = ?', (name,)).fetchone()
         return None if found is None else found[0]
 
     def _write_state(self, name, content):
@@ -112,14 +128,11 @@ class ExactIndex(Index):
 
     @contextlib.contextmanager
     def _writing(self):
-        try:
-            self._db.execute('BEGIN IMMEDIATE')
-        except sqlite3.OperationalError as error:
-            raise self._busy(error) from error
+        self._sql('BEGIN IMMEDIATE')
         self._transaction = True
         try:
-            yield
-            self._db.execute('COMMIT')
+            yield self._stamp()
+            self._sql('COMMIT')
         except BaseException:
             self._db.execute('ROLLBACK')
             raise
@@ -128,17 +141,27 @@ class ExactIndex(Index):
 
     @contextlib.contextmanager
     def _reading(self):
-        """Rows and vectors of one moment, whatever others write."""
+        """The vectors ``(rows, D)`` of one moment, whatever others write."""
         if self._transaction:
-            yield
+            yield self._array()
             return
-        self._db.execute('BEGIN')
-        self._transaction = True
-        try:
-            yield
-        finally:
-            self._transaction = False
-            self._db.execute('ROLLBACK')
+        for attempt in range(_ATTEMPTS):
+            self._sql('BEGIN')
+            self._transaction = True
+            try:
+                array = self._array()
+            except FileNotFoundError as error:
+                if attempt + 1 == _ATTEMPTS:
+                    raise DataError(
+                        f'{error.filename} is gone, but the index needs it; build the index again.'
+                    ) from error
+                continue  # another process has compacted the index since the transaction began
+            else:
+                yield array
+                break
+            finally:
+                self._transaction = False
+                self._db.execute('ROLLBACK')
 
     def _stamp(self):
         return (self._read_state('stamp') or b'').decode()
@@ -146,14 +169,14 @@ class ExactIndex(Index):
     # rows
 
     def _upsert(self, records, vectors):
-        start = self._db.execute('SELECT coalesce(max(row) + 1, 0) FROM rows').fetchone()[0]
         name = self._read_state('array')
         if name is None:
             name = f'vectors-{secrets.token_hex(4)}.f32'.encode()
             self._write_state('array', name)
-        path = self.folder / name.decode()
-        with open(path, 'r+b' if path.exists() else 'w+b') as file:
-            file.seek(start * self.dims * 4)
+        with open(self.folder / name.decode(), 'ab') as file:
+            # nothing is written over, because others may read what was removed a moment ago
+            start = -(-file.tell() // (self.dims * 4))
+            file.truncate(start * self.dims * 4)
             file.write(vectors.astype('<f4').tobytes())
             file.flush()
             os.fsync(file.fileno())
@@ -179,24 +202,29 @@ class ExactIndex(Index):
         name = self._read_state('array')
         if name is None:
             return self._vectors if self._vectors is not None else np.zeros((0, self.dims), '<f4')
-        path = self.folder / name.decode()
-        size = path.stat().st_size // (4 * self.dims) if path.is_file() else -1
-        last = self._db.execute('SELECT coalesce(max(row), -1) FROM rows').fetchone()[0]
-        if size <= last:
+        last = self._sql('SELECT coalesce(max(row), -1) FROM rows').fetchone()[0]
+        mapped = self._mapped[1] if self._mapped and self._mapped[0] == name else None
+        if mapped is None or len(mapped.array) <= last:
+            mapped = MappedRows(self.folder / name.decode(), self.dims, self._memory)
+            # one mapping at a time: each holds the pages that it was looked at through
+            self._mapped = name, mapped
+        if len(mapped.array) <= last:
             raise DataError(
-                f'{path} holds {max(size, 0)} vectors, the index knows {last + 1}; it is cut '
-                'short: build the index again.'
+                f'{self.folder / name.decode()} holds {len(mapped.array)} vectors, the index knows '
+                f'{last + 1}; it is cut short: build the index again.'
             )
-        if size == 0:
-            return np.zeros((0, self.dims), '<f4')
-        return np.memmap(path, '<f4', 'r', shape=(size, self.dims))
+        return mapped.array
+
+    def _forget(self):
+        if self._mapped is not None:
+            self._mapped[1].forget()
 
     def _rows(self, where):
         """Rows that meet a condition, ascending, int64."""
         if where is None and self._live is not None and self._live[0] == self._stamp():
             return self._live[1]
         sql = 'SELECT row FROM rows' + ('' if where is None else f' WHERE {to_sql(where)}')
-        found = np.fromiter((row for (row,) in self._db.execute(sql)), np.int64)
+        found = np.fromiter((row for (row,) in self._sql(sql)), np.int64)
         found.sort()
         if where is None:
             self._live = self._stamp(), found
@@ -205,17 +233,20 @@ class ExactIndex(Index):
     def candidates(
         self, query: np.ndarray, k: int, where: Condition | None = None
     ) -> tuple[list[str], np.ndarray]:
-        with self._reading():
-            rows, array = self._rows(where), self._array()
-            query = np.asarray(query, np.float32)
-            products = np.concatenate(
-                [_block(array, part) @ query for part in _parts(rows)] or [np.zeros(0, np.float32)]
-            )
+        with self._reading() as array:
+            rows, query = self._rows(where), np.asarray(query, np.float32)
+            products = [np.zeros(0, np.float32)]
+            for part in _parts(rows):
+                products.append(_block(array, part) @ query)
+                self._forget()
             if len(rows) > k:
                 # rounding may swap neighbours: a few more are looked at in float64
-                rows = rows[np.argpartition(-products, min(len(rows) - 1, k + 16))[: k + 16]]
+                order = np.argpartition(-np.concatenate(products), min(len(rows) - 1, k + 16))
+                rows = rows[order[: k + 16]]
             keys = [key for _, key in self._by('row', rows.tolist(), 'row, key')]
-            return keys, np.array(array[rows]).reshape(-1, self.dims)
+            vectors = np.array(array[rows]).reshape(-1, self.dims)
+            self._forget()
+            return keys, vectors
 
     def _by(self, column, values, what):
         """Selected columns of the rows with one of the values, in the order of the values."""
@@ -224,7 +255,7 @@ class ExactIndex(Index):
             part = values[start : start + 500]
             marks = ', '.join('?' * len(part))
             sql = f'SELECT {what} FROM rows WHERE {column} IN ({marks})'
-            found.update((row[0], row) for row in self._db.execute(sql, part))
+            found.update((row[0], row) for row in self._sql(sql, part))
         return [found[value] for value in values if value in found]
 
     # the interface
@@ -234,38 +265,41 @@ class ExactIndex(Index):
 
     def count(self, where: Condition | None = None) -> int:
         sql = 'SELECT count(*) FROM rows' + ('' if where is None else f' WHERE {to_sql(where)}')
-        return self._db.execute(sql).fetchone()[0]
+        return self._sql(sql).fetchone()[0]
 
     def _known(self, keys):
         return [key for (key,) in self._by('key', keys, 'key')]
 
     def fetch(self, keys: Sequence[str]) -> np.ndarray:
-        with self._reading():
+        with self._reading() as array:
             rows = self._by('key', keys, 'key, row')
             if len(rows) < len(keys):
                 raise KeyError((set(keys) - {key for key, _ in rows}).pop())
             order = np.array([row for _, row in rows], np.int64)
-            return np.array(self._array()[order]) if len(order) else np.zeros((0, self.dims), '<f4')
+            vectors = np.array(array[order]).reshape(-1, self.dims)
+            self._forget()
+            return vectors
 
     def records(self, keys: Sequence[str]) -> list[Record]:
         columns = ', '.join(f'"{name}"' for name in COLUMNS)
         return [Record.of_values(dict(zip(COLUMNS, row))) for row in self._by('key', keys, columns)]
 
     def scan(self, where: Condition | None = None) -> Iterator[tuple[list[str], np.ndarray]]:
-        with self._reading():
-            array, rows = self._array(), self._rows(where)
+        with self._reading() as array:
+            rows = self._rows(where)
             for part in _parts(rows):
-                found = self._db.execute(
+                found = self._sql(
                     'SELECT row, key FROM rows WHERE row BETWEEN ? AND ? ORDER BY row',
                     (int(part[0]), int(part[-1])),
                 ).fetchall()
                 keys = dict(found)
                 yield [keys[row] for row in part.tolist()], np.asarray(_block(array, part))
+                self._forget()
 
     def files(self) -> dict[str, FileState]:
         states: dict[str, FileState] = {}
         sql = 'SELECT name, key, size, changed, digest FROM rows'
-        for name, key, *state in self._db.execute(sql):
+        for name, key, *state in self._sql(sql):
             if name in states:
                 states[name].keys.append(key)
             else:
@@ -275,21 +309,27 @@ class ExactIndex(Index):
     def compact(self) -> None:
         with self._writing():
             old, rows, moments = self._read_state('array'), self._rows(None), self.moments()
-            if old is None or len(rows) == len(self._array()):
+            if old is None:
+                return
+            for path in self.folder.glob('vectors-*.f32'):
+                if path.name != old.decode():  # a compaction that was killed left it
+                    path.unlink()
+            if len(rows) == len(self._array()):
                 return
             name = f'vectors-{secrets.token_hex(4)}.f32'
             with open(self.folder / name, 'wb') as file:
                 for part in _parts(rows):
                     file.write(_block(self._array(), part).tobytes())
+                    self._forget()
                 file.flush()
                 os.fsync(file.fileno())
             # by way of negative numbers, because a number may still be another row's
             pairs = [(-1 - i, row) for i, row in enumerate(rows.tolist())]
             self._db.executemany('UPDATE rows SET row = ? WHERE row = ?', pairs)
-            self._db.execute('UPDATE rows SET row = -1 - row')
+            self._sql('UPDATE rows SET row = -1 - row')
             self._write_state('array', name.encode())
             self._changed()
-            self._keep(moments)
+            self._keep(moments, self._stamp())
         (self.folder / old.decode()).unlink(missing_ok=True)
 
 

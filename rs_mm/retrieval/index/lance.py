@@ -13,13 +13,12 @@ import numpy as np
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 
-from .base import FileState, Index
+from .base import FEW, FileState, Index
 from .filters import Condition, to_sql
 from .locking import folder_lock
 from .record import COLUMNS, INTEGERS, NUMBERS, Record
 
 _INDEX_FROM = 100_000  # below, a plain scan is as fast
-_FEW = 20_000  # a filter that leaves no more than these is searched exactly: IVF would lose some
 _PROBES = 64  # partitions looked into
 _BLOCK = 1 << 14
 _KEEP = datetime.timedelta(minutes=10)  # old versions, which readers may still use
@@ -36,6 +35,7 @@ class LanceIndex(Index):
         folder: the folder; made for a new index.
         dims: see :class:`Index`.
         identity: see :class:`Index`.
+        memory: MiB of its caches; LanceDB's own limits are several GiB.
 
     Raises:
         ConfigError: without lancedb.
@@ -48,6 +48,7 @@ class LanceIndex(Index):
         folder: str | Path,
         dims: int | None = None,
         identity: dict[str, str] | None = None,
+        memory: float | None = None,
     ) -> None:
         try:
             import lancedb
@@ -64,7 +65,7 @@ class LanceIndex(Index):
         self.folder.mkdir(parents=True, exist_ok=True)
         super().__init__(f'lance://{folder}', dims, identity)
         try:
-            self._table = lancedb.connect(str(self.folder)).create_table(
+            self._table = lancedb.connect(str(self.folder), session=_session(memory)).create_table(
                 'vectors', schema=self._schema(), exist_ok=True
             )
         except (ValueError, OSError, RuntimeError) as error:
@@ -97,10 +98,10 @@ class LanceIndex(Index):
     @contextlib.contextmanager
     def _writing(self):
         with folder_lock(self.folder, self.uri):
-            self._table.checkout_latest()
-            yield
+            yield self._stamp()
 
     def _stamp(self):
+        self._table.checkout_latest()
         return str(self._table.version)
 
     # rows
@@ -150,7 +151,7 @@ class LanceIndex(Index):
     # the interface
 
     def is_exact(self, where: Condition | None = None) -> bool:
-        return not self._has_index() or (where is not None and self.count(where) <= _FEW)
+        return not self._has_index() or (where is not None and self.count(where) <= FEW)
 
     def count(self, where: Condition | None = None) -> int:
         self._table.checkout_latest()
@@ -204,7 +205,7 @@ class LanceIndex(Index):
         """Drops old versions, and builds or extends the IVF_FLAT index."""
         with self._writing():
             moments, count = self.moments(), self.count()
-            if count >= _FEW and not self._has_index('key'):
+            if count >= FEW and not self._has_index('key'):
                 self._table.create_scalar_index('key')  # else every look-up reads all keys
             if count >= _INDEX_FROM and not self._has_index():
                 from lancedb.index import IvfFlat
@@ -214,8 +215,17 @@ class LanceIndex(Index):
                     'vector', config=IvfFlat(distance_type='dot', num_partitions=partitions)
                 )
             self._table.optimize(cleanup_older_than=_KEEP)
-            self._table.checkout_latest()
-            self._keep(moments)
+            self._keep(moments, self._stamp())
+
+
+def _session(memory):
+    """Caches of so many MiB, or LanceDB's own."""
+    if memory is None:
+        return None
+    import lancedb
+
+    half = int(memory * 2**19)
+    return lancedb.Session(index_cache_size_bytes=half, metadata_cache_size_bytes=half)
 
 
 def _parts(keys, size=500):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import logging
 import re
 import secrets
 from collections.abc import Iterator, Sequence
@@ -15,15 +14,16 @@ import numpy as np
 
 from rs_mm.errors import ConfigError, MissingFileError
 
-from .base import FileState, Index
+from .base import FEW, FileState, Index
 from .filters import Condition, to_milvus
+from .milvus_client import ANSWER, MilvusConnection
 from .record import COLUMNS, INTEGERS, NUMBERS, PLAIN, Record
 
 _TEXT = 4096  # bytes of a text field
 _CHUNK = 60_000  # characters of a piece of state; a text field holds 65,535
 _ROWS = 2000  # rows of a request
+_PIECES = 64  # pieces of a request
 _MOST = 16_384 - 16  # results of a search, at most
-_TIMEOUT = 10  # seconds for a server to answer
 
 
 class MilvusIndex(Index):
@@ -39,6 +39,7 @@ class MilvusIndex(Index):
         identity: see :class:`Index`.
         collection: name of the collection.
         token: ``USER:PASSWORD`` or key of a server.
+        timeout: seconds for a server to answer a request.
 
     Raises:
         ConfigError: without pymilvus, or if the server does not answer.
@@ -54,14 +55,8 @@ class MilvusIndex(Index):
         identity: dict[str, str] | None = None,
         collection: str = 'rs_mm',
         token: str = '',
+        timeout: float = ANSWER,
     ) -> None:
-        try:
-            import pymilvus
-        except ImportError as error:
-            raise ConfigError(
-                'an index milvus://… needs pymilvus: pip install "rs_mm[milvus]".'
-            ) from error
-        logging.getLogger('pymilvus').setLevel(logging.ERROR)
         self.remote = target.startswith('http')
         uri = f'milvus+{target}' if self.remote else f'milvus://{target}'
         if not re.fullmatch(r'[A-Za-z_]\w{0,200}', collection, re.ASCII):
@@ -72,25 +67,18 @@ class MilvusIndex(Index):
                     f'there is no index {uri}; build one with tools/retrieval/build_index.py.'
                 )
             Path(target).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._client = pymilvus.MilvusClient(target, token=token, timeout=_TIMEOUT)
-        except Exception as error:  # grpc, the client and the local server each have their own
-            raise ConfigError(
-                f'{uri} does not answer: {target} was tried for {_TIMEOUT} s '
-                f'({_first_line(error)}); is the server running, and is the address right?'
-                if self.remote
-                else f'{uri} cannot be opened ({_first_line(error)}); does another process have it '
-                'open?'
-            ) from error
+        self._milvus = MilvusConnection(target, uri, token, timeout)
         self._rows, self._states = collection, f'{collection}_state'
-        if not self._client.has_collection(self._rows):
+        self._own: str | None = None  # stamp of what is being written
+        if not self._milvus.ask('has_collection', self._rows):
             if dims is None:
                 raise MissingFileError(
-                    f'{uri} has no collection {collection}; build an index first.'
+                    f'there is no index {uri}?collection={collection}; build one with '
+                    'tools/retrieval/build_index.py.'
                 )
             self._create(dims)
         for name in (self._rows, self._states):
-            self._client.load_collection(name)
+            self._milvus.ask('load_collection', name)
         super().__init__(uri, dims, identity)
 
     def _create(self, dims):
@@ -105,19 +93,24 @@ class MilvusIndex(Index):
             else:
                 _add_fields(schema, DataType)
             schema.add_field('vector', DataType.FLOAT_VECTOR, dim=size)
-            index = self._client.prepare_index_params()
+            index = MilvusClient.prepare_index_params()
             # Lite's IVF returns a part of all similarities without a word
             kind = 'HNSW' if self.remote and name == self._rows else 'FLAT'
             settings = dict(M=32, efConstruction=200) if kind == 'HNSW' else {}
             index.add_index('vector', index_type=kind, metric_type='IP', params=settings)
-            self._client.create_collection(
-                name, schema=schema, index_params=index, consistency_level='Strong'
+            self._milvus.ask(
+                'create_collection',
+                name,
+                schema=schema,
+                index_params=index,
+                consistency_level='Strong',
             )
 
     # state: texts in pieces, since a field holds 64 KiB
 
     def _read_state(self, name):
-        found = self._client.query(
+        found = self._milvus.ask(
+            'query',
             self._states,
             filter=f'key like "{name}/%"',
             output_fields=['key', 'content'],
@@ -136,32 +129,50 @@ class MilvusIndex(Index):
     def _write_state(self, name, content):
         text, token = base64.b64encode(content).decode(), secrets.token_hex(4)
         pieces = [text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK)]
-        old = self._client.query(
-            self._states, filter=f'key like "{name}/%"', output_fields=['key'], limit=_MOST
+        old = self._milvus.ask(
+            'query', self._states, filter=f'key like "{name}/%"', output_fields=['key'], limit=_MOST
         )
         rows = [(f'{name}/{token}/{i:05d}', piece) for i, piece in enumerate(pieces)]
-        rows.append((f'{name}/count', f'{token} {len(pieces)}'))  # the last one makes it valid
-        for key, piece in rows:
-            row = dict(id=_id(key), key=key, content=piece, vector=[0.0, 0.0])
-            self._client.upsert(self._states, [row])
+        rows.append((f'{name}/count', f'{token} {len(pieces)}'))
+        entries = [dict(id=_id(k), key=k, content=text, vector=[0.0, 0.0]) for k, text in rows]
+        for start in range(0, len(pieces), _PIECES):
+            part = entries[start : min(start + _PIECES, len(pieces))]
+            self._milvus.ask('upsert', self._states, part)
+        self._milvus.ask('upsert', self._states, entries[-1:])  # the last one makes it valid
         gone = [row['key'] for row in old if row['key'] != f'{name}/count']
         if gone:
-            self._client.delete(self._states, ids=[_id(key) for key in gone])
+            self._milvus.ask('delete', self._states, ids=[_id(key) for key in gone])
 
     @contextlib.contextmanager
     def _writing(self):
-        # a server has no lock: moments that miss another writer's rows are noticed by their count
-        yield
+        """A server has no lock, so that others may write at the same time.
+
+        A stamp is set before the rows are touched and another one afterwards; the moments hold for
+        the second one. It is not set where somebody else has set one in between. So a writer that
+        was overtaken, or killed, leaves moments that nobody takes for true.
+        """
+        before, own = self._stamp(), secrets.token_hex(8)
+        self._write_state('stamp', own.encode())
+        self._own = own
+        try:
+            yield before
+        finally:
+            self._own = None
+            after = f'{own}-done' if self._stamp() == own else secrets.token_hex(8)
+            self._write_state('stamp', after.encode())
 
     def _stamp(self):
         return (self._read_state('stamp') or b'').decode()
 
+    def _keep(self, moments, stamp):
+        super()._keep(moments, stamp if self._own is None else f'{self._own}-done')
+
     # rows
 
     def _upsert(self, records, vectors):
-        self._write_state('stamp', secrets.token_hex(8).encode())
         for start in range(0, len(records), _ROWS):
-            self._client.upsert(
+            self._milvus.ask(
+                'upsert',
                 self._rows,
                 [
                     {
@@ -177,14 +188,18 @@ class MilvusIndex(Index):
             )
 
     def _delete(self, keys):
-        self._write_state('stamp', secrets.token_hex(8).encode())
         for start in range(0, len(keys), _ROWS):
-            self._client.delete(self._rows, ids=[_id(key) for key in keys[start : start + _ROWS]])
+            self._milvus.ask(
+                'delete', self._rows, ids=[_id(key) for key in keys[start : start + _ROWS]]
+            )
 
     def candidates(
         self, query: np.ndarray, k: int, where: Condition | None = None
     ) -> tuple[list[str], np.ndarray]:
-        found = self._client.search(
+        if self.remote and self.is_exact(where):
+            return self._scan_candidates(query, k, where)
+        found = self._milvus.ask(
+            'search',
             self._rows,
             data=[np.asarray(query, np.float32).tolist()],
             limit=min(k, _MOST) + 16,
@@ -200,11 +215,11 @@ class MilvusIndex(Index):
     # the interface
 
     def is_exact(self, where: Condition | None = None) -> bool:
-        return not self.remote
+        return not self.remote or (where is not None and self.count(where) <= FEW)
 
     def count(self, where: Condition | None = None) -> int:
-        found = self._client.query(
-            self._rows, filter=_expression(where), output_fields=['count(*)']
+        found = self._milvus.ask(
+            'query', self._rows, filter=_expression(where), output_fields=['count(*)']
         )
         return int(found[0]['count(*)'])
 
@@ -212,7 +227,7 @@ class MilvusIndex(Index):
         found = {}
         for start in range(0, len(keys), _ROWS):
             part = [_id(key) for key in keys[start : start + _ROWS]]
-            rows = self._client.get(self._rows, ids=part, output_fields=columns)
+            rows = self._milvus.ask('get', self._rows, ids=part, output_fields=columns)
             found.update((row['key'], row) for row in rows)
         return found
 
@@ -230,14 +245,9 @@ class MilvusIndex(Index):
         return [Record.of_values(found[key]) for key in keys if key in found]
 
     def _iterate(self, where, columns):
-        rows = self._client.query_iterator(
+        return self._milvus.iterate(
             self._rows, filter=_expression(where), batch_size=_ROWS, output_fields=columns
         )
-        try:
-            while batch := rows.next():
-                yield batch
-        finally:
-            rows.close()
 
     def scan(self, where: Condition | None = None) -> Iterator[tuple[list[str], np.ndarray]]:
         for batch in self._iterate(where, ['key', 'vector']):
@@ -276,7 +286,3 @@ def _id(key):
 
 def _expression(where):
     return '' if where is None else to_milvus(where)
-
-
-def _first_line(error):
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

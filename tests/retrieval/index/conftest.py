@@ -1,5 +1,6 @@
 """One archive in every back end."""
 
+import atexit
 from functools import lru_cache
 
 import numpy as np
@@ -14,11 +15,23 @@ IDENTITY = dict(arch='toy', weights='w1')
 def needs(kind):
     if kind == 'lance':
         pytest.importorskip('lancedb', reason='needs the extra index')
-    if kind == 'milvus':
+    if kind in ('milvus', 'server'):
         pytest.importorskip('milvus_lite', reason='needs the extra milvus')
 
 
+@lru_cache
+def server(folder):
+    """Address of a server that speaks Milvus's protocol: Milvus Lite, asked over the network."""
+    from milvus_lite.adapter.grpc.server import start_server_in_thread
+
+    running, database, port = start_server_in_thread(str(folder / 'server'))
+    atexit.register(lambda: (running.stop(0), database.close()))
+    return f'milvus+http://127.0.0.1:{port}'
+
+
 def uri(kind, folder):
+    if kind == 'server':
+        return server(folder)
     return {
         'exact': str(folder / 'exact'),
         'lance': f'lance://{folder}/lance',
@@ -76,7 +89,7 @@ def filled(kind, folder):
     return index
 
 
-@pytest.fixture(scope='session', params=['exact', 'lance', 'milvus'])
+@pytest.fixture(scope='session', params=['exact', 'lance', 'milvus', 'server'])
 def kept(request, tmp_path_factory):
     """An index that no test changes."""
     return filled(request.param, tmp_path_factory.mktemp('kept'))

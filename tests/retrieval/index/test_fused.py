@@ -116,7 +116,8 @@ def test_all_back_ends_answer_alike(kept):
         mine = search_fused(kept, fusion, image, text, 40, first=150, scan=0)
         assert mine.keys == expected.keys
         np.testing.assert_allclose(mine.scores, expected.scores, rtol=0, atol=1e-12)
-        assert mine.backend == kept.name and 'exact' in mine.report()
+        assert mine.backend == kept.name and mine.exact == kept.is_exact()
+        assert ('exact' if mine.exact else 'approximate') in mine.report()
 
 
 def test_few_candidates_are_enough_where_the_bound_is_sharp(kept):

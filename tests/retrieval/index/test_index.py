@@ -1,5 +1,9 @@
 """The same tests for every back end."""
 
+import socket
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,7 +12,7 @@ from rs_mm.retrieval.index import ExactIndex, Moments, check_recall, make_filter
 
 from .conftest import COUNT, DIM, IDENTITY, filled, needs, records, unit, uri, vectors
 
-KINDS = ['exact', 'lance', 'milvus']
+KINDS = ['exact', 'lance', 'milvus', 'server']
 ODD = 'set/it\'s "0004".tif'
 FILTERS = {
     'bbox': (
@@ -53,7 +57,7 @@ def test_search_is_exact(kept):
         keys, products = true_best(query, range(COUNT), 20)
         assert hits.keys == keys
         np.testing.assert_allclose(hits.similarities, products, atol=1e-12)
-    assert kept.is_exact() and len(kept) == COUNT
+    assert kept.is_exact() != kept.uri.startswith('milvus+') and len(kept) == COUNT
     assert check_recall(kept, 10) == 1
 
 
@@ -130,7 +134,7 @@ def test_another_model_is_refused(kind, tmp_path):
         index.add(records(1) * 2, vectors()[:2])
     assert len(index) == 3
     if kind == 'milvus':
-        index._client.close()
+        index._milvus.close()
     with pytest.raises(ConfigError, match='holds vectors of 16 dimensions, the model makes 8'):
         open_index(place, 8, IDENTITY)
     with pytest.raises(ConfigError, match='another weights built this index'):
@@ -183,6 +187,9 @@ def test_damage_is_told(tmp_path):
         ('ftp://x', 'is of no known kind'),
         ('lance://', 'names no place'),
         ('milvus://x.db?collection=a-b', 'named by letters'),
+        ('lance://x?colection=a', 'has no option "colection"; it has memory'),
+        ('milvus://x.db?timeout=soon', 'timeout is a number above 0, not "soon"'),
+        ('x?memory=0', 'memory is a number above 0'),
     ],
 )
 def test_bad_addresses(place, message, tmp_path, monkeypatch):
@@ -191,13 +198,92 @@ def test_bad_addresses(place, message, tmp_path, monkeypatch):
         open_index(place, DIM)
 
 
-def test_a_server_that_does_not_answer(monkeypatch):
+def test_a_server_that_does_not_answer(tmp_path, monkeypatch):
     needs('milvus')
-    from rs_mm.retrieval.index import milvus
+    from rs_mm.retrieval.index import milvus_client
 
-    monkeypatch.setattr(milvus, '_TIMEOUT', 1)
-    with pytest.raises(ConfigError, match='does not answer: http://127.0.0.1:9 was tried for 1 s'):
+    monkeypatch.setattr(milvus_client, 'CONNECT', 1)
+    with pytest.raises(ConfigError, match=r'127.0.0.1:9 was tried for \d.\d s of at most 1 s'):
         open_index('milvus+http://127.0.0.1:9', DIM)
+    with socket.socket() as silent:
+        silent.bind(('127.0.0.1', 0))
+        silent.listen(8)  # connections are taken, and nobody says a word
+        address = f'milvus+http://127.0.0.1:{silent.getsockname()[1]}'
+        with pytest.raises(ConfigError, match='does not answer: .* was tried for 1.. s of at most'):
+            open_index(address, DIM)
+
+
+def test_a_server_that_stops_answering(tmp_path):
+    needs('milvus')
+    speaking = threading.Event()
+    speaking.set()
+    port = forwarded(int(uri('server', tmp_path).rpartition(':')[2]), speaking)
+    index = open_index(f'milvus+http://127.0.0.1:{port}?timeout=2', DIM, IDENTITY)
+    index.add(records(3), vectors()[:3])
+    speaking.clear()
+    for ask in (lambda: index.search(vectors()[0], 1), lambda: list(index.scan())):
+        with pytest.raises(ConfigError, match=r'failed after \d.\d s of at most 2 s .*\?timeout='):
+            ask()
+    speaking.set()
+    assert index.search(vectors()[1], 1).keys == [records()[1].key]
+
+
+def forwarded(port, speaking):
+    """A port that hands everything on to another one, while ``speaking`` is set."""
+    listener = socket.create_server(('127.0.0.1', 0))
+
+    def copy(source, target):
+        while data := source.recv(1 << 16):
+            speaking.wait()
+            target.sendall(data)
+
+    def accept():
+        while True:
+            near, far = listener.accept()[0], socket.create_connection(('127.0.0.1', port))
+            for pair in ((near, far), (far, near)):
+                threading.Thread(target=copy, args=pair, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def test_a_filter_that_leaves_few_is_exact(kept):
+    where = make_filter(where='size >= 590')
+    assert kept.is_exact(where)
+    query = unit(1, 4)[0]
+    keys, found = kept.candidates(query, 4, where)
+    assert {records()[i].key for i in np.argsort(-vectors()[590:] @ query)[:4] + 590} <= set(keys)
+    np.testing.assert_array_equal(found, kept.fetch(keys))
+
+
+@pytest.mark.parametrize('kind', ['exact', 'lance'])
+def test_memory_is_bounded(kind, tmp_path):
+    filled(kind, tmp_path)
+    index = open_index(f'{uri(kind, tmp_path)}?memory=0.01')
+    query = unit(1, 4)[0]
+    assert index.search(query, 15).keys == true_best(query, range(COUNT), 15)[0]
+    assert index.moments().count == sum(len(keys) for keys, _ in index.scan()) == COUNT
+
+
+def test_a_part_of_the_file_stays_in_memory(tmp_path):
+    from rs_mm.retrieval.index.mapped_rows import MappedRows
+
+    rows = np.random.default_rng(0).random((4000, 1024), np.float32)
+    rows.tofile(tmp_path / 'rows')
+
+    def resident():
+        if not Path('/proc/self/status').is_file():
+            pytest.skip('needs /proc')
+        lines = Path('/proc/self/status').read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith('RssFile')) / 1024
+
+    before = resident()
+    mapped = MappedRows(tmp_path / 'rows', 1024, memory=4)
+    assert mapped.array.sum(dtype=np.float64) == rows.sum(dtype=np.float64)
+    assert resident() - before > 12
+    mapped.forget()
+    assert resident() - before < 6
+    np.testing.assert_array_equal(mapped.array, rows)  # what was given back is read again
 
 
 @pytest.mark.parametrize(
