@@ -128,7 +128,7 @@ def _answer(engine, image, found: Results):
     """What the panel shows of an answer."""
     inside = [hit for hit in found if is_inside(hit.record)]
     hidden = len(found) - len(inside)
-    found = Results(inside, found.answer, found.method)
+    found = Results(inside, found.answer, found.method, found.sheet)
     pictures = [
         (small(engine.picture(hit.record)), f'{rank}. {hit.score:.3f} {Path(hit.path).name}')
         for rank, hit in enumerate(found, 1)

@@ -42,14 +42,38 @@ def test_search_by_image_text_and_both(archive):
     both = search(image, 'with boats', lam=0.3, k=28)
     keys, features = next(iter(search.index.scan()))
     scores = WeiCom(0.3)(
-        torch.from_numpy(features) @ search._embed(image),
+        torch.from_numpy(features) @ search._embed([image])[0],
         torch.from_numpy(features) @ search.model.encode_text(['with boats'])[0],
     )
     rows = [keys.index(hit.record.key) for hit in both]
     np.testing.assert_allclose([hit.score for hit in both], scores[rows], atol=1e-5)
     assert [hit.path for hit in search(image, 'with boats', lam=0, k=1)] == [str(image)]
-    sheet = search.draw(both, image, 'with boats')
+    sheet = both.draw()
     assert sheet.dtype == np.uint8 and sheet.shape[0] > 900  # six rows of five
+
+
+def test_lists_of_images_and_a_folder_of_results(archive, tmp_path):
+    search = engine(archive)
+    paths = [archive / f'{name}/{name}001.jpg' for name in ('airplane', 'river')]
+    images = [
+        paths[0],
+        np.asarray(Image.open(paths[1])),
+        Image.open(paths[0]),
+        'river/river001.jpg',
+    ]
+    found = search(images, k=4)
+    assert [results.paths[0] for results in found] == [str(paths[i]) for i in (0, 1, 0, 1)]
+    np.testing.assert_allclose(found[0].scores, search(paths[0], k=4).scores, atol=1e-6)
+    both = search(images[:2], 'with boats', k=3)
+    np.testing.assert_allclose(
+        both[1].scores, search(paths[1], 'with boats', k=3).scores, atol=1e-5
+    )
+    files = found[1].save(tmp_path / 'found')
+    assert [file.name for file in files] == ['results.csv', 'results.png']
+    assert np.asarray(Image.open(files[1])).shape == found[1].draw().shape
+    (tmp_path / 'x.jpg').write_bytes(b'')
+    with pytest.raises(DataError, match='x.jpg: the image cannot be decoded'):
+        search([paths[0], tmp_path / 'x.jpg'])
 
 
 def test_the_index_grows_with_the_folder(archive, monkeypatch):

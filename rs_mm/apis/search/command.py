@@ -58,7 +58,7 @@ def search(args: Namespace) -> Results | dict[str, Results]:
         print(f'The results are in {args.out}')
     if args.show_dir:
         path = Path(args.show_dir) / 'search.png'
-        save_sheet(path, engine.draw(found, args.image, args.text))
+        save_sheet(path, found.draw())
         print(f'The picture is {path}')
     if args.map:
         write_search_map(args.map, engine, found)
@@ -92,7 +92,7 @@ def _ask_many(args, engine, where):
         if args.show_dir:
             name = re.sub(r'[^\w.-]+', '_', query.name)
             path = Path(args.show_dir) / f'{name}.png'
-            save_sheet(path, engine.draw(found, query.image, query.text))
+            save_sheet(path, found.draw())
     if args.out and results:
         save_results(args.out, results)
         print(f'The results are in {args.out}')

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from rs_mm.apis.features.extraction import load_features
-from rs_mm.apis.inputs import Picture, as_picture, takes_eight_bit
+from rs_mm.apis.inputs import Picture, as_picture, is_many, takes_eight_bit
 from rs_mm.datasets.archive_metadata import read_metadata_table
 from rs_mm.datasets.bigearthnet.dataset import LoadBigEarthNetPatch, read_true_colour
 from rs_mm.datasets.image_archive import ImageArchive
@@ -141,6 +141,7 @@ class ImageSearch:
             'configs/oml and configs/grn',
         )
         self.model, self.device = loaded.model, loaded.device
+        self.batch_size = (cfg.get('test_dataloader') or {}).get('batch_size') or 32
         identity = identity_of(self.model, self.pipeline)
         self.update: Update | None = None
         if features is not None:
@@ -172,12 +173,12 @@ class ImageSearch:
         where: Condition | None = None,
         terms: Sequence[str] = (),
         without: Sequence[str] = (),
-    ) -> Results:
+    ) -> Results | list[Results]:
         """Finds the ``k`` best images.
 
         Args:
             image: query image: a path, an array, a Pillow image or a rasterio dataset, or the name
-                of an image of the archive.
+                of an image of the archive; or a list of these, which are embedded together.
             text: query text; "... but without ..." is understood.
             lam: share of the text in [0, 1], for ``weicom``.
             k: how many.
@@ -187,6 +188,9 @@ class ImageSearch:
                 :func:`~rs_mm.retrieval.index.make_filter`.
             terms: further texts as ``TEXT=WEIGHT``.
             without: texts of what shall not be there.
+
+        Returns:
+            What was found; for a list of images a list.
 
         Raises:
             ConfigError: see :func:`~rs_mm.apis.search.fusion_of`; for ``k`` below 1; for a text
@@ -207,26 +211,35 @@ class ImageSearch:
         with self._lock, torch.no_grad():  # a page asks from several threads
             if fusion.transforms_queries:
                 self._fit(fusion, where)
-            image_feature = None if image is None else self._embed(image)
+            images = list(image) if is_many(image) else [image]
+            features = [None] if image is None else self._embed(images)
             text_feature = self._embed_terms(fusion, parts) if parts else None
             settle = self.settles and isinstance(fusion, ImageOnly)
             wanted = k + LOOKED_AROUND if settle else k
-            answer = search_fused(self.index, fusion, image_feature, text_feature, wanted, where)
-            records = self.index.records(answer.keys)
-            found = [
-                Found(record.path, float(score), record)
-                for record, score in zip(records, answer.scores)
+            answers = [
+                search_fused(self.index, fusion, feature, text_feature, wanted, where)
+                for feature in features
             ]
-            if settle:
-                similarity = partial(self._similarity, image_feature)
-                found = settle_places(found, similarity, self.eight_bit)
-                known = set(answer.keys)
-                moved = [hit.record for hit in found if hit.record.key not in known]
-                self._settled.update((record.key, record) for record in moved)
-        return Results(found[:k], answer, fusion.name)
+            found = [
+                self._results(answer, k, fusion.name, feature if settle else None, asked, text)
+                for asked, feature, answer in zip(images, features, answers)
+            ]
+        return found if is_many(image) else found[0]
 
-    def draw(self, found: Results, image: Any = None, text: str | None = None) -> np.ndarray:
-        """A sheet of the query and what was found: (H, W, 3) uint8 RGB."""
+    def _results(self, answer, k, method, settled_by, image, text):
+        records = self.index.records(answer.keys)
+        found = [
+            Found(record.path, float(score), record)
+            for record, score in zip(records, answer.scores)
+        ]
+        if settled_by is not None:
+            found = settle_places(found, partial(self._similarity, settled_by), self.eight_bit)
+            known = set(answer.keys)
+            moved = [hit.record for hit in found if hit.record.key not in known]
+            self._settled.update((record.key, record) for record in moved)
+        return Results(found[:k], answer, method, partial(self._sheet, image=image, text=text))
+
+    def _sheet(self, found: Results, image: Any, text: str | None) -> np.ndarray:
         hits = [
             Hit(self.picture(hit.record), f'{i}. {Path(hit.path).name}\n{_caption(hit)}')
             for i, hit in enumerate(found, 1)
@@ -273,22 +286,34 @@ class ImageSearch:
             )
         return found[0]
 
-    def _embed(self, image) -> Tensor:
-        record = self._record_of(image)
-        if record is not None and record.key not in self._settled:
-            return torch.from_numpy(self.index.fetch([record.key])[0]).to(self.device)
-        if record is not None:
-            image = self.picture(record)
-        picture: Picture = as_picture(image, eight_bit=self.eight_bit)
-        return self._encode([picture.results()], [picture.name])[0]
+    def _embed(self, images: Sequence[Any]) -> list[Tensor]:
+        """Features (D,) of query images; those of the archive are not computed again."""
+        found: dict[int, Tensor] = {}
+        pictures: dict[int, Picture] = {}
+        for number, image in enumerate(images):
+            record = self._record_of(image)
+            if record is not None and record.key not in self._settled:
+                feature = torch.from_numpy(self.index.fetch([record.key])[0])
+                found[number] = feature.to(self.device)
+            else:
+                given = image if record is None else self.picture(record)
+                name = f'image {number + 1}' if len(images) > 1 else 'image'
+                pictures[number] = as_picture(given, name, self.eight_bit)
+        for start in range(0, len(pictures), self.batch_size):
+            group = list(pictures.items())[start : start + self.batch_size]
+            features = self._encode([p.results() for _, p in group], [p.name for _, p in group])
+            found |= zip((number for number, _ in group), features)
+        return [found[number] for number in range(len(images))]
 
     def _encode(self, results: list[dict], names: list[str]) -> Tensor:
-        inputs = torch.stack([self.pipeline(each)['inputs'] for each in results])
-        feature = self.model.encode_image(
-            self.model.data_preprocessor(dict(inputs=inputs))['inputs']
-        )
-        check_finite(feature, names)
-        return feature
+        inputs = [self.pipeline(each)['inputs'] for each in results]
+        # a pipeline that does not resize gives images that cannot be one batch
+        one = len({tensor.shape for tensor in inputs}) == 1
+        batches = [torch.stack(inputs)] if one else [tensor[None] for tensor in inputs]
+        data = [self.model.data_preprocessor(dict(inputs=batch)) for batch in batches]
+        features = torch.cat([self.model.encode_image(part['inputs']) for part in data])
+        check_finite(features, names)
+        return features
 
     def _similarity(self, query, path, arrays) -> np.ndarray:
         """Products of the query's vector and those of windows of a file."""

@@ -81,7 +81,7 @@ class ChangeRerank:
                 print_log(f'{Path(hit.path).name} is not compared: {error}', 'current', 30)
                 rest.append(hit)
         compared.sort(key=lambda hit: -hit.change)  # stable: equal shares keep their order
-        return Results([*compared, *rest], found.answer, f'{found.method}, by change')
+        return Results([*compared, *rest], found.answer, f'{found.method}, by change', found.sheet)
 
 
 def _share(mask: np.ndarray) -> float:

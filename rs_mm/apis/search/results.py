@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.files import atomic_write
 from rs_mm.rasters import geo_package
 from rs_mm.retrieval.index import Answer, Record
+from rs_mm.visualization import save_sheet
 
 FIELDS = ('rank', 'score', 'path', 'window', 'date', 'sensor', 'labels', 'change')
 
@@ -34,11 +38,38 @@ class Results(list):
     Attributes:
         answer: how they were found: back end, exact or not, how many were compared.
         method: name of the method.
+        sheet: draws query and hits; None where there is no engine to read the pictures.
     """
 
-    def __init__(self, found: list[Found], answer: Answer, method: str) -> None:
+    def __init__(
+        self,
+        found: list[Found],
+        answer: Answer,
+        method: str,
+        sheet: Callable[[Results], np.ndarray] | None = None,
+    ) -> None:
         super().__init__(found)
-        self.answer, self.method = answer, method
+        self.answer, self.method, self.sheet = answer, method, sheet
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(k,) float64, best first; see :class:`Found`."""
+        return np.array([hit.score for hit in self], np.float64)
+
+    @property
+    def paths(self) -> list[str]:
+        """The files, best first."""
+        return [hit.path for hit in self]
+
+    def draw(self) -> np.ndarray:
+        """The query and what was found: (H, W, 3) uint8 RGB.
+
+        Raises:
+            ConfigError: the results are not those of an :class:`ImageSearch`.
+        """
+        if self.sheet is None:
+            raise ConfigError('these results know no engine that reads their pictures.')
+        return self.sheet(self)
 
     def rows(self) -> list[dict]:
         """A dict per image with the keys :data:`FIELDS`; what is not known is empty."""
@@ -66,9 +97,30 @@ class Results(list):
             ],
         )
 
-    def save(self, path: str | Path) -> None:
-        """Writes a ``.csv``, a ``.geojson`` or a ``.gpkg``; see :func:`save_results`."""
-        save_results(path, {'': self})
+    def save(self, path: str | Path) -> list[Path]:
+        """Writes a table, or into a folder a table, footprints and a picture.
+
+        Args:
+            path: a ``.csv``, ``.geojson`` or ``.gpkg``; see :func:`save_results`. Without a suffix
+                a folder: ``results.csv``, ``results.geojson`` where a hit has a footprint, and
+                ``results.png``.
+
+        Returns:
+            The files.
+        """
+        path = Path(path)
+        if path.suffix and not path.is_dir():
+            save_results(path, {'': self})
+            return [path]
+        files = [path / 'results.csv']
+        if any(hit.record.footprint is not None for hit in self):
+            files.append(path / 'results.geojson')
+        for file in files:
+            save_results(file, {'': self})
+        if self.sheet is not None:
+            files.append(path / 'results.png')
+            save_sheet(files[-1], self.draw())
+        return files
 
 
 def save_results(path: str | Path, results: dict[str, Results]) -> None:
