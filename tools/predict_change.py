@@ -220,7 +220,7 @@ def _is_folder(path):
 
 
 def _figures(result):
-    found, pixels = result.summary, len(result.summary.regions)
+    found, pixels = result.summary, result.summary.patches
     area = found.changed_area_m2
     text = f'{found.changed_share:.1%} changed, {pixels} patches'
     text += f', {area / 1e4:,.1f} ha' if area == area else ''

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,15 @@ import numpy as np
 
 from rs_mm.datasets.transforms.clip_images import LoadRGBImage
 from rs_mm.errors import ConfigError, DataError
-from rs_mm.rasters import Grid, describe, has_rasterio, open_raster, read_pixels, regions
+from rs_mm.rasters import (
+    Grid,
+    by_size,
+    describe,
+    has_rasterio,
+    open_raster,
+    read_pixels,
+    regions,
+)
 from rs_mm.visualization.web_map import Bounds, Item, Overlay, Shapes, WebMap
 
 _SIDE = 1024  # of a picture on the map
@@ -110,7 +119,7 @@ def _patches(path, values):
             (part.start, raster.read(None, (part, slice(None)), stored=True).array[..., 0], None)
             for part in rows
         )
-        return regions(Grid.of(raster.info), strips, values)[:_MOST]
+        return heapq.nsmallest(_MOST, regions(Grid.of(raster.info), strips, values), by_size)
 
 
 class _Place:

@@ -14,7 +14,8 @@ from .areas import pixel_areas, pixel_metres
 from .describe import RasterInfo, describe
 from .grid import Grid
 from .optional import geo_package, has_rasterio, rasterio_or_raise
-from .polygons import Region, regions, write_polygons
+from .polygon_files import check_polygon_file, write_polygons
+from .polygons import PatchCount, Region, by_size, regions
 from .reading import Pixels, Raster, open_raster, raster_from_array, read_pixels
 from .scene import SceneRun
 from .scratch import Scratch, check_free_space
@@ -27,6 +28,7 @@ __all__ = [
     'AlignedPair',
     'Grid',
     'Layer',
+    'PatchCount',
     'Pixels',
     'Raster',
     'RasterInfo',
@@ -38,7 +40,9 @@ __all__ = [
     'Tiling',
     'Window',
     'align_pair',
+    'by_size',
     'check_free_space',
+    'check_polygon_file',
     'check_value_range',
     'check_writable',
     'common_valid',

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-
-from rs_mm.errors import ConfigError
 
 from .areas import pixel_areas
 from .grid import Grid
 from .optional import geo_package
-from .scratch import system_errors
-
-FORMATS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON', '.parquet': 'Parquet'}
 
 
 @dataclass(slots=True)
@@ -75,8 +70,10 @@ def regions(
     classes: Iterable[int],
     min_area: float = 0.0,
     geometry: bool = True,
-) -> list[Region]:
+) -> Iterator[Region]:
     """Patches of pixels of one class that touch by a side.
+
+    Memory holds the patches of two strips and those that go on below them, whatever the height.
 
     Args:
         grid: of the map.
@@ -86,13 +83,13 @@ def regions(
         min_area: patches below so many square metres (pixels without georeference) are left out.
         geometry: whether outlines are made.
 
-    Returns:
-        The largest first.
+    Yields:
+        Each as soon as no later strip can touch it.
     """
     if geometry:
         geo_package('shapely', 'polygons')
     areas = pixel_areas(grid)
-    above, growing, found = None, [], []
+    above, growing = None, []
     for first, labels, values in strips:
         pieces, ids = _pieces(grid, first, labels, values, classes, areas)
         if geometry:
@@ -103,15 +100,43 @@ def regions(
         # what no later strip can touch is whole; the rest may go on
         touching = dict.fromkeys(pieces[i].root() for i in np.unique(ids[-1]) if i >= 0)
         roots = [piece for piece in growing + pieces if piece.parent is None]
-        found += _whole([piece for piece in roots if piece not in touching], areas, min_area)
+        yield from _whole([piece for piece in roots if piece not in touching], areas, min_area)
         growing = list(touching)
-    found += _whole(growing, areas, min_area)
-    return sorted(found, key=lambda region: (-region.pixels, region.bounds))
+    yield from _whole(growing, areas, min_area)
+
+
+def by_size(region: Region) -> tuple:
+    """A key that sorts the largest first."""
+    return -region.pixels, region.bounds
+
+
+class PatchCount:
+    """Counts regions that pass by, and remembers the largest.
+
+    Args:
+        shown: how many of the largest are remembered.
+
+    Attributes:
+        count: regions that have passed.
+        largest: the largest of them, the largest first.
+    """
+
+    def __init__(self, shown: int = 3) -> None:
+        self.shown, self.count = shown, 0
+        self.largest: list[Region] = []
+
+    def __call__(self, found: Iterable[Region]) -> Iterator[Region]:
+        """The same regions."""
+        for region in found:
+            self.count += 1
+            if len(self.largest) < self.shown or region.pixels >= self.largest[-1].pixels:
+                self.largest = heapq.nsmallest(self.shown, [*self.largest, region], by_size)
+            yield region
 
 
 def _whole(pieces, areas, min_area):
     kept = [p for p in pieces if (p.pixels if areas is None else p.area) >= min_area]
-    return [_region(piece, areas is not None) for piece in kept]
+    yield from (_region(piece, areas is not None) for piece in kept)
 
 
 def _pieces(grid, first, labels, values, classes, areas):
@@ -185,72 +210,3 @@ def _region(piece, on_ground):
         geometry=shape,
         bounds=piece.bounds,
     )
-
-
-def check_polygon_file(path: str | Path) -> None:
-    """The suffix is one that can be written, and the packages are there.
-
-    Raises:
-        ConfigError: an unknown suffix, or a package is missing.
-    """
-    if Path(path).suffix.lower() not in FORMATS:
-        raise ConfigError(f'{path}: polygons are written as .gpkg, .geojson or .parquet.')
-    geo_package('geopandas', f'{path}: writing polygons')
-    if Path(path).suffix.lower() == '.parquet':
-        geo_package('pyarrow', f'{path}: writing Parquet')
-
-
-def write_polygons(
-    path: str | Path,
-    found: Iterable[Region],
-    grid: Grid,
-    class_names: dict[int, str],
-    simplify: float = 0.0,
-) -> None:
-    """Writes regions with class, name, pixels, area in square metres and mean probability.
-
-    GeoJSON is in longitude and latitude, as its standard (RFC 7946) has it; the areas are those
-    of the raster in every format.
-
-    Args:
-        path: ``.gpkg``, ``.geojson`` or ``.parquet``; replaced if it exists.
-        found: from :func:`regions`.
-        grid: whose coordinates the geometries are in.
-        class_names: name of each class.
-        simplify: tolerance in units of the CRS (Douglas-Peucker); 0 keeps the pixels' outlines.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
-    check_polygon_file(path)
-    import geopandas
-
-    path, found = Path(path), list(found)
-    table = geopandas.GeoDataFrame(
-        {
-            'class': [region.class_index for region in found],
-            'name': [class_names.get(region.class_index, '') for region in found],
-            'pixels': [region.pixels for region in found],
-            'area_m2': [region.area_m2 for region in found],
-            'mean_probability': [region.mean for region in found],
-        },
-        geometry=[region.geometry for region in found],
-        crs=grid.crs.to_wkt() if grid.crs is not None else None,
-    ).astype({'class': 'int32', 'pixels': 'int64', 'area_m2': 'float64', 'name': 'object'})
-    if simplify:
-        table['geometry'] = table.geometry.simplify(simplify)
-    kind = FORMATS[path.suffix.lower()]
-    if kind == 'GeoJSON' and grid.crs is not None:
-        table = table.to_crs('EPSG:4326')
-    part = path.with_name(f'.part_{path.name}')
-    try:
-        with system_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.unlink(missing_ok=True)
-            if kind == 'Parquet':
-                table.to_parquet(part)
-            else:
-                table.to_file(part, driver=kind, engine='pyogrio', layer=path.stem)
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

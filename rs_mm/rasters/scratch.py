@@ -106,7 +106,9 @@ def system_errors(path: str | Path) -> Iterator[None]:
 
 def reason(error: OSError) -> str:
     """The system's reason in words."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    # numpy says how many items it could write, and no number of an error
+    short = error.errno is None and 'requested and' in str(error)
+    if short or error.errno in (errno.ENOSPC, errno.EDQUOT):
         return 'the disk is full'
     return (error.strerror or str(error)).rstrip('.').lower()
 

@@ -226,7 +226,10 @@ def test_several_classes_of_change(tmp_path):
     with rasterio.open(result.written[0]) as file:
         assert file.nodata == 255 and file.colormap(1)[2][:3] == (0, 0, 255)
         assert file.tags(1)['class_1'] == 'new'
-    assert {r.class_index for r in result.summary.regions} == set(np.unique(mask[5:])) - {0}
+    table = pytest.importorskip('geopandas').read_file(result.written[1])
+    assert set(table['class']) == set(np.unique(mask[5:])) - {0}
+    assert len(table) == result.summary.patches
+    assert result.summary.largest[0].pixels == table.pixels.max()
 
 
 def folders(tmp_path, names=('x.tif', 'sub/x.tif', 'y.TIF')):
@@ -347,7 +350,7 @@ def test_real_geotiffs(samples, tmp_path, folder, files):
 
 def test_a_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
     """One sentence, nothing under a final name, and --resume goes on."""
-    from rs_mm.apis import change_outputs
+    from rs_mm.apis.change import outputs
 
     paths, found = pair(tmp_path), detector(tile=96, overlap=32)
 
@@ -355,7 +358,7 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
         raise DataError(f'{path} cannot be written: the disk is full.')
 
     with monkeypatch.context() as patched:
-        patched.setattr(change_outputs, 'write_raster', full)
+        patched.setattr(outputs, 'write_raster', full)
         with pytest.raises(DataError, match=r'the disk is full. What is finished .*--resume'):
             predict(tmp_path, paths, found)
         assert [p.name for p in (tmp_path / 'out').iterdir()] == ['.a_b.unfinished']

@@ -238,7 +238,7 @@ def test_search_among_patches(tree, checkpoint, extracted):
     name = load_features(extracted).names[3]
     found = search(name, k=4)
     assert found[0].path == f'{tree}/lmdb:{name}' and found[0].score == pytest.approx(1, abs=1e-5)
-    picture = search.draw(found, name)
+    picture = found.draw()
     assert picture.dtype == np.uint8 and picture.std() > 20
     with pytest.raises(ConfigError, match='LoadBigEarthNetPatch reads the LMDB of a BigEarth'):
         search(tree / 'v1' / name / f'{name}_B02.tif')

@@ -13,7 +13,8 @@ from rs_mm.errors import ConfigError, DataError  # noqa: E402
 from rs_mm.files import check_writable  # noqa: E402
 from rs_mm.rasters.areas import pixel_areas  # noqa: E402
 from rs_mm.rasters.grid import Grid  # noqa: E402
-from rs_mm.rasters.polygons import regions, write_polygons  # noqa: E402
+from rs_mm.rasters.polygon_files import write_polygons  # noqa: E402
+from rs_mm.rasters.polygons import PatchCount, regions  # noqa: E402
 from rs_mm.rasters.scene import SceneRun  # noqa: E402
 from rs_mm.rasters.scratch import Scratch, check_free_space  # noqa: E402
 from rs_mm.rasters.tiling import Tiling, spans  # noqa: E402
@@ -169,9 +170,8 @@ def test_polygons_are_those_of_the_whole(tmp_path):
 
     def found(height):
         cuts = range(0, 90, height)
-        return regions(
-            grid, [(y, labels[y : y + height], values[y : y + height]) for y in cuts], (1, 2)
-        )
+        strips = [(y, labels[y : y + height], values[y : y + height]) for y in cuts]
+        return list(regions(grid, strips, (1, 2)))
 
     whole = found(90)
     assert sum(r.pixels for r in whole) == (labels > 0).sum()
@@ -196,7 +196,7 @@ def test_written_polygons(tmp_path, suffix):
     labels[5:15, 5:25] = labels[30:, 40:] = 1
     grid = Grid(40, 50, UTM['transform'], CRS.from_epsg(32650))
     path = tmp_path / f'a{suffix}'
-    for kept in (regions(grid, [(0, labels, labels / 2)], [1]), []):
+    for kept in (list(regions(grid, [(0, labels, labels / 2)], [1])), []):
         write_polygons(path, kept, grid, {1: 'changed'})
         table = geopandas.read_parquet(path) if suffix == '.parquet' else geopandas.read_file(path)
         assert len(table) == len(kept)
@@ -206,8 +206,44 @@ def test_written_polygons(tmp_path, suffix):
             assert table['mean_probability'].tolist() == [0.5, 0.5]
             assert table['name'].tolist() == ['changed'] * 2
             np.testing.assert_allclose(table.to_crs(32650).area, table['area_m2'], rtol=1e-4)
+            assert table.geom_type.tolist() == ['Polygon'] * 2
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
     with pytest.raises(ConfigError, match='.gpkg'):
         write_polygons(tmp_path / 'a.shp', [], grid, {})
+
+
+@pytest.mark.parametrize('suffix', ['.gpkg', '.geojson', '.parquet'])
+def test_any_number_of_polygons(tmp_path, suffix, monkeypatch):
+    """They are written as they come; no more than a batch is held."""
+    geopandas = pytest.importorskip('geopandas')
+    monkeypatch.setattr('rs_mm.rasters.polygon_files._BATCH', 50)
+    labels = np.zeros((60, 40), np.uint8)
+    labels[::2, ::2] = 1
+    labels[41:44, 11:16] = 1  # joins six of them
+    held, passed = set(), []
+
+    def strips():
+        for row in range(0, 60, 4):
+            yield row, labels[row : row + 4], None
+
+    def watched(found):
+        for region in found:
+            held.add(id(region))
+            passed.append(region.pixels)
+            yield region
+
+    patches = PatchCount(2)
+    grid = Grid(60, 40, UTM['transform'], CRS.from_epsg(32650))
+    path = tmp_path / f'a{suffix}'
+    write_polygons(path, watched(patches(regions(grid, strips(), [1]))), grid, {1: 'changed'})
+    table = geopandas.read_parquet(path) if suffix == '.parquet' else geopandas.read_file(path)
+    assert len(table) == patches.count == len(passed) and table.pixels.sum() == labels.sum()
+    assert table.geometry.is_valid.all() and table.crs.to_epsg() == (
+        4326 if suffix == '.geojson' else 32650
+    )
+    assert [r.pixels for r in patches.largest] == sorted(passed)[:-3:-1]
+    np.testing.assert_allclose(table.to_crs(32650).area, table['area_m2'], rtol=1e-3)
+    assert len(held) < len(passed)  # places in memory are used again
 
 
 def test_pixel_areas():

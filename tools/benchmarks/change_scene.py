@@ -101,7 +101,7 @@ def measure(args):
         peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         shares=result.times.shares(),
         changed_share=result.summary.changed_share,
-        patches=len(result.summary.regions),
+        patches=result.summary.patches,
     )
 
 

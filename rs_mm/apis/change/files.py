@@ -23,8 +23,9 @@ from rs_mm.apis.change.outputs import (
 )
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.rasters import Scratch, check_free_space, check_writable, open_raster, rasterio_or_raise
-from rs_mm.rasters.polygons import check_polygon_file
+from rs_mm.rasters.polygon_files import check_polygon_file
 from rs_mm.rasters.scene import Times
+from rs_mm.rasters.scratch import system_errors
 from rs_mm.version import __version__
 from rs_mm.visualization.change_quicklook import MaskPreview, draw_quicklook, preview_shape
 from rs_mm.visualization.sheet import save_sheet
@@ -191,7 +192,9 @@ def _run_and_write(detector, made: ChangeScene, paths, options, images):
     tags = _tags(detector, images)
     grid, scene = made.pair.grid, made.scene
     summary = write_maps(paths, scene, grid, detector.classes, detector.palette, tags, options)
-    save_sheet(paths['picture'], _picture(detector, made, summary, images))
+    picture = _picture(detector, made, summary, images)
+    with system_errors(paths['picture']):
+        save_sheet(paths['picture'], picture)
     scene.times.writing += time.perf_counter() - start
     return summary
 
@@ -235,7 +238,7 @@ def _picture(detector, made, summary, images):
         detector.palette,
         f'prediction over date 2\n{share}',
         grid,
-        summary.regions,
+        summary.largest,
         window,
     )
 

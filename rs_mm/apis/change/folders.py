@@ -21,7 +21,7 @@ from rs_mm.apis.change.outputs import OutputOptions, bytes_needed, output_paths
 from rs_mm.errors import ConfigError, DataError, MissingFileError, RSMMError
 from rs_mm.rasters import check_free_space, check_writable, describe
 from rs_mm.rasters.formats import SUFFIXES, is_image
-from rs_mm.rasters.polygons import check_polygon_file
+from rs_mm.rasters.polygon_files import check_polygon_file
 
 _COLUMNS = (
     'pair', 'status', 'changed_share', 'changed_area_m2', 'valid_share', 'seconds', 'reason', 'job',

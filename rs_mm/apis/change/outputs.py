@@ -11,6 +11,7 @@ import numpy as np
 from rs_mm.rasters import (
     Grid,
     Layer,
+    PatchCount,
     Region,
     SceneRun,
     pixel_areas,
@@ -53,13 +54,15 @@ class Summary:
         changed_share: of the pixels with data.
         changed_area_m2: NaN without georeference.
         valid_share: of all pixels.
-        regions: the patches of change, the largest first.
+        patches: how many patches of change there are.
+        largest: the largest of them, the largest first.
     """
 
     changed_share: float
     changed_area_m2: float
     valid_share: float
-    regions: list[Region] = field(default_factory=list)
+    patches: int = 0
+    largest: list[Region] = field(default_factory=list)
 
 
 def output_paths(stem: Path, first: Path, georeferenced: bool, options: OutputOptions) -> dict:
@@ -132,17 +135,7 @@ def write_maps(
             ),
             driver,
         )
-    summary = summarise(scene, grid, classes, geometry='polygons' in paths)
-    if 'polygons' in paths:
-        areas = pixel_areas(grid)
-        kept = [
-            r
-            for r in summary.regions
-            if (r.pixels if areas is None else r.area_m2) >= (options.min_area)
-        ]
-        names = dict(enumerate(classes))
-        write_polygons(paths['polygons'], kept, grid, names, options.simplify)
-    return summary
+    return _summarise(scene, grid, classes, paths.get('polygons'), options)
 
 
 def numbers(mask: np.ndarray, class_count: int) -> np.ndarray:
@@ -175,10 +168,10 @@ def _probability_strips(scene, as_bytes) -> Iterator[tuple[int, np.ndarray]]:
             yield first, np.where(known, rows, np.float32(-1))
 
 
-def summarise(scene: SceneRun, grid: Grid, classes: Sequence[str], geometry: bool) -> Summary:
-    """Shares, area and patches of a scene that has been run."""
+def _summarise(scene, grid, classes, polygons: Path | None, options: OutputOptions) -> Summary:
+    """Shares, area and patches of a scene that has been run; polygons in the same pass."""
     areas = pixel_areas(grid)
-    changed, area = 0, 0.0
+    changed, area, patches = 0, 0.0, PatchCount()
     pairs = zip(scene.strips('mask'), scene.strips('probability'))
 
     def strips() -> Iterable:
@@ -190,10 +183,17 @@ def summarise(scene: SceneRun, grid: Grid, classes: Sequence[str], geometry: boo
                 area += float(per_row @ areas[first : first + len(mask)])
             yield first, mask, probability
 
-    found = regions(grid, strips(), range(1, max(2, len(classes))), geometry=geometry)
+    numbers_of = range(1, max(2, len(classes)))
+    found = patches(regions(grid, strips(), numbers_of, geometry=polygons is not None))
+    kept = (r for r in found if (r.pixels if areas is None else r.area_m2) >= options.min_area)
+    if polygons is not None:
+        write_polygons(polygons, kept, grid, dict(enumerate(classes)), options.simplify)
+    for _ in found:  # without a file of polygons, the patches are only counted
+        pass
     return Summary(
         changed_share=changed / scene.valid_pixels,
         changed_area_m2=area if areas is not None else float('nan'),
         valid_share=scene.valid_pixels / (grid.height * grid.width),
-        regions=found,
+        patches=patches.count,
+        largest=patches.largest,
     )
