@@ -12,7 +12,7 @@ from prettytable import PrettyTable
 from tqdm import tqdm
 
 from rs_mm.analysis.pair_facts import add_facts, pair_facts
-from rs_mm.datasets.label_maps import read_label_map
+from rs_mm.datasets.label_maps import IGNORE, read_label_map
 from rs_mm.errors import RSMMError
 from rs_mm.launch.config import load_config
 from rs_mm.registry import DATASETS, TRANSFORMS
@@ -121,6 +121,7 @@ def _check_split(dataset_cfg, split, num_workers, report):
         f'{file} takes no part: another suffix than the others, or a label without a pair.'
         for file in getattr(dataset, 'left_out', ())
     ]
+    report['problems'] += [_says_nothing(dataset, *entry) for entry in getattr(dataset, 'bare', ())]
     pairs = []
     for problem, size, histogram, facts in _read_all(dataset, split, num_workers):
         if problem is not None:
@@ -236,25 +237,32 @@ class _Reader:
             inputs = inputs.get('query')
         shape = getattr(inputs, 'shape', None)
         size = None if shape is None else tuple(shape[-2:])
-        return _says_nothing(sample, cls.dataset, index), size, _label_counts(sample), None
+        return _too_small(sample, cls.dataset), size, _label_counts(sample), None
 
 
-def _says_nothing(sample, dataset, index):
-    """What is wrong with a mask of an episode that does not show the class of its entry."""
-    if sample is None or 'class_id' not in sample:
+def _too_small(sample, dataset):
+    """What is wrong with a mask of an episode of which resizing leaves nothing."""
+    if sample is None or 'gt_mask' not in sample or bool(sample.gt_mask.any()):
         return None
-    image, mask = dataset.get_data_info(index)['query_files']
-    name = f'class {sample.class_id + 1} ({sample.class_name})'
-    if 'gt_mask' not in sample:
-        return f'{image} is listed for {name} and has no mask.'
-    if bool(sample.gt_mask.any()):
-        return None
-    there = bool((read_label_map(mask) == sample.class_id + 1).any())
-    if there:
-        size = ' x '.join(map(str, sample.gt_mask.shape[-2:]))
-        return f'{mask}: {name} is so small in it that nothing of it is left at {size} pixels.'
-    what = 'is ignored throughout' if bool(sample.ignore.all()) else f'holds no pixel of {name}'
-    return f'{mask} {what}, for which its list names it.'
+    mask, number = dataset.files(sample.query_name)[1], sample.class_id + 1
+    if not bool((read_label_map(mask) == number).any()):  # of a published list
+        return _says_nothing(dataset, sample.query_name, sample.class_id)
+    size = ' x '.join(map(str, sample.gt_mask.shape[-2:]))
+    return (
+        f'{mask}: class {number} ({sample.class_name}) is so small in it that nothing of it is '
+        f'left at {size} pixels.'
+    )
+
+
+def _says_nothing(dataset, name, class_id):
+    """What is wrong with the mask of an episode's entry that does not show its class."""
+    image, mask = dataset.files(name)
+    what = f'class {class_id + 1} ({dataset.classes[class_id]})'
+    if not Path(mask).is_file():
+        return f'{image} is listed for {what} and has no mask.'
+    ignored = bool((read_label_map(mask) == IGNORE).all())
+    said = 'is ignored throughout' if ignored else f'holds no pixel of {what}'
+    return f'{mask} {said}, for which its list names it.'
 
 
 def _label_counts(sample):

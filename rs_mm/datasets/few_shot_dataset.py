@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.registry import DATASETS
@@ -27,6 +29,9 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
     ``seed``, so they depend neither on workers nor on the order of visits, and equal those of the
     published code (which seeds numpy with 0).
 
+    With lists of one's own, an entry without a mask, or whose mask does not show its class, is
+    no support of others. In a test it is predicted and not scored; in training it is left out.
+
     Args:
         data_root: root of the data set.
         fold: the fold whose classes are held out.
@@ -40,6 +45,9 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
             lists, which are packed with rs_mm.
         seed: of the fixed episodes.
         pipeline, test_mode, indices, ...: as in mmengine's ``BaseDataset``.
+
+    Attributes:
+        bare: (name, class from 0) of the entries whose mask does not show their class.
 
     Raises:
         ConfigError: for a fold, a split or a number of shots that cannot be.
@@ -139,6 +147,10 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
             )
         check_class_sizes(self.names_by_class, self.shots, self.classes)
         items = [dict(query=name, class_id=label) for name, label in entries]
+        known = set(labelled)
+        self.bare = [entry for entry in entries if entry not in known]
+        if self.bare:
+            items = self._without_bare(items)
         if self.test_mode:
             rng = np.random.RandomState(self.seed)
             for item in items:
@@ -150,19 +162,35 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
 
         Returns:
             ``query``, ``supports`` (names), ``query_files``, ``support_files`` (pairs of
-            image and label paths), ``class_id`` (from 0), ``class_name``, ``sample_idx``.
+            image and label paths; the label path of a query that is only predicted is
+            None), ``class_id`` (from 0), ``class_name``, ``sample_idx``.
         """
         info = super().get_data_info(idx)
         if 'supports' not in info:
             info['supports'] = self._draw(np.random, info)
         info['class_name'] = self.classes[info['class_id']]
-        info['query_files'] = self.files(info['query'])
+        image, mask = self.files(info['query'])
+        info['query_files'] = (image, None if info.get('bare') else mask)
         info['support_files'] = [self.files(name) for name in info['supports']]
         return info
 
     def files(self, name: str) -> tuple[str, str]:
         """Paths of an image and of its label map."""
         raise NotImplementedError
+
+    def _without_bare(self, items):
+        """Marks the entries whose mask does not show their class; training goes without them."""
+        print_log(
+            f'{len(self.bare)} of {len(items)} entries have no mask that shows their class, e.g. '
+            f'{self.bare[0][0]}: they are '
+            + ('predicted, but not scored.' if self.test_mode else 'left out of the training.'),
+            'current',
+            logging.WARNING,
+        )
+        bare = set(self.bare)
+        for item in items:
+            item['bare'] = (item['query'], item['class_id']) in bare
+        return items if self.test_mode else [item for item in items if not item['bare']]
 
     def _has_class(self, name, label):
         """Whether the mask of an entry shows its class; without that it is no support."""

@@ -74,7 +74,8 @@ def _percent(part, whole):
 class FewShotMetric(BaseMetric):
     """``mIoU`` and ``FB-IoU`` in percent, and a table of the classes in the log.
 
-    Areas are added up per class over the whole run, ignored pixels left out. All classes of the
+    Areas are added up per class over the whole run, ignored pixels left out; a query without a mask
+    has no part in them. All classes of the
     data set's split enter the mean. Source: the published evaluation of SCCNet and HSNet.
 
     Args:
@@ -95,6 +96,9 @@ class FewShotMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
+            if 'gt_mask' not in sample:
+                self.results.append((sample['class_id'], None, None, sample['query_name']))
+                continue
             ignore = sample['ignore'] if self.use_ignore and 'ignore' in sample else None
             pred = sample['pred_mask'].cpu()
             try:
@@ -114,6 +118,13 @@ class FewShotMetric(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         classes, class_ids = self.dataset_meta['classes'], self.dataset_meta['class_ids']
+        count = len(results)
+        results = [result for result in results if result[1] is not None]
+        if not results:
+            raise DataError(
+                f'none of the {count} queries has a mask that shows its class, so that nothing can '
+                'be scored; tools/predict_fewshot.py predicts without scores.'
+            )
         names = unique_names([result[3] for result in results])
         self.sample_scores = [
             dict(sample=name, row=row, IoU=_percent(inter[1], union[1]), FB_IoU=both)

@@ -303,16 +303,29 @@ def test_a_mask_without_its_class_is_no_support_but_stays_a_query(tmp_path):
     drawn = {name for i in range(20) for name in dataset.get_data_info(i)['supports']}
     assert {'c01_0', 'c01_1', 'c01_2', 'c01_3'} <= drawn
     _blank(dataset, 'c01_0')
-    _blank(dataset, 'c01_1', 255)
+    Path(dataset.files('c01_1')[1]).unlink()
     dataset = _small_again_as(tmp_path)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     assert [info['query'] for info in infos[:4]] == ['c01_0', 'c01_1', 'c01_2', 'c01_3']
     assert {name for info in infos for name in info['supports']}.isdisjoint({'c01_0', 'c01_1'})
-    assert not dataset[0]['data_samples'].gt_mask.any()
+    # they are predicted as images without a mask are, and not scored
+    assert ['gt_mask' in dataset[i]['data_samples'] for i in range(4)] == [False, False, True, True]
+    assert dataset.bare == [('c01_0', 0), ('c01_1', 0)]
     for name in ('c01_2', 'c01_3'):
         _blank(dataset, name)
     with pytest.raises(DataError, match=r'no mask of the lists holds class 1 \(ship\)'):
         _small_again_as(tmp_path)
+
+
+def test_training_goes_without_masks_that_say_nothing(tmp_path):
+    dataset = _small(tmp_path)
+    name = dataset.get_data_info(0)['query']
+    _blank(dataset, name)
+    lists = dict(list_dir=str(tmp_path / 'lists'))
+    again = ISAID5iDataset(str(tmp_path), 0, 'trn', pipeline=dataset.pipeline.transforms, **lists)
+    assert len(again) == len(dataset) - 1
+    assert name not in {again.get_data_info(i)['query'] for i in range(len(again))}
+    assert [entry[0] for entry in again.bare] == [name]
 
 
 def _small_again_as(root):
@@ -322,13 +335,14 @@ def _small_again_as(root):
 
 
 def test_check_names_masks_that_say_nothing_of_their_class(tmp_path):
-    from rs_mm.analysis.dataset_check import _says_nothing
+    from rs_mm.analysis.dataset_check import _says_nothing, _too_small
 
     dataset = _small(tmp_path, split='val', test_mode=True)
-    assert _says_nothing(dataset[0]['data_samples'], dataset, 0) is None
+    assert _too_small(dataset[0]['data_samples'], dataset) is None
     _blank(dataset, 'c01_0')
     _blank(dataset, 'c01_1', 255)
-    words = [_says_nothing(dataset[i]['data_samples'], dataset, i) for i in range(2)]
+    words = [_says_nothing(dataset, name, 0) for name in ('c01_0', 'c01_1')]
+    assert [_too_small(dataset[i]['data_samples'], dataset) for i in range(2)] == words
     assert 'c01_0_instance' in words[0] and 'holds no pixel of class 1 (ship)' in words[0]
     assert 'is ignored throughout' in words[1]
     label = dataset.files('c01_2')[1]
@@ -337,5 +351,5 @@ def test_check_names_masks_that_say_nothing_of_their_class(tmp_path):
     Image.fromarray(mask).save(label)
     small = _small_again_as(tmp_path)
     small.pipeline.transforms.insert(1, ResizeEpisode(8))
-    said = _says_nothing(small[2]['data_samples'], small, 2)
+    said = _too_small(small[2]['data_samples'], small)
     assert 'nothing of it is left at 8 x 8 pixels' in said

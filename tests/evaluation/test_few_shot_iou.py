@@ -100,3 +100,23 @@ def _in_process(rank):
 def test_two_processes_equal_one(tmp_path):
     first, second = run_processes(_in_process, tmp_path)
     assert first == second == _in_process(None)
+
+
+def test_a_query_without_a_mask_has_no_part_in_the_scores(case):
+    *_, pred, target, ignore, labels = case
+    samples = [
+        dict(pred_mask=p, gt_mask=t, ignore=i, class_id=c, query_name=f'q{n}')
+        for n, (p, t, i, c) in enumerate(zip(pred, target, ignore, labels))
+    ]
+    scores = []
+    bare = dict(pred_mask=pred[0], class_id=labels[0], query_name='bare')
+    for given in (samples, [bare, *samples], [bare]):
+        metric = FewShotMetric()
+        metric.dataset_meta = dict(classes=[str(i) for i in range(15)], class_ids=range(5))
+        metric.process(None, given)
+        if len(given) == 1:
+            with pytest.raises(DataError, match='none of the 1 queries has a mask'):
+                metric.evaluate(1)
+        else:
+            scores.append((metric.evaluate(len(given)), len(metric.sample_scores)))
+    assert scores[0] == scores[1]
