@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from PIL import Image
 
+from rs_mm.datasets.pictures import read_picture
 from rs_mm.errors import DataError, MissingFileError
 from rs_mm.files import atomic_path, atomic_write
+from rs_mm.rasters.tiff import open_tiff, read_page
 
 _PARTS = dict(A=('before', '2012'), B=('after', '2016'), label=('label', 'change'))
 _SUFFIXES = ('.tif', '.tiff', '.png')
@@ -90,9 +91,11 @@ def _find(folder, part):
 
 def _read(path):
     if path.suffix.lower() == '.png':
-        image = np.asarray(Image.open(path))
+        image = read_picture(path).array
+        image = image[..., 0] if image.shape[2] == 1 else image
     else:
-        image = tifffile.imread(path)
+        with open_tiff(path) as file:
+            image = read_page(file, file.pages[0], path, windowed=True)
     if image.dtype == bool:
         image = image.astype(np.uint8) * 255
     if image.dtype != np.uint8:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from rs_mm.errors import DataError, MissingFileError
-from rs_mm.limits import check_pixels
 from rs_mm.rasters.describe import TIFF_SUFFIXES, tiff_facts
+from rs_mm.rasters.tiff import open_tiff, read_page
 from rs_mm.rasters.whole import check_header, check_whole, open_by_pillow
 
 from .pictures import is_jpeg
@@ -109,8 +109,6 @@ def _from_pillow(content, path, grey, colours):
 
 
 def _from_tiff(path, grey, colours):
-    import tifffile
-
     facts = tiff_facts(path)
     if facts['pages'] > 1:
         raise DataError(f'{path}: it holds {facts["pages"]} pages; write one label map to a file.')
@@ -119,23 +117,13 @@ def _from_tiff(path, grey, colours):
             f'{path}: it is to be turned (TIFF orientation {facts["orientation"]}); write the '
             'label map upright.'
         )
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages[facts['page'] - 1]
-            check_pixels(page.imagelength, page.imagewidth, path)
-            ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts)]
-            if max(ends) > file.filehandle.size:
-                raise ValueError(f'it ends {max(ends) - file.filehandle.size} bytes too early')
-            array, planar = page.asarray(), page.planarconfig == 2
-            extra = [int(kind) for kind in page.extrasamples or ()]
-            one_bit, palette = page.bitspersample == 1, page.colormap
-            tag = page.tags.get(_NODATA)
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # tifffile and its codecs raise many types for a damaged file
-        raise _damaged(path, error) from error
+    with open_tiff(path) as file:
+        page = file.pages[facts['page'] - 1]
+        array = read_page(file, page, path)
+        extra = [int(kind) for kind in page.extrasamples or ()]
+        one_bit, palette = page.bitspersample == 1, page.colormap
+        tag = page.tags.get(_NODATA)
     if array.ndim == 3:
-        array = np.moveaxis(array, 0, -1) if planar else array
         if any(kind in (1, 2) for kind in extra):
             _refuse_transparent(array[..., array.shape[2] - len(extra)], path)
             array = array[..., : array.shape[2] - len(extra)]

@@ -23,6 +23,7 @@ from rs_mm.rasters.describe import TIFF_SUFFIXES
 from rs_mm.rasters.optional import has_rasterio
 from rs_mm.rasters.plain import open_plain
 from rs_mm.rasters.reading import Raster, check_bands, finite, open_raster
+from rs_mm.rasters.tiff import open_tiff, read_page
 from rs_mm.rasters.whole import check_header, check_jpeg_end, open_by_pillow
 
 from .png import read_plain_png
@@ -300,30 +301,11 @@ def _ordinary_tiff(path):
         return None
     if any(os.path.exists(f'{path}{end}') for end in ('.aux.xml', '.msk')):
         return None
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            if len(file.pages) != 1:
-                return None
-            page = file.pages[0]
-            if not _is_ordinary(page):
-                return None
-            ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts)]
-            if max(ends) > file.filehandle.size:
-                raise DataError(
-                    f'{path}: the TIFF cannot be decoded (it ends '
-                    f'{max(ends) - file.filehandle.size} bytes too early).'
-                )
-            count = page.samplesperpixel
-            check_pixels(page.imagelength, page.imagewidth, path, count * page.dtype.itemsize)
-            array, planar = page.asarray(), page.planarconfig == 2
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # tifffile and its codecs raise many types for a damaged file
-        raise DataError(f'{path}: the TIFF cannot be decoded ({error}).') from error
-    if array.ndim == 3 and planar:
-        array = np.moveaxis(array, 0, -1)
+    with open_tiff(path) as file:
+        if len(file.pages) != 1 or not _is_ordinary(file.pages[0]):
+            return None
+        count = file.pages[0].samplesperpixel
+        array = read_page(file, file.pages[0], path)
     return array if array.ndim == 2 + (count > 1) else None
 
 

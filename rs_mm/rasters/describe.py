@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ import numpy as np
 
 from rs_mm.errors import DataError, MissingFileError
 from rs_mm.limits import check_pixels
+
+from .tiff import open_tiff
 
 TIFF_SUFFIXES = ('.tif', '.tiff', '.gtiff', '.btf', '.tf8')
 # TIFF's PhotometricInterpretation beyond grey, RGB and palette
@@ -252,22 +253,12 @@ def tiff_facts(path: Path) -> dict:
         ``pages`` (pictures that are neither a preview nor a mask), ``page`` (1-based, the
         first of them), ``photometric`` (the number of the tag) and ``orientation``.
     """
-    import tifffile
-
-    log = logging.getLogger('tifffile')  # it complains of tags that GDAL wrote and we don't need
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        with tifffile.TiffFile(path) as file:
-            kinds = [int(getattr(page, 'subfiletype', 0) or 0) for page in file.pages]
-            full = [i for i, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)] or [0]
-            tag = file.pages[full[0]].tags.get(274)
-            orientation = int(tag.value) if tag is not None else 1
-            photometric = int(file.pages[full[0]].photometric)
-    except Exception as error:  # tifffile raises many types for a damaged file
-        raise DataError(f'{path}: the TIFF cannot be decoded ({error}).') from error
-    finally:
-        log.setLevel(level)
+    with open_tiff(path) as file:
+        kinds = [int(getattr(page, 'subfiletype', 0) or 0) for page in file.pages]
+        full = [i for i, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)] or [0]
+        tag = file.pages[full[0]].tags.get(274)
+        orientation = int(tag.value) if tag is not None else 1
+        photometric = int(file.pages[full[0]].photometric)
     return dict(
         pages=len(full),
         page=full[0] + 1,

@@ -48,5 +48,7 @@ def geo_package(name: str, what: str) -> ModuleType:
     if name == 'rasterio':
         importlib.import_module('rasterio.errors')
         # libtiff's remarks on tags that it passes over are no matter for the user
-        logging.getLogger('rasterio._env').setLevel(logging.ERROR)
+        log = logging.getLogger('rasterio._env')
+        if log.level != logging.ERROR:  # each setting makes all loggers forget what they know
+            log.setLevel(logging.ERROR)
     return module

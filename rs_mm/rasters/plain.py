@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from rs_mm.errors import ConfigError, DataError
-from rs_mm.limits import check_pixels
 
 from .describe import RasterInfo, describe, tiff_facts
 from .optional import has_rasterio
 from .reading import Pixels, invert, nodata_mask, turn
+from .tiff import open_tiff, read_page
 from .whole import check_header, check_whole
 
 _NODATA, _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 42113, 0, 1, 2
@@ -63,26 +63,14 @@ def open_plain_tiff(path: Path) -> tuple[RasterInfo, None, Pixels]:
         DataError: the file is damaged, has several pages or complex pixels.
         ConfigError: its colour model needs rasterio.
     """
-    import tifffile
-
     facts = tiff_facts(path)
     if facts['pages'] > 1:
         raise DataError(f'{path}: it holds {facts["pages"]} pages; write one image to a file.')
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages[facts['page'] - 1]
-            ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts)]
-            if max(ends) > file.filehandle.size:
-                raise ValueError(f'it ends {max(ends) - file.filehandle.size} bytes too early')
-            size = page.samplesperpixel * (page.dtype.itemsize if page.dtype else 1)
-            check_pixels(page.imagelength, page.imagewidth, path, size)
-            array, planar = page.asarray(), page.planarconfig == 2
-            photometric, bits = int(page.photometric), page.bitspersample
-            tag, extra = page.tags.get(_NODATA), tuple(map(int, page.extrasamples or ()))
-    except DataError:
-        raise
-    except Exception as error:  # tifffile and its codecs raise many types for a damaged file
-        raise DataError(f'{path}: the TIFF cannot be decoded ({error}).') from error
+    with open_tiff(path) as file:
+        page = file.pages[facts['page'] - 1]
+        array = read_page(file, page, path)
+        photometric, bits = int(page.photometric), page.bitspersample
+        tag, extra = page.tags.get(_NODATA), tuple(map(int, page.extrasamples or ()))
     if array.dtype.kind == 'c':
         raise DataError(f'{path}: its pixels are complex numbers ({array.dtype}).')
     if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
@@ -92,7 +80,7 @@ def open_plain_tiff(path: Path) -> tuple[RasterInfo, None, Pixels]:
         )
     if array.dtype == bool:
         array = array.view(np.uint8) * 255  # as a picture, 1 is white
-    array = array[..., None] if array.ndim == 2 else np.moveaxis(array, 0, -1) if planar else array
+    array = array[..., None] if array.ndim == 2 else array
     array = turn(array, facts['orientation'])
     alpha = next(
         (array.shape[2] - len(extra) + i for i, k in enumerate(extra) if k in (1, 2)), None

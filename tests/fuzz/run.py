@@ -1,8 +1,11 @@
-"""Feeds damaged files to every reader: ``python -m tests.fuzz.run [--inputs N] [--seconds S]``.
+"""Feeds damaged files to every reader: ``python -m tests.fuzz.run [--inputs N] [--minutes M]``.
 
 A reader holds if each input ends in a value or in one of our own errors: no exception of another
-library, no signal, no input that takes more than two seconds. What does not hold is kept in the
-folder that ``--keep`` names.
+library, no signal, no input that takes more than two seconds of computing. What does not hold is
+kept in the folder that ``--keep`` names.
+
+``--totals FILE`` adds the counts of every round to those of the rounds before, so that anyone can
+go on: each round draws other damages, and a reader that has had its ``--inputs`` is passed over.
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ import warnings
 from pathlib import Path
 
 SLOW = 2.0  # seconds of computing for one input
-_HANG = 300  # seconds without any progress; a busy machine may leave a process waiting
+_ENDLESS = 20  # seconds of computing after which the process of a reader is ended
+_HANG = 300  # seconds of waiting, likewise; a busy machine may leave a process waiting
 _MEMORY = 6 << 30
+_PIXELS = 1 << 24  # the limit of pixels meanwhile: an image of all that are allowed takes seconds
 
 
 def fuzz(
@@ -35,7 +40,7 @@ def fuzz(
 
     Returns:
         dict: ``inputs`` that were read, ``refused`` among them, ``foreign`` (exception -> times),
-        ``slow``, and ``ended`` (the signal that ended the process, if one did).
+        ``slow``, ``slowest`` in seconds, and ``ended`` (what ended the process early, if anything).
     """
     report = folder / 'report.json'
     child = os.fork()
@@ -46,7 +51,13 @@ def fuzz(
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    ended = _wait(child, report)
+    status = os.waitpid(child, 0)[1]
+    ended = f'status {os.WEXITSTATUS(status)}' if os.WEXITSTATUS(status) else ''
+    if os.WIFSIGNALED(status):
+        ended = {
+            signal.SIGPROF: 'computing without end',
+            signal.SIGALRM: 'waiting without end',
+        }.get(os.WTERMSIG(status), signal.Signals(os.WTERMSIG(status)).name)
     found = dict(inputs=0, refused=0, foreign={}, slow=0, slowest=0.0)
     if report.exists():
         found.update(json.loads(report.read_text()))
@@ -62,6 +73,8 @@ def _in_child(name, inputs, seconds, seed, folder, report, keep):
 
     target, draw = TARGETS[name], random.Random(f'{seed} {name}')
     warnings.simplefilter('ignore')
+    os.environ['RS_MM_MAX_PIXELS'] = str(_PIXELS)
+    tempfile.tempdir = str(folder)
     seeds = target.make(folder)
     path = folder / target.file
     path.parent.mkdir(exist_ok=True)
@@ -83,6 +96,9 @@ def _in_child(name, inputs, seconds, seed, folder, report, keep):
         if time.monotonic() - saved > 0.5:
             report.write_text(json.dumps(found))
             saved = time.monotonic()
+            # an input that outlasts them ends the process
+            signal.setitimer(signal.ITIMER_PROF, _ENDLESS)
+            signal.setitimer(signal.ITIMER_REAL, _HANG)
         content = mutate(draw.choice(seeds), draw.choice(seeds), draw)
         path.write_bytes(mend_png(content) if draw.random() < 0.5 else content)
         _read_one(target, path, found, keep, name)
@@ -120,28 +136,36 @@ def _keep(keep, name, folder, why, path=None):
         shutil.copy(source, keep / f'{name} {why} {time.monotonic_ns()}{source.suffix}')
 
 
-def _wait(child, report):
-    """How the child ended: empty, the name of a signal, or ``hang``."""
-    progress, since = None, time.monotonic()
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            if os.WIFSIGNALED(status):
-                return signal.Signals(os.WTERMSIG(status)).name
-            return f'status {os.WEXITSTATUS(status)}' if os.WEXITSTATUS(status) else ''
-        now = report.stat().st_mtime_ns if report.exists() else None
-        if now != progress:
-            progress, since = now, time.monotonic()
-        if time.monotonic() - since > _HANG:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return 'hang'
-        time.sleep(0.1)
-
-
 def held(found: dict) -> bool:
     """Whether a reader gave nothing but values and our own errors, in time."""
     return bool(found['inputs']) and not (found['foreign'] or found['slow'] or found['ended'])
+
+
+def add(total: dict | None, found: dict, seed: int) -> dict:
+    """The counts of one more round added to those of the rounds before."""
+    before = total or dict(inputs=0, refused=0, slow=0, slowest=0.0, foreign={}, ended=[], seeds=[])
+    return dict(
+        inputs=before['inputs'] + found['inputs'],
+        refused=before['refused'] + found['refused'],
+        slow=before['slow'] + found['slow'],
+        slowest=round(max(before['slowest'], found['slowest']), 2),
+        foreign=dict(
+            collections.Counter(before['foreign']) + collections.Counter(found['foreign'])
+        ),
+        ended=before['ended'] + ([found['ended']] if found['ended'] else []),
+        seeds=[*before['seeds'], seed],
+    )
+
+
+def table(totals: dict) -> str:
+    """The totals as Markdown."""
+    rows = ['| reader | inputs | refused | slowest | rounds |', '|---|---|---|---|---|']
+    for name, total in totals.items():
+        rows.append(
+            f'| {name} | {total["inputs"]:,} | {total["refused"]:,} | {total["slowest"]:.2f} s | '
+            f'{len(total["seeds"])} |{"" if held(total) else " **not held**"}'
+        )
+    return '\n'.join(rows) + '\n'
 
 
 def main():
@@ -149,24 +173,45 @@ def main():
 
     parser = argparse.ArgumentParser(description='Feed damaged files to every reader')
     parser.add_argument('--inputs', type=int, default=1_000_000, help='per reader')
-    parser.add_argument('--seconds', type=float, default=1e9, help='per reader, at most')
+    parser.add_argument('--seconds', type=float, default=1e9, help='per reader and round, at most')
+    parser.add_argument('--minutes', type=float, default=0, help='repeat rounds for as long')
     parser.add_argument('--only', nargs='*', help='names of readers')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=int, default=0, help='of the first round')
+    parser.add_argument('--totals', type=Path, help='JSON of the counts so far, which grows')
+    parser.add_argument('--table', action='store_true', help='print the totals as Markdown; no run')
     parser.add_argument('--keep', type=Path, help='folder for inputs that did not hold')
     args = parser.parse_args()
-    failed = 0
-    for name in args.only or TARGETS:
-        with tempfile.TemporaryDirectory(dir='/dev/shm') as folder:
-            found = fuzz(name, args.inputs, args.seconds, args.seed, Path(folder), args.keep)
-        good = held(found)
-        failed += not good
-        rest = '' if good else f' {found["foreign"]} slow {found["slow"]} ended {found["ended"]!r}'
-        print(
-            f'{name}: {found["inputs"]:,} inputs, {found.get("refused", 0):,} refused, slowest '
-            f'{found.get("slowest", 0):.2f} s: {"held" if good else "NOT HELD"}{rest}',
-            flush=True,
-        )
+    totals = json.loads(args.totals.read_text()) if args.totals and args.totals.exists() else {}
+    if args.table:
+        return print(table(totals), end='')
+    names, stop, failed = args.only or list(TARGETS), time.monotonic() + 60 * args.minutes, 0
+    while names:
+        for name in names:
+            total = totals.get(name)
+            left = args.inputs - (total['inputs'] if total else 0)
+            seed = max([args.seed, *(n + 1 for n in total['seeds'])] if total else [args.seed])
+            if left > 0:
+                failed += not _round(name, left, seed, args, totals)
+        names = [n for n in names if n in totals and totals[n]['inputs'] < args.inputs]
+        if time.monotonic() > stop:
+            break
     sys.exit(failed > 0)
+
+
+def _round(name, inputs, seed, args, totals):
+    with tempfile.TemporaryDirectory(dir='/dev/shm') as folder:
+        found = fuzz(name, inputs, args.seconds, seed, Path(folder), args.keep)
+    totals[name] = add(totals.get(name), found, seed)
+    if args.totals:
+        args.totals.write_text(json.dumps(totals, indent=1) + '\n')
+    good = held(found)
+    rest = '' if good else f' {found["foreign"]} slow {found["slow"]} ended {found["ended"]!r}'
+    print(
+        f'{name}: {found["inputs"]:,} inputs, {found["refused"]:,} refused, slowest '
+        f'{found["slowest"]:.2f} s: {"held" if good else "NOT HELD"}{rest}',
+        flush=True,
+    )
+    return good
 
 
 if __name__ == '__main__':

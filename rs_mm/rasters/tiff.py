@@ -1,0 +1,98 @@
+"""TIFF by tifffile: opened quietly, and what a small file may ask for has a limit."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rs_mm.errors import DataError, MissingFileError
+from rs_mm.limits import check_pixels
+
+_PAGES = 1000  # a picture has a few: overviews and masks
+_TAGS = 20_000  # of all pages together; tifffile takes some 20 microseconds for each
+
+
+@contextlib.contextmanager
+def open_tiff(path: str | Path) -> Iterator[Any]:
+    """Opens a TIFF as ``tifffile.TiffFile``.
+
+    Whatever goes wrong with it, also inside the ``with`` block, becomes one sentence.
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: the file is damaged, or its directories hold more than a picture's do.
+    """
+    import tifffile
+
+    _check_directories(path)
+    log = logging.getLogger('tifffile')  # it complains of tags that GDAL wrote and we don't need
+    before, log.disabled = log.disabled, True
+    try:
+        with tifffile.TiffFile(path) as file:
+            yield file
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # tifffile and its codecs raise many types for a damaged file
+        raise DataError(f'{path}: the TIFF cannot be decoded ({error}).') from error
+    finally:
+        log.disabled = before
+
+
+def read_page(file: Any, page: Any, path: str | Path, windowed: bool = False) -> np.ndarray:
+    """The numbers of a page as they are stored: (H, W) or (H, W, C).
+
+    Args:
+        file: what :func:`open_tiff` gave.
+        page: one of its pages.
+        path: the file, for the message.
+        windowed: whether the limit of scenes holds instead of that of pictures.
+
+    Raises:
+        DataError: the file ends before the page does, or the page has more pixels than are read.
+    """
+    ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts)]
+    if ends and max(ends) > file.filehandle.size:
+        missing = max(ends) - file.filehandle.size
+        raise DataError(f'{path}: the TIFF cannot be decoded (it ends {missing} bytes too early).')
+    size = page.samplesperpixel * (page.dtype.itemsize if page.dtype else 1)
+    check_pixels(page.imagelength, page.imagewidth, path, size, windowed)
+    array = page.asarray()
+    return np.moveaxis(array, 0, -1) if array.ndim == 3 and page.planarconfig == 2 else array
+
+
+def _check_directories(path):
+    """Follows the chain of directories, which a few bytes can make endless."""
+    pages = tags = 0
+    try:
+        with open(path, 'rb') as file:
+            head = file.read(16)
+            order = '<' if head[:2] == b'II' else '>'
+            big = head[2:4] in (b'+\0', b'\0+')
+            counts, entry, offsets = ('Q', 20, 'Q') if big else ('H', 12, 'I')
+            at = _number(head[8:16] if big else head[4:8], order + offsets)
+            while at:
+                file.seek(at)
+                count = _number(file.read(struct.calcsize(counts)), order + counts)
+                pages, tags = pages + 1, tags + count
+                if pages > _PAGES or tags > _TAGS:
+                    what = f'{_PAGES:,} pages' if pages > _PAGES else f'{_TAGS:,} tags'
+                    raise DataError(
+                        f'{path}: the TIFF holds more than {what}, or they refer to each other; '
+                        'write one picture to a file.'
+                    )
+                file.seek(count * entry, 1)
+                at = _number(file.read(struct.calcsize(offsets)), order + offsets)
+    except FileNotFoundError as error:
+        raise MissingFileError(f'{path}: no such image.') from error
+    except OSError as error:  # also an offset that no file has
+        raise DataError(f'{path}: the TIFF cannot be decoded ({error.strerror}).') from error
+
+
+def _number(content, form):
+    return struct.unpack(form, content)[0] if len(content) == struct.calcsize(form) else 0
