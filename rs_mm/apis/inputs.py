@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from rs_mm.datasets.wrapped_datasets import takes_eight_bit  # noqa: F401
 from rs_mm.errors import DataError, MissingFileError
+from rs_mm.rasters import RasterInfo
 
 
 @dataclass
@@ -38,6 +39,17 @@ class Picture:
         """What a pipeline of one image starts from; with ``img`` its loading step reads no file."""
         found = dict(img_path=self.path or self.name, name=self.name, sample_idx=number)
         return found if self.array is None else dict(found, img=self.array)
+
+
+def say_unplaced(info: RasterInfo) -> None:
+    """Says in the log that a map of this file will lie nowhere, where that may surprise."""
+    if info.placed_by:
+        print_log(
+            f'{info.path} lies on the ground by {info.placed_by} alone and is taken as a picture '
+            'without georeference; gdalwarp -t_srs EPSG:4326 writes it on a grid.',
+            'current',
+            30,
+        )
 
 
 def is_many(given: Any) -> bool:

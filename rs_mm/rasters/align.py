@@ -96,6 +96,13 @@ def align_pair(
         height, width = min(a.height, b.height), min(a.width, b.width)
         grid = a.cut(slice(0, height), slice(0, width))
         return AlignedPair(grid, [(first, 0, 0), (second, 0, 0)])
+    for info in (first.info, second.info):
+        if info.placed_by:
+            raise DataError(
+                f'{info.path} lies on the ground by {info.placed_by} alone, so that its pixels are '
+                'no grid; write it on one first, e.g. with gdalwarp -t_srs EPSG:4326, or go by the '
+                'pixels with --align crop.'
+            )
     if how == 'none':
         check_same_grid(a, b, names, _HOW, _HOW_GROUND)
         return AlignedPair(a, [(first, 0, 0), (second, 0, 0)], _notes(a, b))

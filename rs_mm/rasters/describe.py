@@ -34,6 +34,8 @@ class RasterInfo:
         dtype: type of the pixels, e.g. ``uint16``.
         crs: ``rasterio.crs.CRS``; None if the file names none.
         transform: ``affine.Affine`` from (column, row) to (x, y); None without georeference.
+        placed_by: what else says where the file lies, where no transform does: ``4 ground control
+            points`` or ``the polynomials of its sensor (RPC)``; None otherwise. No map follows it.
         nodata: declared nodata value of each stored band, None where there is none.
         alpha: 0-based number of the alpha band, or None. It is read as a mask, not as a band.
         has_mask: whether the file holds a mask of its own beside alpha and nodata.
@@ -58,6 +60,7 @@ class RasterInfo:
     dtype: str
     crs: Any = None
     transform: Any = None
+    placed_by: str | None = None
     nodata: tuple = ()
     alpha: int | None = None
     has_mask: bool = False
@@ -206,6 +209,7 @@ def _info(dataset, path, facts):
         dtype='uint8' if palette is not None else str(np.result_type(*dataset.dtypes)),
         crs=dataset.crs or None,
         transform=dataset.transform if placed else None,
+        placed_by=None if placed else _placed_by(dataset),
         nodata=dataset.nodatavals,
         alpha=alpha,
         has_mask=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
@@ -220,6 +224,13 @@ def _info(dataset, path, facts):
         offsets=dataset.offsets,
         bits=int(bits) if bits and dataset.dtypes[0].startswith('uint') else None,
     )
+
+
+def _placed_by(dataset):
+    points = len(dataset.gcps[0])
+    if points:
+        return f'{points} ground control points'
+    return 'the polynomials of its sensor (RPC)' if dataset.rpcs is not None else None
 
 
 def _check_colour_space(dataset, interpretation, facts, path):

@@ -1,7 +1,12 @@
 """Few-shot segmentation of scenes: tiles at the supports' resolution, maps on the ground."""
 
 import csv
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +28,7 @@ from rs_mm.errors import ConfigError, DataError  # noqa: E402
 from rs_mm.rasters import Grid  # noqa: E402
 from tools import predict_fewshot  # noqa: E402
 
-from .test_few_shot_segmenter import config, small  # noqa: E402
+from .test_few_shot_segmenter import ROOT, config, small  # noqa: E402
 
 RNG = np.random.default_rng(3)
 SCENE = RNG.integers(1, 256, (3, 80, 80), dtype=np.uint8)
@@ -114,12 +119,15 @@ def test_maps_lie_where_the_scene_lies(segmenter, folder, tmp_path):
     assert picture.stat().st_size > 5000
 
 
-def command(monkeypatch, folder, *more):
-    """Runs tools/predict_fewshot.py in this process; returns its exit status."""
+def arguments(folder, *more):
     sets = [f'{k}={v}' for k, v in small(48).items()]
     sets = [text.replace('(', '[').replace(')', ']').replace(' ', '') for text in sets]
-    given = [str(config()), str(folder / 'weights.pth'), *map(str, more), '--cfg-options', *sets]
-    monkeypatch.setattr('sys.argv', ['predict_fewshot.py', *given])
+    return [str(config()), str(folder / 'weights.pth'), *map(str, more), '--cfg-options', *sets]
+
+
+def command(monkeypatch, folder, *more):
+    """Runs tools/predict_fewshot.py in this process; returns its exit status."""
+    monkeypatch.setattr('sys.argv', ['predict_fewshot.py', *arguments(folder, *more)])
     with pytest.raises(SystemExit) as left:
         predict_fewshot.main()
     return left.value.code
@@ -182,3 +190,33 @@ def test_fusion_works_on_tiles(segmenter, folder, tmp_path):
     alone, tiled = fused(tile, whole=True), fused(tile, tile=48, overlap=0)
     np.testing.assert_array_equal(alone.mask, tiled.mask)
     assert not (tmp_path / 'eig').exists()  # a folder knows images by name alone
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_map(segmenter, folder, tmp_path):
+    torch.save(dict(state_dict=segmenter.model.state_dict()), folder / 'weights.pth')
+    segmenter.save(tmp_path / 'fitted.pth')
+    write(tmp_path / 'large.tif', np.tile(SCENE, (1, 5, 4)), 2, nodata=0)
+    asked = ['--fitted', tmp_path / 'fitted.pth', '--query', tmp_path / 'large.tif', '--map']
+    tool = [sys.executable, str(ROOT / 'tools/predict_fewshot.py')]
+
+    def start(out, *more):
+        given = arguments(folder, *asked, f'{out}.html', '--out', out, *more)
+        env = os.environ | dict(PYTHONPATH=str(ROOT))
+        return subprocess.Popen([*tool, *given], cwd=ROOT, env=env)
+
+    assert start(tmp_path / 'whole').wait() == 0
+    process, hidden = start(tmp_path / 'killed'), tmp_path / 'killed/.large.tiles'
+    while len(list(hidden.glob('done_*.npy'))) < 2:
+        assert process.poll() is None, 'it ended before it could be killed'
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path.name: path.stat().st_mtime_ns for path in hidden.glob('done_*.npy')}
+    assert kept and not list((tmp_path / 'killed').glob('[!.]*.tif'))
+    assert start(tmp_path / 'killed', '--resume').wait() == 0
+    for name in ('large_mask.tif', 'large_probability.tif'):
+        mine, wanted = (rasterio.open(tmp_path / run / name) for run in ('killed', 'whole'))
+        with mine, wanted:
+            np.testing.assert_array_equal(mine.read(1), wanted.read(1))
+    assert not hidden.exists() and (tmp_path / 'killed.html').stat().st_size > 10_000

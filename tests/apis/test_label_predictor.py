@@ -175,6 +175,8 @@ def test_tiles_of_a_scene(predictor, tmp_path):
         predictor(np.zeros((64, 64, 3), np.uint8), tile='64m')
     with pytest.raises(ConfigError, match='write pixels'):
         predictor(tmp_path / 'scene.tif', tile='much')
+    with pytest.raises(DataError, match='scene.tif is 96 x 80 pixels, smaller than a tile of 90'):
+        predictor(tmp_path / 'scene.tif', tile=90)
 
 
 def test_models_of_another_kind_are_refused(root, checkpoint):

@@ -159,3 +159,18 @@ def test_different_scales_of_values(tmp_path):
         b.info = replace(b.info, offsets=(-1000.0,) * 3)
         with pytest.raises(DataError, match='different offsets'):
             align_pair(a, b, 'none')
+
+
+@pytest.mark.parametrize('how', ['none', 'ground', 'resample'])
+def test_a_raster_placed_by_control_points_alone_is_refused(tmp_path, how):
+    from rasterio.control import GroundControlPoint
+
+    plain = write(tmp_path / 'a.tif', smooth(40, 50), crs=None, transform=None)
+    points = [GroundControlPoint(r, c, 10 + c, 50 - r) for r in (0, 39) for c in (0, 49)]
+    with rasterio.open(plain, 'r+') as file:
+        file.gcps = points, rasterio.CRS.from_epsg(4326)
+    with open_raster(plain) as first, open_raster(plain) as second:
+        assert first.info.transform is None
+        with pytest.raises(DataError, match='a.tif lies on the ground by 4 ground control points'):
+            align_pair(first, second, how)
+        assert align_pair(first, second, 'crop').grid.shape == (40, 50)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rs_mm.apis.inputs import Picture
+from rs_mm.apis.inputs import Picture, say_unplaced
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.rasters import Grid, SceneRun, SceneTiles, Scratch, Tiling, pixel_metres
 
@@ -94,6 +94,7 @@ class OpenScene:
         self.picture, self._to_rgb = picture, to_rgb
         self._tiles = None if picture.path is None else SceneTiles(picture.path, bands)
         if self._tiles is not None:
+            say_unplaced(self._tiles.info)
             self.grid = Grid.of(self._tiles.info)
         else:
             self.grid = Grid(

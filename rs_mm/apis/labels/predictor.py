@@ -15,7 +15,7 @@ from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
 from rs_mm.apis.backends import use_backend
-from rs_mm.apis.inputs import Picture, as_picture, as_pictures, is_many
+from rs_mm.apis.inputs import Picture, as_picture, as_pictures, is_many, say_unplaced
 from rs_mm.datasets.label_tables import CLASSES, read_label_table
 from rs_mm.datasets.multilabel_dataset import build_pipeline
 from rs_mm.datasets.wrapped_datasets import dataset_parts, takes_eight_bit, tested_pipeline
@@ -170,8 +170,8 @@ class LabelPredictor:
         if picture.path is None:
             return self._array_scene(picture, size, batch_size)
         with SceneTiles(picture.path, eight_bit=self.eight_bit) as scene:
-            tile, stride = size.in_pixels(Grid.of(scene.info), picture.path)
-            windows = cut(scene.info.shape, tile, stride)
+            say_unplaced(scene.info)
+            windows, stride = _windows(Grid.of(scene.info), size, picture.path)
             return self._scene(
                 picture,
                 scene.tiles(windows),
@@ -188,8 +188,7 @@ class LabelPredictor:
     def _array_scene(self, picture, size, batch_size):
         shape = picture.array.shape[:2]
         grid = Grid(*shape, picture.transform, picture.crs)
-        tile, stride = size.in_pixels(grid, picture.name)
-        windows = cut(shape, tile, stride)
+        windows, stride = _windows(grid, size, picture.name)
         tiles = ((window, picture.array[window.slices]) for window in windows)
         step = max(1, -(-max(shape) // 1024))
         about = dict(
@@ -363,6 +362,17 @@ def _names_in(dataset):
         return read_label_table(table).classes
     except (DataError, OSError):  # a file of a dataset that is not here
         return ()
+
+
+def _windows(grid, size, name):
+    """The tiles of a scene and their stride in pixels."""
+    tile, stride = size.in_pixels(grid, name)
+    if min(grid.shape) < tile:
+        raise DataError(
+            f'{name} is {grid.width} x {grid.height} pixels, smaller than a tile of {tile} x '
+            f'{tile}; give a smaller tile, or none.'
+        )
+    return cut(grid.shape, tile, stride), stride
 
 
 def _listed(images):
