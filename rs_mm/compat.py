@@ -24,8 +24,8 @@ whole process:
 7. torch's data loader passes tensors through a socket of its worker, and waits there for ever if
    the worker is stopped, whatever its timeout; here the timeout holds.
 
-:func:`start_workers_by` changes how a runner starts the workers of its loaders. Single objects are
-changed by :func:`leave_step_uncompiled` (a runner whose networks are compiled)
+:func:`start_workers_by` changes how a runner starts the workers of its loaders, and
+:func:`find_bases_by` where a config finds those it inherits. Single objects are changed by :func:`leave_step_uncompiled` (a runner whose networks are compiled)
 and :func:`synchronise_on_cpu` (a batch norm that gloo synchronises).
 """
 
@@ -41,7 +41,7 @@ import threading
 import types
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # an import of rs_mm costs neither torch nor mmengine
     from mmengine.runner import Runner
@@ -86,6 +86,27 @@ def start_workers_by(function: Callable) -> None:
     from mmengine.runner import runner
 
     runner.default_worker_init_fn = function
+
+
+def find_bases_by(scope: str, find: Callable[[str], Any]) -> None:
+    """Lets ``_base_ = 'SCOPE::NAME'`` inherit the file ``find(NAME)``.
+
+    mmengine knows a fixed list of packages for this, and marks what it inherits from them.
+    """
+    import functools
+
+    from mmengine.config import Config
+
+    place = Config._get_cfg_path
+
+    @functools.wraps(place)
+    def _get_cfg_path(cfg_path, filename):
+        before, colons, name = cfg_path.partition('::')
+        if colons and before == scope:
+            return str(find(name)), None
+        return place(cfg_path, filename)
+
+    Config._get_cfg_path = staticmethod(_get_cfg_path)
 
 
 def _provide_find_loader() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import inspect
 import itertools
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from mmengine.runner import Runner
 
 from rs_mm import compat
 from rs_mm.errors import ConfigError, MissingFileError, suggest
-from rs_mm.launch.config_files import find_config
+from rs_mm.launch.config_errors import why_unreadable
+from rs_mm.launch.config_files import find_config, find_our_config
 from rs_mm.launch.config_variables import check_names, merge_options
 
 # what rs_mm reads at the top of a config beside the arguments of mmengine's Runner
@@ -68,6 +69,7 @@ def load_config(path: str | Path, options: dict | list[str] | None = None) -> Co
             names a key that it does not have.
     """
     compat.apply_for_runs()
+    _inherit_ours()
     path = find_config(path)
     if path.is_dir():
         raise ConfigError(f'{path} is a folder; give the path of a config file in it.')
@@ -83,21 +85,15 @@ def load_config(path: str | Path, options: dict | list[str] | None = None) -> Co
             _check_types(cfg._cfg_dict, path)
     except ConfigError:
         raise
-    except SyntaxError as error:
-        raise ConfigError(f'{path}, line {error.lineno}: {error.msg}.') from error
-    except ImportError as error:
-        modules = re.search(r'custom modules from .*?(\[.*?\])', str(error))
-        if modules is None:
-            raise ConfigError(f'{path} cannot be read: ImportError: {error}') from error
-        raise ConfigError(
-            f'{path}: `custom_imports` names {modules[1]}, which cannot be imported; add the '
-            'folder of the module to PYTHONPATH.'
-        ) from error
     except Exception as error:  # a config is a program of the user's
-        reason = ' '.join(str(error).split())
-        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {reason}') from error
+        raise ConfigError(why_unreadable(path, error)) from error
     check_names(cfg, path, _RUNNER_KEYS)
     return apply_options(cfg, options)
+
+
+@functools.cache
+def _inherit_ours():
+    compat.find_bases_by('rs_mm', find_our_config)
 
 
 def _check_types(node, path):

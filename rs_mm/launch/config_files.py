@@ -33,8 +33,19 @@ def find_config(name: str | Path) -> Path:
         MissingFileError: if there is none, or the name is that of several.
     """
     given = Path(name)
-    if given.exists():
-        return given
+    return given if given.exists() else find_our_config(given)
+
+
+def find_our_config(name: str | Path) -> Path:
+    """The config file of this name below ``configs``, whatever lies in the working folder.
+
+    Args:
+        name: see :func:`find_config`.
+
+    Raises:
+        MissingFileError: if there is none, or the name is that of several.
+    """
+    given = Path(name)
     root = tree('configs')
     # published names have dots in them: ..._wd0.01
     known_suffix = given.suffix in ('.py', '.json', '.yaml', '.yml')
@@ -48,6 +59,7 @@ def find_config(name: str | Path) -> Path:
         raise MissingFileError(f'several configs are named {given}: {names}; give the folder too.')
     if not found:
         neighbours = given.parent.glob('*.py') if given.parent.is_dir() else ()
-        known = [path.name for path in (*neighbours, *root.rglob('*.py'))]
+        ours = (path for path in root.rglob('*.py') if path.parts[len(root.parts)] != '_base_')
+        known = [path.name for path in (*neighbours, *ours)]
         raise MissingFileError(f'there is no config {given}{suggest(wanted.name, known)}.')
     return found[0]

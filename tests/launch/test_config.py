@@ -1,5 +1,6 @@
 """Wrong configs, options and checkpoints end in one sentence with the key or file."""
 
+import re
 import sys
 
 import pytest
@@ -49,7 +50,7 @@ def test_syntax_error_names_the_line(tmp_path):
     [
         ('a.py', b'a = 1 / 0', 'a.py cannot be read: ZeroDivisionError: division by zero'),
         ('a.py', b'\xe2\x28', 'a.py cannot be read: UnicodeDecodeError'),
-        ('a.py', b'_base_ = "gone.py"', 'a.py cannot be read: FileNotFoundError.*gone.py'),
+        ('a.py', b'_base_ = "gone.py"', 'a.py inherits .*gone.py, which does not exist'),
         ('a.yaml', b'# nothing', 'a.yaml holds no settings'),
         ('a.txt', b'model: 1', 'a.txt is no config: those are files .py'),
     ],
@@ -385,5 +386,36 @@ def test_a_custom_module_that_is_not_found_is_one_short_sentence(tmp_path):
     path = tmp_path / 'c.py'
     path.write_text("custom_imports = dict(imports=['nowhere_to_be_found'])")
     message = message_of(lambda: load_config(path))
-    assert "['nowhere_to_be_found'], which cannot be imported" in message
+    assert 'there is no module nowhere_to_be_found' in message
     assert 'PYTHONPATH' in message and len(message) < 300
+
+
+@pytest.mark.parametrize(
+    ('module', 'words'),
+    [
+        ('import torch\nfrom rs_mm.datasets import SeededSmple', 'SeededSmple.*part_1.py, line 2'),
+        ('import missing_helper', "No module named 'missing_helper'.*part_1.py, line 1"),
+        ('x = 1\ny = undefined', 'part_1.py, line 2: NameError.*undefined'),
+        ('x = 1\ny = (', 'part_1.py, line 2: .*never closed'),
+    ],
+)
+def test_a_custom_module_that_fails_names_its_own_line(module, words, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, 'part_1', raising=False)
+    (tmp_path / 'part_1.py').write_text(module)
+    path = tmp_path / 'c.py'
+    path.write_text("custom_imports = dict(imports=['part_1'])")
+    message = message_of(lambda: load_config(path))
+    assert re.search(words, message) and 'PYTHONPATH' not in message
+
+
+def test_a_config_inherits_one_of_ours_from_anywhere(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text("_base_ = 'rs_mm::oml_r18_64_12e_fake_ucm'\ntrain_cfg = dict(max_epochs=7)")
+    mine, ours = load_config(path), load_config('oml_r18_64_12e_fake_ucm')
+    assert mine.train_cfg.max_epochs == 7 and mine.model == ours.model
+    path.write_text("_base_ = 'rs_mm::oml_r18_64_12e_fake_umc'")
+    assert "did you mean 'oml_r18_64_12e_fake_ucm.py'" in message_of(lambda: load_config(path))
+    path.write_text("_base_ = 'oml_r18_64_12e_fake_ucm.py'")
+    assert re.search("does not exist; .*'rs_mm::NAME'", message_of(lambda: load_config(path)))
+
