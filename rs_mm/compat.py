@@ -25,8 +25,9 @@ whole process:
    the worker is stopped, whatever its timeout; here the timeout holds.
 
 :func:`start_workers_by` changes how a runner starts the workers of its loaders, and
-:func:`find_bases_by` where a config finds those it inherits. Single objects are changed by :func:`leave_step_uncompiled` (a runner whose networks are compiled)
-and :func:`synchronise_on_cpu` (a batch norm that gloo synchronises).
+:func:`find_bases_by` where a config finds those it inherits. Single objects are changed by
+:func:`leave_step_uncompiled` (a runner whose networks are compiled) and
+:func:`synchronise_on_cpu` (a batch norm that gloo synchronises).
 """
 
 from __future__ import annotations

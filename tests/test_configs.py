@@ -4,6 +4,7 @@ Datasets and optimizers are not built (there is no data here), but every key the
 one that their class takes.
 """
 
+import copy
 import inspect
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mmengine.registry import init_default_scope
 
 from rs_mm import registry
 from rs_mm.build_errors import _accepted_keys
-from rs_mm.launch.config import load_config
+from rs_mm.launch.config import _RUNNER_KEYS, apply_options, load_config
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
@@ -51,6 +52,22 @@ def check_dataset(node):
         check_dataset(node['dataset'])
 
 
+def check_that_the_data_may_lie_elsewhere(cfg):
+    """``--cfg-options data_root=DIR`` is what the docs say for every config."""
+    moved = apply_options(copy.deepcopy(cfg), ['data_root=/elsewhere'])
+    settings = {key: value for key, value in moved.items() if key in _RUNNER_KEYS}
+    roots = list(data_roots(settings))
+    assert roots and all(root.startswith('/elsewhere') for root in roots), roots
+
+
+def data_roots(node):
+    if isinstance(node, dict) and isinstance(node.get('data_root'), str):
+        yield node['data_root']
+    if isinstance(node, (dict, list, tuple)):
+        for part in node.values() if isinstance(node, dict) else node:
+            yield from data_roots(part)
+
+
 def as_list(value):
     return value if isinstance(value, (list, tuple)) else [value]
 
@@ -59,6 +76,7 @@ def as_list(value):
 def test_config_builds(path):
     cfg = load_config(ROOT / path)
     assert set(cfg) >= REQUIRED, f'lacks {REQUIRED - set(cfg)}'
+    check_that_the_data_may_lie_elsewhere(cfg)
     init_default_scope(cfg.default_scope)
     for name in ('train', 'val', 'test'):
         loader = cfg.get(f'{name}_dataloader')

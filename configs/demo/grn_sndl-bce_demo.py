@@ -6,8 +6,9 @@ _base_ = [
     '../_base_/schedules/grn_130e.py',
 ]
 
+data_root = 'data/demo_dfc15'
 num_images = 630  # int(0.7 * 900)
-dataset = dict(data_root='data/demo_dfc15', split=dict(expected=900))
+dataset = dict(data_root=data_root, split=dict(expected=900))
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
@@ -49,7 +50,7 @@ reference = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='MultiLabelDataset',
-        data_root='data/demo_dfc15',
+        data_root=data_root,
         img_dirs='Images',
         label_table='dfc15',
         pipeline=test_pipeline,

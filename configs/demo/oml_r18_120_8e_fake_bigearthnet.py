@@ -4,10 +4,11 @@
 #       --splits data/fake_ben/splits/{train,val,test}.csv
 _base_ = ['../_base_/datasets/bigearthnet_10band_ml.py', '../_base_/schedules/oml_adam.py']
 
+data_root = 'data/fake_ben'
 loader = dict(num_workers=0, persistent_workers=False)
-train_dataloader = dict(batch_size=32, dataset=dict(data_root='data/fake_ben'), **loader)
-val_dataloader = dict(batch_size=64, dataset=dict(data_root='data/fake_ben'), **loader)
-test_dataloader = dict(batch_size=64, dataset=dict(data_root='data/fake_ben'), **loader)
+train_dataloader = dict(batch_size=32, dataset=dict(data_root=data_root), **loader)
+val_dataloader = dict(batch_size=64, dataset=dict(data_root=data_root), **loader)
+test_dataloader = dict(batch_size=64, dataset=dict(data_root=data_root), **loader)
 
 model = dict(
     type='ImageEmbedder',

@@ -2,6 +2,7 @@
 #   python tools/dataset_converters/make_fake.py ucm data/fake_ucm --set images=700
 _base_ = ['../_base_/datasets/ucm_ml.py', '../_base_/schedules/oml_adam.py']
 
+data_root = 'data/fake_ucm'
 train_pipeline = [
     dict(type='LoadBandImage', num_bands=3),
     dict(type='ScaleBands'),
@@ -17,10 +18,10 @@ test_pipeline = [
 ]
 loader = dict(num_workers=0, persistent_workers=False)
 train_dataloader = dict(
-    batch_size=32, dataset=dict(data_root='data/fake_ucm', pipeline=train_pipeline), **loader
+    batch_size=32, dataset=dict(data_root=data_root, pipeline=train_pipeline), **loader
 )
-val_dataloader = dict(dataset=dict(data_root='data/fake_ucm', pipeline=test_pipeline), **loader)
-test_dataloader = dict(dataset=dict(data_root='data/fake_ucm', pipeline=test_pipeline), **loader)
+val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline), **loader)
+test_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline), **loader)
 
 model = dict(
     type='ImageEmbedder',

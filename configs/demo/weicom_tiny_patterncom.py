@@ -5,6 +5,7 @@
 #   python tools/test.py configs/demo/weicom_tiny_patterncom.py --show-dir work_dirs/weicom_demo
 _base_ = '../weicom/weicom_clip-vit-l14_patterncom.py'
 
+data_root = 'data/demo/PatternNet'
 model = dict(
     arch=dict(
         _delete_=True,
@@ -18,7 +19,7 @@ test_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
     dataset=dict(
-        data_root='data/demo/PatternNet',
+        data_root=data_root,
         pipeline=[
             dict(type='LoadRGBImage'),
             dict(type='OpenCLIPPreprocess', size=64),
@@ -26,4 +27,4 @@ test_dataloader = dict(
         ],
     ),
 )
-test_evaluator = dict(queries=dict(data_root='data/demo/PatternNet/PatternCom'))
+test_evaluator = dict(queries=dict(data_root=f'{data_root}/PatternCom'))

@@ -3,6 +3,7 @@
 # folder per scene.
 _base_ = ['../_base_/datasets/ml_256.py', '../_base_/schedules/oml_adam.py']
 
+data_root = 'data/AID'
 num_classes = 17
 train_pipeline = [
     dict(type='LoadBandImage', num_bands=3),
@@ -21,7 +22,7 @@ test_pipeline = [
     dict(type='PackEmbeddingInputs'),
 ]
 dataset = dict(
-    _delete_=True, type='MultiLabelDataset', data_root='data/AID', img_dirs='*', label_table='aid'
+    _delete_=True, type='MultiLabelDataset', data_root=data_root, img_dirs='*', label_table='aid'
 )
 loader = dict(num_workers=1, persistent_workers=True)
 train_dataloader = dict(

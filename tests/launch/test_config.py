@@ -418,4 +418,3 @@ def test_a_config_inherits_one_of_ours_from_anywhere(tmp_path):
     assert "did you mean 'oml_r18_64_12e_fake_ucm.py'" in message_of(lambda: load_config(path))
     path.write_text("_base_ = 'oml_r18_64_12e_fake_ucm.py'")
     assert re.search("does not exist; .*'rs_mm::NAME'", message_of(lambda: load_config(path)))
-

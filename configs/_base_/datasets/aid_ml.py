@@ -3,9 +3,10 @@
 # choose a checkpoint by this score.
 _base_ = './ml_256.py'
 
+data_root = 'data/AID'
 num_classes = 17
 dataset = dict(
-    data_root='data/AID',
+    data_root=data_root,
     classes='aid',
     img_dirs=[
         'train',

@@ -1,5 +1,6 @@
 # BigEarthNet from the LMDB of tools/dataset_converters/bigearthnet_to_lmdb.py; B04, B03, B02 at
 # 120 x 120 without augmentation, as published for OML.
+data_root = 'data/BigEarthNet'
 num_classes = 19
 
 pipeline = [
@@ -9,7 +10,7 @@ pipeline = [
 ]
 dataset = dict(
     type='BigEarthNetDataset',
-    data_root='data/BigEarthNet',
+    data_root=data_root,
     lmdb_path='lmdb',
     num_classes=num_classes,
     pipeline=pipeline,

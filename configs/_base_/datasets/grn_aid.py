@@ -2,9 +2,10 @@
 # seeded split.
 _base_ = './grn_256.py'
 
+data_root = 'data/AID'
 num_images, num_classes = 2100, 17  # for training
 dataset = dict(
-    data_root='data/AID',
+    data_root=data_root,
     img_dirs=['*', 'Images/*', 'images_tr/*', 'images_test/*'],
     label_table='aid',
 )
