@@ -193,6 +193,8 @@ def test_make_fake(tmp_path, run):
     assert (
         run(tool, 'dsifn', tmp_path, '--set', 'n_train=1', 'n_val=1', 'n_test=1', 'size=32')[0] == 0
     )
+    status, _, err = run(tool, 'dsifn', tmp_path)
+    assert status == 2 and f'{tmp_path} is not empty' in err
     make_dsifn(tmp_path / 'same', 1, 1, 1, 32)
     for file in ('train/t1/train_1.jpg', 'test/mask/test_1.tif'):
         assert (tmp_path / file).read_bytes() == (tmp_path / 'same' / file).read_bytes()

@@ -5,6 +5,7 @@ python tools/dataset_converters/make_fake.py levir_cd data/LEVIR-CD --set n_trai
 
 import argparse
 import importlib
+import os
 
 # name on the command line -> module under rs_mm.datasets.fake, function
 GENERATORS = {
@@ -30,7 +31,7 @@ GENERATORS = {
 def parse_args():
     parser = argparse.ArgumentParser(description='Write a small fake data set')
     parser.add_argument('name', choices=sorted(GENERATORS), help='layout to write')
-    parser.add_argument('out', help='folder to write into')
+    parser.add_argument('out', help='folder to write into, new or empty')
     parser.add_argument(
         '--set',
         nargs='+',
@@ -73,6 +74,11 @@ def make(name, out, options):
         least = 0 if key in ('seed', 'by_scene') else 1
         if arguments[key] < least:
             raise ConfigError(f'--set {option}: {key} must be at least {least}.')
+    if os.path.isdir(out) and os.listdir(out):
+        raise ConfigError(
+            f'{out} is not empty: it may be a real set, and files of two sets would mix; name '
+            'another folder, or delete this one.'
+        )
     generator(out, **arguments)
     print(f'wrote {name} to {out}')
 
