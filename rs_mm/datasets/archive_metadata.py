@@ -1,4 +1,4 @@
-"""When and where an image was taken, and by what: from the file, and from a table."""
+"""Metadata of archive images (date, place, sensor, labels), from the file and from a table."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _TIFF = ('.tif', '.tiff')
 def file_metadata(
     path: str | Path, window: tuple[int, int, int, int] | None = None
 ) -> dict[str, Any]:
-    """What a GeoTIFF says of itself; nothing of other files, and nothing without rasterio.
+    """Reads place and date of a GeoTIFF; returns nothing for other files or without rasterio.
 
     Args:
         path: the file.
-        window: ``(x, y, width, height)`` in pixels, whose footprint is asked for.
+        window: ``(x, y, width, height)`` in pixels, to which the footprint belongs.
 
     Returns:
-        ``west``, ``south``, ``east``, ``north`` in degrees and ``date``, those that are known.
+        The known values of ``west``, ``south``, ``east``, ``north`` in degrees and ``date``.
     """
     if Path(path).suffix.lower() not in _TIFF or not has_rasterio():
         return {}
@@ -37,7 +37,7 @@ def file_metadata(
         with rasterio.open(path) as dataset:
             tags = dataset.tags()
     except (DataError, MissingFileError, rasterio.errors.RasterioError):
-        return {}  # the loading step says what is wrong with it
+        return {}  # the loading step reports what is wrong with the file
     found: dict[str, Any] = {}
     match = re.match(r'(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)', tags.get('TIFFTAG_DATETIME', ''))
     if match:
@@ -60,11 +60,11 @@ def read_metadata_table(path: str | Path) -> dict[str, dict[str, Any]]:
             ``east``, ``north`` (degrees).
 
     Returns:
-        What is known of each name; empty cells are left out.
+        The values of each name, without empty cells.
 
     Raises:
-        MissingFileError: there is no such file.
-        DataError: naming file and line, for an unknown column, or a value that cannot be read.
+        MissingFileError: the file does not exist.
+        DataError: a column is unknown, or a value cannot be read; the message names file and line.
     """
     path = Path(path)
     if not path.is_file():
@@ -94,7 +94,7 @@ def read_metadata_table(path: str | Path) -> dict[str, dict[str, Any]]:
 
 
 def known_of(table: Mapping[str, Mapping[str, Any]] | None, name: str) -> dict[str, Any]:
-    """What a table says of an image, by its file's name and, which wins, by its path."""
+    """Returns the values of an image by its path, or else by its file name."""
     found: dict[str, Any] = {}
     for key in (Path(name).name, name):
         found.update((table or {}).get(key, {}))
@@ -114,5 +114,5 @@ def _values(row, where):
         try:
             values[key] = float(row[key])
         except ValueError:
-            raise DataError(f'{where}: {key} is "{row[key]}", which is no number.') from None
+            raise DataError(f'{where}: {key} is "{row[key]}", which is not a number.') from None
     return values

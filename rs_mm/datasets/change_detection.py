@@ -1,4 +1,4 @@
-"""Bitemporal change-detection datasets, each in the layout it is published in."""
+"""Bitemporal change detection datasets, each in its published layout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .seeding import SeededSampleMixin
 
 _LOSSY = ('.jpg', '.jpeg')
 _PICTURES = (*_LOSSY, '.png', '.tif', '.tiff', '.bmp', '.jp2', '.webp')
-# Okabe and Ito's colours, apart for colour-blind readers; class 0 is black
+# Okabe and Ito's colours, which colour-blind readers can distinguish; class 0 is black
 _COLOURS = [
     [0, 0, 0],
     [213, 94, 0],
@@ -36,9 +36,9 @@ _COLOURS = [
 
 @DATASETS.register_module()
 class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
-    """Pairs of images of one place at two dates, and a label of what changed in between.
+    """Pairs of images of one place at two dates, with a label of the changes.
 
-    Images of the two dates have the same relative name; the label has it too, with its own
+    The images of both dates and the label have the same relative name; the label may have another
     suffix. Without ``seg_map_path`` in ``data_prefix`` the pairs have no labels (prediction).
 
     Args:
@@ -49,24 +49,24 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
         img_suffix: suffix of the images; may be empty.
         seg_map_suffix: suffix of the labels; may be empty.
         format_seg_map: ``to_binary``: grey levels below 128 are *unchanged*, the
-            others *changed*. None: the file holds class numbers (of a palette: its indices).
-        label_values: values a label file may hold; others are an
-            error. ``auto``: (0, 255) with ``to_binary``, unless labels are stored as JPEG, whose
-            levels blur; (0, .., classes - 1) without. None: anything. 255 is ignored: name it
-            where label files hold it as that, (0, 1, 255).
+            others *changed*. None: the file holds class numbers (for a palette, its indices).
+        label_values: values that a label file may hold; other values are an error. ``auto``: (0,
+            255) with ``to_binary``, except for JPEG labels, whose values are blurred; (0, ..,
+            classes - 1) without ``to_binary``. None: any value. Pixels of value 255 are ignored; if
+            label files use 255 for this, name it: (0, 1, 255).
         metainfo: ``classes``, names of the class numbers, and ``palette``, an RGB colour for each,
-            where they are not those of the data set; ``format_seg_map=None`` for more than two.
+            to replace those of the dataset; more than two classes need ``format_seg_map=None``.
         **kwargs: arguments of mmseg's ``BaseSegDataset``.
 
     Attributes:
-        left_out: pictures in the folders that take no part: of another suffix, or labels without
-            a pair. The case of a suffix makes no difference.
+        left_out: files in the folders that are not used, because they have another suffix or are
+            labels without a pair. Upper and lower case of a suffix are equal.
 
     Raises:
         MissingFileError: a folder or the list file does not exist.
-        DataError: an image of one date lacks its partner or its label, two files have one name,
-            or there is no image (in the folders, or in the list file).
-        ConfigError: the settings do not go together.
+        DataError: the image of the other date or the label is missing, two files have the same
+            name, or there is no image in the folders or in the list file.
+        ConfigError: settings contradict each other.
     """
 
     METAINFO = dict(classes=('unchanged', 'changed'), palette=[[0, 0, 0], [255, 255, 255]])
@@ -118,14 +118,14 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
 
     @classmethod
     def get_label_map(cls, new_classes: Any = None) -> dict | None:
-        """mmseg's, for a selection of the classes that the files hold; other names are new ones."""
+        """mmseg's method, for a selection of the dataset's classes; other names are new classes."""
         if new_classes is None or not set(new_classes) <= set(cls.METAINFO['classes']):
             return None
         return super().get_label_map(list(new_classes))
 
     def load_data_list(self) -> list:
-        """One dict per pair: ``img_path`` (list of two), ``seg_map_path``, ``pair_name`` (relative
-        name without suffix, unique within the split), and label settings."""
+        """Returns one dict per pair: ``img_path`` (list of two), ``seg_map_path``, ``pair_name``
+        (relative name without suffix, unique within the split), and label settings."""
         dates = [self.data_prefix['img_path_from'], self.data_prefix['img_path_to']]
         labels = self.data_prefix.get('seg_map_path')
         for folder in dates + ([labels] if labels else []):
@@ -176,7 +176,7 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
             )
 
     def _listed_files(self, labels):
-        """Name and files of both dates and the label, of every line of the list."""
+        """Returns name, files of both dates, and label for every line of the list."""
         if not fileio.isfile(self.ann_file, backend_args=self.backend_args):
             raise MissingFileError(
                 f'{type(self).__name__}: the list file {self.ann_file} does not exist.'
@@ -197,9 +197,9 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
         return found
 
     def _files(self, folder, suffix):
-        """Name -> file below a folder, the case of the suffix aside.
+        """Returns name -> file below a folder; the case of the suffix is ignored.
 
-        Images of another suffix are noted in ``left_out``.
+        Images with another suffix are added to ``left_out``.
         """
         found = {}
         for file in fileio.list_dir_or_file(
@@ -212,13 +212,14 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
             name = file[: len(file) - len(suffix)]
             if name in found:
                 raise DataError(
-                    f'{folder} has two files of one name, {found[name]} and {file}: remove one.'
+                    f'{folder} has two files with the same name, {found[name]} and {file}: '
+                    'remove one.'
                 )
             found[name] = file
         return found
 
     def _matching_files(self, dates, labels):
-        """Name and files of both dates and the label, of every name."""
+        """Returns name, files of both dates, and label for every name."""
         parts = [self._files(folder, self.img_suffix) for folder in dates]
         if labels:
             parts.append(self._files(labels, self.seg_map_suffix))
@@ -244,7 +245,7 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
             self.left_out += [
                 osp.join(labels, parts[2][name]) for name in sorted(parts[2].keys() - first.keys())
             ]
-        # by file name: - before .
+        # sorted like file names: "-" before "."
         return [
             (name, tuple(part[name] for part in parts))
             for name in sorted(first, key=lambda name: name + self.img_suffix)
@@ -252,7 +253,8 @@ class ChangeDetectionDataset(SeededSampleMixin, BaseSegDataset):
 
 
 def _palette_of(classes, palette, metainfo):
-    """A colour for each class: those given, those of the data set, or ones that lie apart."""
+    """Returns a colour for each class: given ones, those of the dataset, or distinct default
+    colours."""
     if len(set(classes)) < len(classes):
         raise ConfigError(f'metainfo.classes names a class twice: {", ".join(classes)}.')
     if palette is not None:
@@ -301,8 +303,8 @@ class S2Looking_Dataset(ChangeDetectionDataset):
 
     Layout as published: ``{train,val,test}/{Image1,Image2,label}/*.png`` (beside them ``label1``
     and ``label2``, new and demolished buildings, in colour), labels 0 and 255. Copies that were cut
-    to tiles name the same three folders ``A``, ``B`` and ``OUT``: where a folder of ``data_prefix``
-    does not exist, the one of the other naming is taken.
+    to tiles name the same three folders ``A``, ``B`` and ``OUT``: if a folder of ``data_prefix``
+    does not exist, the folder with the other name is used.
     Source: Shen et al., Remote Sensing 13(24), 2021.
     """
 
@@ -328,8 +330,8 @@ class DSIFN_Dataset(ChangeDetectionDataset):
     """DSIFN: 3,940 training, 48 test tiles of 512 x 512, six Chinese cities.
 
     Layout: ``{train,val,test}/{t1,t2}/*.jpg``, ``{train,val}/mask/*.png``, ``test/mask/*.tif``;
-    labels 0 and 1. Copies with 0 and 255 exist: there the official setting would take *changed* for
-    *ignored*; here it is an error that asks for ``format_seg_map='to_binary'``.
+    labels 0 and 1. Copies with 0 and 255 exist. With the official setting, *changed* would be
+    *ignored* in these copies; here this is an error that asks for ``format_seg_map='to_binary'``.
     Source: Zhang et al., ISPRS Journal 166, 2020.
     """
 

@@ -1,4 +1,4 @@
-"""How single images become a batch."""
+"""Collating single images to a batch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rs_mm.registry import FUNCTIONS
 def stack_collate(batch: list[dict]) -> dict:
     """Collates images and their data samples with one tensor of images and one of labels.
 
-    A worker hands over every tensor through a file descriptor of its own; two instead of two per
-    image save a good part of the time that small images take to load. Images of different shapes,
-    and labels of different lengths, stay as they are.
+    A worker passes each tensor through its own file descriptor. Two tensors per batch instead of
+    two per image save much of the time that small images take to load. Images of different shapes
+    and labels of different lengths are not stacked.
 
     Args:
         batch: per image, ``inputs`` (C, H, W) and ``data_samples``, an
             :class:`~rs_mm.structures.EmbeddingDataSample` with or without ``gt_label``.
 
     Returns:
-        ``inputs`` (N, C, H, W), or a list where shapes differ, and the list ``data_samples``,
+        ``inputs`` (N, C, H, W), or a list if shapes differ, and the list ``data_samples``,
         whose labels are rows of one tensor.
     """
     data = pseudo_collate(batch)

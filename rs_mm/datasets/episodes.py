@@ -15,19 +15,19 @@ PACKED = Path(__file__).parent / 'split_lists'
 
 
 def read_entries(path: str | Path, keep_unterminated: bool = False) -> list[tuple[str, int]]:
-    """Reads a list with one ``name__class`` a line, classes counted from 1.
+    """Reads a list with one ``name__class`` per line, classes counted from 1.
 
     Args:
         path: a text file, gzipped if its name ends with ``.gz``.
-        keep_unterminated: whether a last line without newline counts. The published code
-            drops it, which costs each DLRSD list its last entry.
+        keep_unterminated: whether a last line without newline counts. The published code drops it,
+            so each DLRSD list loses its last entry.
 
     Returns:
-        Image name, class counted from 0.
+        Pairs of image name and class, counted from 0.
 
     Raises:
-        MissingFileError: if there is no such file.
-        DataError: if it cannot be unpacked, or a line is not ``name__class``.
+        MissingFileError: the file does not exist.
+        DataError: the file cannot be unpacked, or a line is not ``name__class``.
     """
     lines = read_text(path, 'split list').split('\n')
     if not (keep_unterminated and lines[-1]):
@@ -56,7 +56,7 @@ def group_by_class(entries: Iterable) -> dict[int, list[str]]:
 
 
 def check_class_sizes(groups: dict[int, list[str]], shots: int, class_names: Sequence[str]) -> None:
-    """Raises DataError for a class with fewer than ``shots`` + 1 different images."""
+    """Raises a DataError for a class with fewer than ``shots`` + 1 different images."""
     for label, names in sorted(groups.items()):
         count = len(set(names))
         if count <= shots:
@@ -77,14 +77,15 @@ def draw_supports(
 
     The published sampling draws one image of the class at a time, skips the query, and may draw
     the same support again. Each draw is the first element of a permutation of the whole class, as
-    ``np.random.choice(names, 1, replace=False)`` takes it, so that the generator moves on as there.
+    in ``np.random.choice(names, 1, replace=False)``, so the generator has the same state
+    afterwards.
 
     Args:
         rng: ``np.random`` or a generator with its functions.
         names: the images of the class.
         query: never drawn.
-        shots: how many to draw.
-        distinct: whether all are different images.
+        shots: number of supports.
+        distinct: whether all supports are different images.
 
     Returns:
         The supports.

@@ -21,13 +21,13 @@ from .seeding import SeededSampleMixin
 
 
 class FewShotDataset(SeededSampleMixin, BaseDataset):
-    """Episodes over the classes of a fold, or over all other classes.
+    """A dataset of episodes over the classes of a fold, or over all other classes.
 
     ``split='trn'`` takes the lists of all other folds, ``split='val'`` the list of the fold. Every
-    entry of the lists is the query of one episode. In training the supports are drawn anew at each
-    visit. With ``test_mode=True`` they are fixed: drawn once, in the order of the entries, from
-    ``seed``, so they depend neither on workers nor on the order of visits, and equal those of the
-    published code (which seeds numpy with 0).
+    entry of the lists is the query of one episode. In training, supports are drawn again for each
+    use of an entry. With ``test_mode=True`` supports are fixed: they are drawn once from ``seed``,
+    in the order of the entries. So they do not depend on workers or on the order of reading, and
+    equal the supports of the published code (which seeds numpy with 0).
 
     With lists of one's own, an entry without a mask, or whose mask does not show its class, is
     no support of others. In a test it is predicted and not scored; in training it is left out.
@@ -39,21 +39,21 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
         shots: supports in an episode.
         distinct_supports: whether the supports of an episode are different images. The
             published sampling may repeat one.
-        keep_unterminated: whether a list's last line counts where no newline ends it; the
+        keep_unterminated: whether the last line of a list counts if no newline ends it; the
             published code drops it.
-        list_dir: folder with ``{trn,val}/fold{i}.txt`` in place of the published
-            lists, which are packed with rs_mm.
-        seed: of the fixed episodes.
+        list_dir: folder with ``{trn,val}/fold{i}.txt`` that replaces the published lists, which are
+            part of rs_mm.
+        seed: seed of the fixed episodes.
         pipeline, test_mode, indices, ...: as in mmengine's ``BaseDataset``.
 
     Attributes:
         bare: (name, class from 0) of the entries whose mask does not show their class.
 
     Raises:
-        ConfigError: for a fold, a split or a number of shots that cannot be.
-        MissingFileError: if ``data_root`` or a list is missing.
-        DataError: if the lists have no entry, a class has fewer than ``shots`` + 1 images, or a
-            list has a class of another fold.
+        ConfigError: the fold, the split or the number of shots is impossible.
+        MissingFileError: ``data_root`` or a list is missing.
+        DataError: the lists have no entry, a class has fewer than ``shots`` + 1 images, or a list
+            has a class of another fold.
     """
 
     folds = 3
@@ -102,16 +102,16 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
 
     @property
     def classes(self) -> Sequence[str]:
-        """Names of all classes, in the order of their numbers."""
+        """The names of all classes, in the order of their numbers."""
         return self.METAINFO['classes']
 
     def fold_classes(self) -> list[list[int]]:
-        """The classes of each fold, counted from 0: equal parts of all, in their order."""
+        """The classes of each fold, counted from 0: equal parts of all classes, in their order."""
         size = len(self.classes) // self.folds
         return [list(range(fold * size, (fold + 1) * size)) for fold in range(self.folds)]
 
     def load_data_list(self) -> list[dict]:
-        """Reads the lists; in test mode the supports are drawn here."""
+        """Reads the lists, and in test mode draws the supports."""
         if not Path(self.data_root).is_dir():
             raise MissingFileError(
                 f'{type(self).__name__}: there is no folder {self.data_root}; '
@@ -136,14 +136,14 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
                 f'{[label + 1 for label in self.class_ids]}.'
             )
         labelled = entries
-        if self.list_dir:  # lists of one's own; the published ones are drawn from as published
+        if self.list_dir:  # only for the user's own lists; published lists are used as published
             labelled = [entry for entry in entries if self._has_class(*entry)]
         self.names_by_class = group_by_class(labelled)
         bare = {label for _, label in entries} - set(self.names_by_class)
         if bare:
             raise DataError(
                 f'{type(self).__name__}: no mask of the lists holds class {min(bare) + 1} '
-                f'({self.classes[min(bare)]}), so that nothing shows it.'
+                f'({self.classes[min(bare)]}); no image shows it.'
             )
         check_class_sizes(self.names_by_class, self.shots, self.classes)
         items = [dict(query=name, class_id=label) for name, label in entries]
@@ -158,7 +158,7 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
         return items
 
     def get_data_info(self, idx: int) -> dict:
-        """Names and files of one episode.
+        """Returns names and files of one episode.
 
         Returns:
             ``query``, ``supports`` (names), ``query_files``, ``support_files`` (pairs of
@@ -175,7 +175,7 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
         return info
 
     def files(self, name: str) -> tuple[str, str]:
-        """Paths of an image and of its label map."""
+        """Returns the paths of an image and of its label map."""
         raise NotImplementedError
 
     def _without_bare(self, items):
@@ -193,7 +193,7 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
         return items if self.test_mode else [item for item in items if not item['bare']]
 
     def _has_class(self, name, label):
-        """Whether the mask of an entry shows its class; without that it is no support."""
+        """Returns whether the mask of an entry shows its class, which a support needs."""
         path = Path(self.files(name)[1])
         return path.is_file() and bool((read_label_map(path) == label + 1).any())
 
@@ -217,8 +217,8 @@ class FewShotDataset(SeededSampleMixin, BaseDataset):
 class ISAID5iDataset(FewShotDataset):
     """iSAID-5i: 256 x 256 patches of iSAID, 15 classes in 3 folds.
 
-    Layout (``tools/dataset_converters/isaid_patches.py`` writes it), with ``train`` for training
-    and ``val`` for testing::
+    ``tools/dataset_converters/isaid_patches.py`` writes the layout, with ``train`` for training and
+    ``val`` for testing::
 
         data_root/{train,val}/images/P0003_0_256_206_462.png
         data_root/{train,val}/semantic_png/P0003_0_256_206_462_instance_color_RGB.png
@@ -265,8 +265,9 @@ class DLRSD5iDataset(FewShotDataset):
         data_root/UCMerced_LandUse/Images/airplane/airplane00.tif
         data_root/DLRSD/Images/airplane/airplane00.png
 
-    Labels are 8-bit with a palette, 1 to 15 the classes used. The published lists for training and
-    testing are the same, so most test images of a fold also occur in training with other classes.
+    Labels are 8-bit with a palette; values 1 to 15 are the classes used. The published lists for
+    training and testing are the same, so most test images of a fold also occur in training with
+    other classes.
     """
 
     METAINFO = dict(

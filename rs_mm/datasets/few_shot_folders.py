@@ -1,4 +1,4 @@
-"""Episodes over one's own classes: images and masks in folders, everything else in the config."""
+"""Episodes over your own classes: images and masks in folders, all other settings in the config."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from .few_shot_dataset import FewShotDataset
 
 @DATASETS.register_module()
 class FewShotFolders(FewShotDataset):
-    """Episodes of images and label maps in two folders, with classes and folds from the config.
+    """A dataset of episodes from two folders of images and label maps; the config gives the
+    classes.
 
-    A label map holds 0 for the background, i for the i-th of ``classes``, and 255 where the label
-    is unknown. ``tools/dataset_converters/fewshot_lists.py`` writes the lists from the maps.
+    A label map holds 0 for the background, i for the i-th of ``classes``, and 255 for unknown
+    pixels. ``tools/dataset_converters/fewshot_lists.py`` writes the lists from the maps.
 
     Args:
         data_root: root of the data set.
         classes: names; the first has the number 1 in the label maps.
-        folds: how many folds the classes are cut into, in their order; or, for each fold, the names
-            of the classes that it holds out.
-        images, masks: folders relative to ``data_root``, or such a folder for ``trn`` and for
-            ``val`` each.
-        image_suffix, mask_suffix: what follows the name of an entry, e.g. ``.jpg``.
+        folds: number of folds into which the classes are divided, in their order; or, for each
+            fold, the names of the classes that it holds out.
+        images, masks: folders relative to ``data_root``, or one folder each for ``trn`` and
+            ``val``.
+        image_suffix, mask_suffix: suffix of the files, e.g. ``.jpg``.
         list_dir: folder with ``{trn,val}/fold{i}.txt``. Default: ``lists`` in ``data_root``.
         fold, split, shots, seed, ...: see :class:`FewShotDataset`.
 
@@ -72,7 +73,7 @@ class FewShotFolders(FewShotDataset):
 
     @property
     def classes(self) -> Sequence[str]:
-        """Names of all classes."""
+        """The names of all classes."""
         return self._classes
 
     def fold_classes(self) -> list[list[int]]:
@@ -80,7 +81,7 @@ class FewShotFolders(FewShotDataset):
         return self._groups
 
     def files(self, name: str) -> tuple[str, str]:
-        """Paths of an image and of its label map."""
+        """Returns the paths of an image and of its label map."""
         image, mask = (
             str(Path(self.data_root) / folder[self.split] / f'{name}{suffix}')
             for folder, suffix in zip(self.folders, self.suffixes)
@@ -89,7 +90,7 @@ class FewShotFolders(FewShotDataset):
 
     @staticmethod
     def read_folds(folds: int | Sequence[Sequence[str]], classes: Sequence[str]) -> list[list[int]]:
-        """The numbers of the classes of each fold, from 0; see ``folds`` of the class."""
+        """Returns the numbers of the classes of each fold, from 0; see ``folds`` of the class."""
         count = len(classes)
         if isinstance(folds, int):
             if not 1 <= folds <= count:
@@ -102,7 +103,7 @@ class FewShotFolders(FewShotDataset):
         for name in named:
             if name not in classes:
                 raise ConfigError(
-                    f'FewShotFolders: `folds` names {name!r}, which is no class'
+                    f'FewShotFolders: `folds` names {name!r}, which is not a class'
                     f'{suggest(name, classes)}.'
                 )
         if sorted(named) != sorted(classes):

@@ -1,4 +1,4 @@
-"""Lists of episodes for a part of a published few-shot set."""
+"""Lists of episodes for a part of a published few-shot dataset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETS: dict[str, type[FewShotDataset]] = dict(
 
 
 def write_lists(name: str, data_root: str, out: str) -> list[tuple[Path, int, int]]:
-    """Keeps the entries of the published lists whose image and label are there.
+    """Writes the published lists with only the entries whose image and label exist.
 
     Args:
         name: a key of ``SETS``.
@@ -24,17 +24,17 @@ def write_lists(name: str, data_root: str, out: str) -> list[tuple[Path, int, in
         out: folder for ``{trn,val}/foldN.txt``; the dataset's ``list_dir``.
 
     Returns:
-        For each list its file, the number of entries kept, and of all.
+        For each list its file, the number of kept entries, and the number of all entries.
 
     Raises:
-        MissingFileError: there is no such folder.
-        DataError: nothing of the lists is there.
+        MissingFileError: the folder does not exist.
+        DataError: no entry of the lists exists.
     """
     if not Path(data_root).is_dir():
         raise MissingFileError(f'there is no folder {data_root}; give the one of the set.')
     cls, written, missing = SETS[name], [], None
     for split in ('trn', 'val'):
-        place = cls.__new__(cls)  # it alone knows where a name's files lie
+        place = cls.__new__(cls)  # only the dataset knows the files of a name
         place.data_root, place.split = data_root, split
         for fold in range(cls.folds):
             entries = read_entries(PACKED / cls.packed_lists / split / f'fold{fold}.txt.gz')

@@ -1,4 +1,4 @@
-"""An archive to search: images, of which some may be unreadable."""
+"""A dataset of an archive to search, in which some images may be unreadable."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from .pipeline_identity import describe
 from .seeding import SeededSampleMixin
 from .wrapped_datasets import dataset_parts
 
-_SCENE = 8  # a picture so many times as long as the model's input is a scene
+_SCENE = 8  # an image whose sides are this many times those of the model's input is a scene
 SUFFIXES = ('.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 
 
 @DATASETS.register_module()
 class ImageArchive(SeededSampleMixin, BaseDataset):
-    """Every image below a folder, in the order of their relative paths.
+    """A dataset of every image below a folder, in the order of the relative paths.
 
     A sample has ``img_path``, ``name`` (the path relative to ``data_root``, with ``/``) and
     ``sample_idx``. The sample of an image that cannot be read has ``inputs=None``
-    and the reason as ``data_samples.unreadable``, so that one damaged file does not end the work
-    on a million.
+    and the reason as ``data_samples.unreadable``, so one damaged file does not stop the work on a
+    million.
 
     Args:
         data_root: the folder.
@@ -42,8 +42,8 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
         suffixes: image suffixes in lower case.
 
     Raises:
-        MissingFileError: if the folder does not exist.
-        DataError: if it holds no image.
+        MissingFileError: the folder does not exist.
+        DataError: the folder holds no image.
     """
 
     METAINFO = dict(task_name='retrieval')
@@ -62,7 +62,7 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        root = Path(self.data_root).absolute()  # features outlive the folder they were asked from
+        root = Path(self.data_root).absolute()  # valid in any working folder
         if not root.is_dir():
             raise MissingFileError(f'there is no folder {root} to search in.')
         names = self.list_names(root)
@@ -76,8 +76,8 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
     def list_names(self, root: Path) -> list[str]:
         """Paths of the images, relative to ``root``, sorted.
 
-        Links are followed, but a folder or file counts once, however many links lead to it, so that
-        a folder linked into itself is no endless archive.
+        Links are followed, but a folder or file counts once, with any number of links to it. So a
+        link from a folder into itself does not make an endless archive.
         """
         found: list[str] = []
         links: list[Path] = []
@@ -98,9 +98,9 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
                     found.append(path.relative_to(root).as_posix())
 
         walk(root)
-        # what lies in the archive itself comes before what links lead to
+        # folders of the archive come before the targets of links
         files = {os.path.realpath(root / name) for name in found} if links else set()
-        for link in links:  # grows where a linked folder holds links
+        for link in links:  # the list grows if a linked folder holds links
             if link.is_dir():
                 before = len(found)
                 walk(link)
@@ -113,11 +113,12 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
         return sorted(found)
 
     def names(self) -> list[str]:
-        """Names of all samples in order."""
+        """Returns the names of all samples in order."""
         return [self.get_data_info(i)['name'] for i in range(len(self))]
 
     def files(self) -> list[tuple[str, int, int]]:
-        """Name, size in bytes and time of change in ns of every file; (-1, -1) if missing."""
+        """Returns name, size in bytes and time of change in ns of every file; (-1, -1) if
+        missing."""
         return [file_stamp(self.get_data_info(i)) for i in range(len(self))]
 
     def prepare_data(self, idx: int) -> dict:
@@ -147,9 +148,9 @@ class ImageArchive(SeededSampleMixin, BaseDataset):
 
 @DATASETS.register_module()
 class AnyArchive(Dataset):
-    """Another dataset as an archive: an image that cannot be read is told instead of raised.
+    """A wrapper of another dataset that reports an unreadable image instead of raising an error.
 
-    The archive looks into mmengine's wrappers: it lists the parts of a ``ConcatDataset`` one after
+    The class also takes mmengine's wrappers: it lists the parts of a ``ConcatDataset`` one after
     another, and the images of a ``RepeatDataset`` or ``ClassBalancedDataset`` once.
 
     Args:
@@ -157,11 +158,11 @@ class AnyArchive(Dataset):
             ``sample_idx``. It may have ``files()`` as :class:`ImageArchive` has.
 
     Attributes:
-        pipeline: that of the dataset; a list where parts have different ones.
-        data_root: that of the dataset; all of them, where parts have different ones.
+        pipeline: the pipeline of the dataset; a list if parts have different pipelines.
+        data_root: the root of the dataset; a list if parts have different roots.
 
     Raises:
-        ConfigError: if the dataset cannot tell the name and path of its samples.
+        ConfigError: the dataset cannot give the name and path of its samples.
     """
 
     def __init__(self, dataset: dict) -> None:
@@ -195,7 +196,7 @@ class AnyArchive(Dataset):
             return unreadable_sample(part.get_data_info(place), error)
 
     def get_data_info(self, idx: int) -> dict:
-        """What the dataset knows of a sample."""
+        """Returns the information of the dataset about a sample."""
         part, place = self._find(idx)
         return part.get_data_info(place)
 
@@ -211,14 +212,14 @@ def _files(dataset):
 
 
 def unreadable_sample(info: dict, error: Exception) -> dict:
-    """The sample of an image that cannot be read."""
+    """Returns the sample of an image that cannot be read."""
     meta = {key: info[key] for key in ('sample_idx', 'name', 'img_path')}
     sample = EmbeddingDataSample(metainfo=dict(meta, unreadable=str(error)))
     return dict(inputs=None, data_samples=sample)
 
 
 def file_stamp(info: dict) -> tuple[str, int, int]:
-    """(name, bytes, time of change in ns) of one sample's file."""
+    """Returns (name, bytes, time of change in ns) of one sample's file."""
     try:
         status = os.stat(info['img_path'])
     except OSError:

@@ -1,8 +1,8 @@
-"""The one reader of label maps: a file has one meaning, whichever dataset reads it.
+"""The reader of label maps for all datasets.
 
-A label map holds numbers. The numbers in the file count: the indices of a palette, 0 and 1 of a
-mask of one bit, whatever the polarity that a TIFF states for its display. For binary labels that
-are drawn in black and white, ``grey=True`` gives the brightness instead.
+A label map holds numbers, and the numbers in the file count: the indices of a palette, or 0 and 1
+of a one-bit mask. The polarity that a TIFF states for its display is ignored. For binary labels in
+black and white, ``grey=True`` returns the brightness instead.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .png import decode_plain_png
 IGNORE = 255
 _NODATA = 42113
 _PILLOW = ('.png', '.bmp', '.gif', '.webp', '.ppm', '.pgm', '.pbm')
-_LUMINANCE = np.array([19595, 38470, 7471], np.int64)  # of 65536: ITU-R 601 as Pillow weighs
+_LUMINANCE = np.array([19595, 38470, 7471], np.int64)  # Pillow's ITU-R 601
 
 
 def read_label_map(
@@ -33,20 +33,20 @@ def read_label_map(
 
     Args:
         path: the file.
-        grey: brightness from 0 to 255 instead of class numbers: the colours of a palette count,
-            1 of a mask of one bit is 255, and a colour picture gives its luminance.
+        grey: brightness from 0 to 255 instead of class numbers: the colours of a palette are used,
+            1 in a one-bit mask is 255, and the luminance of a colour image.
         decoder: mmcv's name of the decoder of JPEG.
-        luminance: whether a colour picture gives its luminance as class numbers too, as published
-            code takes it.
+        luminance: whether the luminance of a colour image is used as class number, as published
+            code does.
 
     Returns:
-        (H, W), uint8, or the file's own type where that is wider. Pixels without data
+        (H, W), uint8, or the file's own type if it is wider. Pixels without data
         are 255.
 
     Raises:
-        MissingFileError: there is no such file.
-        DataError: the file is damaged, or no map of numbers: colours, several pages, transparent
-            parts, a nodata value that is a class number.
+        MissingFileError: the file does not exist.
+        DataError: the file is damaged, or not a map of numbers: it has colours, several pages,
+            transparent parts, or a nodata value that is a class number.
     """
     try:
         content = Path(path).read_bytes()
@@ -92,7 +92,7 @@ def _from_pillow(content, path, grey, colours):
     except Exception as error:  # Pillow's decoders raise many types for a damaged file
         raise _damaged(path, 'damaged or of unknown format') from error
     if frames > 1:
-        raise DataError(f'{path}: it holds {frames} frames; write the one that is meant to a file.')
+        raise DataError(f'{path}: it holds {frames} frames; write the frame to use to a file.')
     if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
         alpha = np.asarray(image.convert('RGBA'))[..., 3]
         _refuse_transparent(alpha, path)
@@ -155,7 +155,7 @@ def _from_raster(path, grey, colours):
 
 
 def _without_nodata(array, nodata, path):
-    """Pixels without data become IGNORE; a file that declares a class as nodata is refused."""
+    """Sets pixels without data to IGNORE; refuses a file that declares a class as nodata."""
     empty = ~np.isfinite(array) if array.dtype.kind == 'f' else np.zeros(array.shape, bool)
     if nodata is not None and not np.isnan(nodata):
         found = array == nodata
@@ -176,7 +176,7 @@ def _ignored(array, where):
 
 
 def _of_colours(array, path, allowed):
-    """One band of several equal ones; the luminance of others, where that is allowed."""
+    """Returns one of several equal bands, or the luminance of different bands if it is allowed."""
     if array.shape[2] == 3 and (array == array[..., :1]).all():
         return array[..., 0]
     if allowed and array.shape[2] == 3 and array.dtype == np.uint8:

@@ -1,13 +1,13 @@
-"""Reads multi-hot label tables and split files, and refuses rows that are not what they promise.
+"""Reading and checking of multi-hot label tables and split files.
 
-Two layouts of text file occur:
+There are two layouts of text files:
 
-- a *label table* has a header ``image,<class>,...`` and one row per image of the whole set;
+- a *label table* has a header ``image,<class>,...`` and one row per image of the whole dataset;
 - a *split file* has one row per image of one split: name, then its labels; a header is optional.
 
-Where a header names the classes, columns are matched by name, never by place. Names of images are
-written without folder and without suffix, and may stand in quotes. Labels are 0 or 1, separated by
-commas, spaces, or both. A file may be compressed with gzip (``.gz``).
+If a header names the classes, columns are matched by name, never by position. Names of images have
+no folder and no suffix, and may be in quotes. Labels are 0 or 1, separated by commas, spaces, or
+both. A file may be compressed with gzip (``.gz``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rs_mm.errors import DataError
 from rs_mm.files import atomic_write
 from rs_mm.tables import read_lines
 
-#: Tables packed with rs_mm (``labels/<name>_multilabel.csv.gz``).
+#: Tables that are part of rs_mm (``labels/<name>_multilabel.csv.gz``).
 PACKED = ('aid', 'dfc15', 'ucm')
 
 _LAND_USE = (
@@ -49,7 +49,7 @@ _LAND_USE = (
     'water',
 )
 
-#: Class names by data set, in the order of the published label columns.
+#: Class names by dataset, in the order of the published label columns.
 CLASSES = dict(
     ucm=_LAND_USE,
     aid=_LAND_USE,
@@ -62,7 +62,7 @@ _HOT = {'0': 0, '1': 1, '0.0': 0, '1.0': 1}
 
 
 class LabelTable(NamedTuple):
-    """Multi-hot labels of named images, and where they were read.
+    """Multi-hot labels of named images, with the file and lines they come from.
 
     Attributes:
         path: the file.
@@ -79,7 +79,7 @@ class LabelTable(NamedTuple):
     classes: tuple[str, ...] = ()
 
     def select(self, names: Sequence[str]) -> LabelTable:
-        """Returns the rows of ``names``, in their order.
+        """Returns the label rows of ``names``, in this order.
 
         Raises:
             DataError: a name is unknown or listed twice.
@@ -98,9 +98,10 @@ class LabelTable(NamedTuple):
         )
 
     def ordered(self, classes: Sequence[str]) -> LabelTable:
-        """The table with its columns in the order of ``classes``; a table without header stays.
+        """Returns the table with its columns in the order of ``classes``; a table without header is
+        unchanged.
 
-        Names are compared without regard to case, blanks, ``-`` and ``_``.
+        The comparison of names ignores case, spaces, ``-`` and ``_``.
 
         Raises:
             DataError: the header names other classes.
@@ -131,29 +132,29 @@ def _plain(name):
 
 
 def check_class_names(names: Sequence[str], where: str) -> None:
-    """Refuses class names that occur twice, so that a label would have two meanings.
+    """Refuses class names that occur twice.
 
     Raises:
-        DataError: they do; ``where`` says which list.
+        DataError: a name occurs twice; the message begins with ``where``.
     """
     seen = {}
     for name in names:
         other = seen.setdefault(_plain(name), name)
         if other is not name or names.count(name) > 1:
-            raise DataError(f'{where}: two classes have one name, {other!r} and {name!r}.')
+            raise DataError(f'{where}: two classes have the same name, {other!r} and {name!r}.')
 
 
 def read_label_table(source: str) -> LabelTable:
     """Reads a label table.
 
     Args:
-        source: a table packed with rs_mm (``'ucm'``, ``'aid'``, ``'dfc15'``) or the path of
+        source: a table that is part of rs_mm (``'ucm'``, ``'aid'``, ``'dfc15'``) or the path of
             a file with the header ``image,<class>,...``.
 
     Raises:
-        DataError: there is no header, or it names a class twice; or a row has another length than
-            it, a label that is not 0 or 1, or a name that occurred before; the message names file
-            and line.
+        DataError: the header is missing or names a class twice; or a row has another length than
+            the header, a label that is not 0 or 1, or a repeated name; the message names file and
+            line.
     """
     if source in PACKED:
         source = str(Path(__file__).parent / 'labels' / f'{source}_multilabel.csv.gz')
@@ -175,8 +176,8 @@ def read_split_file(path: str, num_classes: int | None = None) -> LabelTable:
 
     Args:
         path: the file.
-        num_classes: number of labels every row must have. Default: as many as the header, or else
-            the first row, has.
+        num_classes: number of labels that every row must have. Default: taken from the header, or
+            from the first row.
 
     Raises:
         DataError: as :func:`read_label_table`.
@@ -201,8 +202,8 @@ def write_split_file(
 
     Args:
         path: the file.
-        names, labels: of the images.
-        classes: L class names, which become a header; none: no header.
+        names, labels: names and labels of the images.
+        classes: L class names for a header; None: no header.
     """
     with atomic_write(path, 'w', encoding='utf-8', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
@@ -212,13 +213,13 @@ def write_split_file(
 
 
 def read_names(path: str) -> list[str]:
-    """First column of a text file: one image or patch name per row.
+    """Returns the first column of a text file: one image or patch name per row.
 
-    A name may hold blanks and stand in quotes. A header, ``image`` or ``patch_id`` and the like, is
-    left out, and so are labels behind the name.
+    A name may have spaces and may be in quotes. A header (``image``, ``patch_id`` and similar) and
+    labels after the name are left out.
 
     Raises:
-        MissingFileError, DataError: there is no such file, or it is no text.
+        MissingFileError, DataError: the file does not exist, or is not text.
     """
     lines = [line for _, line in _lines(path)]
     if lines and _cells(lines[0])[0].casefold() in _NAME_COLUMNS:
@@ -227,10 +228,10 @@ def read_names(path: str) -> list[str]:
 
 
 def check_unique(names: Sequence[str], where: str) -> None:
-    """Refuses a list that names an image twice, which would count it twice.
+    """Refuses a list that names an image twice.
 
     Raises:
-        DataError: it does; ``where`` says which list.
+        DataError: an image occurs twice; the message begins with ``where``.
     """
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
@@ -241,23 +242,24 @@ def check_unique(names: Sequence[str], where: str) -> None:
 
 
 def _lines(path: str) -> list[tuple[int, str]]:
-    """Non-empty lines with their 1-based numbers."""
+    """Returns non-empty lines with their 1-based numbers."""
     found = enumerate(read_lines(path, 'label or split'), 1)
     return [(number, line) for number, line in found if line.strip()]
 
 
 def _cells(line: str, labels: int | None = None) -> list[str]:
-    """Name and labels of a row: separated by commas, or by blanks behind a name that may have some.
+    """Splits a row into name and labels, which are separated by commas, or by spaces after a name
+    that may contain spaces.
 
     Args:
-        labels: how many labels there are. Default: as many zeros and ones as the row ends with, if
-            there are two or more.
+        labels: number of labels. Default: the number of zeros and ones at the end of the row, if at
+            least two.
     """
     line = line.strip()
     if ',' in line:
         cells = [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True))]
         if len(cells) == 2 and not set(cells[1].split()) - _HOT.keys():
-            return [cells[0], *cells[1].split()]  # a comma behind the name, blanks in the rest
+            return [cells[0], *cells[1].split()]  # NAME,LABEL LABEL ...
         return cells
     words = line.split()
     if labels is None:
@@ -269,16 +271,17 @@ def _cells(line: str, labels: int | None = None) -> list[str]:
 
 
 def _is_header(cells):
-    """Whether a first row names columns: not a name with labels, nor a name alone."""
+    """Returns whether a first row names columns, and is neither a name with labels nor only a
+    name."""
     named = cells[0].casefold() in _NAME_COLUMNS
     return (len(cells) > 1 and any(cell not in _HOT for cell in cells[1:])) or named
 
 
 def _header(line, path):
-    """The classes that a first row names; None if it is a row of labels.
+    """Returns the classes that a first row names, or None if it is a row of labels.
 
     Raises:
-        DataError: its first column is an index of numbers, or a class is named twice.
+        DataError: the first column is an index of numbers, or a class is named twice.
     """
     cells = _cells(line)
     if len(cells) < 2 or not _is_header(cells):

@@ -1,4 +1,4 @@
-"""One dataset class for every image set with image-level multi-hot labels."""
+"""The dataset class for all sets of images with multi-hot labels."""
 
 from __future__ import annotations
 
@@ -28,44 +28,43 @@ SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.bmp')
 
 
 def build_pipeline(pipeline: Sequence[dict]) -> list:
-    """Builds transforms in rs_mm's scope, so that a dataset works outside a Runner as well."""
+    """Builds transforms in rs_mm's scope, so a dataset also works outside a Runner."""
     return [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
 
 
 @DATASETS.register_module()
 class MultiLabelDataset(SeededSampleMixin, BaseDataset):
-    """Images with multi-hot labels: UCM, AID, WHDLD, DFC15, or your own.
+    """A dataset of images with multi-hot labels: UCM, AID, WHDLD, DFC15, or your own.
 
     The labels of a split come either from ``ann_file`` (a split file: ``name,0/1,...`` per row,
-    the header optional) or from ``label_table`` (all images, with header) and ``split``. With
-    neither, every image of ``img_dirs`` is a sample without label, which is enough to embed and to
+    the header optional) or from ``label_table`` (all images, with header) and ``split``. Without
+    both, every image of ``img_dirs`` is a sample without label, which is enough for embedding and
     search.
 
     Images are found by name: the folders are listed once, and any suffix of ``suffixes`` (upper
     case too) counts. One folder per scene class is ``img_dirs='Images/*'``.
 
-    Every sample has ``img_path``, ``name``, ``sample_idx`` and, where labels are known,
-    ``gt_label`` ((L,) float32 of 0 and 1).
+    Every sample has ``img_path``, ``name``, ``sample_idx`` and, if labels are known, ``gt_label``
+    ((L,) float32 of 0 and 1).
 
     Args:
-        img_dirs: folders with images, relative to ``data_root``; may hold
-            wildcards. Default: ``'Images'``.
+        img_dirs: folders with images, relative to ``data_root``; wildcards are allowed. Default:
+            ``'Images'``.
         ann_file: split file, relative to ``data_root``.
-        label_table: ``'ucm'``, ``'aid'``, ``'dfc15'`` (packed with rs_mm), or a
-            file relative to ``data_root``.
-        split: what of ``label_table`` to keep: names, a
-            file whose first column is names, or the config of a registered task util that is
-            called with ``{name: path}`` (in the order of the table) and returns the names of this
-            split in order. Default: every row.
+        label_table: ``'ucm'``, ``'aid'``, ``'dfc15'`` (part of rs_mm), or a file relative to
+            ``data_root``.
+        split: rows of ``label_table`` to keep: names, a file whose first column is names, or the
+            config of a registered task util that is called with ``{name: path}`` (in the order of
+            the table) and returns the names of this split in order. Default: every row.
         classes: class names, or one of ``'ucm'``, ``'aid'``,
             ``'dfc15'``, ``'whdld'`` for the published ones. Columns of a file with a header are put
-            into this order. Default: the header, or ``class_0`` … of a file without.
+            into this order. Default: the header, or ``class_0`` … for a file without header.
         suffixes: image suffixes in lower case.
         data_root: root of the set. Other arguments as in mmengine's ``BaseDataset``.
 
     Raises:
-        DataError: rows of another length, labels other than 0 and 1, a name that is listed twice,
-            without an image or with several; the message names file and line, or the image.
+        DataError: a row has another length, a label is not 0 or 1, or a name is listed twice, has
+            no image, or has several images; the message names file and line, or the image.
 
     Examples:
         >>> MultiLabelDataset(data_root='data/ucm', ann_file='train.csv', classes='ucm')
@@ -141,7 +140,7 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
         return np.stack([self.get_data_info(i)['gt_label'] for i in rows])
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Classes of a sample, for ``ClassBalancedDataset``."""
+        """Returns the classes of a sample, for ``ClassBalancedDataset``."""
         return np.flatnonzero(self.labels([idx])[0]).tolist()
 
     def names(self) -> list[str]:
@@ -191,7 +190,7 @@ class MultiLabelDataset(SeededSampleMixin, BaseDataset):
                     found.setdefault(path.stem, str(path))
         if twice:
             raise DataError(
-                f'two images have one name: {twice[0][0]} and {twice[0][1]} '
+                f'two images have the same name: {twice[0][0]} and {twice[0][1]} '
                 f'({len(twice)} such pairs); narrow `img_dirs` or `suffixes`.'
             )
         if not found:

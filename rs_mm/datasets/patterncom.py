@@ -1,4 +1,4 @@
-"""PatternCom: attribute tables over PatternNet that pose composed queries."""
+"""PatternCom: composed queries from attribute tables over PatternNet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rs_mm.tables import read_csv
 
 ATTRIBUTES = ('color', 'context', 'density', 'existence', 'quantity', 'shape')
 
-# Classes that count as one. Merged when right answers are looked for, in every attribute …
+# Classes that count as one when correct answers are collected, in every attribute.
 MERGED = {
     'denseresidential': 'residential',
     'sparseresidential': 'residential',
@@ -31,7 +31,7 @@ MERGED = {
     'parkingspace': 'parking',
     'parkinglot': 'parking',
 }
-# … but merged when the alternatives of a class are collected in these attributes only.
+# When the values of a class are collected, these classes count as one only in these attributes.
 MERGED_PROMPTS = {
     'density': ('residential',),
     'shape': ('road',),
@@ -50,7 +50,8 @@ class Row:
 
     @property
     def class_name(self) -> str:
-        """The file name up to its first digit: ``tenniscourt`` of ``tenniscourt007.jpg``."""
+        """Returns the file name up to its first digit: ``tenniscourt`` of
+        ``tenniscourt007.jpg``."""
         return re.match(r'\D*', Path(self.image).stem)[0]
 
     @property
@@ -62,8 +63,8 @@ def read_table(path: str | Path) -> list[Row]:
     """Reads a table of rows ``file name,attribute,value`` without a header.
 
     Raises:
-        MissingFileError: if there is no such file.
-        DataError: naming the line, if one is empty or has not three filled fields.
+        MissingFileError: the file does not exist.
+        DataError: a line does not have three filled fields; the message names the line.
     """
     path = Path(path)
     if not path.is_file():
@@ -88,21 +89,21 @@ def read_table(path: str | Path) -> list[Row]:
 class PatternCom(Dataset):
     """Composed queries over PatternNet (Psomas et al., IGARSS 2024).
 
-    A row says which value of an attribute an image has. It asks for images of the same class with
-    each *other* value its class takes in the table. Right are the images of the table with that
-    value whose class, after merging, is the query's.
+    A row gives the value of an attribute for an image. Its queries ask for images of the same class
+    with each *other* value that this class has in the table. Correct answers are the images of the
+    table with that value whose class, after merging, is the query's class.
 
     Format: ``ATTRIBUTE.csv`` with rows ``file name,attribute,value``, no header. Images are found
-    in the archive by base name. Where an image is listed twice, only the last row counts as an
-    answer, while both rows ask.
+    in the archive by base name. If an image is listed twice, both rows are queries, but only the
+    last row counts as an answer.
 
     Args:
         data_root: folder of the csv files.
-        attributes: which to read; six are published.
-        published_row_shift: the official evaluation drops the feature of a row whose image
-            the archive lacks but keeps the row, so that from there on every query image is paired
-            with the prompts and the class of another row, and the last rows are never used. On,
-            this is reproduced; off (right), that row is skipped.
+        attributes: attributes to read; six are published.
+        published_row_shift: True reproduces an error of the official evaluation: for a row whose
+            image is missing in the archive, it drops the feature but keeps the row. All later query
+            images are then paired with the prompts and the class of another row, and the last rows
+            are never used. False skips the row.
 
     Examples:
         >>> queries = PatternCom('data/PatternCom', attributes=['color'])
@@ -131,7 +132,8 @@ class PatternCom(Dataset):
         return sum(map(len, self.tables.values()))
 
     def __getitem__(self, index: int) -> dict:
-        """The row at ``index``: its image, class, attribute, value and the texts it asks with."""
+        """Returns the row at ``index``: image, class, attribute, value, and the texts of its
+        queries."""
         for attribute, rows in self.tables.items():
             if index < len(rows):
                 row = rows[index]
@@ -147,18 +149,18 @@ class PatternCom(Dataset):
 
     @property
     def prompts(self) -> list[str]:
-        """Every text asked with, once, sorted."""
+        """Returns the texts of all queries, each once, sorted."""
         return sorted({row.value for rows in self.tables.values() for row in rows})
 
     def query_sets(self, names: Sequence[str]) -> list[QuerySet]:
-        """The queries over an archive, one set per attribute.
+        """Returns the queries over an archive, one set per attribute.
 
         Args:
             names: base names of the archive's images, in its order.
 
         Raises:
-            DataError: if the archive has none of a table's images, or a base name twice; if a table
-            asks nothing because each class takes one value.
+            DataError: the archive has no image of a table, or a base name twice, or a table has no
+                query because each class has only one value.
         """
         place = places_by_name(names)
         return [self._query_set(name, place) for name in self.tables]
@@ -168,7 +170,7 @@ class PatternCom(Dataset):
         alternatives = _alternatives(attribute, rows)
         known = [i for i, row in enumerate(rows) if row.image in place]
         self._report_missing(attribute, [row for row in rows if row.image not in place])
-        # which row's image is asked with which row's prompts and class
+        # pairs of the row of the image and the row of prompts and class
         asking = range(len(known)) if self.published_row_shift else known
 
         last = {row.image: row for row in rows if row.image in place}
@@ -182,7 +184,7 @@ class PatternCom(Dataset):
             for prompt in alternatives[row]
         ]
         if not pairs:
-            raise DataError(f'{self.paths[attribute]} asks nothing: no class takes two values.')
+            raise DataError(f'{self.paths[attribute]} has no query: no class has two values.')
         keys = list(dict.fromkeys((merged, prompt) for _, prompt, merged, _ in pairs))
         number = {key: i for i, key in enumerate(keys)}
         index = {prompt: i for i, prompt in enumerate(prompts)}
@@ -214,7 +216,7 @@ class PatternCom(Dataset):
 
 
 def _alternatives(attribute, rows):
-    """Sorted other values of each row's class."""
+    """Returns the other values of each row's class, sorted."""
     merged = MERGED_PROMPTS.get(attribute, ())
     groups = [row.merged_class if row.merged_class in merged else row.class_name for row in rows]
     values = {}

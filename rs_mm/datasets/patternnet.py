@@ -18,20 +18,20 @@ from .image_archive import ImageArchive
 class PatternNet(ImageArchive):
     """The images that ``patternnet.csv`` lists.
 
-    Format: one image per line, separated by blanks, without a header: the path below ``data_root``,
-    a number nobody reads, and the name of the class. A listed image that is missing counts as
-    unreadable.
+    The list has one image per line, without a header: the path below ``data_root``, a number that
+    is not used, and the name of the class, separated by spaces. A listed image that is missing
+    counts as unreadable.
 
-    Every sample has, beside :class:`ImageArchive`'s keys, ``class_name``.
+    Every sample has ``class_name`` in addition to the keys of :class:`ImageArchive`.
 
     Args:
-        data_root: root of the set, e.g. the folder that holds ``images/airplane/…``.
+        data_root: root of the dataset, e.g. the folder of ``images/airplane/…``.
         ann_file: the list, relative to ``data_root``. None takes all images below
             ``data_root`` and their folders as classes.
         pipeline: transforms.
 
     Raises:
-        DataError: naming the line, if it has fewer than three fields.
+        DataError: a line has fewer than three fields; the message names it.
 
     Source: Zhou et al., PatternNet: a benchmark dataset for performance evaluation of remote
     sensing image retrieval, ISPRS J. 2018.

@@ -1,8 +1,8 @@
-"""The one reader of pictures in datasets: what a file's tags say is applied, or it is refused.
+"""The reader of images for all datasets: a file's tags are applied, or the file is refused.
 
-It stands on :mod:`rs_mm.rasters`, and keeps three short cuts that give the same pixels: ordinary
-PNG and TIFF files, about which nothing else is to be known, and JPEG, which is decoded by the
-library that the published pipelines use.
+The reader uses :mod:`rs_mm.rasters`, with three faster ways that give the same pixels: for ordinary
+PNG and TIFF files without further tags, and for JPEG, which is decoded by the library that the
+published pipelines use.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _BLACK_IS_ZERO, _RGB = 1, 2
 
 @dataclass
 class Picture:
-    """Pixels of a file and where they count.
+    """Pixels of a file, and which of them hold data.
 
     Attributes:
         path: the file.
         array: (H, W, C) in the file's own type, bands in file order, alpha left out unless named.
-        valid: (H, W) bool; None where all pixels count.
-        stray: how many pixels are NaN or infinite without being declared as nodata.
+        valid: (H, W) bool; None if all pixels count.
+        stray: number of pixels that are NaN or infinite without being declared as nodata.
     """
 
     path: str
@@ -58,7 +58,7 @@ class Picture:
 
     @property
     def trouble(self) -> str:
-        """What is the matter with the pixels that do not count; empty if all do."""
+        """Describes the pixels that do not count; empty if all count."""
         if self.valid is None:
             return ''
         share = 1 - self.valid.mean()
@@ -66,10 +66,10 @@ class Picture:
         return f'{self.path}: {share:.2%} of its pixels {what}'
 
     def filled(self, value: float | None = None) -> np.ndarray:
-        """The array with the pixels that do not count set to a value.
+        """Returns the array with the pixels that do not count set to a value.
 
         Args:
-            value: None: the mean of each band's other pixels, which says nothing to a network.
+            value: None: the mean of each band's other pixels, which is neutral for a network.
 
         Raises:
             DataError: no pixel counts.
@@ -89,7 +89,7 @@ class Picture:
 def read_picture(
     path: str | Path, bands: Sequence[int] | None = None, with_alpha: bool = False
 ) -> Picture:
-    """Reads a picture of any format, depth and number of bands.
+    """Reads an image of any format, depth and number of bands.
 
     Args:
         path: the file.
@@ -98,9 +98,9 @@ def read_picture(
         with_alpha: whether alpha counts as a band by default.
 
     Raises:
-        MissingFileError: there is no such file.
-        DataError: the file is damaged, cut off, has no such band, or says something of its pixels
-            that is not understood; the message names it.
+        MissingFileError: the file does not exist.
+        DataError: the file is damaged, truncated, lacks a band, or has a property that is not
+            understood; the message names it.
         ConfigError: the format needs rasterio, which is not installed.
     """
     if not Path(path).is_file() and not Path(path).is_dir():
@@ -132,7 +132,8 @@ def read_picture(
 def read_valid(
     path: str | Path, bands: Sequence[int] | None = None, with_alpha: bool = False
 ) -> np.ndarray:
-    """:func:`read_picture` where every pixel must count: (H, W, C) in the file's own type.
+    """Reads like :func:`read_picture` an image whose pixels must all count: (H, W, C), the file's
+    type.
 
     Raises:
         DataError: also if pixels are nodata, NaN or infinite; the message says how many.
@@ -141,10 +142,10 @@ def read_valid(
 
 
 def refuse_invalid(picture: Picture, option: str = '') -> np.ndarray:
-    """The array of a picture all of whose pixels count.
+    """Returns the array of an image whose pixels must all count.
 
     Args:
-        option: a setting that would take it nevertheless, for the message.
+        option: a setting that would accept other pixels, for the message.
     """
     if picture.valid is None:
         return picture.array
@@ -156,7 +157,7 @@ def refuse_invalid(picture: Picture, option: str = '') -> np.ndarray:
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
-    """A photograph of 8 bits as (H, W, 3) uint8 RGB; JPEG through Pillow, as published.
+    """Reads a photograph of 8 bits as (H, W, 3) uint8 RGB; JPEG with Pillow, as published.
 
     Raises:
         DataError: as :func:`read_valid`; also if the file has more than 8 bits, or other than one
@@ -173,15 +174,15 @@ def read_rgb(path: str | Path) -> np.ndarray:
 
 
 def check_eight_bits(array: np.ndarray, path: str | Path, reader: str, instead: str = '') -> None:
-    """Refuses what a reader of ordinary pictures would lose.
+    """Refuses an image that a reader of ordinary pictures would change.
 
     Args:
         array: (H, W, C).
         path, reader: for the message.
-        instead: what keeps it, for the message.
+        instead: what reads such an image, for the message.
 
     Raises:
-        DataError: other than uint8, or other than one or three bands.
+        DataError: the type is not uint8, or the number of bands is not one or three.
     """
     if array.dtype == np.uint8 and array.shape[2] in (1, 3):
         return
@@ -194,17 +195,17 @@ def check_eight_bits(array: np.ndarray, path: str | Path, reader: str, instead: 
 
 
 def is_jpeg(path: str | Path) -> bool:
-    """Whether a file is called as JPEGs are."""
+    """Returns whether a file has a suffix of JPEG."""
     return str(path).lower().endswith(JPEG_SUFFIXES)
 
 
 def is_tiff(path: str | Path) -> bool:
-    """Whether a file is called as TIFFs are."""
+    """Returns whether a file has a suffix of TIFF."""
     return str(path).lower().endswith(TIFF_SUFFIXES)
 
 
 def decode_jpeg(path: str | Path) -> np.ndarray:
-    """A JPEG as OpenCV decodes it, upright: (H, W) or (H, W, 3) RGB, uint8."""
+    """Decodes a JPEG with OpenCV, upright: (H, W) or (H, W, 3) RGB, uint8."""
     content = _jpeg_content(path)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR)
@@ -216,7 +217,7 @@ def decode_jpeg(path: str | Path) -> np.ndarray:
 
 
 def pillow_jpeg(path: str | Path) -> np.ndarray:
-    """A JPEG as Pillow decodes it, upright: (H, W, 3) uint8 RGB."""
+    """Decodes a JPEG with Pillow, upright: (H, W, 3) uint8 RGB."""
     content = _jpeg_content(path)
     try:
         with open_by_pillow(io.BytesIO(content), path) as file:
@@ -236,14 +237,14 @@ def choose_bands(
     """Keeps the bands with these 0-based numbers, in this order; None keeps all.
 
     Raises:
-        DataError: a band is not there; ``name`` says of what.
+        DataError: a band is missing; the message begins with ``name``.
     """
     array = array[..., None] if array.ndim == 2 else array
     return array if bands is None else array[..., check_bands(bands, array.shape[2], str(name))]
 
 
 def _jpeg_content(path):
-    """The file, whole and of a size that is read."""
+    """Returns the bytes of a complete file whose size is within the limit."""
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError as error:
@@ -280,22 +281,24 @@ def _by_pillow(path):
 
 
 def _refuse_animation(path):
-    """Refuses a file of several frames: nothing says which is meant, and GDAL takes the first."""
+    """Refuses a file of several frames, because it is unknown which frame is meant."""
     if not str(path).lower().endswith(_ANIMATED):
         return
     try:
         with Image.open(path) as file:
             frames = getattr(file, 'n_frames', 1)
-    except Exception:  # the reader says what is wrong
+    except Exception:  # the reader reports what is wrong
         return
     if frames > 1:
-        raise DataError(f'{path}: it holds {frames} frames; write the one that is meant to a file.')
+        raise DataError(f'{path}: it holds {frames} frames; write the frame to use to a file.')
 
 
 def _ordinary_tiff(path):
-    """A TIFF of one page, grey, RGB or bands, about which no tag says more; else None.
+    """Decodes a TIFF of one page, grey, RGB or bands, without further tags; returns None for
+    others.
 
-    Every decoder makes the same pixels of such a file; tifffile is the fastest, and needs no GDAL.
+    All decoders give the same pixels for such a file; tifffile is the fastest and does not need
+    GDAL.
     """
     if not str(path).lower().endswith(('.tif', '.tiff')):
         return None

@@ -1,4 +1,4 @@
-"""Says what a pipeline does, so that what it prepared can be told from what another did."""
+"""A description of a pipeline, which tells its results from those of another pipeline."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def describe(value: Any) -> str:
-    """A text of a pipeline, transform or option: types and settings, equal in every process.
+    """Describes a pipeline, transform or option by types and settings, equally in every process.
 
-    An object that says nothing about itself is described by its class and its attributes.
+    An object without a description is described by its class and its attributes.
     """
     if isinstance(value, (list, tuple)):
         return f'[{", ".join(map(describe, value))}]'

@@ -1,4 +1,4 @@
-"""Decodes ordinary PNG files in about half the time that OpenCV and Pillow take."""
+"""Decoding of ordinary PNG files in about half the time of OpenCV and Pillow."""
 
 from __future__ import annotations
 
@@ -10,35 +10,34 @@ import numpy as np
 from rs_mm.limits import check_pixels
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
-# chunks that change no pixel in any decoder; others (transparency, orientation, animation) may
+# chunks that do not change pixels in any decoder; others (transparency, orientation, animation) may
 _HARMLESS = frozenset({b'IHDR', b'IDAT', b'pHYs', b'tIME', b'gAMA', b'cHRM', b'sRGB', b'iCCP'})
 
 
 def decode_plain_png(
     content: bytes, bands: int | None = None, name: str | Path = 'the PNG'
 ) -> np.ndarray | None:
-    """Decodes a PNG of 8 bits that is grey or RGB and about which nothing else is to be known.
+    """Decodes a PNG of 8 bits that is grey or RGB and has no other chunks that matter.
 
-    Every decoder makes the same pixels of such a file; libpng as imagecodecs brings it is the
-    fastest.
+    All decoders give the same pixels for such a file; libpng of imagecodecs is the fastest.
 
     Args:
         content: the file.
-        bands: decode only a file of so many bands, 1 or 3.
-        name: what to call it in a message.
+        bands: decode only a file with this number of bands, 1 or 3.
+        name: name of the file in a message.
 
     Returns:
-        (H, W) or (H, W, 3) RGB, uint8; None for every other file, also a damaged
-        one, which another decoder shall read or refuse.
+        (H, W) or (H, W, 3) RGB, uint8; None for any other file, also a damaged one; another decoder
+        then reads or refuses it.
 
     Raises:
-        DataError: it has more pixels than are read.
+        DataError: the file has more pixels than the limit.
     """
     if not _is_plain(content, bands):
         return None
     width, height = struct.unpack_from('>II', content, 16)
     check_pixels(height, width, name)
-    import imagecodecs  # takes a moment, and not every data set has PNGs
+    import imagecodecs  # slow to import, and not every dataset has PNGs
 
     if not imagecodecs.PNG.available:  # a build without libpng
         return None
@@ -49,7 +48,8 @@ def decode_plain_png(
 
 
 def read_plain_png(path: str | Path, bands: int | None = None) -> np.ndarray | None:
-    """:func:`decode_plain_png` of a file; None also if it is not there or not called ``.png``."""
+    """Applies :func:`decode_plain_png` to a file; returns None also if it is missing or not a
+    ``.png``."""
     if not str(path).lower().endswith('.png'):
         return None
     try:
@@ -77,5 +77,5 @@ def _is_plain(content, bands):
 
 
 def _is_remark(content, place, kind):
-    # Pillow turns images by an orientation that a text of these names holds
+    # Pillow rotates images by an orientation in texts of these names
     return kind == b'tEXt' and not content.startswith((b'Raw profile', b'XML:'), place + 8)

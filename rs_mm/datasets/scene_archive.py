@@ -1,4 +1,4 @@
-"""An archive of scenes, each cut into tiles on the fly."""
+"""A dataset of an archive of scenes that are cut into tiles while they are read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .scene_parts import PROBE, model_side, part_size, picture_shape
 from .wrapped_datasets import takes_eight_bit
 
 AUTO = 'auto'
-_PREVIEW = 1024  # longest side of the reduced picture that says which tiles hold data
+_PREVIEW = 1024  # longest side of the reduced image in which tiles without data are found
 
 
 @DATASETS.register_module()
@@ -28,8 +28,8 @@ class SceneArchive(ImageArchive):
     Samples are as those of :class:`ImageArchive`; that of a tile has ``window`` too, ``(x, y,
     width, height)`` in pixels. An image that is not larger than a tile, or without georeference
     where tiles are given in metres, is one sample without ``window``. Tiles without data are left
-    out. A scene of more than 8 bits is stretched as a whole where the pipeline works on 8 bits, so
-    that its tiles can be compared.
+    out. If the pipeline works on 8 bits, a scene with more bits is stretched as a whole, so its
+    tiles can be compared.
 
     Args:
         data_root: the folder.
@@ -133,7 +133,7 @@ class SceneArchive(ImageArchive):
         return _tiles_of(info, windows)
 
     def prepare_data(self, idx: int) -> dict:
-        """One sample; see the class."""
+        """Returns one sample; see the class."""
         info = self.get_data_info(idx)
         if 'unreadable' in info:
             return unreadable_sample(info, DataError(info['unreadable']))
@@ -147,7 +147,8 @@ class SceneArchive(ImageArchive):
             return unreadable_sample(info, error)
 
     def _scene(self, path):
-        """The scene that was read last stays open: its tiles follow each other."""
+        """Returns the open scene of a file; the last scene stays open, because its tiles follow
+        each other."""
         if self._open is None or self._open[0] != path:
             if self._open is not None:
                 self._open[1].close()
@@ -155,7 +156,7 @@ class SceneArchive(ImageArchive):
         return self._open[1]
 
     def __getstate__(self) -> dict:
-        """What a worker process gets: no open file."""
+        """Returns the state for a worker process, without the open file."""
         return {**self.__dict__, '_open': None}
 
 
@@ -164,13 +165,13 @@ def _tiles_of(info, windows):
 
 
 def _with_data(scene, windows, least):
-    """The windows whose share of data, seen in a reduced picture, is large enough."""
+    """Returns the windows with enough data, according to a reduced image."""
     if scene.info.all_valid:
         return windows
     valid = scene.preview_pixels(_PREVIEW).valid
     if valid.all():
         return windows
-    # sums over rectangles by an integral image
+    # sums over rectangles with an integral image
     total = np.zeros((valid.shape[0] + 1, valid.shape[1] + 1))
     total[1:, 1:] = valid.cumsum(0).cumsum(1)
     scale = [reduced / whole for reduced, whole in zip(valid.shape, scene.info.shape)]

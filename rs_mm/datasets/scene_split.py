@@ -1,4 +1,4 @@
-"""The seeded 70 / 10 / 20 % split that graph relation networks are trained and tested on."""
+"""The seeded 70 / 10 / 20 % split of the graph relation network."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _BOUNDS = dict(train=(0.0, 0.7), val=(0.7, 0.8), test=(0.8, 1.0))
 
 @TASK_UTILS.register_module()
 class SceneSplit:
-    """Names of one split, shuffled scene by scene with Python's generator.
+    """The names of one split, shuffled scene by scene with Python's generator.
 
-    Folders of one name are a scene. Scenes are taken in the order of their names, their files in
-    the order of their names as text (``airport_1``, ``airport_10``, ``airport_100``, …), and
-    shuffled by one generator that runs through all scenes. The first ``int(0.7 n)`` of the n
+    Folders with the same name are a scene. Scenes are taken in the order of their names, their
+    files in the order of their names as text (``airport_1``, ``airport_10``, ``airport_100``, …),
+    and shuffled by one generator that runs through all scenes. The first ``int(0.7 n)`` of the n
     files of a scene are for training, those up to ``int(0.8 n)`` for validation; the products are
-    truncated as published, so that 90 files give 62.
+    truncated as published, so 90 files give 62.
 
-    The split depends on which files there are: where images are missing, another split results.
+    The split depends on the files: if images are missing, the split is another one.
 
     Source: official code of Kang et al., TGRS 2020 (UCMerced, AID and DFC15 multi-label).
 
     Args:
         subset: ``'train'``, ``'val'`` or ``'test'``.
-        by_folder: False takes all files as one scene, as published for DFC15.
+        by_folder: False treats all files as one scene, as published for DFC15.
         seed: seed of the shuffle. Default: 42, as published.
-        expected: number of images of the whole set; any other number is an error.
+        expected: number of images of the whole dataset; any other number is an error.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Augmentation that depends on the position in training, not on which worker draws it."""
+"""Augmentation that depends on the position in the training, not on the worker."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rs_mm.registry import DATASETS
 class SeededIndex(int):
     """A sample's index that carries the seed of its augmentation.
 
-    rs_mm's samplers yield these, so that a sample is augmented the same way whatever the number
-    of workers or processes, and the same way again after a resume.
+    rs_mm's samplers yield these indices. So the augmentation of a sample is the same for any number
+    of workers or processes, and after a resume.
 
     Args:
         index: index into the dataset.
@@ -28,26 +28,27 @@ class SeededIndex(int):
         self.seed = seed
         return self
 
-    # how mmengine's ConcatDataset and RepeatDataset find the index into what they wrap
+    # mmengine's ConcatDataset and RepeatDataset compute the index into a wrapped dataset this way
     def __sub__(self, other):
         return SeededIndex(int(self) - other, self.seed)
 
     def __mod__(self, other):
         return SeededIndex(int(self) % other, self.seed)
 
-    def __reduce__(self):  # int's own way of pickling would drop the seed
+    def __reduce__(self):  # pickling of int would drop the seed
         return SeededIndex, (int(self), self.seed)
 
 
 class SeededSampleMixin:
-    """Put before a dataset class: seeds ``random``, numpy and torch for each seeded index."""
+    """A mixin before a dataset class that seeds ``random``, numpy and torch for each seeded
+    index."""
 
     def __getitem__(self, idx: int) -> Any:
         if isinstance(idx, SeededIndex):
             random.seed(idx.seed)
             np.random.seed(idx.seed)
-            # not torch.manual_seed: it asks every kind of device, which takes longer than small
-            # images do, and in the training process would reset the generator of the GPU
+            # not torch.manual_seed: it seeds every kind of device, which takes longer than a small
+            # image, and would reset the GPU's generator in the training process
             torch.default_generator.manual_seed(idx.seed)
             idx = int(idx)
         return super().__getitem__(idx)
@@ -55,9 +56,9 @@ class SeededSampleMixin:
 
 @DATASETS.register_module()
 class ClassBalancedDataset(MMEngineClassBalancedDataset):
-    """mmengine's wrapper that repeats samples of rare classes, with each repetition's own seed.
+    """mmengine's wrapper that repeats samples of rare classes, with a seed for each repetition.
 
-    It asks the wrapped dataset for ``get_cat_ids(idx)``, which those with multi-hot labels have.
+    It calls ``get_cat_ids(idx)`` of the wrapped dataset, which datasets with multi-hot labels have.
     """
 
     def _get_ori_dataset_idx(self, idx):

@@ -11,10 +11,10 @@ SPLITS = ('train', 'val', 'test')
 
 
 def split_loader(cfg: Config, split: str) -> Config:
-    """The dataloader of a split with the test pipeline, in order, every image once.
+    """Returns the dataloader of a split with the test pipeline, in order, every image once.
 
     Raises:
-        ConfigError: if there is no such split.
+        ConfigError: the split does not exist.
     """
     if split not in SPLITS:
         raise ConfigError(f'--split {split}: use {", ".join(SPLITS)}.')
@@ -23,7 +23,7 @@ def split_loader(cfg: Config, split: str) -> Config:
         raise ConfigError(f'--split {split}: the config has no `{split}_dataloader`.')
     if split != 'train':
         return loader
-    # train images, looked at as test images are
+    # training images with the test pipeline
     pipeline = tested_pipeline(cfg)
     settings = dict(test_mode=True) | ({} if pipeline is None else dict(pipeline=pipeline))
     return dict(cfg.test_dataloader, dataset=with_settings(loader.dataset, **settings))

@@ -1,4 +1,4 @@
-"""Splits of label tables: seeded random ones, and those that folders prescribe."""
+"""Splits of label tables: seeded random splits, and splits given by folders."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from rs_mm.errors import DataError, MissingFileError
 def random_split(
     count: int, seed: int = 24, train: float = 0.7, val: float = 0.1
 ) -> dict[str, np.ndarray]:
-    """The published random 70/10/20 split of UCM and WHDLD (Imbriaco et al., TGRS 2021).
+    """Draws the published random 70/10/20 split of UCM and WHDLD (Imbriaco et al., TGRS 2021).
 
     Draws ``int(train * count)`` rows without replacement for training, then ``int(val * count)``
-    of the sorted rest for validation; what remains is for testing. numpy's legacy generator.
+    of the sorted rest for validation; the other rows are for testing. Uses numpy's legacy
+    generator.
 
     Args:
         count: number of rows.
@@ -36,7 +37,8 @@ def random_split(
 
 
 def folder_split(root: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The split that the folders ``train`` and ``test`` of a set prescribe, as AID is published.
+    """Returns the split given by the folders ``train`` and ``test`` of a dataset, as published for
+    AID.
 
     Args:
         root: folder of the set, with ``train`` and ``test``, or ``images_tr`` and
@@ -47,8 +49,8 @@ def folder_split(root: str | Path, names: Sequence[str]) -> dict[str, np.ndarray
         ``train`` and ``test``, each an int array of row numbers in the table's order.
 
     Raises:
-        MissingFileError: no such folders.
-        DataError: a name of the table lies in no folder, or in both.
+        MissingFileError: the folders do not exist.
+        DataError: a name of the table is in no folder, or in both.
     """
     splits = {}
     for split, folders in (('train', ('train', 'images_tr')), ('test', ('test', 'images_test'))):

@@ -1,4 +1,4 @@
-"""What lies in mmengine's wrapper datasets, for what looks at every image once."""
+"""The datasets inside mmengine's wrapper datasets, for code that reads every image once."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import Any
 
 from rs_mm.errors import ConfigError
 
-# steps that take or make values from 0 to 255
+# steps that take or return values from 0 to 255
 _EIGHT_BIT = ('LoadEpisode', 'LoadRGBImage', 'MultiImgLoadImageFromFile', 'ScaleBands')
 
 
 def dataset_parts(config: Mapping) -> list[dict]:
-    """The configs of the datasets in a config, in order, without the wrappers around them.
+    """Returns the configs of the datasets in a config, in order, without wrappers.
 
     Args:
         config: a dataset's config; may be a ``ConcatDataset``, ``RepeatDataset`` or
-            ``ClassBalancedDataset`` of mmengine, also one within another.
+            ``ClassBalancedDataset`` of mmengine, also nested.
 
-    Returns:
-        One config, or those of a ``ConcatDataset``.
+    Returns: One config, or the configs of the parts of a ``ConcatDataset``.
     """
     kind = config.get('type', '')
     kind = kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
@@ -31,16 +30,15 @@ def dataset_parts(config: Mapping) -> list[dict]:
 
 
 def tested_pipeline(cfg: Mapping) -> list | None:
-    """The pipeline that prepares images for a test, also where the test dataset is a wrapper.
+    """Returns the pipeline that prepares images for a test, also if the test dataset is a wrapper.
 
     Args:
-        cfg: a whole config; without ``test_dataloader``, that of the validation is taken.
+        cfg: a whole config; without ``test_dataloader``, ``val_dataloader`` is used.
 
-    Returns:
-        Configs of the steps; None where the dataset names none.
+    Returns: Configs of the steps; None if the dataset has no pipeline.
 
     Raises:
-        ConfigError: if there is no such dataset, or the datasets in a wrapper have different
+        ConfigError: there is no test dataset, or the datasets in a wrapper have different
             pipelines.
     """
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
@@ -60,7 +58,7 @@ def tested_pipeline(cfg: Mapping) -> list | None:
 
 
 def with_settings(config: Mapping, **settings: Any) -> dict:
-    """A dataset's config with other settings, those in wrappers where it is one."""
+    """Returns a dataset's config with other settings; in a wrapper, the inner datasets get them."""
     config = dict(config)
     if 'datasets' in config:
         return config | dict(
@@ -72,12 +70,13 @@ def with_settings(config: Mapping, **settings: Any) -> dict:
 
 
 def innermost(dataset: Any) -> Any:
-    """The dataset in mmengine's wrappers, as built; a ``ConcatDataset`` is returned as it is."""
+    """Returns the built dataset inside mmengine's wrappers; a ``ConcatDataset`` is returned
+    unchanged."""
     while hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
     return dataset
 
 
 def takes_eight_bit(pipeline: Sequence[dict]) -> bool:
-    """Whether the steps of a pipeline config work on values from 0 to 255."""
+    """Returns whether the steps of a pipeline config work on values from 0 to 255."""
     return any(str(step.get('type')).rpartition('.')[2] in _EIGHT_BIT for step in pipeline)

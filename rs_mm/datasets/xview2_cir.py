@@ -31,7 +31,7 @@ class Row:
 
     @property
     def event(self) -> str:
-        """Kind of disaster, on which alone the texts depend: ``fire`` of ``post fire``."""
+        """The kind of disaster, ``fire`` for ``post fire``; the texts depend only on it."""
         return self.texts[0].removeprefix('post ')
 
 
@@ -39,8 +39,9 @@ def read_list(path: str | Path = PACKED) -> list[Row]:
     """Reads the list; its header is ``image,query_default,query_alt1,query_alt2,target``.
 
     Raises:
-        MissingFileError: if there is no such file.
-        DataError: naming the line, if the header is another or a row has not five filled fields.
+        MissingFileError: the file does not exist.
+        DataError: the header is wrong, or a row does not have five filled fields; the message names
+            the line.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,13 +65,13 @@ def read_list(path: str | Path = PACKED) -> list[Row]:
 class XView2CIR(Dataset):
     """291 queries over the test images of xView2: before a disaster + text -> after it.
 
-    The list is packed with rs_mm; the images come from xview2.org. The authors published no
-    evaluation for it. Here a query's one right answer is its target, and the queries of one kind of
-    disaster make a set, so that it is evaluated as an attribute of PatternCom is.
+    The list is part of rs_mm; the images come from xview2.org. The authors published no evaluation.
+    In this class the only correct answer of a query is its target, and the queries of one kind of
+    disaster are a set, which is evaluated like an attribute of PatternCom.
 
     Args:
-        texts: which of the three texts to ask with: ``default``, ``alt1`` or ``alt2``; or
-            ``all``: a set for each kind of disaster and text, e.g. ``fire, alt1``.
+        texts: which of the three texts to use: ``default``, ``alt1`` or ``alt2``; or ``all``: a set
+            for each kind of disaster and text, e.g. ``fire, alt1``.
         list_file: another list in the same format.
     """
 
@@ -87,24 +88,24 @@ class XView2CIR(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict:
-        """The query at ``index``: image, kind of disaster, text, target."""
+        """Returns the query at ``index``: image, kind of disaster, text, target."""
         row = self.rows[index]
         prompts = [row.texts[i] for i in self.variants]
         return dict(image=row.image, attribute=row.event, prompts=prompts, target=row.target)
 
     @property
     def prompts(self) -> list[str]:
-        """Every text asked with, once, sorted."""
+        """Returns the texts of all queries, each once, sorted."""
         return sorted({row.texts[i] for row in self.rows for i in self.variants})
 
     def query_sets(self, names: Sequence[str]) -> list[QuerySet]:
-        """The queries over an archive, one set per kind of disaster.
+        """Returns the queries over an archive, one set per kind of disaster.
 
         Args:
             names: base names of the archive's images, in its order.
 
         Raises:
-            DataError: if the archive has none of the pairs, or a base name twice.
+            DataError: the archive has none of the pairs, or a base name twice.
         """
         place = places_by_name(names)
         known, lost = [], []

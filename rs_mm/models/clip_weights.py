@@ -1,4 +1,4 @@
-"""CLIP weights from files in the formats they are published in, read as data."""
+"""Reading CLIP weights as data, in the formats in which they are published."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from rs_mm.checkpoint import read_state_dict
 from rs_mm.errors import CheckpointError, ConfigError, MissingFileError
 from rs_mm.limits import check_expansion
 
-# the preprocessing that OpenCLIPPreprocess does by default
+# the default preprocessing of OpenCLIPPreprocess
 _OPENAI = dict(
     mean=(0.48145466, 0.4578275, 0.40821073),
     std=(0.26862954, 0.26130258, 0.27577711),
     interpolation='bicubic',
     resize_mode='shortest',
 )
-# what OpenAI's state dicts store beside the weights
-# where weights of others are published, by a part of the file's path
+# entries of OpenAI's state dicts that are not weights
+# where other weights are published, by a part of the file's path
 _PAGES = dict(
     remoteclip='the model page chendelong/RemoteCLIP on huggingface.co',
     georsclip='the model page Zilun/GeoRSCLIP on huggingface.co (ckpt/RS5M_*.pt)',
@@ -45,15 +45,15 @@ def load_weights(clip: nn.Module, path: str | Path, arch: str | dict) -> None:
         arch: the model's architecture, for messages.
 
     Raises:
-        MissingFileError: if there is no such file; says where to get it.
-        CheckpointError: if it is damaged, holds code, or is of another architecture.
+        MissingFileError: the file does not exist; the message says where to get it.
+        CheckpointError: the file is damaged, holds code, or belongs to another architecture.
     """
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f'there are no weights {path}: {where_to_get(path, arch)}')
     own = clip.state_dict()
     if is_torchscript(path):
-        # it holds constants of the program beside the weights
+        # besides weights it holds constants of the program
         state = {key: value for key, value in read_torchscript(path).items() if key in own}
     else:
         state = {key: value for key, value in read_state_dict(path).items() if key not in _SETTINGS}
@@ -70,11 +70,11 @@ def load_weights(clip: nn.Module, path: str | Path, arch: str | dict) -> None:
 
 
 def load_tag(clip: nn.Module, arch: str | dict, tag: str) -> None:
-    """Loads the weights of an open_clip tag, whatever their format.
+    """Loads the weights of an open_clip tag, in any format.
 
     Raises:
         ConfigError, MissingFileError: see :func:`download_weights`.
-        CheckpointError: if what was fetched does not fit the model.
+        CheckpointError: the downloaded weights do not fit the model.
     """
     import open_clip
 
@@ -91,11 +91,11 @@ def load_tag(clip: nn.Module, arch: str | dict, tag: str) -> None:
 
 
 def download_weights(arch: str | dict, tag: str) -> str:
-    """Fetches the weights of an open_clip tag into its cache; returns the file.
+    """Downloads the weights of an open_clip tag into open_clip's cache, and returns the file.
 
     Raises:
-        ConfigError: if open_clip has no such tag for the architecture.
-        MissingFileError: if they are neither in the cache nor to be had.
+        ConfigError: open_clip does not have this tag for the architecture.
+        MissingFileError: the weights are not in the cache and cannot be downloaded.
     """
     import open_clip
 
@@ -122,7 +122,7 @@ def download_weights(arch: str | dict, tag: str) -> str:
         )
     try:
         return open_clip.download_pretrained(cfg)
-    except Exception as error:  # the hub, the network and the disk each have their own
+    except Exception as error:  # the hub, the network and the disk each raise their own types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingFileError(
             f'the weights "{tag}" of {_name(arch)} could not be fetched ({reason}). Without a '
@@ -132,7 +132,7 @@ def download_weights(arch: str | dict, tag: str) -> str:
 
 
 def where_to_get(path: Path, arch: str | dict) -> str:
-    """A sentence on where a missing file of weights is published."""
+    """Returns a sentence that says where a missing file of weights is published."""
     for part, page in _PAGES.items():
         if part in path.as_posix().lower():
             return f'download {path.name} from {page}, and put it into {path.parent}.'
@@ -171,7 +171,8 @@ def _name(arch):
 
 
 def is_torchscript(path: str | Path) -> bool:
-    """Whether a file is a TorchScript archive, as OpenAI published CLIP."""
+    """Returns whether a file is a TorchScript archive, the format in which OpenAI published
+    CLIP."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -179,21 +180,21 @@ def is_torchscript(path: str | Path) -> bool:
 
 
 def read_torchscript(path: str | Path) -> dict[str, Tensor]:
-    """The weights of a TorchScript archive, without running its code.
+    """Returns the weights of a TorchScript archive, without running its code.
 
-    The archive is copied in memory without its program; what remains is an ordinary file of
-    tensors, which torch reads with ``weights_only=True``. The modules' classes are replaced by
-    empty ones that hold attributes and do nothing.
+    The archive is copied in memory without its program. The rest is an ordinary file of tensors,
+    which torch reads with ``weights_only=True``. Empty classes, which only hold attributes, replace
+    the classes of the modules.
 
     Raises:
-        CheckpointError: if the archive holds anything but modules and tensors.
+        CheckpointError: the archive holds anything except modules and tensors.
     """
     stripped, names = io.BytesIO(), set()
     try:
         with zipfile.ZipFile(path) as archive, zipfile.ZipFile(stripped, 'w') as copy:
             whole = sum(part.file_size for part in archive.infolist())
             check_expansion(whole, Path(path).stat().st_size, path, CheckpointError)
-            copy.writestr('archive/version', '3\n')  # its place differs between versions of torch
+            copy.writestr('archive/version', '3\n')  # its module differs between versions of torch
             for entry in archive.namelist():
                 _, _, inner = entry.partition('/')
                 if inner.startswith('data/') or inner in ('data.pkl', 'byteorder'):
@@ -226,7 +227,7 @@ def read_torchscript(path: str | Path) -> dict[str, Tensor]:
         ) from error
 
 
-# TorchScript wraps lists in calls that only tell their type
+# TorchScript wraps lists in calls that only state their type
 _LIST_BUILDERS = (
     'build_intlist',
     'build_doublelist',
@@ -241,7 +242,7 @@ def _first(data, *_):
 
 
 class _Holder:
-    """Stands for a module of a TorchScript archive."""
+    """Holds the attributes of a module of a TorchScript archive."""
 
 
 def _tensors(holder, prefix=''):

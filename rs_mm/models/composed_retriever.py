@@ -1,4 +1,4 @@
-"""The two towers of CLIP as a training-free retriever by image, text, or both."""
+"""A training-free retriever by image, text, or both, from the two towers of CLIP."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ComposedDataPreprocessor(EmbeddingDataPreprocessor):
 
 @MODELS.register_module()
 class ComposedRetriever(BaseModel):
-    """Embeds images and texts into one space; nothing is trained (WeiCom, IGARSS 2024).
+    """A model that embeds images and texts into one space, without training (WeiCom, IGARSS 2024).
 
     Args:
         arch: name of an open_clip architecture, or its configuration: ``embed_dim``,
@@ -52,15 +52,15 @@ class ComposedRetriever(BaseModel):
             Published WeiCom and RemoteCLIP numbers use plain names also for weights that were
             trained with the quick variant; ``ViT-L-14-quickgelu`` is the activation that OpenAI's
             weights were trained with.
-        tokenizer: folder of a tokenizer in the format of Hugging Face, for a tower
-            that has another one than CLIP (SigLIP). Default: what open_clip names, which is
-            fetched.
+        tokenizer: folder of a tokenizer in the format of Hugging Face, for a tower that does not
+            use CLIP's tokenizer (SigLIP). Default: the tokenizer that open_clip names, which is
+            downloaded.
         precision: ``fp32``, or ``fp16`` / ``bf16`` for automatic mixed precision on a GPU (on
             a CPU torch's attention layer then copies its weights for every token, and is over ten
             times as slow). Embeddings are normalised in, and returned as, float32.
         init_cfg: ``dict(type='Pretrained', checkpoint=X)`` where X is a file (a bare
             state dict such as ``CLIP-ViT-L-14.bin`` or ``RemoteCLIP-ViT-L-14.pt``, or OpenAI's
-            TorchScript archive) or ``open_clip:TAG``, which open_clip fetches. None leaves
+            TorchScript archive) or ``open_clip:TAG``, which open_clip downloads. None leaves
             the weights random.
         data_preprocessor: default :class:`ComposedDataPreprocessor`.
 
@@ -92,11 +92,12 @@ class ComposedRetriever(BaseModel):
 
     @cached_property
     def tokenizer(self) -> Any:
-        """What turns texts into token ids; read when the first text comes."""
+        """The tokenizer, which turns texts into token ids; it is loaded for the first text."""
         return build_tokenizer(self.arch, self.tokenizer_folder)
 
     def init_weights(self) -> None:
-        """Loads what ``init_cfg`` names; see :func:`rs_mm.models.clip_weights.load_weights`."""
+        """Loads the weights that ``init_cfg`` names; see
+        :func:`rs_mm.models.clip_weights.load_weights`."""
         if self.is_init:
             return
         if self.init_cfg is None:
@@ -117,7 +118,8 @@ class ComposedRetriever(BaseModel):
         self._is_init = True
 
     def identity(self) -> dict[str, str]:
-        """What decides the features: architecture, precision, normalisation, all weights."""
+        """Returns what the features depend on: architecture, precision, normalisation, hash of all
+        weights."""
         normalisation = model_identity([self.data_preprocessor])
         return dict(
             arch=str(self.arch),
@@ -143,7 +145,7 @@ class ComposedRetriever(BaseModel):
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Texts to (N, D) float32 of length 1; one that is too long is cut with a warning."""
+        """Texts to (N, D) float32 of length 1; a text that is too long is cut with a warning."""
         device = next(self.clip.parameters()).device
         tokens = self.tokenize(texts).to(device)
         with self._autocast(device):
@@ -168,7 +170,7 @@ class ComposedRetriever(BaseModel):
         return self.tokenizer(texts)
 
     def example_inputs(self, batch: int, height: int, width: int) -> dict:
-        """Random images as the data pipeline packs them, for the analysis tools."""
+        """Returns random images as the data pipeline packs them, for the analysis tools."""
         size = _pair(getattr(self.clip.visual, 'image_size', (height, width)))
         if size != (height, width):
             raise ConfigError(
@@ -224,10 +226,10 @@ class ComposedRetriever(BaseModel):
 
 
 def build_clip(arch: str | dict) -> nn.Module:
-    """An open_clip model with random weights.
+    """Builds an open_clip model with random weights.
 
     Raises:
-        ConfigError: if open_clip has no such architecture.
+        ConfigError: open_clip does not have this architecture.
     """
     import open_clip
 
@@ -240,7 +242,7 @@ def build_clip(arch: str | dict) -> nn.Module:
 
         near = difflib.get_close_matches(arch, open_clip.list_models(), 3, 0.5)
         hint = f'; did you mean {" or ".join(near)}' if near else ''
-        raise ConfigError(f'model.arch={arch!r} is no architecture of open_clip{hint}?')
+        raise ConfigError(f'model.arch={arch!r} is not an architecture of open_clip{hint}?')
     # its warning about random weights comes too early: init_weights() follows
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -251,15 +253,15 @@ def build_clip(arch: str | dict) -> nn.Module:
 
 
 def build_tokenizer(arch: str | dict, folder: str | None = None) -> Any:
-    """The tokenizer that an architecture was trained with.
+    """Returns the tokenizer that an architecture was trained with.
 
     Args:
         arch: name or configuration of the architecture.
         folder: a tokenizer in the format of Hugging Face, instead of the one that open_clip names.
 
     Raises:
-        ConfigError: if the package that reads it is missing.
-        MissingFileError: if it is not to be had.
+        ConfigError: the package that reads it is missing.
+        MissingFileError: the tokenizer cannot be read or downloaded.
     """
     import open_clip
 
@@ -289,7 +291,7 @@ def _pair(size):
 
 
 def _plain(value):
-    """mmengine's ConfigDict as a dict, which open_clip unpacks into dataclasses."""
+    """Converts mmengine's ConfigDict to a dict, which open_clip unpacks into dataclasses."""
     return {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 

@@ -19,13 +19,13 @@ from .utils.model_identity import model_identity
 
 @MODELS.register_module()
 class ImageEmbedder(BaseModel):
-    """Maps images to vectors whose cosine similarity follows their shared labels.
+    """A model that maps images to vectors whose cosine similarity follows their shared labels.
 
     Args:
         encoder: builds the feature map; has ``out_channels``.
-        head: turns the map into a :class:`~rs_mm.models.heads.HeadOutput`. ``in_channels`` is
-            filled in from the encoder where the config leaves it out.
-        neck: optional attention on the map; its ``in_channels`` likewise.
+        head: turns the map into a :class:`~rs_mm.models.heads.HeadOutput`. If the config leaves out
+            ``in_channels``, it is filled in from the encoder.
+        neck: optional attention on the map; its ``in_channels`` is filled in the same way.
         losses: modules that return a scalar and are called with the keywords ``embedding`` (N, D)
             as the head made it, ``logits`` (N, L) or None, ``labels`` (N, L) float32 of 0 and 1,
             and ``sample_idx`` (N,) int64, rows of the training set. A loss may own state, such as a
@@ -61,7 +61,9 @@ class ImageEmbedder(BaseModel):
         self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
         names = [loss.loss_name for loss in self.losses]
         if len(set(names)) < len(names):
-            raise ConfigError(f'model.losses has two losses of one name: {names}; leave one out.')
+            raise ConfigError(
+                f'model.losses has two losses with the same name: {names}; leave one out.'
+            )
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Images (N, C, H, W) to the feature map (N, C', H', W') after the neck."""
@@ -69,7 +71,8 @@ class ImageEmbedder(BaseModel):
         return features if self.neck is None else self.neck(features)
 
     def identity(self) -> dict[str, str]:
-        """What decides the embeddings: hashes of architecture and weights; losses have no part."""
+        """Returns what the embeddings depend on: hashes of architecture and weights, without the
+        losses."""
         parts = (self.data_preprocessor, self.encoder, self.neck, self.head)
         return model_identity([part for part in parts if part is not None])
 
@@ -79,7 +82,8 @@ class ImageEmbedder(BaseModel):
         return F.normalize(self.head(self.extract_feat(images)).embedding.float())
 
     def example_inputs(self, batch: int, height: int, width: int) -> dict:
-        """Random images and labels as the data pipeline packs them, for the analysis tools."""
+        """Returns random images and labels as the data pipeline packs them, for the analysis
+        tools."""
         labels = (torch.rand(batch, self.num_classes or 17) < 0.3).float()
         samples = [
             EmbeddingDataSample(metainfo=dict(sample_idx=i, name=str(i))).set_gt_label(row)
@@ -112,12 +116,13 @@ class ImageEmbedder(BaseModel):
             return self.loss(output, data_samples)
         raise ConfigError(f'mode is {mode!r}; use "tensor", "predict" or "loss".')
 
-    # what follows the network works sample by sample and has gradients of its own: not for a graph
+    # the steps after the network work per sample and have custom gradients: they stay out of a
+    # graph
     @torch.compiler.disable
     def loss(
         self, output: HeadOutput, data_samples: list[EmbeddingDataSample]
     ) -> dict[str, Tensor]:
-        """Every configured loss over the branches of ``output``."""
+        """Returns every configured loss over the branches of ``output``."""
         if not len(self.losses):
             raise ConfigError('model.losses is empty; training needs at least one loss.')
         device = output.embedding.device
@@ -129,7 +134,7 @@ class ImageEmbedder(BaseModel):
             for group in output.groups
         ]
         result = {}
-        # similarities divided by a small temperature need single precision, under AMP too
+        # similarities divided by a small temperature need float32, also under AMP
         with torch.autocast(labels.device.type, enabled=False):
             for loss in self.losses:
                 groups = [
@@ -149,7 +154,7 @@ class ImageEmbedder(BaseModel):
     ) -> list[EmbeddingDataSample]:
         """Writes normalised embeddings and label scores into (new) samples.
 
-        A zero vector stays zero: it is equally far from everything.
+        A zero vector stays zero; it has the same distance to all vectors.
         """
         embeddings = F.normalize(output.embedding.detach().float())
         if data_samples is None:
@@ -162,10 +167,10 @@ class ImageEmbedder(BaseModel):
 
 
 def stack_labels(data_samples: Sequence[EmbeddingDataSample]) -> Tensor:
-    """The multi-hot labels (N, L) of a batch.
+    """Returns the multi-hot labels (N, L) of a batch.
 
     Raises:
-        DataError: there is a sample without labels, or label rows differ in length.
+        DataError: a sample has no labels, or label rows differ in length.
     """
     labels = [sample.get('gt_label') for sample in data_samples or ()]
     for sample, label in zip(data_samples or (), labels):

@@ -197,7 +197,7 @@ def test_damaged_patches_are_told_and_the_rest_kept(tree, checkpoint, tmp_path):
         'its header says',
         'the checksum does not match',
         'the checksum does not match',
-        'the record is no Sentinel-2 patch',
+        'the record is not a Sentinel-2 patch',
     ]
     for name, reason in zip(names, reasons):
         assert reason in found.unreadable[name] and name in found.unreadable[name]

@@ -89,7 +89,9 @@ def test_no_file_is_left_out_in_silence(levir):
     left = [path.rsplit('/', 2)[-1] for path in build(levir).left_out]
     assert left == ['other.tif', 'alone.png']
     shutil.copy(levir / 'train/A/train_2.png', levir / 'train/A/train_2.PNG')
-    with pytest.raises(DataError, match=r'two files of one name, train_2.\w+ and train_2.\w+'):
+    with pytest.raises(
+        DataError, match=r'two files with the same name, train_2.\w+ and train_2.\w+'
+    ):
         build(levir)
 
 
@@ -208,7 +210,7 @@ def test_deep_labels(levir, backend):
     Image.fromarray((plain > 0) * np.uint16(256)).save(label)
     with pytest.raises(DataError, match=r'train_1.png holds the values 256, but only \[0, 255\]'):
         build(levir, pipeline=pipeline)[0]
-    with pytest.raises(DataError, match=r'train_1.png holds values beyond 0 .. 255'):
+    with pytest.raises(DataError, match=r'train_1.png holds values outside 0 .. 255'):
         build(levir, pipeline=pipeline, label_values=None)[0]
 
 

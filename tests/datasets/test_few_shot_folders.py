@@ -53,7 +53,7 @@ def test_episodes_of_own_classes(root, monkeypatch, capsys):
 
 def test_what_does_not_fit_is_said(root, monkeypatch):
     common = dict(classes=CLASSES)
-    with pytest.raises(ConfigError, match="'barm', which is no class; did you mean 'barn'"):
+    with pytest.raises(ConfigError, match="'barm', which is not a class; did you mean 'barn'"):
         FewShotFolders(str(root), 0, 'val', folds=[['pond'], ['barm', 'silo']], **common)
     with pytest.raises(ConfigError, match='must hold each class once'):
         FewShotFolders(str(root), 0, 'val', folds=[['pond'], ['barn']], **common)

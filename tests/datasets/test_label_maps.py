@@ -197,7 +197,7 @@ def test_a_nodata_value_that_is_no_class_is_ignored(tmp_path):
 
 def test_numbers_that_are_no_classes_and_files_that_are_not_there(tmp_path):
     tifffile.imwrite(tmp_path / 'x.tif', mask().astype(np.float32) / 2)
-    with pytest.raises(DataError, match='no classes from 0 to 255'):
+    with pytest.raises(DataError, match='holds numbers outside 0 to 255'):
         read_label(tmp_path / 'x.tif')
     with pytest.raises(DataError, match=r'0.5'):
         classes(tmp_path / 'x.tif')

@@ -249,7 +249,7 @@ def test_bad_sets(tmp_path):
     with pytest.raises(DataError, match="header names 17 classes and `classes` 8.*'impervious'"):
         MultiLabelDataset(label_table='ucm', classes='dfc15', **make)
     write_images(tmp_path / 'Images', ['a'], '.tif')
-    with pytest.raises(DataError, match='two images have one name'):
+    with pytest.raises(DataError, match='two images have the same name'):
         MultiLabelDataset(**make)
 
 
@@ -269,12 +269,12 @@ def test_columns_are_matched_by_name(tmp_path, kind):
     assert dataset.labels().tolist() == [[1, 0, 0], [0, 0, 1]]
     for classes, words in (
         (['water', 'soil', 'trees, tall'], "the header lacks 'soil'; it also has 'bare-soil'"),
-        (['water', 'Water', 'x'], 'two classes have one name'),
+        (['water', 'Water', 'x'], 'two classes have the same name'),
     ):
         with pytest.raises(DataError, match=words):
             MultiLabelDataset(classes=classes, **make)
     table.write_text('image,a,b,A\ni0,1,0,0\n')
-    with pytest.raises(DataError, match="header: two classes have one name, 'a' and 'A'"):
+    with pytest.raises(DataError, match="header: two classes have the same name, 'a' and 'A'"):
         MultiLabelDataset(**make)
     table.write_text(',image,a,b\n0,i0,1,0\n')
     with pytest.raises(DataError, match='index of row numbers'):

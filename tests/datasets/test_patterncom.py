@@ -81,7 +81,7 @@ def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(DataError, match='color.csv has no rows'):
         read_table(write(tmp_path, 'color', ''))
     write(tmp_path, 'color', 'a1.jpg,color,red\na2.jpg,color,red\n')
-    with pytest.raises(DataError, match='color.csv asks nothing: no class takes two values'):
+    with pytest.raises(DataError, match='color.csv has no query: no class has two values'):
         PatternCom(tmp_path, ['color']).query_sets(['a1.jpg', 'a2.jpg'])
     write(tmp_path, 'color', 'a1.jpg,color,red\na2.jpg,color,blue\n')
     with pytest.raises(DataError, match='several images named a1.jpg'):

@@ -177,7 +177,9 @@ def test_bad_use_is_told():
         model({})
     with pytest.raises(ConfigError, match='set the `size` of OpenCLIPPreprocess'):
         model(torch.zeros(1, 3, 48, 32))
-    with pytest.raises(ConfigError, match='no architecture of open_clip; did you mean .*ViT-L-14'):
+    with pytest.raises(
+        ConfigError, match='not an architecture of open_clip; did you mean .*ViT-L-14'
+    ):
         ComposedRetriever('ViT-L14')
     with pytest.raises(ConfigError, match="model.precision='half': choose one of fp32, fp16, bf16"):
         ComposedRetriever(ARCH, precision='half')

@@ -54,7 +54,7 @@ def test_maps_are_the_blocks_of_timm():
 
 def test_default_groups_and_errors():
     assert TokenMapBackbone('vit_tiny_patch16_224').map_counts == (2, 2, 2)
-    with pytest.raises(ConfigError, match='no plain vision transformer'):
+    with pytest.raises(ConfigError, match='not a plain vision transformer'):
         TokenMapBackbone('resnet18')
     with pytest.raises(ConfigError, match='has the blocks 0 to 3'):
         TokenMapBackbone('vit_tiny_patch16_224', [[0], [1], [4]], timm_args=SMALL)

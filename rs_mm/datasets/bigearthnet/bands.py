@@ -1,4 +1,4 @@
-"""Sentinel-2 bands of BigEarthNet: groups, statistics, and how coarse bands reach 10 m."""
+"""Sentinel-2 bands of BigEarthNet: groups, statistics, and the enlargement of bands to 10 m."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GROUPS = dict(
 #: Pixels per side of a patch in each group.
 SIZES = dict(b10=120, b20=60, b60=20)
 
-#: What a network reads: true colour, 10 bands (10 m, then 20 m) or all 12 (then 60 m).
+#: Selections of bands for a network: true colour, 10 bands (10 m, then 20 m) or all 12 (then 60 m).
 SELECTIONS = {
     'rgb': ('B04', 'B03', 'B02'),
     '10': GROUPS['b10'] + GROUPS['b20'],
@@ -42,9 +42,9 @@ STATISTICS = dict(
 def upsample(bands: np.ndarray, factor: int) -> np.ndarray:
     """Enlarges bands bilinearly with half-pixel centres, mirroring about the edge pixel.
 
-    Outside the image the value at ``-1`` is that at ``1`` (the edge itself is not repeated), as in
-    the original pipeline; so the first two rows of a doubled band are equal. Repeating the edge
-    instead, the usual rule, differs in the outermost rows and columns.
+    Outside the image, the value at ``-1`` equals the value at ``1`` (the edge is not repeated), as
+    in the original pipeline, so the first two rows of a doubled band are equal. The usual rule
+    repeats the edge and differs in the outermost rows and columns.
 
     Args:
         bands: (C, H, W), any number type; H and W at least 2.
@@ -56,7 +56,7 @@ def upsample(bands: np.ndarray, factor: int) -> np.ndarray:
     count, height, width = bands.shape
     large = np.empty((count, factor * height, factor * width), np.float32)
     for source, target in zip(bands.astype(np.float32), large):
-        # OpenCV repeats the edge; mirrored, the outer half pixel is the inner one reflected
+        # OpenCV repeats the edge; with mirroring, the outer half pixel is the reflected inner one
         cv2.resize(source, target.shape[::-1], dst=target, interpolation=cv2.INTER_LINEAR)
     half = factor // 2
     for outer, inner in (
@@ -69,7 +69,7 @@ def upsample(bands: np.ndarray, factor: int) -> np.ndarray:
 
 
 def select_bands(record: dict[str, np.ndarray], selection: tuple[str, ...]) -> np.ndarray:
-    """Takes bands out of a record, all on the 10 m grid.
+    """Returns bands of a record, all on the 10 m grid.
 
     Args:
         record: ``b10``, ``b20`` and ``b60`` as in ``records.py``.

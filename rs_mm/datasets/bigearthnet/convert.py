@@ -1,4 +1,4 @@
-"""Converts BigEarthNet folders to an LMDB, resumably; no faulty patch stops it."""
+"""A resumable conversion of BigEarthNet to an LMDB that faulty patches do not stop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Problem = tuple[str, str]
 
 _PATCHES_PER_CALL = 16
 
-# what a worker process works on, set once when it starts
+# the source of a worker process, set once when the process starts
 _STATE = {}
 
 
@@ -44,27 +44,27 @@ def convert(
     batch_size: int = 256,
     verify: bool = False,
 ) -> dict:
-    """Writes every patch of a source into an LMDB, and goes on where a killed run stopped.
+    """Writes every patch of a source into an LMDB, and continues a run that was killed.
 
-    A patch that cannot be read (missing or truncated band, unknown label, …) is left out, and
-    listed in the manifest; running again tries it again.
+    A patch that cannot be read (missing or truncated band, unknown label, …) is left out and listed
+    in the manifest; the next run tries it again.
 
     Args:
-        source: what :func:`rs_mm.datasets.bigearthnet.folders.open_source` returns.
+        source: result of :func:`rs_mm.datasets.bigearthnet.folders.open_source`.
         out: folder to write: ``data.mdb``, ``manifest.json`` and ``splits/*.csv``.
-        splits: patch names by split. Default: the source's own, and without
-            those all of its patches.
-        exclude: names to leave out (seasonal snow, cloud, shadow); those that an
-            earlier run has written are deleted.
-        workers: processes that read; 0 reads in this process.
-        batch_size: patches per transaction, the most that a kill can lose.
-        verify: afterwards compare every record with its source, byte for byte.
+        splits: patch names by split. Default: the splits of the source, or all patches if it has
+            none.
+        exclude: names to leave out (seasonal snow, cloud, shadow); patches that an earlier run has
+            written are deleted.
+        workers: number of reading processes; 0 reads in this process.
+        batch_size: patches per transaction; a kill loses at most one transaction.
+        verify: finally compare every record with its source, byte for byte.
 
     Returns:
-        The manifest. Its ``problems`` are pairs of patch name and what is wrong.
+        The manifest. Its ``problems`` are pairs of patch name and reason.
 
     Raises:
-        DataError: there is no patch, or a split lists one twice.
+        DataError: there is no patch, or a split lists a patch twice.
     """
     listed, excluded = splits or source.splits(), set(exclude)
     for split, names in listed.items():
@@ -100,7 +100,7 @@ def convert(
 
 
 def _check_lists(splits, source):
-    """A list of which the source holds nothing was written in another way than its patches."""
+    """Refuses a list without any patch of the source: its names are written in another way."""
     known = set(source.names())
     for split, names in splits.items():
         if not names or not known or any(name in known for name in names):
@@ -145,7 +145,7 @@ def _run(function, source, out, names, workers, title) -> Iterator:
 
 
 def _in_order(pool, function, names, ahead) -> Iterator:
-    """Results in the order of ``names``; at most ``ahead`` calls wait to be taken."""
+    """Yields results in the order of ``names``; at most ``ahead`` finished results wait."""
     calls = deque()
     for start in range(0, len(names), _PATCHES_PER_CALL):
         if len(calls) == ahead:
@@ -165,7 +165,7 @@ def _start_process(source, out, parent):
 
 
 def _end_with(parent):
-    """Ends this process when its parent is gone; a killed parent cannot tell it."""
+    """Ends this process when its parent has ended, because a killed parent cannot stop it."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
@@ -176,7 +176,7 @@ def _start_worker(source, out):
 
 
 def _read_one(name: str) -> tuple[str, bytes | str]:
-    """A packed record, or what is wrong with the patch."""
+    """Returns a packed record, or a sentence about what is wrong with the patch."""
     try:
         return name, pack_record(_STATE['source'].read(name))
     except (RSMMError, OSError) as error:
@@ -198,7 +198,7 @@ def _check_one(name: str) -> Problem | None:
 
 
 def _describe(source, out, splits, problems) -> dict:
-    """Counts and checksums of what the LMDB holds; writes the lists of its splits."""
+    """Returns counts and checksums of the LMDB, and writes the lists of its splits."""
     reader = PatchReader(out)
     names, digest = reader.names(), hashlib.sha256()
     counts = {classes: np.zeros(classes, np.int64) for classes in NOMENCLATURES}

@@ -26,26 +26,27 @@ from .store import PatchReader
 class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
     """Sentinel-2 patches of 120 x 120 pixels with multi-hot land-cover labels.
 
-    The LMDB is opened by each process at its first sample, so any number of workers, started in
-    any way, may read it.
+    Each process opens the LMDB at its first sample, so any number of workers, started in any way,
+    can read it.
 
     Every sample has ``name``, ``sample_idx``, ``img_path`` (LMDB and name) and ``reader``, from
-    which :class:`LoadBigEarthNetPatch` takes bands and labels. Its checksum must agree.
+    which :class:`LoadBigEarthNetPatch` takes bands and labels. The checksum of the record must
+    match.
 
     Args:
         lmdb_path: folder of the LMDB, relative to ``data_root``.
         ann_file: list of patch names, one per row, relative to ``data_root``. Default:
             every patch of the LMDB.
-        num_classes: 19 or 43 (v1 only). An image whose 43 classes are all dropped keeps an
-            all-zero vector of 19. Default: 19.
+        num_classes: 19 or 43 (v1 only). An image whose classes are all dropped has an all-zero
+            vector of 19. Default: 19.
         exclude: lists of patches to leave out (seasonal snow, cloud, shadow),
             relative to ``data_root``.
         data_root: root of the set. Other arguments as in mmengine's ``BaseDataset``.
 
     Raises:
-        MissingFileError: no LMDB, or no such list.
-        DataError: a damaged, truncated or foreign LMDB; names that it does not hold, or that
-            are listed twice.
+        MissingFileError: the LMDB or a list does not exist.
+        DataError: the LMDB is damaged, truncated or of another program; or names are listed twice
+            or are not in the LMDB.
     """
 
     METAINFO = dict(task_name='multi_label_retrieval')
@@ -96,7 +97,7 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
         ]
 
     def get_data_info(self, idx: int) -> dict:
-        """Adds how to read it: ``reader`` (shared by all samples) and ``num_classes``."""
+        """Returns a sample with ``reader`` (shared by all samples) and ``num_classes``."""
         return super().get_data_info(idx) | dict(reader=self.reader, num_classes=self.num_classes)
 
     def names(self) -> list[str]:
@@ -104,9 +105,9 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
         return [self.get_data_info(i)['name'] for i in range(len(self))]
 
     def files(self) -> list[tuple[str, int, int]]:
-        """Name of every sample with size and checksum of its record; (-1, -1) if unreadable.
+        """Returns name, size and checksum of the record of every sample; (-1, -1) if unreadable.
 
-        So a patch that is added or converted anew makes no other one look changed.
+        So a patch that is added or converted again does not make other patches look changed.
         """
         return [(name, *self.reader.stamp(name)) for name in self.names()]
 
@@ -126,19 +127,20 @@ class BigEarthNetDataset(SeededSampleMixin, BaseDataset):
         )
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Classes of a sample, for ``ClassBalancedDataset``."""
+        """Returns the classes of a sample, for ``ClassBalancedDataset``."""
         return np.flatnonzero(self.labels([idx])[0]).tolist()
 
 
 def read_true_colour(img_path: str) -> np.ndarray:
-    """A patch by its sample's ``img_path``, to be looked at: (120, 120, 3) uint8 RGB, stretched."""
+    """Returns the patch of a sample's ``img_path`` for display: (120, 120, 3) uint8 RGB,
+    stretched."""
     path, _, name = img_path.rpartition(':')
     bands = select_bands(PatchReader(path).read(name), SELECTIONS['rgb'])
     return to_uint8(bands.transpose(1, 2, 0))
 
 
 def read_label(record: dict[str, np.ndarray], name: str, num_classes: int) -> np.ndarray:
-    """Multi-hot labels (num_classes,) float32 of a record."""
+    """Returns the multi-hot labels (num_classes,) float32 of a record."""
     if f'label{num_classes}' not in record:
         raise DataError(
             f'patch {name} has no labels of {num_classes} classes: BigEarthNet v2 is '
@@ -181,7 +183,7 @@ class LoadBigEarthNetPatch(BaseTransform):
             bands = select_bands(record, self.bands)
         except (KeyError, IndexError, ValueError) as error:
             raise DataError(
-                f'{results["img_path"]}: the record is no Sentinel-2 patch: arrays '
+                f'{results["img_path"]}: the record is not a Sentinel-2 patch: arrays '
                 f'{ {key: array.shape for key, array in record.items()} }; convert '
                 'the data again.'
             ) from error

@@ -1,13 +1,14 @@
-"""Reads the two published folder layouts of BigEarthNet, and two databases.
+"""Readers of the two published folder layouts of BigEarthNet and of two databases.
 
 - v1: ``ROOT/PATCH/PATCH_B01.tif … PATCH_B12.tif`` and ``PATCH_labels_metadata.json`` (43 classes).
 - v2: ``ROOT/BigEarthNet-S2/TILE/PATCH/PATCH_B01.tif …`` and parquet tables with ``patch_id``,
   ``labels`` (19 classes) and ``split``.
 
-- the LMDB of the original OML code (``legacy.py``), and that of rico-hdl (``safetensors_lmdb.py``).
+- the LMDB of the original OML code (``legacy.py``), and the LMDB of rico-hdl
+  (``safetensors_lmdb.py``).
 
-A source offers ``names()``, ``splits()`` and ``read(name)``, the arrays of one record; the folders
-also ``read(name, bands)``, which reads no other GeoTIFF.
+A source has ``names()``, ``splits()`` and ``read(name)``, which returns the arrays of one record.
+Folders also have ``read(name, bands)``, which reads only the GeoTIFFs of these bands.
 """
 
 from __future__ import annotations
@@ -41,8 +42,7 @@ def open_source(
         layout: ``'v1'``, ``'v2'``, ``'lmdb'`` (of the original OML code), ``'safetensors'`` (an
             LMDB of rico-hdl, as reBEN and ConfigILM use it) or ``'auto'``.
         metadata: parquet tables of v2. Default: ``ROOT/metadata.parquet``,
-            which leaves out the patches with snow, cloud or shadow: those have a table of their
-            own.
+            which leaves out the patches with snow, cloud or shadow; these are in a separate table.
     """
     folder = Path(root)
     if not folder.is_dir():
@@ -76,7 +76,7 @@ def read_bands(
     Args:
         folder: the patch's folder.
         name: its name.
-        wanted: bands to read; the places of others stay undefined.
+        wanted: bands to read; the values of other bands are undefined.
 
     Returns:
         ``b10`` (4, 120, 120), ``b20`` (6, 60, 60), ``b60`` (2, 20, 20), uint16.
@@ -121,7 +121,7 @@ class FolderV1:
             return sorted(entry.name for entry in entries if entry.is_dir())
 
     def splits(self) -> dict[str, list[str]]:
-        return {}  # v1 is published without; lists are given on the command line
+        return {}  # v1 is published without splits; the command line gives lists
 
     def read(self, name: str, bands: Sequence[str] = ALL_BANDS) -> dict[str, np.ndarray]:
         folder = self.root / name
@@ -187,5 +187,5 @@ class OriginalDatabase:
     def read(self, name: str) -> dict[str, np.ndarray]:
         value = read_transaction(self.root).get(name.encode())
         if value is None:
-            raise DataError(f'{self.root} holds no patch {name!r}')
+            raise DataError(f'{self.root} has no patch {name!r}')
         return legacy.read_patch(value)

@@ -44,21 +44,21 @@ def to_19(labels: np.ndarray) -> np.ndarray:
 
 
 def check_labels(names: Any, where: Any) -> None:
-    """Refuses labels that are no list of names, such as the null of a damaged record.
+    """Refuses labels that are not a list of names, for example the null of a damaged record.
 
     Raises:
-        DataError: they are not; ``where`` says of what.
+        DataError: the labels are not a list; the message begins with ``where``.
     """
-    # pyarrow and json give lists
+    # pyarrow and json return lists
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f'{where}: its labels are {names!r:.60}, not a list of names')
 
 
 def encode(names: Iterable[str], num_classes: int) -> np.ndarray:
-    """Multi-hot vector (num_classes,) uint8 of class names.
+    """Returns the multi-hot vector (num_classes,) uint8 of class names.
 
     Raises:
-        DataError: a name is not of the nomenclature of ``num_classes`` (43 or 19) classes.
+        DataError: a name is not one of the ``num_classes`` (43 or 19) classes.
     """
     classes, hot = NOMENCLATURES[num_classes], np.zeros(num_classes, np.uint8)
     for name in names:

@@ -1,9 +1,9 @@
-"""Reads the database values of the original OML code: Arrow's retired object serialisation.
+"""A reader of the database values of the original OML code: Arrow's retired serialisation.
 
 A value is four little-endian int32 (numbers of tensors, sparse tensors, arrays, buffers), an Arrow
 IPC stream from byte 16 on whose nested unions hold the structure, and then each array as an Arrow
-tensor message at the next multiple of 64 bytes. Current Arrow releases still read the parts; no
-object is unpickled.
+tensor message at the next multiple of 64 bytes. Current Arrow releases can still read these parts;
+no object is unpickled.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_value(value: bytes | memoryview) -> tuple[object, list[np.ndarray]]:
         reader = pa.BufferReader(pa.py_buffer(value))
         reader.seek(16)
         table = pa.ipc.open_stream(reader).read_all()
-        table.validate(full=True)  # else offsets that lead out of the buffers are followed
+        table.validate(full=True)  # refuses offsets outside the buffers
         structure = table.column(0).to_pylist()[0]
         arrays = []
         for _ in range(count):
@@ -57,14 +57,14 @@ def read_value(value: bytes | memoryview) -> tuple[object, list[np.ndarray]]:
 def read_patch(value: bytes | memoryview) -> dict[str, np.ndarray]:
     """Reads a patch as arrays of a record (see ``records.py``).
 
-    Reflectances are stored as uint16 where that loses nothing (the originals are the GeoTIFFs'
-    uint16 written as floats), else as float32.
+    Reflectances are stored as uint16 if this loses nothing (the originals are the GeoTIFFs' uint16
+    written as floats), otherwise as float32.
 
     Args:
         value: value of a patch: 10 m, 20 m and 60 m bands, label vector.
 
     Raises:
-        DataError: not a patch of 43 or 19 labels.
+        DataError: the value is not a patch with 43 or 19 labels.
     """
     indices, arrays = read_value(value)
     if not isinstance(indices, list) or len(indices) != 4 or len(arrays) != 4:

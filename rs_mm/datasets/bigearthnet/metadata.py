@@ -33,8 +33,9 @@ class Metadata:
         splits: ``train``, ``val``, ``test`` -> patch names.
 
     Raises:
-        MissingFileError: there is no such table.
-        DataError: it is no such table, names a patch twice or none, or a split that is not known.
+        MissingFileError: a table does not exist.
+        DataError: a file is not such a table, names no patch or a patch twice, or has an unknown
+            split.
     """
 
     def __init__(self, tables: Sequence[Path]) -> None:
@@ -85,14 +86,14 @@ class Metadata:
             )
 
     def names(self) -> list[str]:
-        """All patches, sorted."""
+        """Returns all patches, sorted."""
         return sorted(self._labels)
 
     def label(self, name: str) -> np.ndarray:
-        """Multi-hot labels (19,) uint8 of a patch.
+        """Returns the multi-hot labels (19,) uint8 of a patch.
 
         Raises:
-            DataError: no table has it, or its labels are no list of the 19 names.
+            DataError: no table has the patch, or its labels are not a list of the 19 names.
         """
         if name not in self._labels:
             raise DataError(f'{name} is in no metadata table')

@@ -17,9 +17,9 @@ offset    bytes   content
 ...               the arrays, C order, each at a multiple of 16 bytes
 ========  ======  =============================================================
 
-Arrays of a BigEarthNet patch: ``label43`` (43,) or nothing, ``label19`` (19,), both uint8; ``b10``
-(4, 120, 120), ``b20`` (6, 60, 60), ``b60`` (2, 20, 20), uint16 as in the GeoTIFFs. Labels come
-first, so that reading them alone touches one page of the file. Band order: see ``bands.py``.
+Arrays of a BigEarthNet patch: ``label43`` (43,), absent for v2, ``label19`` (19,), both uint8;
+``b10`` (4, 120, 120), ``b20`` (6, 60, 60), ``b60`` (2, 20, 20), uint16 as in the GeoTIFFs. Labels
+come first, so reading only the labels touches one page of the file. Band order: see ``bands.py``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rs_mm.errors import DataError
 MAGIC, VERSION = b'RSMP', 1
 _HEADER, _ENTRY = struct.Struct('<4sHHII'), struct.Struct('<8s4sII3I')
 _ALIGN = 16
-# numbers alone: numpy parses a type string, and other ones would make objects of foreign bytes
+# only number types: numpy parses a type string, and other types would make objects of foreign bytes
 _TYPES = {
     np.dtype(name).str.encode().ljust(4, b'\0'): np.dtype(name)
     for name in ('|b1', '|u1', '|i1', *(f'<{kind}{n}' for kind in 'uif' for n in (2, 4, 8)))
@@ -62,26 +62,27 @@ def pack_record(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def stated_checksum(record: bytes) -> int:
-    """The CRC-32 that a record's header states."""
+    """Returns the CRC-32 in the header of a record."""
     return _HEADER.unpack_from(record)[4]
 
 
 def unpack_record(
     record: bytes | memoryview, name: str = 'record', check: bool = False
 ) -> dict[str, np.ndarray]:
-    """Views the arrays of a record; nothing is copied, the views live as long as ``record``.
+    """Returns views of the arrays of a record, without a copy; they are valid as long as
+    ``record``.
 
     Args:
         record: a packed record.
-        name: what to call it in an error.
+        name: name of the record in an error.
         check: also compute the checksum. Default: False.
 
     Returns:
         Name -> read-only array.
 
     Raises:
-        DataError: not a record, of another layout version, of another length than its header
-            says, or (with ``check``) of another checksum.
+        DataError: the bytes are not a record, or its layout version, its length or (with ``check``)
+            its checksum is wrong.
     """
     if len(record) < _HEADER.size or bytes(record[:4]) != MAGIC:
         raise DataError(f'{name}: not a patch record of rs_mm; convert the data again.')
@@ -115,5 +116,5 @@ def _view(record, index):
     if dtype not in _TYPES or ndim > 3:
         raise ValueError(f'array {index} has {ndim} dimensions of type {dtype!r}')
     array: np.ndarray = np.ndarray(tuple(shape[:ndim]), _TYPES[dtype], record, offset)
-    array.flags.writeable = False  # also where the record itself could be written
+    array.flags.writeable = False  # read-only, also if the record itself could be written
     return key.rstrip(b'\0').decode(), array

@@ -1,7 +1,7 @@
-"""Reads the LMDB that rico-hdl writes, which reBEN and ConfigILM train from.
+"""A reader of the LMDB that rico-hdl writes and that reBEN and ConfigILM use.
 
 A key is a patch name, its value a safetensors file in memory: an array for each band, by name.
-Labels and splits are not in it; they stay in the parquet tables of BigEarthNet v2.
+The LMDB has no labels and splits; they are in the parquet tables of BigEarthNet v2.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from .store import read_transaction
 
 
 def holds_safetensors(root: str | Path) -> bool:
-    """Whether the first value of an LMDB is a safetensors file."""
+    """Returns whether the first value of an LMDB is a safetensors file."""
     cursor = read_transaction(root).cursor()
     return cursor.first() and is_safetensors(bytes(cursor.value()[:16]))
 
 
 def is_safetensors(start: bytes) -> bool:
-    """Whether bytes begin as a safetensors file does: the length of a header, and the header."""
+    """Returns whether bytes begin like a safetensors file: with the length of a header and the
+    header."""
     if len(start) < 10:
         return False
     (length,) = struct.unpack_from('<Q', start)
@@ -40,7 +41,7 @@ class SafetensorsDatabase:
         tables: parquet tables with the labels of its patches.
 
     Raises:
-        MissingFileError: there is no LMDB, or no table.
+        MissingFileError: the LMDB or a table does not exist.
         DataError: the LMDB holds none of the patches of the tables.
     """
 
@@ -71,10 +72,10 @@ class SafetensorsDatabase:
         return self.metadata.splits
 
     def read(self, name: str) -> dict[str, np.ndarray]:
-        """Arrays of a record.
+        """Returns the arrays of a record.
 
         Raises:
-            DataError: no such patch, a band is missing, or of another size or type.
+            DataError: the patch or a band is missing, or a band has another size or type.
         """
         label = self.metadata.label(name)
         value = read_transaction(self.root).get(name.encode())

@@ -1,7 +1,7 @@
-"""Patches in an LMDB: a reader that is safe with workers and forks, and a writer that grows.
+"""Patches in an LMDB: a reader that works with workers and forks, and a writer.
 
 Keys are patch names, values are records (``records.py``). The key ``__meta__`` holds JSON:
-``format``, ``version`` (of the records) and ``complete`` (whether the conversion came to its end).
+``format``, ``version`` (of the records) and ``complete`` (whether the conversion is finished).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _NEEDED: WeakKeyDictionary[lmdb.Environment, int] = WeakKeyDictionary()
 
 
 def _transaction(path: str) -> lmdb.Transaction:
-    """The read transaction of this process, of a real path; a forked child opens its own."""
+    """The read transaction of a process on a real path; a forked child opens its own."""
     if path in _OPEN and _OPEN[path][0] != os.getpid():
         close_reader(path)
     if path not in _OPEN:
         env = open_readonly(path)
         _OPEN[path] = os.getpid(), env, env.begin(buffers=True)
-    # a file that was cut while it is open would end the process as well: 2 us for each patch
+    # a file that is cut while it is open would also end the process; the check takes 2 us per patch
     env = _OPEN[path][1]
     _check_size(Path(path) / 'data.mdb', env)
     return _OPEN[path][2]
@@ -51,7 +51,7 @@ def close_reader(path: str) -> None:
 
 
 def open_readonly(path: str) -> lmdb.Environment:
-    """Opens an LMDB folder for reading, after checking that it is there and whole."""
+    """Opens an LMDB folder for reading, after a check that it exists and is complete."""
     file = Path(path) / 'data.mdb'
     if Path(path).is_file():
         raise DataError(f'{path} is a file of an LMDB; name the folder that holds it.')
@@ -61,7 +61,7 @@ def open_readonly(path: str) -> lmdb.Environment:
             '`python tools/dataset_converters/bigearthnet_to_lmdb.py`.'
         )
     try:
-        # readahead off: samples are drawn at random; lock off: nobody writes meanwhile
+        # readahead off: samples are drawn at random; lock off: nobody writes at the same time
         env = lmdb.open(path, readonly=True, lock=False, readahead=False, create=False)
     except lmdb.Error as error:
         raise DataError(
@@ -76,14 +76,14 @@ def open_readonly(path: str) -> lmdb.Environment:
 
 
 def _check_size(file, env):
-    """Reading a page beyond the end of the file would kill the process (SIGBUS)."""
+    """Refuses a truncated file: reading a page beyond its end would kill the process (SIGBUS)."""
     needed = _NEEDED.get(env)
     if needed is None:
         needed = _NEEDED[env] = (env.info()['last_pgno'] + 1) * env.stat()['psize']
     try:
         size = os.stat(file).st_size
     except OSError as error:
-        raise MissingFileError(f'{file}: cannot be reached any more: {error.strerror}.') from error
+        raise MissingFileError(f'{file}: can no longer be reached: {error.strerror}.') from error
     if size < needed:
         raise DataError(
             f'{file}: truncated: {size} bytes of {needed}; copy or convert the data again.'
@@ -91,9 +91,9 @@ def _check_size(file, env):
 
 
 def read_transaction(root: str | Path) -> lmdb.Transaction:
-    """The read transaction that all readers of an LMDB share in this process.
+    """Returns the read transaction that all readers of an LMDB share in this process.
 
-    A process can open an LMDB once only; a fork gets a transaction of its own.
+    A process can open an LMDB only once; a fork gets its own transaction.
 
     Raises:
         MissingFileError, DataError: see :func:`open_readonly`.
@@ -105,27 +105,27 @@ class PatchReader:
     """Reads patches of an LMDB made by ``bigearthnet_to_lmdb.py``.
 
     Nothing is opened before the first read, and a reader can be pickled and used after a fork:
-    every process has its own view of the file.
+    every process opens the file itself.
 
     Args:
         path: folder of the LMDB.
 
     Raises:
-        MissingFileError: no LMDB there.
-        DataError: damaged, truncated, of another layout version, or a conversion that was not
-            finished (on first use).
+        MissingFileError: there is no LMDB.
+        DataError: on first use, the LMDB is damaged, truncated, unfinished, or of another layout
+            version.
     """
 
     def __init__(self, path: str) -> None:
         self.path = str(path)
-        self._real_path: str | None = None  # once the LMDB has been checked
+        self._real_path: str | None = None  # set after the LMDB has been checked
 
     def __getstate__(self):
         return dict(path=self.path, _real_path=None)
 
     def _begin(self) -> lmdb.Transaction:
         if self._real_path is None:
-            # looked up once: for every patch it would cost as much as reading it
+            # looked up once, because a look-up takes as long as reading a patch
             real_path = os.path.realpath(self.path)
             _check_meta(self.path, _transaction(real_path))
             self._real_path = real_path
@@ -135,14 +135,14 @@ class PatchReader:
         return self._begin().get(name.encode()) is not None
 
     def read(self, name: str, check: bool = True) -> dict[str, np.ndarray]:
-        """Views the arrays of a patch in the mapped file, read-only and without a copy.
+        """Returns views of the arrays of a patch in the mapped file, read-only and without a copy.
 
         Args:
             name: patch name.
             check: compare the checksum, too: 0.04 ms for 160 kB.
 
         Raises:
-            DataError: no such patch, or a damaged record.
+            DataError: there is no patch of this name, or its record is damaged.
         """
         return unpack_record(self._value(name), f'{self.path}, patch {name}', check)
 
@@ -158,13 +158,14 @@ class PatchReader:
         return value
 
     def checksum(self, name: str) -> int:
-        """The checksum that the header of a patch's record states."""
+        """Returns the checksum in the header of a patch's record."""
         return stated_checksum(self._value(name))
 
     def stamp(self, name: str) -> tuple[int, int]:
-        """Size in bytes and stated checksum of a patch's record; (-1, -1) without a whole header.
+        """Returns size in bytes and stated checksum of a patch's record; (-1, -1) without a
+        complete header.
 
-        Two records of equal stamps have equal content, wherever their LMDBs lie.
+        Records with equal stamps have equal content, also in different LMDBs.
         """
         try:
             value = self._value(name)
@@ -173,12 +174,12 @@ class PatchReader:
             return -1, -1
 
     def names(self) -> list[str]:
-        """All patch names, sorted."""
+        """Returns all patch names, sorted."""
         keys = self._begin().cursor().iternext(keys=True, values=False)
         return [bytes(key).decode() for key in keys if bytes(key) != META_KEY]
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Those of ``names`` that the LMDB does not hold."""
+        """Returns the ``names`` that are not in the LMDB."""
         return [name for name in names if name not in self]
 
 
@@ -201,7 +202,7 @@ def _check_meta(path, transaction):
     if not meta.get('complete'):
         raise DataError(
             f'{path}: the conversion was not finished; run the same '
-            'bigearthnet_to_lmdb.py command again, it goes on where it stopped.'
+            'bigearthnet_to_lmdb.py command again, it continues where it stopped.'
         )
 
 
@@ -213,16 +214,16 @@ def _layout(transaction):
     cursor = transaction.cursor()
     if cursor.first() and is_safetensors(bytes(cursor.value()[:16])):
         return 'the layout of rico-hdl and reBEN (safetensors)'
-    return 'a layout that is not known'
+    return 'an unknown layout'
 
 
 class PatchWriter:
-    """Changes the records of an LMDB whose map grows by itself; what is committed survives a kill.
+    """A writer of an LMDB whose map grows automatically; committed records survive a kill.
 
     Use as a context manager. An existing LMDB is continued.
 
     Args:
-        path: folder, made if absent.
+        path: folder; it is created if needed.
         map_size: initial size of the map in bytes; doubled whenever it is full.
     """
 
@@ -242,7 +243,7 @@ class PatchWriter:
         meta = self._get(META_KEY)
         if meta is None and self.env.stat()['entries']:
             self.env.close()
-            raise DataError(f'{path}: holds an LMDB that is not of rs_mm; choose another folder.')
+            raise DataError(f'{path}: holds an LMDB of another program; choose another folder.')
         if meta is not None and json.loads(meta).get('version') != VERSION:
             self.env.close()
             raise DataError(
@@ -263,21 +264,21 @@ class PatchWriter:
             return transaction.get(key)
 
     def present(self) -> set[str]:
-        """Names of the patches that are already there."""
+        """Returns the names of the patches that are already written."""
         with self.env.begin() as transaction:
             keys = transaction.cursor().iternext(keys=True, values=False)
             return {key.decode() for key in keys if key != META_KEY}
 
     def put(self, items: Iterable[tuple[str, bytes]]) -> None:
-        """Writes (name, record) pairs in one transaction: all of them or, if killed, none."""
+        """Writes (name, record) pairs in one transaction: all of them or, after a kill, none."""
         self._commit([(name.encode(), record) for name, record in items])
 
     def drop(self, names: Iterable[str]) -> None:
-        """Deletes patches; a name that is not there is passed over."""
+        """Deletes patches; unknown names are ignored."""
         self._commit([(name.encode(), None) for name in names])
 
     def set_complete(self, complete: bool) -> None:
-        """Marks the conversion as finished, or as under way."""
+        """Marks the conversion as finished or unfinished."""
         meta = dict(format=FORMAT, version=VERSION, complete=complete)
         self._commit([(META_KEY, json.dumps(meta).encode())])
 

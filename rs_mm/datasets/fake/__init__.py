@@ -1,1 +1,1 @@
-"""Generators of small fake data sets in the true layouts, for demos and tests."""
+"""Generators of small fake datasets in the real layouts, for demos and tests."""

@@ -1,7 +1,7 @@
-"""Small fake BigEarthNet trees (v1 and v2) with real names, sizes and types of files.
+"""Small fake BigEarthNet folders (v1 and v2) with real names, sizes and types of files.
 
-Every class of the 19 has a spectrum of its own; a patch is divided among its classes, so that a
-small network learns the labels from the bands.
+Each of the 19 classes has its own spectrum, and a patch is divided among its classes. So a small
+network can learn the labels from the bands.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ _SPECTRA = {band: np.append(values[:19], 0) for band, values in _SPECTRA.items()
 
 
 def _regions(classes, rng):
-    """(120, 120) class indices: every pixel belongs to the nearest of a few random seeds."""
+    """Returns (120, 120) class indices: every pixel belongs to the nearest of a few random
+    points."""
     if not len(classes):
         return np.full((120, 120), 19)
     owners = np.concatenate([classes, rng.choice(classes, 2 * len(classes))])
@@ -129,7 +130,7 @@ def _regions(classes, rng):
 
 
 def _write(path, band, step):
-    # the tags that make it a GeoTIFF: pixel size and position of the upper left corner
+    # the tags of a GeoTIFF: pixel size and position of the upper left corner
     scale, corner = (10.0 * step, 10.0 * step, 0.0), (0.0, 0.0, 0.0, 643200.0, 5798040.0, 0.0)
     tifffile.imwrite(
         path,

@@ -1,4 +1,4 @@
-"""Writes small fake change-detection sets in the layouts of the real ones."""
+"""Writing small fake change detection datasets in the layouts of the real ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def make_levir_cd(
     size: int = 256,
     seed: int = 0,
 ) -> Path:
-    """LEVIR-CD's layout: ``{train,val,test}/{A,B,label}/*.png``, labels 0 and 255.
+    """Writes LEVIR-CD's layout: ``{train,val,test}/{A,B,label}/*.png``, labels 0 and 255.
 
     Args:
         root: folder to write into; made if absent.
@@ -40,7 +40,7 @@ def make_svcd(
     size: int = 256,
     seed: int = 0,
 ) -> Path:
-    """SVCD's layout: ``{split}/{A,B,OUT}/*.jpg``, labels as JPEG."""
+    """Writes SVCD's layout: ``{split}/{A,B,OUT}/*.jpg``, labels as JPEG."""
     return _write_splits(
         root,
         (n_train, n_val, n_test),
@@ -60,7 +60,7 @@ def make_s2looking(
     size: int = 256,
     seed: int = 0,
 ) -> Path:
-    """S2Looking's layout: ``{split}/{Image1,Image2,label,label1,label2}/*.png``.
+    """Writes S2Looking's layout: ``{split}/{Image1,Image2,label,label1,label2}/*.png``.
 
     ``label1`` and ``label2`` show new buildings in red and demolished ones in blue, as published.
     """
@@ -84,7 +84,8 @@ def make_dsifn(
     size: int = 256,
     seed: int = 0,
 ) -> Path:
-    """DSIFN's layout: ``{split}/{t1,t2}/*.jpg``, ``{split}/mask/*.png`` (test: ``.tif``), 0/1."""
+    """Writes DSIFN's layout: ``{split}/{t1,t2}/*.jpg``, ``{split}/mask/*.png`` (test: ``.tif``),
+    0/1."""
     return _write_splits(
         root,
         (n_train, n_val, n_test),
@@ -105,7 +106,7 @@ def make_clcd(
     size: int = 256,
     seed: int = 0,
 ) -> Path:
-    """CLCD's layout: ``{split}/{time1,time2,label}/*.png``, labels 0 and 255."""
+    """Writes CLCD's layout: ``{split}/{time1,time2,label}/*.png``, labels 0 and 255."""
     return _write_splits(root, (n_train, n_val, n_test), size, seed, ('time1', 'time2', 'label'))
 
 
@@ -117,7 +118,7 @@ def make_whu_cd(
     size: int = 256,
     seed: int = 0,
 ) -> Path:
-    """WHU-CD's layout: ``{A,B,label}/*.png`` and ``list/{train,val,test}.txt``."""
+    """Writes WHU-CD's layout: ``{A,B,label}/*.png`` and ``list/{train,val,test}.txt``."""
     root, rng = Path(root), np.random.default_rng(seed)
     number = 0
     for split, count in zip(('train', 'val', 'test'), (n_train, n_val, n_test)):
@@ -137,7 +138,7 @@ def _write_splits(
     root, rng = Path(root), np.random.default_rng(seed)
     for split, count, label_suffix in zip(('train', 'val', 'test'), counts, label_suffixes):
         for i in range(count):
-            # something changes in the first pair of every split, however small the split
+            # the first pair of every split has a change, also in a small split
             first, second, label = draw_pair(size, rng, change_share=0.9 if i else 1)
             stem = f'{split}_{i + 1}'
             names = (stem + img_suffix, stem + img_suffix, stem + label_suffix)

@@ -1,4 +1,4 @@
-"""Fake few-shot data: every class has its own colours, texture and shape."""
+"""Fake few-shot datasets in which every class has its own colours, texture and shape."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def make_isaid_5i(root: str | Path, n_per_class: int = 8, size: int = 256, seed:
     Args:
         root: folder to write into; the lists go to ``root/lists``, which the dataset
             takes as ``list_dir``.
-        n_per_class: images made for each class in each of ``train`` and ``val``. Objects of
-            other classes stand beside, so the lists hold more entries.
+        n_per_class: images made for each class in each of ``train`` and ``val``. An image also
+            shows objects of other classes, so the lists hold more entries.
         size: side of the images in pixels.
         seed: of every draw.
     """

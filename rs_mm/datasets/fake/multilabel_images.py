@@ -1,6 +1,6 @@
-"""Small fake multi-label sets in the true layouts, learnable by a small network.
+"""Small fake multi-label datasets in the real layouts, which a small network can learn.
 
-Every class has a shape and a colour of its own; an image shows one or two elements per label on a
+Every class has its own shape and colour; an image shows one or two elements per label on a
 noisy ground. UCM, AID and DFC15 take names and labels from the published tables, WHDLD gets random
 ones.
 """

@@ -1,4 +1,4 @@
-"""A small fake PatternNet with PatternCom's six tables: scenes that show their attribute."""
+"""A small fake PatternNet with PatternCom's six tables, whose scenes show their attributes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def make_patternnet(
 
 
 def draw_scene(name: str, value: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """One scene of a class that shows an attribute's value: (size, size, 3) uint8 RGB."""
+    """Draws a scene of a class with a value of an attribute: (size, size, 3) uint8 RGB."""
     side = 96
     base = {
         'harbor': WATER,

@@ -1,4 +1,4 @@
-"""Draws one place at two dates: terrain, roads, trees and buildings that come and go."""
+"""Drawing one place at two dates: terrain, roads, trees, and buildings that appear or disappear."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def draw_pair(size: int, rng: np.random.Generator, change_share: float = 0.9) ->
     """Draws a bitemporal pair.
 
     Light, season, shadows, haze and small registration errors differ everywhere and are not
-    labelled; buildings that appear or disappear are.
+    labelled. Buildings that appear or disappear are labelled.
 
     Args:
         size: side in pixels; from 128 on, buildings keep their size in pixels.
@@ -35,8 +35,8 @@ def draw_pair(size: int, rng: np.random.Generator, change_share: float = 0.9) ->
         change_share: share of the pairs in which something changes.
 
     Returns:
-        Date 1 and date 2, (size, size, 3) uint8 RGB, and the label (size, size) uint8, 255
-        where a building came or went.
+        Date 1 and date 2, (size, size, 3) uint8 RGB, and the label (size, size) uint8, 255 where a
+        building appeared or disappeared.
     """
     ground = _ground(size, rng)
     roads = [_road(size, rng) for _ in range(rng.integers(1, 3))]
@@ -70,7 +70,8 @@ def _noise(size, cell, rng):
 
 
 def _ground(size, rng):
-    """Parcels (which cover where), texture, and the moisture that steers the season."""
+    """Returns parcels (the cover at each place), texture, and the moisture that controls the
+    season."""
     seeds = rng.uniform(0, size, (max(3, size // 40), 2)).astype(np.float32)
     yy, xx = np.mgrid[:size, :size].astype(np.float32)
     wobble = 20 * _noise(size, 48, rng)
@@ -90,7 +91,7 @@ def _ground(size, rng):
 
 
 def _road(size, rng):
-    """A polyline from border to border, and its width."""
+    """Returns a polyline from border to border, and its width."""
     along = np.linspace(-10, size + 10, 8)
     across = rng.uniform(0.15, 0.85) * size + np.cumsum(rng.normal(0, 0.03 * size, 8))
     points = np.stack([along, across], 1)
@@ -100,7 +101,7 @@ def _road(size, rng):
 
 
 def _place_buildings(size, road_mask, rng):
-    """Rotated rectangles that touch neither each other nor a road; at least one."""
+    """Returns at least one rotated rectangle; rectangles touch neither each other nor a road."""
     taken, buildings = road_mask.copy(), []
     heading, scale = rng.uniform(0, 90), min(1, size / 128)
     wanted = max(4, 12 * size * size // 256**2)
@@ -140,7 +141,7 @@ def _place_trees(size, road_mask, rng):
 
 
 def _render(ground, roads, trees, buildings, rng):
-    """One date, with its own season, sun, haze and registration error."""
+    """Draws one date, with its own season, sun, haze and registration error."""
     season = np.clip(rng.uniform(0, 1) + 0.4 * (ground['moisture'] - 0.5), 0, 1)[..., None]
     colours = np.array(_GROUNDS, np.float32)[ground['cover']]
     image = (1 - season) * colours[..., 0, :] + season * colours[..., 1, :]
@@ -169,7 +170,7 @@ def _render(ground, roads, trees, buildings, rng):
 
 
 def _draw_roof(image, building, direction):
-    """Two slopes, the one that faces the sun brighter, and an eave line."""
+    """Draws two slopes, with the slope that faces the sun brighter, and an eave line."""
     corners, roof = building['corners'], building['roof']
     cv2.fillConvexPoly(image, building['outline'], tuple(roof.tolist()), cv2.LINE_AA)
     if building['gable']:
@@ -183,7 +184,8 @@ def _draw_roof(image, building, direction):
 
 
 def _expose(image, rng):
-    """Sensor and air: colour cast, contrast, haze, a shift below one pixel, blur and noise."""
+    """Applies effects of sensor and air: colour cast, contrast, haze, a shift below one pixel,
+    blur, noise."""
     size = image.shape[0]
     gain = rng.uniform(0.8, 1.2) * rng.uniform(0.95, 1.05, 3)
     haze = rng.uniform(0, 0.15)

@@ -1,7 +1,7 @@
 """Random augmentations of images with any number of bands; draws come from ``np.random``.
 
-The defaults are those of the published OML training, with its peculiarities; each docstring says
-which argument gives the behaviour one would expect. ``img`` is an array (H, W, C).
+The defaults equal the published OML training, with its peculiarities; each docstring says which
+argument gives the usual behaviour. ``img`` is an array (H, W, C).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from rs_mm.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class RandomFlipRotateBands(BaseTransform):
-    """Flips ``img`` left-right or top-down, or turns it by 90, 180 or 270 degrees.
+    """Flips ``img`` left-right or top-down, or rotates it by 90, 180 or 270 degrees.
 
     Args:
         hflip: probability of the left-right flip. Default: 0.5.
         vflip: probability of the top-down flip. Default: 0.
-        rotate: probability of a turn, by an angle drawn uniformly. Default: 0.
+        rotate: probability of a rotation, by an angle drawn uniformly. Default: 0.
         one_of: first pick one of the three uniformly, then apply it with its own
-            probability. Published, and why an image is flipped one time in six by the defaults.
-            False: each of the three by itself. Default: True.
+            probability. This is the published behaviour; with the defaults one image in six is
+            flipped. False: apply each of the three independently. Default: True.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class RandomPhotometricBands(BaseTransform):
     result is float32 in [0, ``max_value``].
 
     Args:
-        prob: probability that anything happens. Default: 0.5.
+        prob: probability of any change. Default: 0.5.
         weights: relative weights of the five choices.
-        published: as the published code: the blur runs over bands and rows instead of rows
+        published: True: as in the published code, the blur runs over bands and rows instead of rows
             and columns (so it mixes bands), and the brightness and contrast steps also change the
-            other quantity, by at most 0.2. False: neither. Default: True.
-        max_value: white; 1 for photographs scaled to [0, 1]. The published code clips at
-            1 whatever the data, which would destroy reflectances; give 10000 for those.
+            other quantity, by at most 0.2. False: without these two errors. Default: True.
+        max_value: white; 1 for photographs scaled to [0, 1]. The published code always clips at 1,
+            which would destroy reflectances; give 10000 for reflectances.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class RandomPhotometricBands(BaseTransform):
             return results
         steps = (self._blur, self._brightness, self._contrast, self._gamma)
         choice = np.random.choice(5, p=self.weights)
-        # a plane per band: everything below runs over contiguous memory
+        # one plane per band, so all further steps run over contiguous memory
         img = np.array(results['img'].transpose(2, 0, 1), np.float32, order='C')
         for step in steps if choice == 4 else steps[choice : choice + 1]:
             img = step(img)
@@ -117,7 +117,7 @@ class RandomPhotometricBands(BaseTransform):
 
 
 def _box3(img, axis):
-    """Mean of three neighbours along an axis, mirrored about the edge element."""
+    """Returns the mean of three neighbours along an axis, mirrored about the edge element."""
     img = np.moveaxis(img, axis, 0)
     if len(img) == 1:
         return np.moveaxis((img + img + img) / 3, 0, axis)
@@ -136,7 +136,7 @@ class RandomEraseBands(BaseTransform):
     """Fills a random rectangle of ``img``, in all bands.
 
     Args:
-        prob: probability. The published configs have the step with 0. Default: 0.
+        prob: probability of the step; 0 in the published configs. Default: 0.
         area: share of the image's area. Default: (0.02, 0.4).
         min_aspect: the ratio of height to width is in [min_aspect, 1 / min_aspect].
             Default: 0.3.
@@ -156,7 +156,7 @@ class RandomEraseBands(BaseTransform):
         if np.random.rand() >= self.prob:
             return results
         height, width = results['img'].shape[:2]
-        for _ in range(100):  # rectangles that do not fit are drawn again
+        for _ in range(100):  # a rectangle that does not fit is drawn again
             area = np.random.uniform(*self.area) * height * width
             aspect = np.random.uniform(self.min_aspect, 1 / self.min_aspect)
             rows, cols = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
@@ -174,7 +174,7 @@ class TorchvisionTransforms(BaseTransform):
     """Applies transforms of ``torchvision.transforms.v2`` to ``img``, as a (C, H, W) tensor.
 
     Args:
-        ops: class name in ``type``, its arguments beside it.
+        ops: for each transform a dict with the class name in ``type`` and its arguments.
 
     Examples:
         >>> dict(type='TorchvisionTransforms', ops=[
@@ -199,7 +199,7 @@ class TorchvisionTransforms(BaseTransform):
     def transform(self, results: dict) -> dict:
         import torch
 
-        # a view with the bands last in memory: torchvision resizes that several times as fast
+        # a view with the bands last in memory, which torchvision resizes several times as fast
         img = torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1)
         results['img'] = self.ops(img).permute(1, 2, 0).numpy()
         results['img_shape'] = results['img'].shape[:2]

@@ -1,6 +1,6 @@
-"""Loads, resizes and normalises images of any number of bands and any depth.
+"""Loading, resizing and normalising of images with any number of bands and any depth.
 
-``img`` is an array (H, W, C) throughout, with the bands in the order of the file: RGB for a
+``img`` is always an array (H, W, C), with the bands in the order of the file: RGB for a
 photograph (not the BGR of mmcv), all bands of a GeoTIFF. Values keep the file's type until
 :class:`NormalizeBands`.
 """
@@ -24,14 +24,13 @@ class LoadBandImage(BaseTransform):
     """Loads ``img_path`` into ``img`` (H, W, C) in the file's own type; see
     :func:`~rs_mm.datasets.pictures.read_picture`.
 
-    An ``img`` that is there already (pixels in memory) is taken instead of the file.
+    An existing ``img`` (pixels in memory) is used instead of the file.
 
     Args:
         bands: 0-based bands to keep, in this order. Default: all but
             alpha.
-        num_bands: convert to this number by the two unambiguous rules: one band is
-            repeated, and a fourth band beside three is dropped. Anything else is a DataError.
-            Default: leave as is.
+        num_bands: convert to this number of bands by two rules: a single band is repeated, and a
+            fourth band after three is dropped. Other cases are a DataError. Default: no conversion.
         fill: value of pixels without data (nodata value, mask, transparent, NaN
             or infinite). Default: an image with such pixels is a DataError.
     """
@@ -76,7 +75,7 @@ class ResizeBands(BaseTransform):
     """Resizes ``img`` of any number of bands, keeping its type.
 
     Args:
-        size: target size, an int for a square, else (height, width).
+        size: target size, an int for a square, or (height, width).
         interpolation: ``'area'`` (averages when shrinking; as published for OML),
             ``'bilinear'``, ``'bicubic'`` or ``'nearest'``. Default: ``'area'``.
     """
@@ -92,7 +91,7 @@ class ResizeBands(BaseTransform):
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if interpolation not in self.MODES:
             raise ConfigError(
-                f'ResizeBands: interpolation {interpolation!r} is none of {sorted(self.MODES)}.'
+                f'ResizeBands: interpolation {interpolation!r} must be one of {sorted(self.MODES)}.'
             )
         self.interpolation = interpolation
 
@@ -135,10 +134,10 @@ class NormalizeBands(BaseTransform):
     Args:
         mean: one number per band, in the scale and band order of ``img``.
         std: as ``mean``.
-        reverse_statistics: apply both lists in reversed band order. The published OML
-            results on UCM, AID and WHDLD depend on it: there images are decoded as BGR,
-            normalised with statistics in RGB order, and reversed only then, so that red ends up
-            with blue's statistics and blue with red's. ``False`` matches them up. Default: False.
+        reverse_statistics: apply both lists in reversed band order. The published OML results on
+            UCM, AID and WHDLD depend on it: images were decoded as BGR, normalised with statistics
+            in RGB order, and only then reversed, so red had blue's statistics and blue had red's.
+            ``False`` uses each band's own statistics. Default: False.
     """
 
     def __init__(
@@ -160,7 +159,7 @@ class NormalizeBands(BaseTransform):
                 f'NormalizeBands has statistics of {len(self.mean)}; set `num_bands` '
                 'or `bands` of the loading transform.'
             )
-        # band by band into planes, each contiguous, which packing then takes as they are
+        # band by band into contiguous planes, which packing uses without a copy
         planes = np.empty((img.shape[2], *img.shape[:2]), np.float32)
         for band, plane in enumerate(planes):
             np.subtract(img[..., band], self.mean[band], out=plane, dtype=np.float32)

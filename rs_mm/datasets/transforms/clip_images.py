@@ -1,4 +1,4 @@
-"""From any image file to what a CLIP tower takes."""
+"""Loading and preprocessing of images for CLIP towers."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ..pictures import (
 
 @TRANSFORMS.register_module()
 class LoadRGBImage(BaseTransform):
-    """Loads ``img_path`` into ``img`` ((H, W, 3) uint8 RGB), whatever the format.
+    """Loads ``img_path`` of any format into ``img`` ((H, W, 3) uint8 RGB).
 
-    A file may have any number of bands and any type: three are chosen, and values beyond 8 bits
-    are stretched per image and band. An ``img`` that is there already (H, W, C) is treated alike.
+    A file may have any number of bands and any type: three bands are chosen, and values beyond 8
+    bits are stretched per image and band. An existing ``img`` (H, W, C) is treated in the same way.
 
     Args:
         bands: 0-based bands to show as red, green and blue, of TIFFs and
-            of arrays that are not ordinary pictures. Default: the first three, or the first alone
+            of arrays that are not ordinary pictures. Default: the first three bands, or the first
             as grey if there are fewer.
         percentiles: percentiles of a band that become 0 and 255.
         fill: brightness, 0 to 255, of pixels without data (nodata value, mask,
@@ -94,7 +94,7 @@ class OpenCLIPPreprocess(BaseTransform):
     """The evaluation transform of open_clip: resize, centre crop, normalise.
 
     ``img`` ((H, W, 3) uint8 RGB) becomes a float32 tensor (3, size, size). The defaults are those
-    of OpenAI's CLIP and of RemoteCLIP; weights of other origin may want others (see
+    of OpenAI's CLIP and of RemoteCLIP; other weights may need other values (see
     ``open_clip.get_pretrained_cfg(arch, tag)``).
 
     Args:
@@ -130,6 +130,6 @@ class OpenCLIPPreprocess(BaseTransform):
         return results
 
     def __repr__(self):
-        # memory addresses of functions inside would make it another text in every process
+        # addresses of functions would give another text in every process
         steps = re.sub(r' at 0x[0-9a-f]+', '', ' '.join(repr(self.preprocess).split()))
         return f'{type(self).__name__}({steps})'

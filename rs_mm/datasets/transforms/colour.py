@@ -1,4 +1,4 @@
-"""Random colour changes of RGB images, as torchvision draws them and several times as fast."""
+"""Random colour changes of RGB images like torchvision's, but several times as fast."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rs_mm.registry import TRANSFORMS
 class RandomColour(BaseTransform):
     """Turns ``img`` grey at random, then jitters brightness, contrast, saturation and hue.
 
-    Does what torchvision's ``RandomGrayscale`` and ``ColorJitter`` do to an 8-bit image, on
-    OpenCV: the four changes come in random order, each by a factor from [1 - x, 1 + x], the hue by
-    a shift from [-x, x] of the full circle. Results differ from torchvision's by a few grey
-    levels, from rounding. Draws come from ``np.random``.
+    The transform equals torchvision's ``RandomGrayscale`` and ``ColorJitter`` on an 8-bit image,
+    computed with OpenCV: the four changes have a random order, each by a factor from [1 - x, 1 +
+    x], the hue by a shift from [-x, x] of the full circle. Results differ from torchvision's by a
+    few grey levels, from rounding. Draws come from ``np.random``.
 
     Args:
         grey: probability of a grey image.
@@ -77,7 +77,7 @@ def change_brightness(img: np.ndarray, factor: float) -> np.ndarray:
 
 
 def change_contrast(img: np.ndarray, factor: float) -> np.ndarray:
-    """Blends with the mean grey level: 0 gives a flat image, 1 the image itself."""
+    """Blends with the mean grey level: 0 gives a uniform image, 1 the image itself."""
     mean = int(cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).mean() + 0.5)
     return cv2.LUT(img, _clip(_VALUES * factor + mean * (1 - factor)))
 

@@ -1,4 +1,4 @@
-"""Packs an image and what is known of it for an image embedder."""
+"""Packing of an image and its metadata for an image embedder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PackEmbeddingInputs(BaseTransform):
     ((L,) of 0 and 1) and every key of ``meta_keys``.
 
     Args:
-        meta_keys: keys copied to the sample's meta information where present.
+        meta_keys: keys that are copied to the sample's meta information, if present.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class PackEmbeddingInputs(BaseTransform):
             img = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
         sample = EmbeddingDataSample()
         for key in self.meta_keys:
-            if key in results:  # `set_metainfo` would copy each value deeply
+            if key in results:  # `set_metainfo` would make a deep copy of each value
                 sample.set_field(results[key], key, field_type='metainfo')
         if results.get('gt_label') is not None:
             sample.set_gt_label(results['gt_label'])

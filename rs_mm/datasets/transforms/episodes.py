@@ -25,14 +25,15 @@ def read_label(path: str | Path) -> np.ndarray:
         (H, W) uint8.
 
     Raises:
-        MissingFileError, DataError: name the file; also for numbers beyond 0 to 255.
+        MissingFileError, DataError: as :func:`read_label_map`; also if a number is not from 0 to
+            255.
     """
     label = read_label_map(path)
     if label.dtype == np.uint8:
         return label
     numbers = label.astype(np.uint8, copy=True)
     if (numbers != label).any():
-        raise DataError(f'the label map {path} holds numbers that are no classes from 0 to 255.')
+        raise DataError(f'the label map {path} holds numbers outside 0 to 255.')
     return numbers
 
 
@@ -75,10 +76,11 @@ def _size(array):
 
 @TRANSFORMS.register_module()
 class RandomFlipRotateEpisode(BaseTransform):
-    """Flips and rotates each image of an episode by itself, before it is resized.
+    """Flips and rotates each image of an episode separately, before it is resized.
 
-    Source: the published code of SCCNet, where this is off by default. The canvas stays, what
-    comes in from outside is 0 (black, background), both image and label are sampled ``nearest``.
+    Source: the published code of SCCNet, where this is off by default. The size stays the same, new
+    pixels at the border are 0 (black, background), and both image and label are sampled with
+    ``nearest``.
 
     Args:
         flip_prob: chance of a horizontal flip.
@@ -104,7 +106,7 @@ class RandomFlipRotateEpisode(BaseTransform):
 
 @TRANSFORMS.register_module()
 class ResizeEpisode(BaseTransform):
-    """Brings all images of an episode to one size.
+    """Resizes all images of an episode to one size.
 
     Images: bilinear with antialiasing, as Pillow does. Labels: torch's ``nearest``, which takes the
     pixel at floor(i * old / new).
@@ -123,7 +125,7 @@ class ResizeEpisode(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         for item in (results['query_read'], *results['supports_read']):
-            if item['img'].shape[:2] == self.size:  # patches mostly have it already
+            if item['img'].shape[:2] == self.size:  # patches mostly have this size already
                 continue
             picture = Image.fromarray(item['img'])
             item['img'] = np.asarray(picture.resize(self.size[::-1], Image.Resampling.BILINEAR))
@@ -142,7 +144,7 @@ class PackEpisode(BaseTransform):
     label has no ``gt_mask``; an episode without supports has neither ``support`` nor masks.
 
     Raises:
-        DataError: if the supports differ in size.
+        DataError: the supports differ in size.
     """
 
     def transform(self, results: dict) -> dict:

@@ -1,4 +1,4 @@
-"""What every transform of an image pair shares: one draw for both dates and the labels."""
+"""The base of transforms of image pairs: one random draw for both dates and the labels."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from rs_mm.errors import DataError
 
 
 class EachDate:
-    """Put before a single-image transform: applies it to every date with the same random draws.
+    """A mixin before a single-image transform that applies it to every date with the same random
+    draws.
 
     ``results['img']`` is a list of (H, W, C) arrays, one per date. The label maps named in
-    ``results['seg_fields']`` are transformed once, together with date 1. Draws are shared as far
-    as the single-image transform marks them with mmcv's ``cache_randomness``.
+    ``results['seg_fields']`` are transformed once, together with date 1. Draws are shared if the
+    single-image transform marks them with mmcv's ``cache_randomness``.
     """
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        # mmcv lists a draw that a subclass overrides twice, and then wraps it once more at every
+        # mmcv lists a draw twice if a subclass overrides it. It then wraps the draw again at every
         # call, until the recursion limit ends the training
         names = getattr(cls, '_methods_with_randomness', [])
         names[:] = dict.fromkeys(names)
@@ -40,12 +41,12 @@ class EachDate:
 
 
 def one_per_band(value: float | Sequence[float], bands: int, key: str) -> list:
-    """A number, or one number per band, as a list with one per band.
+    """Converts a number, or one number per band, to a list with one number per band.
 
     Args:
-        value: what the config gives under ``key``.
-        bands: of the image.
-        key: to name in the error.
+        value: value of ``key`` in the config.
+        bands: number of bands of the image.
+        key: name of the key for the error.
     """
     values = np.ravel(value).tolist()
     if len(values) not in (1, bands):
@@ -57,15 +58,16 @@ def one_per_band(value: float | Sequence[float], bands: int, key: str) -> list:
 
 
 def keep_band_axis(image: np.ndarray) -> np.ndarray:
-    """OpenCV drops the last axis of one-band images; this gives it back."""
+    """Restores the last axis of one-band images, which OpenCV drops."""
     return image[..., None] if image.ndim == 2 else image
 
 
 def fill_bands(function: Callable, image: np.ndarray, fill: Sequence[float]) -> np.ndarray:
-    """``function(image, fill)`` for any number of bands: OpenCV fills four at most in one call.
+    """Applies ``function(image, fill)`` to any number of bands, because OpenCV fills at most four
+    per call.
 
     Args:
-        function: from (H, W, up to 4) and as many values to an image.
+        function: takes (H, W, up to 4) and a value per band, and returns an image.
         image: (H, W, bands).
         fill: one value per band.
     """

@@ -1,7 +1,7 @@
-"""Geometry of image pairs: every draw holds for both dates and the labels.
+"""Geometric transforms of image pairs: every draw applies to both dates and the labels.
 
-Where a transform is the same thing as mmseg's or mmcv's single-image one, it is that one, applied
-to each date. Draws come from numpy's global generator.
+If a transform equals a single-image transform of mmseg or mmcv, that transform is applied to each
+date. Draws come from numpy's global generator.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class MultiImgResize(EachDate, single.Resize):
     """Resizes to ``scale`` (w, h) or by ``scale_factor``; labels by nearest neighbour.
 
     Takes the arguments of mmseg's ``Resize``. With ``keep_ratio`` the image becomes the largest
-    that fits into the box of the long and the short entry of ``scale``. The original then records
-    a ``scale_factor`` of (1, 1), which nothing reads; here it is the true one only without
-    ``keep_ratio``, as there.
+    that fits into the box of the long and the short entry of ``scale``. As in the original,
+    ``scale_factor`` is then recorded as (1, 1), which nothing reads; without ``keep_ratio`` it is
+    correct.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class MultiImgResize(EachDate, single.Resize):
         scale_factor: float | tuple[float, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        # config files and JSON hold lists where mmcv wants tuples
+        # config files and JSON hold lists, but mmcv needs tuples
         super().__init__(_as_tuple(scale), _as_tuple(scale_factor), **kwargs)
 
     def transform(self, results: dict) -> dict:
@@ -73,10 +73,10 @@ class MultiImgRandomResize(RandomResize):
 class MultiImgResizeShortestEdge(BaseTransform):
     """Resizes the short edge to ``scale``, unless the long edge would exceed ``max_size``.
 
-    The original reads the shape of the list of images and always fails; this one works.
+    The original reads the shape of the list of images and always fails; this class works.
 
     Args:
-        scale: length of the short edge; of a tuple, the smaller entry.
+        scale: length of the short edge; for a tuple, the smaller entry.
         max_size: largest length of the long edge.
     """
 
@@ -113,9 +113,9 @@ class MultiImgRandomFlip(EachDate, single.RandomFlip):
 class MultiImgRandomRotate(single.RandomRotate):
     """Rotates clockwise by a drawn angle; arguments of mmseg's ``RandomRotate``.
 
-    The coin and the angle are both always drawn. ``pad_val`` is that of
+    Both the coin and the angle are always drawn. For ``pad_val`` see
     :class:`MultiImgRandomRotFlip`. As in the original ``img_shape`` keeps the size before an
-    ``auto_bound`` rotation; the preprocessor writes the true one.
+    ``auto_bound`` rotation; the preprocessor writes the correct size.
     """
 
     def transform(self, results: dict) -> dict:
@@ -135,18 +135,18 @@ class MultiImgRandomRotate(single.RandomRotate):
 
 @TRANSFORMS.register_module()
 class MultiImgRandomRotFlip(BaseTransform):
-    """Rotates by a small angle, or turns by quarters and flips, or does nothing.
+    """Rotates by a small angle, or rotates by quarter turns and flips, or does nothing.
 
-    Draws, in this order: a coin for the rotation and, if it falls, an angle; a second coin, always;
-    where nothing was rotated and it falls, the number of counter-clockwise quarter turns (0 to 3)
-    and the axis that is then always flipped (0: upside down).
+    The order of draws: a coin for the rotation and, if it is true, an angle; always a second coin;
+    if it is true and there was no rotation, the number of counter-clockwise quarter turns (0 to 3)
+    and the axis of the flip that always follows (0: upside down).
 
     Args:
         rotate_prob: probability of the rotation, in [0, 1].
-        flip_prob: probability of turning and flipping, if not rotated.
+        flip_prob: probability of quarter turns and flip, if not rotated.
         degree: range of the angle; a number means plus or minus.
-        pad_val: fills the corners of the images, one value per band. A
-            single number fills the first band alone, and the others get 0, as in the original.
+        pad_val: fills the corners of the images, one value per band. A single number fills only the
+            first band, and the other bands get 0, as in the original.
         seg_pad_val: fills the corners of the labels.
     """
 
@@ -211,7 +211,7 @@ def _rotate(results, angle, pad_val, seg_pad_val, **kwargs):
 
 
 def _turn(array, turns, axis):
-    """``np.flip(np.rot90(array, turns), axis)``, several times as fast for images."""
+    """Returns ``np.flip(np.rot90(array, turns), axis)``, several times as fast for images."""
     if array.dtype not in (np.uint8, np.float32) or array.ndim == 3 and array.shape[2] > 4:
         return np.flip(np.rot90(array, turns), axis).copy()
     if turns % 2 == 0:
@@ -228,16 +228,16 @@ def _apply(results, on_image, on_label):
 
 @TRANSFORMS.register_module()
 class MultiImgRandomCrop(EachDate, single.RandomCrop):
-    """Crops both dates and the labels at one drawn place.
+    """Crops both dates and the labels at one random place.
 
     Args:
         crop_size: (h, w).
-        cat_max_ratio: below 1, up to 10 places are tried until at least two classes are
-            present and none has this share or more; the last one drawn is used unchecked.
-        ignore_index: label that counts for no class.
-        smaller_images: what an image smaller than the crop means: ``keep`` leaves
-            the short side as it is (the original; batches are padded later), ``error`` stops.
-            Default: as ``keep``, but a warning says so once.
+        cat_max_ratio: if below 1, up to 10 places are tried until at least two classes are present
+            and no class has this share or more; the last place is used without a check.
+        ignore_index: label that does not count as a class.
+        smaller_images: treatment of images that are smaller than the crop: ``keep`` leaves the
+            short side unchanged (as in the original; batches are padded later), ``error`` stops.
+            Default: as ``keep``, with one warning.
 
     Raises:
         DataError: the image is smaller than the crop, with ``smaller_images='error'``.
@@ -276,14 +276,14 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
                 'MultiImgResize before the crop.'
             )
         MMLogger.get_current_instance().warning(
-            f"{finding}, and so for others perhaps: such crops stay smaller (smaller_images='keep' "
-            "of MultiImgRandomCrop silences this, 'error' stops instead)."
+            f'{finding}, and perhaps other images too: such crops stay smaller '
+            "(smaller_images='keep' of MultiImgRandomCrop silences this, 'error' stops instead)."
         )
         self.smaller_images = 'keep'
 
     @cache_randomness
     def crop_bbox(self, results: dict) -> tuple[int, int, int, int]:
-        """Draws the place as mmseg does; counts the classes faster."""
+        """Draws the place as mmseg does, with a faster count of the classes."""
         box = self._draw_box(results['img'].shape)
         if self.cat_max_ratio < 1:
             for _ in range(10):
@@ -302,10 +302,11 @@ class MultiImgRandomCrop(EachDate, single.RandomCrop):
 
 
 def _count(label):
-    """How often each class occurs: (K,) int64."""
+    """Counts the pixels of each class: (K,) int64."""
     if label.dtype != np.uint8:
         return np.bincount(label.ravel())
-    # several times as fast; its float32 are exact up to 2**24, more than a crop has pixels
+    # several times as fast; its float32 counts are exact up to 2**24, more than the pixels of a
+    # crop
     return cv2.calcHist([label], [0], None, [256], [0, 256]).ravel().astype(np.int64)
 
 
@@ -313,9 +314,9 @@ def _count(label):
 class MultiImgPad(EachDate, Pad):
     """Pads at the right and bottom; arguments of mmcv's ``Pad`` (``size`` is (w, h)).
 
-    ``pad_val`` fills every band, however many; ``dict(img=..., seg=...)`` may give the images one
-    value per band. The original fails with ``size_divisor`` alone; here both dates are padded to
-    the multiple.
+    ``pad_val`` fills all bands, of any number; ``dict(img=..., seg=...)`` may give the images one
+    value per band. The original fails if only ``size_divisor`` is given; this class pads both dates
+    to the multiple.
     """
 
     def __init__(self, size: int | tuple[int, int] | None = None, **kwargs: Any) -> None:
@@ -358,7 +359,7 @@ class MultiImgPad(EachDate, Pad):
 
 @TRANSFORMS.register_module()
 class MultiImgRandomCutOut(EachDate, single.RandomCutOut):
-    """Fills drawn rectangles, the same in both dates; arguments of mmseg's ``RandomCutOut``.
+    """Fills random rectangles, the same in both dates; arguments of mmseg's ``RandomCutOut``.
 
     ``fill_in`` is one number for all bands, or one per band.
     """
@@ -381,7 +382,7 @@ class MultiImgRandomCutOut(EachDate, single.RandomCutOut):
 
 @TRANSFORMS.register_module()
 class MultiImgExchangeTime(BaseTransform):
-    """Swaps the two dates, and their semantic maps where both exist; the change label stays.
+    """Swaps the two dates, and their semantic maps if both exist; the change label stays.
 
     Args:
         prob: probability of the swap, in [0, 1].

@@ -46,14 +46,14 @@ class MultiImgLoadImageFromFile(LoadImageFromFile):
 
     Sets ``img`` (list of (H, W, 3) uint8 BGR arrays), ``img_shape`` and ``ori_shape`` ((H, W) of
     date 1). Takes the arguments of mmcv's ``LoadImageFromFile``. An entry of ``img_path`` that is
-    already an array is taken as it is, so that pairs in memory go through the same pipeline.
-    Pixels without data (nodata value, mask, transparent) get the mean colour of the others and are
-    left out of the label.
+    already an array is used as it is, so pairs in memory can use the same pipeline. Pixels without
+    data (nodata value, mask, transparent) get the mean colour of the other pixels and are left out
+    of the label.
 
     Raises:
         MissingFileError: a file does not exist.
-        DataError: a file is not a readable image, has more than 8 bits or other than one or three
-            bands (:class:`MultiImgLoadTiff` keeps them), or the dates differ in size.
+        DataError: a file is not a readable image, has more than 8 bits or a number of bands other
+            than one or three (:class:`MultiImgLoadTiff` keeps them), or the dates differ in size.
     """
 
     def transform(self, results: dict) -> dict:
@@ -81,11 +81,11 @@ class MultiImgLoadTiff(BaseTransform):
     band's other pixels and are left out of the label.
 
     Args:
-        bands: bands to keep, counted from 0, in this order. The
-            preprocessor's ``bgr_to_rgb`` turns three bands around: list them as B, G, R. Default:
-            all bands as stored, but no alpha.
+        bands: bands to keep, counted from 0, in this order. The preprocessor's ``bgr_to_rgb``
+            reverses three bands, so list them as B, G, R. Default: all bands as stored, without
+            alpha.
         value_range: these values become 0 and 255 (uint8), values
-            outside are clipped. Default: uint8 stays as it is, everything else becomes float32.
+            outside are clipped. Default: uint8 is unchanged, other types become float32.
 
     Raises:
         MissingFileError: a file does not exist.
@@ -127,7 +127,8 @@ class MultiImgLoadTiff(BaseTransform):
 
 @TRANSFORMS.register_module()
 class MultiImgLoadImageFromNDArray(BaseTransform):
-    """For pairs in memory: takes ``results['img']``, a list of (H, W, C) arrays, as loaded."""
+    """A loading step for pairs in memory, which takes ``results['img']``, a list of (H, W, C)
+    arrays."""
 
     def __init__(self, to_float32: bool = False) -> None:
         self.to_float32 = to_float32
@@ -150,24 +151,23 @@ class MultiImgLoadAnnotations(BaseTransform):
     """Reads the change label ``results['seg_map_path']``.
 
     Sets ``gt_seg_map``, (H, W) uint8, and adds it to ``seg_fields``. With
-    ``results['format_seg_map'] == 'to_binary'`` the file is a picture whose brightness counts:
-    below 128 it becomes 0, else 1. Otherwise the file holds class numbers (of a palette: its
-    indices). ``results['label_values']``, where the dataset gives it, lists the values a label
-    file may hold. What a file means is decided by
-    :func:`~rs_mm.datasets.label_maps.read_label_map` for all label readers.
+    ``results['format_seg_map'] == 'to_binary'`` a brightness below 128 becomes 0, else 1. Otherwise
+    the file holds class numbers (for a palette, its indices). ``results['label_values']``, if the
+    dataset gives it, lists the values that a label file may hold.
+    :func:`~rs_mm.datasets.label_maps.read_label_map` reads the file, as for all datasets.
 
     Pixels of ``results['valid']`` (from loading) that hold no data at one of the dates become 255.
 
     Args:
         reduce_zero_label: class 0 becomes 255 and the others move down by one.
-            Default: what the dataset says.
+            Default: the setting of the dataset.
         imdecode_backend: decoder of mmcv.
         backend_args: arguments of mmengine's file backend.
 
     Raises:
         MissingFileError: the label does not exist.
-        DataError: there is no label, or it is unreadable, has another size than the images
-            (``ori_shape``), or holds values that the dataset does not know.
+        DataError: the pair has no label, or its label is unreadable, has another size than the
+            images (``ori_shape``), or holds values that the dataset does not allow.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class MultiImgLoadAnnotations(BaseTransform):
             )
         binary = results.get('format_seg_map') == 'to_binary'
         with _local(path, self.backend_args, 'image file') as local:
-            # a dataset that knows its values refuses colours, which would pass for classes
+            # a dataset with known label values refuses colours, which would be read as classes
             unknown = results.get('label_values') is None
             label = read_label_map(local, binary, self.imdecode_backend, luminance=unknown)
         self._check(label, path, results)
@@ -220,9 +220,9 @@ class MultiImgLoadAnnotations(BaseTransform):
         allowed = results.get('label_values')
         if allowed is None:
             if label.dtype != np.uint8 and (label.astype(np.uint8) != label).any():
-                raise DataError(f'label {path} holds values beyond 0 .. 255; mend the file.')
+                raise DataError(f'label {path} holds values outside 0 .. 255; correct the file.')
             return
-        # comparing with the few values is faster than counting all
+        # a comparison with the few allowed values is faster than a count of all values
         known = np.zeros(label.shape, bool)
         for value in allowed:
             known |= label == value
@@ -244,7 +244,7 @@ class MultiImgLoadAnnotations(BaseTransform):
 
 
 def decode(path: str, flag: str, backend: str, backend_args: dict | None = None) -> Picture:
-    """Reads one picture of 8 bits in mmcv's order of bands, or says why it cannot be read.
+    """Reads one image of 8 bits in mmcv's order of bands.
 
     Args:
         path: path or URI of the file.
@@ -295,12 +295,12 @@ def _decode_jpeg(local, path, flag, backend):
 
 @contextlib.contextmanager
 def _local(path, backend_args, what):
-    """The file itself, or a copy of one that lies elsewhere."""
+    """Returns the local file, or a local copy of a remote file."""
     try:
         with fileio.get_local_path(path, backend_args=backend_args) as local:
             if not Path(local).is_file():
                 raise MissingFileError(f'{what} {path} does not exist.')
             yield str(local)
     except RSMMError as error:
-        # of a copy, the address is what the user knows
+        # a message names the remote address, not the copy
         raise type(error)(str(error).replace(str(local), str(path))) from error

@@ -1,4 +1,4 @@
-"""From a loaded pair to what the model takes."""
+"""Packing of a loaded pair for the model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class MultiImgPackSegInputs(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         images = [image if image.ndim == 3 else image[..., None] for image in results['img']]
-        # straight into the planes, in one pass over each image
+        # directly into the planes, in one pass over each image
         planes = np.empty(
             (sum(image.shape[2] for image in images), *images[0].shape[:2]), np.result_type(*images)
         )

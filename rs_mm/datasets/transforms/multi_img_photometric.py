@@ -1,4 +1,4 @@
-"""Colour and contrast of image pairs: drawn per date, labels untouched."""
+"""Colour and contrast transforms of image pairs, drawn for each date; labels do not change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .multi_img_base import EachDate
 
 @TRANSFORMS.register_module()
 class MultiImgPhotoMetricDistortion(single.PhotoMetricDistortion):
-    """Brightness, contrast, saturation and hue, each with probability 1/2, per date.
+    """Changes brightness, contrast, saturation and hue, each with probability 1/2, for each date.
 
     Draws per date: brightness coin, delta; mode coin; in mode 1 the contrast coin and factor;
     saturation coin, factor; hue coin, shift; in mode 0 the contrast comes last. Values are clipped
@@ -27,9 +27,9 @@ class MultiImgPhotoMetricDistortion(single.PhotoMetricDistortion):
         brightness_delta: largest brightness change.
         contrast_range, saturation_range: ranges of the factors.
         hue_delta: largest shift of the hue (0..179).
-        consistent_contrast_mode: draw the mode coin once, before the dates. As in the
-            original a drawn 0 counts as not drawn and each date draws its own, so that only mode 1
-            is really shared.
+        consistent_contrast_mode: draw the mode coin once, before the dates. As in the original, a
+            drawn 0 counts as not drawn, and each date then draws its own mode; so only mode 1 is
+            really shared.
     """
 
     def __init__(
@@ -62,21 +62,22 @@ class MultiImgPhotoMetricDistortion(single.PhotoMetricDistortion):
         image = self.hue(image)
         return image if mode == 1 else self.contrast(image)
 
-    # what becomes of a pixel depends on its 8 bits alone: each step is computed for the 256 levels
+    # the result for a pixel depends only on its 8 bits, so each step is computed for the 256 levels
 
     def convert(self, img: np.ndarray, alpha: int = 1, beta: int = 0) -> np.ndarray:
-        """``alpha * img + beta``, clipped and cut to uint8; for brightness and contrast."""
+        """Returns ``alpha * img + beta``, clipped and truncated to uint8, for brightness and
+        contrast."""
         return cv2.LUT(img, super().convert(_LEVELS, alpha, beta))
 
     def saturation(self, img: np.ndarray) -> np.ndarray:
-        """Multiplies the saturation by a drawn factor, or leaves the image."""
+        """Multiplies the saturation by a random factor, or returns the image unchanged."""
         if not np.random.randint(2):
             return img
         factor = np.random.uniform(self.saturation_lower, self.saturation_upper)
         return _change_hsv(img, 1, super().convert(_LEVELS, factor))
 
     def hue(self, img: np.ndarray) -> np.ndarray:
-        """Shifts the hue by a drawn number, or leaves the image."""
+        """Shifts the hue by a random number, or returns the image unchanged."""
         if not np.random.randint(2):
             return img
         shift = np.random.randint(-self.hue_delta, self.hue_delta)
@@ -157,16 +158,16 @@ class MultiImgRGB2Gray(EachDate, single.RGB2Gray):
 
 @TRANSFORMS.register_module()
 class MultiImgAlbu(BaseTransform):
-    """Augmentations of the optional package albumentations, with one draw for both dates.
+    """Applies augmentations of the optional package albumentations, with one draw for both dates.
 
-    The dates are stacked along the channels, BGR turned to RGB per date. Tested with albumentations
-    2.0.8.
+    The dates are stacked along the channels and converted from BGR to RGB. Tested with
+    albumentations 2.0.8.
 
     Args:
         transforms: albumentations by class name (``type``) and arguments; may nest.
-        keymap: our keys to albumentations' (``image``, ``mask``). As in the
-            original the default does not name ``gt_seg_map``, so that geometric albumentations
-            leave the label where it is: give ``dict(img='image', gt_seg_map='mask')`` for them.
+        keymap: maps keys of the results to those of albumentations (``image``, ``mask``). As in the
+            original, the default does not name ``gt_seg_map``, so geometric augmentations do not
+            transform the label; give ``dict(img='image', gt_seg_map='mask')`` for them.
         additional_targets: further targets of ``albumentations.Compose``.
         update_pad_shape: write the new shape to ``pad_shape``.
     """

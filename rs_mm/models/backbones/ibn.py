@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class IBN(nn.Module):
     """Instance norm on the first half of the channels, batch norm on the rest (Pan et al. 2018).
 
-    The two parts carry the names of published IBN-Net checkpoints.
+    The two norms have the names of published IBN-Net checkpoints.
     """
 
     def __init__(self, channels: int) -> None:
@@ -19,13 +19,14 @@ class IBN(nn.Module):
         self.BN = nn.BatchNorm2d(channels - self.first)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Maps (N, C, H, W) to the same shape."""
         first, second = x.split([self.first, x.shape[1] - self.first], dim=1)
         return torch.cat([self.IN(first.contiguous()), self.BN(second.contiguous())], dim=1)
 
 
 def add_ibn_a(resnet: nn.Module) -> None:
-    """Puts :class:`IBN` in the first norm of every block of a timm ResNet but the last stage's."""
+    """Replaces the first norm of each block of a timm ResNet by :class:`IBN`, except in the last
+    stage."""
     for stage in (resnet.layer1, resnet.layer2, resnet.layer3):
         for block in stage:
             block.bn1 = IBN(block.bn1.num_features)

@@ -1,4 +1,4 @@
-"""Every block's output before its last ReLU: the features of hypercorrelation methods."""
+"""The output of every block before its last ReLU: the features of hypercorrelation methods."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class PreActivationBackbone(BaseModule):
     and 5 before their ReLU (strides 8 and 16) and the last pooling (stride 32): 3 + 3 + 1 maps for
     ``vgg16``. BatchNorm always uses its stored statistics.
 
-    Frozen, the network runs without gradients on a copy with BatchNorm folded into the
-    convolutions and channels-last memory. The option ``--freeze`` of the original code has no
-    effect: the features are computed without gradients whatever it says. Here ``frozen=False``
-    trains the weights (and the affine part of BatchNorm) through the correlations.
+    A frozen network runs without gradients on a copy with BatchNorm folded into the convolutions
+    and channels-last memory. The option ``--freeze`` of the original code has no effect: it always
+    computes the features without gradients. Here ``frozen=False`` trains the weights (and the
+    affine part of BatchNorm) through the correlations.
 
     Source: Min et al., "Hypercorrelation Squeeze for Few-Shot Segmentation", ICCV 2021, sec. 4.1.
 
     Args:
-        arch: a timm name whose network is a ResNet or a VGG: ``resnet50``, ``resnet101``,
+        arch: timm's name of a ResNet or a VGG: ``resnet50``, ``resnet101``,
             ``vgg16``, ``resnet18``, ...
         frozen: no gradients, no updates.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` with a file or URL in
@@ -85,8 +85,8 @@ class PreActivationBackbone(BaseModule):
         """Loads the pretrained weights that ``init_cfg`` names; without it nothing changes.
 
         Raises:
-            MissingFileError: if they cannot be found or downloaded.
-            CheckpointError: if they are of another network.
+            MissingFileError: the weights cannot be found or downloaded.
+            CheckpointError: the weights belong to another network.
         """
         if not self.init_cfg or self.is_init:
             return
@@ -98,7 +98,7 @@ class PreActivationBackbone(BaseModule):
         self._is_init = True
 
     def load_classifier(self, state: dict[str, Tensor]) -> None:
-        """Takes the weights of a plain classification network in torchvision's naming.
+        """Loads the weights of a plain classification network with torchvision's names.
 
         Args:
             state: e.g. ``layer1.0.conv1.weight`` or ``features.0.weight``;
@@ -142,14 +142,13 @@ class PreActivationBackbone(BaseModule):
             x: (B, 3, H, W), normalised.
 
         Returns:
-            For each of three stages, shallow to deep, its maps (B, C, h, w),
-            shallow to deep.
+            For each of three stages, from shallow to deep, a list of its maps (B, C, h, w).
         """
         if not self.frozen:
             return self._features(self.net, x)
         with torch.no_grad():
             x = x.contiguous(memory_format=torch.channels_last)
-            # a compiler folds what it can itself, and cannot look at versions of tensors
+            # a compiler folds by itself, and cannot trace the version counters of tensors
             net = self.net if torch.compiler.is_compiling() else self._folded_net()
             return self._features(net, x)
 
@@ -159,13 +158,13 @@ class PreActivationBackbone(BaseModule):
             for t in chain(self.net.parameters(), self.net.buffers())
         )
         if self._folded[0] != key:
-            # a tuple, because a module assigned as it is would enter the state dict
+            # in a tuple, because a module as an attribute would enter the state dict
             self._folded = (key, fold_batchnorm(self.net).to(memory_format=torch.channels_last))
         return self._folded[1]
 
 
 def fold_batchnorm(net: nn.Module) -> nn.Module:
-    """A copy of a network in evaluation mode whose BatchNorms are part of the convolutions.
+    """Returns a copy of a network in evaluation mode, with BatchNorms folded into the convolutions.
 
     Args:
         net: each BatchNorm2d directly follows its convolution among its siblings.
@@ -194,7 +193,7 @@ def _resnet_features(net, x):
 
 
 def _vgg_maps(features):
-    """For each module the stage (0, 1, 2) whose map it gives, or None."""
+    """Returns for each module the stage (0, 1, 2) whose map it gives, or None."""
     kinds, block = [], 1
     for i, module in enumerate(features):
         before_relu = i + 1 < len(features) and isinstance(features[i + 1], nn.ReLU)

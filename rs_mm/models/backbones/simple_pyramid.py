@@ -1,4 +1,4 @@
-"""Four scales from the one map of a plain vision transformer."""
+"""Four scales from the single map of a plain vision transformer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rs_mm.registry import MODELS
 
 @MODELS.register_module()
 class SimpleFeaturePyramid(BaseModule):
-    """Enlarges a map 4 times and twice, keeps it, and halves it; then two convolutions each.
+    """Scales a map by 4, 2, 1 and 1/2, and applies two convolutions to each of the four.
 
     Source: Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection",
     ECCV 2022, sec. 3 and appendix A.
@@ -53,11 +53,11 @@ class SimpleFeaturePyramid(BaseModule):
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """Normalises the channels of each place of a map (N, C, H, W), to its mean and variance."""
+    """Normalises the channels at each position of a map by their mean and variance."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Maps (N, C, H, W) to the same shape."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 from rs_mm.errors import ConfigError
 
-# (stride, dilation) of the last two stages of a ResNet by output stride, as Imbriaco et al. have
-# it: at 16 it is the third stage that keeps its resolution, and the fourth strides and dilates.
+# (stride, dilation) of the last two stages of a ResNet by output stride, as in the code of Imbriaco
+# et al.: at 16 the third stage keeps its resolution, and the fourth has a stride and dilates.
 _FIRST_BLOCK = {32: ((2, 1), (2, 1)), 16: ((1, 1), (2, 2)), 8: ((1, 2), (1, 4))}
 
 
 def dilate_first_block(model: nn.Module, output_stride: int) -> None:
-    """Reaches an output stride as the original OML code does: only the first blocks dilate.
+    """Sets an output stride as the original OML code does: only the first blocks dilate.
 
-    The dilation goes to the convolution that strides; where that is a 1x1 (SE-ResNet) it has no
-    effect.
+    The convolution with the stride gets the dilation; if it is a 1x1 convolution (SE-ResNet), the
+    dilation has no effect.
     """
     stages = [getattr(model, name, None) for name in ('layer3', 'layer4')]
     if None in stages or output_stride not in _FIRST_BLOCK:
@@ -33,7 +33,7 @@ def dilate_first_block(model: nn.Module, output_stride: int) -> None:
 
 
 def remove_strides(model: nn.Module, output_stride: int) -> None:
-    """Reaches an output stride by setting the last stages' strides to 1, without dilation."""
+    """Sets an output stride by setting the strides of the last stages to 1, without dilation."""
     stages = list(getattr(model, 'blocks', [])) or [
         getattr(model, f'layer{i}') for i in range(1, 5) if hasattr(model, f'layer{i}')
     ]
@@ -70,7 +70,7 @@ class FixedPadConv2d(nn.Conv2d):
     """A convolution padded by kernel - stride in total, the smaller half first."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', H', W'); H' is H / stride, rounded up."""
+        """Maps (N, C, H, W) to (N, C', H', W'); H' is H / stride, rounded up."""
         pads = []
         for kernel, stride in reversed(list(zip(self.kernel_size, self.stride))):
             total = max(kernel - stride, 0)
@@ -81,8 +81,8 @@ class FixedPadConv2d(nn.Conv2d):
 def fix_padding(model: nn.Module) -> None:
     """Gives every spatial convolution a padding that does not depend on the input size.
 
-    TensorFlow's "same" padding, which timm's ``tf_efficientnet_*`` follow, gives the same where
-    the input is even and another where it is odd.
+    TensorFlow's "same" padding, which timm's ``tf_efficientnet_*`` use, is equal for even input
+    sizes and different for odd ones.
     """
     for module in list(model.modules()):
         for name, conv in list(module.named_children()):

@@ -25,24 +25,24 @@ from ..utils.windows import shift_mask, window_attention
 class SwinTransformer(MMSegSwinTransformer):
     """Swin Transformer with fused window attention.
 
-    Modules, parameter names, arguments and results are those of mmseg's class, only the forward
-    differs: queries, keys and values are computed before windows are padded (a padded token is
-    zero, so its projection is the bias), the attention is PyTorch's fused one where no gradient is
-    wanted, and shift masks are built once per size. Outputs are channels-last.
+    Modules, parameter names, arguments and results are the same as in mmseg's class; only the
+    forward differs. Queries, keys and values are computed before windows are padded (a padded token
+    is zero, so its projection is the bias). Without gradients the attention is PyTorch's fused
+    kernel. Shift masks are built once per size. Outputs are channels-last.
 
     Unlike mmseg's class it loads the *original* ImageNet checkpoints
     (``swin_tiny_patch4_window7_224.pth``): ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
     Checkpoints in mmseg's naming load too.
 
     Args:
-        embed_dims: channels of the first stage; each further one has twice as many.
+        embed_dims: channels of the first stage; each further stage has twice as many.
         depths, num_heads, strides: blocks, attention heads and downsampling of
             each stage.
         out_indices: stages to return.
         **kwargs: see :class:`mmseg.models.backbones.SwinTransformer`.
 
     Raises:
-        ConfigError: the stages' numbers do not fit together.
+        ConfigError: the settings have different numbers of stages.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SwinTransformer(MMSegSwinTransformer):
 
     def train(self, mode: bool = True) -> SwinTransformer:
         super().train(mode)
-        return self  # mmseg's class returns nothing
+        return self  # mmseg's `train` returns None
 
     def init_weights(self) -> None:
         if self.init_cfg is None:
@@ -150,7 +150,7 @@ def _merge(merging, x):
         x, size = merging(x.flatten(1, 2), (height, width))
         return x.unflatten(1, size)
     x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
-    # a permutation says the same and takes five times as long
+    # a permutation gives the same and takes five times as long
     x = torch.stack([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], -1).flatten(3)
     if merging.norm is not None:
         x = merging.norm(x)
@@ -158,7 +158,7 @@ def _merge(merging, x):
 
 
 def rename_official(state: dict) -> dict:
-    """Names and layout of Microsoft's checkpoints -> those of mmseg's modules.
+    """Converts names and layout of Microsoft's checkpoints to those of mmseg's modules.
 
     A state dict that is not in the official naming (no ``layers.``) is returned unchanged.
     """

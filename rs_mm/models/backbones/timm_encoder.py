@@ -24,11 +24,12 @@ from .timm_weights import load_weights
 
 @MODELS.register_module()
 class TimmEncoder(BaseModule):
-    """The maps of a timm network: the last one for an embedder, several for a change detector.
+    """An encoder that returns maps of a timm network: the last map for an embedder, several for a
+    change detector.
 
-    Networks of tokens (vision transformers) and of NHWC maps (Swin) give maps (N, C, h, w), too.
-    Where a family takes images of any size it is told to. A network of one size takes smaller
-    images padded to it, and its maps are cut to what the image covers; a warning says so.
+    Networks of tokens (vision transformers) and of NHWC maps (Swin) give maps (N, C, h, w), too. If
+    a family has an option for images of any size, it is set. For a network of one size, smaller
+    images are padded, and the maps are cut to the part that the image covers; a warning says so.
 
     Images and weights are kept as NHWC, with which convolutions are faster: 1.5 times on a GPU with
     tensor cores (a ResNet-18 in training), by a tenth on CPUs.
@@ -38,29 +39,32 @@ class TimmEncoder(BaseModule):
             the Caffe original), ``convnext_tiny``, ``swin_s3_tiny_224``,
             ``vit_small_patch14_dinov2``, ``vit_large_patch16_dinov3.sat493m``.
         in_channels: number of input bands.
-        out_indices: which stages to give, counted from the one of stride 4 (0: stride 4, 1: stride
-            8, ...), fine to coarse. None: the last map alone. A plain vision transformer has one
+        out_indices: the stages to return, fine to coarse, counted from the stage of stride 4 (0:
+            stride 4, 1: stride 8, ...). None: only the last map. A plain vision transformer has one
             resolution; its four stages are made by :class:`SimpleFeaturePyramid`.
-        img_size: builds the network for images of this size (a side, or height and width), where
-            its family has the argument; needed for images larger than a network of one size.
+        img_size: builds the network for images of this size (a side, or height and width), if its
+            family has this argument; needed for images larger than the size of a network of one
+            size.
         frozen: no gradients and no updates; batch norms and dropout as in evaluation.
         pyramid_channels: channels of the stages of a plain network.
-        output_stride: 32, 16 or 8, where the family offers it.
-        dilate: how later blocks make up for a smaller stride. ``all``: timm's way, the usual
-            one; ``first``: only the first block of a stage dilates, the behaviour of the original
-            OML code; ``none``: not at all, as its EfficientNets.
+        output_stride: 32, 16 or 8, if the family offers it.
+        dilate: how later blocks compensate for a smaller stride. ``all``: all blocks dilate, the
+            usual way of timm; ``first``: only the first block of a stage dilates, as in the
+            original OML code; ``none``: no block dilates, as in the EfficientNets of that code.
         ibn: puts IBN-a norms into a ResNet.
         linear_ends: drops the activation after the stem norm and after the last norm of an
             EfficientNet, as the original OML code does.
-        fixed_padding: pads by kernel - stride whatever the input size, likewise.
+        fixed_padding: pads by kernel - stride at any input size, as the original OML code does.
         timm_args: further arguments of the timm model, e.g. ``dict(drop_path_rate=0.1)``.
-        init_cfg: ``dict(type='Pretrained', checkpoint=...)`` with a local file in timm's names
-            (torchvision's ResNets have the same) or in the authors', ``timm`` for timm's own
-            weights of ``model``, or ``timm/NAME.TAG`` for others, e.g. ``timm/resnet50.tv_in1k``.
-            A stem for other bands gets :func:`~.timm_weights.spread_stem`.
+        init_cfg: ``dict(type='Pretrained', checkpoint=...)`` with a local file (with timm's
+            parameter names, which torchvision's ResNets share, or the authors'), ``timm`` for
+            timm's default weights of ``model``, or ``timm/NAME.TAG`` for other weights, e.g.
+            ``timm/resnet50.tv_in1k``. The stem of a network with other bands gets
+            :func:`~.timm_weights.spread_stem`.
 
     Attributes:
-        out_channels: channels of the last map; with ``out_indices`` a tuple, one per stage.
+        out_channels: channels of the last map; with ``out_indices`` a tuple with one entry per
+            stage.
 
     Examples:
         >>> encoder = TimmEncoder('resnet18', in_channels=10)
@@ -120,10 +124,10 @@ class TimmEncoder(BaseModule):
 
     def _need(self, option, attribute, family):
         if not hasattr(self.model, attribute):
-            raise ConfigError(f'encoder.{option} is for {family}; {self.name} is none.')
+            raise ConfigError(f'encoder.{option} works with {family} only, not with {self.name}.')
 
     def _choose_maps(self, pyramid_channels):
-        """Decides how the maps are taken, and leaves out the layers that then have no part."""
+        """Chooses how the maps are taken, and removes the layers that are then not used."""
         size = self.built_size or (224, 224)
         numbers = network.stages(self.model)
         if self.out_indices is None or not numbers:
@@ -150,7 +154,7 @@ class TimmEncoder(BaseModule):
             self.out_channels = (pyramid_channels,) * len(self.out_indices)
 
     def _choose_last_map(self, size):
-        """Sets ``maps`` to the first way that gives a map; returns its channels."""
+        """Sets ``maps`` to the first method that gives a map; returns the channels of that map."""
         ways = (network.last_map_normalised, network.last_map)
         if self.out_indices is None:
             ways = (network.plain_features, *ways)
@@ -187,7 +191,7 @@ class TimmEncoder(BaseModule):
         return self
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """(N, in_channels, H, W) -> (N, out_channels, H', W'), or one such map per stage.
+        """Images (N, in_channels, H, W) to (N, out_channels, H', W'), or one map per stage.
 
         Raises:
             ConfigError: the images have another number of bands, or a size that the network cannot
@@ -221,7 +225,8 @@ class TimmEncoder(BaseModule):
 
     @torch.compiler.disable
     def canvas(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size (H, W) to which images of ``size`` are padded for a network of one size."""
+        """Returns the size (H, W) to which a network of one size needs images of ``size``
+        padded."""
         if size not in self._canvases:
             candidates = (size, *(_multiple(size, step) for step in (32, self.built_size)))
             fitting = (one for one in candidates if self._shapes(self.maps, one) is not None)
@@ -230,9 +235,9 @@ class TimmEncoder(BaseModule):
                 raise self._wrong_size(size)
             if canvas != size:
                 print_log(
-                    f'{self.name} takes images of {_by(canvas)}: those of {_by(size)} are padded '
+                    f'{self.name} takes images of {_by(canvas)}: images of {_by(size)} are padded '
                     f'with zeros; encoder.img_size={max(size)} builds it for them, if its family '
-                    'allows that',
+                    'allows it',
                     'current',
                     logging.WARNING,
                 )
@@ -260,7 +265,7 @@ def _multiple(size, step):
 
 
 def _covered(x, size, canvas):
-    """The part of a map that the image covers on its canvas."""
+    """Returns the part of a map that the image covers on its padded canvas."""
     height, width = (
         math.ceil(length * of_map / of_canvas)
         for length, of_map, of_canvas in zip(size, x.shape[-2:], canvas)

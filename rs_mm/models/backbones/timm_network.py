@@ -1,4 +1,4 @@
-"""What :class:`TimmEncoder` needs to know of a network of timm: how to build it, and its maps."""
+"""Building a network of timm and taking its maps, for :class:`TimmEncoder`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 from rs_mm.errors import ConfigError
 
-# flags with which a network takes images of any size; each family knows some of them
+# flags that let a network take images of any size; each family has some of them
 _ANY_SIZE = ({'dynamic_img_size': True, 'dynamic_img_pad': True}, {'dynamic_img_size': True}, {})
 _OF_SIZE = (RuntimeError, AssertionError, ValueError, TypeError)
 
 
 def create(name: str, args: dict) -> nn.Module:
-    """A network of timm without its classifier, for any image size where its family allows that.
+    """Builds a network of timm without its classifier, for any image size if its family allows it.
 
     Args:
         name: timm's name.
-        args: arguments of the network; those of the image size are added where they are missing.
+        args: arguments of the network; missing arguments for the image size are added.
 
     Raises:
         ConfigError: timm has no such network, or it does not take an argument.
@@ -35,7 +35,7 @@ def create(name: str, args: dict) -> nn.Module:
             model = timm.create_model(name, num_classes=0, **{**flags, **args})
             break
         except (AssertionError, TypeError, NotImplementedError, RuntimeError) as error:
-            # an unknown argument is met before any weight is drawn
+            # an unknown argument is found before any weight is drawn
             if flags and any(f"'{flag}'" in str(error) for flag in flags):
                 continue
             raise ConfigError(
@@ -43,12 +43,12 @@ def create(name: str, args: dict) -> nn.Module:
                 'leave out what it does not offer, such as output_stride.'
             ) from error
     if isinstance(getattr(model, 'pre_logits', None), nn.Module):
-        model.pre_logits = nn.Identity()  # VGG: 120 million weights that nobody would train
+        model.pre_logits = nn.Identity()  # VGG: 120 million unused weights
     return model
 
 
 def built_size(model: nn.Module, img_size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """(H, W) that a network of fixed size is built for; None for one that takes any size."""
+    """Returns the (H, W) that a network is built for; None for a network that takes any size."""
     cfg = model.pretrained_cfg
     if img_size is None and not cfg.get('fixed_input_size'):
         return None
@@ -62,12 +62,13 @@ def built_size(model: nn.Module, img_size: int | Sequence[int] | None) -> tuple[
 def shapes(
     model: nn.Module, maps: Callable, in_channels: int, size: Sequence[int]
 ) -> list[tuple[int, ...]] | None:
-    """Shapes of ``maps(model, images)`` for two images (in_channels, *size), without computing.
+    """Returns the shapes of ``maps(model, images)`` for two images (in_channels, *size), without
+    computing.
 
     Returns:
         One shape per map, or None if the network cannot take images of that size.
     """
-    # a copy without data: networks keep what they made of a size, and weights are large
+    # a copy without data, because networks cache values for a size, and weights are large
     memo = {id(x): nn.Parameter(x.to('meta'), x.requires_grad) for x in model.parameters()}
     memo.update((id(x), x.to('meta')) for x in model.buffers())
     images = torch.empty(2, in_channels, *size, device='meta')
@@ -81,33 +82,33 @@ def shapes(
 
 
 def plain_features(model: nn.Module, images: Tensor) -> Tensor:
-    """What the network's own ``forward_features`` gives."""
+    """Returns the output of the network's own ``forward_features``."""
     return model.forward_features(images)
 
 
 def last_map(model: nn.Module, images: Tensor) -> list[Tensor]:
-    """The last block's output as a map (N, C, h, w)."""
+    """Returns the output of the last block as a map (N, C, h, w)."""
     return model.forward_intermediates(
         images, indices=1, output_fmt='NCHW', intermediates_only=True
     )
 
 
 def last_map_normalised(model: nn.Module, images: Tensor) -> list[Tensor]:
-    """The last block's output after the network's last norm, as a map (N, C, h, w)."""
+    """Returns the output of the last block after the network's last norm, as a map (N, C, h, w)."""
     return model.forward_intermediates(
         images, indices=1, norm=True, output_fmt='NCHW', intermediates_only=True
     )
 
 
 def leave_out_head(model: nn.Module) -> None:
-    """Drops norms and projections of a classifier, which would never get a gradient."""
+    """Removes norms and projections of a classifier, which would never get a gradient."""
     for name in ('head', 'fc_norm', 'attn_pool'):
         if any(True for _ in getattr(model, name, nn.Identity()).parameters()):
             setattr(model, name, nn.Identity())
 
 
 class StageMaps:
-    """Takes the outputs of some stages as maps (N, C_i, h_i, w_i).
+    """Returns a function that takes the outputs of some stages as maps (N, C_i, h_i, w_i).
 
     Args:
         indices: timm's numbers of the stages.
@@ -121,11 +122,12 @@ class StageMaps:
         maps = model.forward_intermediates(
             images, indices=self.indices, output_fmt='NCHW', intermediates_only=True
         )
-        return [maps[number] for number in self.order]  # timm gives them as they come
+        return [maps[number] for number in self.order]  # timm keeps the network's order
 
 
 def stages(model: nn.Module) -> list[int]:
-    """timm's numbers of the stages from stride 4 on, fine to coarse; empty for a plain network.
+    """Returns timm's numbers of the stages from stride 4 on, fine to coarse; empty for a plain
+    network.
 
     A plain network (a vision transformer, a mixer) has one resolution from its first block to its
     last.

@@ -1,4 +1,4 @@
-"""Pretrained weights into a network of timm, for any number of bands and any image size."""
+"""Loading pretrained weights into a network of timm, for any number of bands and any image size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rs_mm.errors import CheckpointError, MissingFileError
 
 
 def load_weights(model: nn.Module, name: str, checkpoint: str) -> None:
-    """Loads timm's weights or a local file; the classifier is left out.
+    """Loads timm's weights or a local file, without the classifier.
 
     Names and sizes of published files (the first authors' names, position embeddings of another
     image size) are converted by timm's own converter of the family.
@@ -25,7 +25,7 @@ def load_weights(model: nn.Module, name: str, checkpoint: str) -> None:
         checkpoint: a file, ``timm``, or ``timm/NAME.TAG``.
 
     Raises:
-        MissingFileError: the file is not there, or timm's weights cannot be downloaded.
+        MissingFileError: the file does not exist, or timm's weights cannot be downloaded.
         CheckpointError: the weights are another network's.
     """
     source, _, tag = checkpoint.partition('/')
@@ -61,8 +61,8 @@ def _fit(state, own):
 def spread_stem(weight: Tensor, in_channels: int) -> Tensor:
     """Stem filters for RGB (O, 3, k, k) -> (O, in_channels, k, k), as published.
 
-    More than 3 bands: the RGB filters, then their mean for every further band. 1 or 2 bands: the
-    mean. Nothing is rescaled.
+    With more than 3 bands, the RGB filters come first, and every further band gets their mean. With
+    1 or 2 bands, each gets the mean. Nothing is rescaled.
     """
     mean = weight.mean(1, keepdim=True)
     if in_channels < 3:
@@ -71,13 +71,14 @@ def spread_stem(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def _for_bands(value, own):
-    """RGB filters (a patch embedding's, too) spread over the bands of ``own``; others as given."""
+    """Spreads RGB filters over the bands of ``own``; returns other tensors unchanged."""
     is_stem = value.dim() == own.dim() == 4 and value.shape[1] == 3 != own.shape[1]
     return spread_stem(value, own.shape[1]) if is_stem else value
 
 
 def _computed(key):
-    """State that a network computes by itself: counters and tables of positions."""
+    """Says whether a tensor is state that a network computes by itself: counters, position
+    tables."""
     return 'num_batches' in key or key.endswith(('relative_position_index', 'attn_mask'))
 
 
@@ -89,13 +90,13 @@ def _convert(model, state):
     try:
         return convert(state, model) if with_model else convert(state)
     except (KeyError, AttributeError, RuntimeError, AssertionError, ValueError, IndexError):
-        return state  # not a file of this family: its names and shapes say so below
+        return state  # a file of another family: the caller compares names and shapes
 
 
 def _timm_weights(name):
     try:
         return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
-    except Exception as error:  # whatever the hub client raises without a network
+    except Exception as error:  # without a network the hub client raises errors of many types
         source = None if ':' in name else timm.get_pretrained_cfg(name)
         where = source.hf_hub_id or source.url if source else name
         raise MissingFileError(

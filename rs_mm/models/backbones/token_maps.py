@@ -18,11 +18,11 @@ from .timm_weights import load_weights
 
 @MODELS.register_module()
 class TokenMapBackbone(BaseModule):
-    """A plain vision transformer of timm that gives one map per chosen block, in three groups.
+    """A plain vision transformer of timm that returns one map for each chosen block, in three
+    groups.
 
-    All maps have the resolution of the patches; images are resized to whole patches, so that a
-    mask and a map cover the same ground. Tokens that stand for no place (class, registers) are
-    left out.
+    All maps have the resolution of the patches; images are resized to whole patches, so a mask and
+    a map cover the same ground. Tokens without a position (class, registers) are left out.
 
     Args:
         arch: timm's name, e.g. ``vit_small_patch14_dinov2``, ``vit_small_patch16_dinov3``.
@@ -37,7 +37,7 @@ class TokenMapBackbone(BaseModule):
         map_counts: maps of each group; the head's ``in_channels``.
 
     Raises:
-        ConfigError: the network is no plain transformer, or has no such block.
+        ConfigError: the network is not a plain transformer, or has no block of that number.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TokenMapBackbone(BaseModule):
         count = len(getattr(self.net, 'blocks', ()))
         if network.stages(self.net) or not count or not hasattr(self.net, 'patch_embed'):
             raise ConfigError(
-                f'`arch` {arch!r} of the backbone is no plain vision transformer; use e.g. '
+                f'`arch` {arch!r} of the backbone is not a plain vision transformer; use e.g. '
                 'vit_small_patch14_dinov2, or PreActivationBackbone for a ResNet or VGG.'
             )
         self.blocks = _halves(count) if blocks is None else [list(group) for group in blocks]
@@ -92,7 +92,7 @@ class TokenMapBackbone(BaseModule):
             x: (B, 3, H, W), normalised.
 
         Returns:
-            For each of three groups, shallow to deep, its maps (B, C, h, w), shallow to deep.
+            For each of three groups, from shallow to deep, a list of its maps (B, C, h, w).
         """
         patch = self.net.patch_embed.patch_size
         size = [max(round(length / side), 1) * side for length, side in zip(x.shape[2:], patch)]  # type: ignore[arg-type]
@@ -111,7 +111,8 @@ class TokenMapBackbone(BaseModule):
 
 
 def _halves(count):
-    """The second half of the blocks in three groups; the deepest takes what does not divide."""
+    """Divides the second half of the blocks into three groups; the deepest group gets the
+    remainder."""
     numbers = list(range(count - max(count // 2, min(count, 3)), count))
     third = max(len(numbers) // 3, 1)
     return [numbers[:third], numbers[third : 2 * third], numbers[2 * third :]]

@@ -1,4 +1,4 @@
-"""Encoders of earth observation from torchgeo: which band is which is said by wavelength."""
+"""Encoders for earth observation from torchgeo, which identify bands by their wavelengths."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rs_mm.registry import MODELS
 
 from .simple_pyramid import SimpleFeaturePyramid
 
-# central wavelengths in micrometres; ESA, "Sentinel-2 Spectral Response Functions" (S2A), and for
-# R, G, B and NIR the same instrument's B4, B3, B2 and B8
+# central wavelengths in micrometres; ESA, "Sentinel-2 Spectral Response Functions" (S2A), R, G, B
+# and NIR are B4, B3, B2 and B8 of the same instrument
 WAVELENGTHS = {
     'B1': 0.443,
     'B2': 0.490,
@@ -41,13 +41,14 @@ WAVELENGTHS = {
 
 @MODELS.register_module()
 class TorchGeoEncoder(BaseModule):
-    """The last map of a foundation encoder of torchgeo, or four stages made of it.
+    """A foundation encoder of torchgeo that returns its last map, or four stages made from it.
 
-    Three families are known: ``dofa_*`` (Xiong et al. 2024), ``panopticon_vitb14`` (Waldmann et al.
-    2025) and ``copernicusfm_base`` (Wang et al. 2025). Each makes its first layer from the
-    wavelengths of the bands, so that any bands in any order will do. torchgeo's ResNets, Swins and
-    ViTs are networks of timm or torchvision with other weights: :class:`TimmEncoder` loads the file
-    of such a ResNet or ViT.
+    Three families are supported: ``dofa_*`` (Xiong et al. 2024), ``panopticon_vitb14`` (Waldmann et
+        al.
+    2025) and ``copernicusfm_base`` (Wang et al. 2025). Each computes its first layer from the
+    wavelengths of the bands, so it takes any bands in any order. torchgeo's ResNets, Swins and ViTs
+    are networks of timm or torchvision with other weights: :class:`TimmEncoder` loads the file of
+    such a ResNet or ViT.
 
     torchgeo 0.8 has no Prithvi and no Clay. Its CROMA, ScaleMAE and Aurora take fixed bands or
     images of one size; they are not adapted here.
@@ -56,10 +57,10 @@ class TorchGeoEncoder(BaseModule):
         model: torchgeo's name.
         bands: one entry per band of the images, in their order: a name of Sentinel-2 (``'B4'``) or
             of a colour (``'R'``, ``'G'``, ``'B'``, ``'NIR'``), or a wavelength in micrometres.
-        img_size: side for which the network is built; images of another size are resized to it,
-            and the maps are those of the resized image.
-        out_indices: None for one map; else some of the four scales that
-            :class:`SimpleFeaturePyramid` makes, fine to coarse.
+        img_size: side for which the network is built; images of another size are resized to it, and
+            the maps belong to the resized image.
+        out_indices: None for one map; otherwise the numbers of some of the four scales of
+            :class:`SimpleFeaturePyramid`, fine to coarse.
         frozen: no gradients and no updates.
         pyramid_channels: channels of the four scales.
         model_args: further arguments of the torchgeo model, e.g. ``dict(depth=2)``.
@@ -117,7 +118,7 @@ class TorchGeoEncoder(BaseModule):
         return self
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """(N, bands, H, W) -> (N, out_channels, H', W'), or one such map per stage.
+        """Images (N, bands, H, W) to (N, out_channels, H', W'), or one map per stage.
 
         Raises:
             ConfigError: the images have another number of bands.
@@ -137,7 +138,7 @@ class TorchGeoEncoder(BaseModule):
         return tuple(scales[index] for index in self.out_indices)
 
     def _map(self, images):
-        """The last block's tokens, normalised, without those that stand for no place."""
+        """Returns the last block's tokens, normalised, without the tokens that have no position."""
         network, taken = self._network, []
         hook = network.blocks[-1].register_forward_hook(lambda *call: taken.append(call[-1]))
         try:
@@ -153,7 +154,7 @@ class TorchGeoEncoder(BaseModule):
         """Loads the pretrained weights; without ``init_cfg`` torchgeo's initialisation stays.
 
         Raises:
-            MissingFileError: the file is not there, or the weights cannot be downloaded.
+            MissingFileError: the file does not exist, or the weights cannot be downloaded.
             CheckpointError: the weights are another network's.
         """
         if not self.init_cfg or self.init_cfg.get('type') != 'Pretrained':
@@ -166,7 +167,7 @@ class TorchGeoEncoder(BaseModule):
         wrong = [
             key
             for key in own
-            if not key.startswith('fc_norm')  # published files of masked autoencoders have none
+            if not key.startswith('fc_norm')  # files of masked autoencoders lack it
             and (key not in state or own[key].shape != state[key].shape)
         ]
         if wrong:
@@ -214,7 +215,7 @@ def _create(name, img_size, args):
             f'{", ".join(sorted(known))}.'
         )
     model = models.get_model(name, img_size=img_size, **args)
-    # what nothing reads would never get a gradient
+    # these modules are not used and would never get a gradient
     if hasattr(model, 'head'):
         model.head = nn.Identity()
     if hasattr(model, 'patch_embed_variable'):
@@ -233,7 +234,7 @@ def _panopticon(model, images, wavelengths):
 
 def _copernicus(model, images, wavelengths):
     nanometres = [1000 * wavelength for wavelength in wavelengths]
-    # place, time and area unknown; the width of a band as of most of Sentinel-2's
+    # place, time and area are unknown; the bandwidth is that of most Sentinel-2 bands
     model.forward_features(
         images,
         torch.full((len(images), 4), torch.nan, device=images.device),
@@ -252,7 +253,7 @@ def _read(checkpoint):
             return dict(_import().get_weight(name).get_state_dict(progress=False))
         except ValueError as error:
             raise ConfigError(f'torchgeo has no weights {name!r}.') from error
-        except Exception as error:  # whatever the hub client raises without a network
+        except Exception as error:  # without a network the hub client raises errors of many types
             raise MissingFileError(
                 f'the weights {name} could not be downloaded; get the file on another machine '
                 'and name it in encoder.init_cfg.checkpoint.'

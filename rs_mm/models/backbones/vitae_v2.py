@@ -1,8 +1,8 @@
 """ViTAEv2-S without window shift, the backbone of DSQNet's second model.
 
 Zhang et al., ViTAEv2: Vision Transformer Advanced by Exploring Inductive Bias, IJCV 2023.
-Tokens are kept as (N, H, W, C), which is the channels-last layout of the (N, C, H, W) map the
-convolutions take: neither side copies.
+Tokens are kept as (N, H, W, C). This is the channels-last layout of the (N, C, H, W) map that the
+convolutions take, so no copy is needed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ class ViTAE_Window_NoShift_basic(BaseModule):  # noqa: N801  the published name
     """ViTAEv2: four stages, each one reduction cell and several normal cells.
 
     The published class has relative position tables that are switched off and a norm per stage
-    that is never applied; they are left out here (3,272 parameters for ViTAEv2-S), and ignored
-    where a checkpoint holds them.
+    that is never applied; this class leaves them out (3,272 parameters for ViTAEv2-S), and ignores
+    them in checkpoints.
 
-    Any image size: the image is padded with zeros to a multiple of ``downsample_ratios[0]``, which
+    Images may have any size: an image is padded with zeros to a multiple of
+        ``downsample_ratios[0]``, which
     changes nothing at the sizes the published class can run.
 
     Args:
@@ -55,9 +56,9 @@ class ViTAE_Window_NoShift_basic(BaseModule):  # noqa: N801  the published name
         window_size: side of a window.
         mlp_ratio: MLP ratio of the normal cells.
         drop_path_rate: largest stochastic depth rate.
-        drop_path_over_whole_depth: False, as published: each stage's rates start at the
-            depth of the stage before instead of the running sum, so that they reach 0.208 of 0.3.
-            True: they rise over the whole depth to ``drop_path_rate``.
+        drop_path_over_whole_depth: False, as published: the rates of each stage start at the depth
+            of the previous stage instead of the sum of all previous depths, so the largest is 0.208
+            instead of 0.3. True: they rise over the whole depth to ``drop_path_rate``.
         init_cfg: ``dict(type='Pretrained', checkpoint='ViTAEv2-S.pth.tar')``.
 
     Examples:
@@ -185,7 +186,7 @@ class Stage(nn.Module):
         self.NC = nn.ModuleList(cells)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', H', W'), smaller by the ratio of the reduction cell."""
+        """Maps (N, C, H, W) to (N, C', H', W'), smaller by the ratio of the reduction cell."""
         tokens = self.RC(x)
         for cell in self.NC:
             tokens = cell(tokens)
@@ -328,7 +329,8 @@ class Attention(nn.Module):
         heads: number of heads.
         window: side of a window; None attends to all tokens.
         qkv_bias: bias of the joint projection.
-        add_values: adds the values to the projected result (all-token reduction cells).
+        add_values: adds the values to the projected result, as reduction cells with full attention
+            do.
     """
 
     def __init__(
@@ -382,5 +384,5 @@ def _as_map(tokens):
 
 
 def _as_tokens(x):
-    """(N, C, H, W) -> (N, H, W, C), the same memory where the map is channels-last."""
+    """(N, C, H, W) -> (N, H, W, C), the same memory if the map is channels-last."""
     return x.permute(0, 2, 3, 1)

@@ -17,9 +17,9 @@ class CenterPivotConv4d(nn.Module):
 
     ``conv_query`` runs over the query axes with stride 1, at the support positions 0, s, 2s, ...;
     ``conv_support`` runs over the support axes with stride s, at every query position. The two
-    are added. Tensors are (B, h_q, w_q, h_s, w_s, C): with the channels last the support axes are
-    already those of a channels-last image, and where the support grid is a single point so are
-    the query axes, and the two convolutions become one.
+    are added. Tensors are (B, h_q, w_q, h_s, w_s, C): the support axes and the channels are then
+    the axes of a channels-last image. If the support grid is a single point, the query axes are
+    too, and the two convolutions become one.
 
     Source: Min et al., "Hypercorrelation Squeeze for Few-Shot Segmentation", ICCV 2021, eq. 5-6.
 
@@ -65,7 +65,8 @@ class CenterPivotConv4d(nn.Module):
         return self.norm(y)
 
     def _single_point(self, x):
-        # of the support kernel only the centre meets data: it joins the centre of the query kernel
+        # only the centre of the support kernel meets data; it is added to the centre of the query
+        # kernel
         pad = self.conv_query.padding[0]
         centre = self.conv_support.weight[:, :, pad : pad + 1, pad : pad + 1]
         weight = self.conv_query.weight + F.pad(centre, (pad,) * 4)
@@ -91,7 +92,7 @@ class CenterPivotConv4d(nn.Module):
             seen = x[:, :, :, :rows, :columns].reshape(b, hq, wq, -1)
             return F.linear(seen, weight, self.conv_support.bias)[:, :, :, None, None]
         x = x.flatten(0, 2).permute(0, 3, 1, 2)
-        # a graph has no backward pass, and cannot count the parts where the batch is free
+        # a graph has no backward pass, and cannot count the parts of a batch of unknown size
         parts = [x] if torch.compiler.is_exporting() else x.split(_ROWS)
         y = torch.cat([self.conv_support(part) for part in parts]).permute(0, 2, 3, 1)
         return y.reshape(b, hq, wq, *y.shape[1:])

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class GroupNormReLU(nn.GroupNorm):
     """``relu(group_norm(x))`` for (B, ..., C) with C contiguous.
 
-    torch's own kernel for this memory layout adds up float32 in one long row: with the 65536
-    positions of a correlation its result is off by 1e-4. The sums here are pairwise, and the
-    backward pass needs the input alone.
+    torch's kernel for this memory layout adds up float32 in one long row; with the 65536 positions
+    of a correlation its error is 1e-4. This function adds in pairs, and its backward pass needs
+    only the input.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def _forward(x, weight, bias, groups, eps):
 class _GroupNormReLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, groups, eps):
-        # (B, 1, C) float32 or better, whatever the precision of x
+        # (B, 1, C) at least float32, at any precision of x
         mean, rstd = _statistics(x, groups, eps)
         scale = rstd * weight
         shift = bias - mean * scale

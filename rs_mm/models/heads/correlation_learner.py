@@ -1,4 +1,5 @@
-"""Squeezes three correlations of decreasing resolution into a mask's logits."""
+"""The network that squeezes three correlations of decreasing resolution into the logits of a
+mask."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ class CorrelationLearner(nn.Module):
     """Hypercorrelation squeeze: three squeezing blocks, two mixing blocks, a 2-D decoder.
 
     Source: Min et al., "Hypercorrelation Squeeze for Few-Shot Segmentation", ICCV 2021, sec. 4.2.
-    The original takes the decoder's inner size from the width for both axes and remembers the
-    support positions of the first call; here any size works, and sizes may change.
+    The original computes the decoder's inner size for both axes from the width and keeps the
+    support positions of the first call. This class works with any size, and sizes may change.
 
     Args:
         in_channels: maps per stage, deepest first.
@@ -81,7 +82,7 @@ class CorrelationLearner(nn.Module):
 
 
 def _resize_to(x, grid):
-    """Enlarges the query axes, and the support axes where an odd size left another grid."""
+    """Enlarges the query axes, and also the support axes if an odd size gave another grid."""
     b, *old, c = x.shape
     hq, wq, hs, ws = grid
     if (hq, wq) != tuple(old[:2]):

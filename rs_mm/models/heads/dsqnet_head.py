@@ -18,18 +18,18 @@ from ..utils.siamese import both_dates
 
 @MODELS.register_module()
 class DSQNetHead(BaseDecodeHead):
-    """Change logits at the resolution of the finest stage.
+    """The head of DSQNet: change logits at the resolution of the finest stage.
 
-    Both dates pass the pyramid, the matching query exchanges what their regions hold, and a flow
-    field aligns each date with the other before their differences are classified. Loss: mmseg's
-    (logits enlarged to the label, pixel sampler, cross entropy).
+    Both dates pass through the pyramid, the matching query exchanges the contents of their regions,
+    and a flow field aligns each date with the other before their differences are classified. Loss:
+    mmseg's (logits enlarged to the label, pixel sampler, cross entropy).
 
     Args:
-        in_channels: channels of *one date's* stages, fine to coarse; a change detector
-            whose backbone tells them fills them in.
-        channels: the one width of the head, a multiple of 16; 128 and 64 are published.
+        in_channels: channels of the stages of *one date*, fine to coarse; a change detector fills
+            them in if its backbone states them.
+        channels: width of the whole head, a multiple of 16; 128 and 64 are published.
         dsp: pyramid, built with this head's ``in_channels``, ``channels``, ``norm_cfg``.
-        bmq: matching query, built alike; None leaves it out.
+        bmq: matching query, built in the same way; None leaves it out.
         norm_cfg: norm of the conv blocks, ``dict(type='SyncBN')`` as published.
         loss_decode: ``dict(type='mmseg.CrossEntropyLoss')`` as published.
         num_classes: classes; 2 for unchanged and changed.
@@ -89,7 +89,7 @@ class DSQNetHead(BaseDecodeHead):
         """Stages with the channels of date 1 then date 2 to logits (N, classes, H_0, W_0)."""
         return self.cls_seg(self.fuse(inputs))
 
-    # mmseg's call `forward` itself, past hooks and torch.compile
+    # mmseg's methods call `forward` directly, which bypasses hooks and torch.compile
     def loss(self, inputs: tuple[Tensor, ...], batch_data_samples: list, train_cfg: dict) -> dict:
         return self.loss_by_feat(self(inputs), batch_data_samples)
 
@@ -99,7 +99,7 @@ class DSQNetHead(BaseDecodeHead):
         return self.predict_by_feat(self(inputs), batch_img_metas)
 
     def fuse(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        """The features that are classified: (N, channels, H_0, W_0)."""
+        """Returns the features before the classifier: (N, channels, H_0, W_0)."""
         stages = self._transform_inputs(inputs)
         given = [stage.shape[1] / 2 for stage in stages]
         if given != list(self.in_channels):

@@ -1,4 +1,4 @@
-"""Retrieval heads: one pooled vector, or many part branches with a BNNeck each."""
+"""Retrieval heads: one pooled vector, or several part branches with a BNNeck each."""
 
 from __future__ import annotations
 
@@ -80,12 +80,13 @@ class PartHead(BaseModule):
         in_channels: channels of the feature map (filled in by :class:`ImageEmbedder`).
         num_classes: number of labels.
         part_dims: size of each branch's vector.
-        splits: triples of chunk counts along (channel, row, column). Chunks are ceil-sized, as
-            ``torch.chunk`` makes them: 8 rows in 3 are 3, 3 and 2, but 4 rows in 3 are 2 and 2.
+        splits: triples of chunk counts along (channel, row, column). Chunk sizes are rounded up, as
+            in ``torch.chunk``: 8 rows in 3 chunks are 3, 3 and 2, but 4 rows in 3 chunks are only 2
+            and 2.
         pool: config of the pooling, shared by all branches.
-        skip_missing_parts: of a map that is cut into fewer chunks than a split asks for, use those
-            there are and leave the split's last branches unused, as the published code does (the
-            embedding is shorter then). False refuses such a map.
+        skip_missing_parts: for a map that gives fewer chunks than a split asks for. True: the last
+            branches of the split stay unused, as in the published code, and the embedding is
+            shorter. False: the map is refused.
     """
 
     def __init__(
@@ -131,14 +132,14 @@ class PartHead(BaseModule):
         return HeadOutput(embedding, local[0][1], (local, whole))
 
     def check_images(self, model: nn.Module, dataset: Any) -> None:
-        """Says before a run whether the maps of a dataset's images can be cut.
+        """Checks before a run whether the maps of a dataset's images can be cut.
 
         Args:
             model: embedder with this head.
-            dataset: its first sample tells the size of the images.
+            dataset: its first sample gives the size of the images.
 
         Raises:
-            ConfigError: they cannot, and ``skip_missing_parts`` is not set.
+            ConfigError: the maps cannot be cut, and ``skip_missing_parts`` is not set.
         """
         with keep_random_state():
             inputs = dataset[0].get('inputs')

@@ -1,4 +1,4 @@
-"""The head of graph relation networks: a unit-length embedding, and logits from before that."""
+"""The head of graph relation networks: a unit-length embedding, and logits."""
 
 from __future__ import annotations
 

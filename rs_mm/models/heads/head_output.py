@@ -1,4 +1,4 @@
-"""What an embedding head returns."""
+"""The result of an embedding head."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class HeadOutput(NamedTuple):
-    """Embedding and logits, and the branches the losses see.
+    """Embedding and logits, and the branches that the losses get.
 
     Attributes:
-        embedding: (N, D), the vector a test stores, before normalisation.
+        embedding: (N, D), the vector that a test stores, before normalisation.
         logits: (N, L) or None.
         groups: groups of branches ``(embedding, logits)``; a loss is averaged within a group and
             summed over groups.
@@ -23,5 +23,5 @@ class HeadOutput(NamedTuple):
 
     @classmethod
     def single(cls, embedding: Tensor, logits: Tensor | None) -> HeadOutput:
-        """The output of a head with one branch."""
+        """Makes the output of a head with one branch."""
         return cls(embedding, logits, (((embedding, logits),),))

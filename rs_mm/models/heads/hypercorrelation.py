@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPS = 1e-5
-# above this share of occupied positions leaving out the empty ones costs more than it saves
+# above this share of occupied positions, leaving out the empty positions costs more than it saves
 PRUNE_BELOW = 0.7
 
 
@@ -31,7 +31,7 @@ class StageFeatures:
     """The maps of one stage of a batch of images, as vectors ready to be correlated.
 
     A vector masked by m and normalised is ``f m / (|f| m + eps)``: the unit vector times the gain
-    ``|f| m / (|f| m + eps)``. So the products of unit vectors serve every mask.
+    ``|f| m / (|f| m + eps)``. So the products of unit vectors can be used for every mask.
 
     Args:
         maps: L maps (B, C, h, w) of one size.
@@ -45,12 +45,12 @@ class StageFeatures:
     def __init__(self, maps: list[Tensor]) -> None:
         self.size = tuple(maps[0].shape[2:])
         self.vectors = torch.stack([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
-        # not in half precision, which has no room for EPS beside a length
+        # not in half precision, where a length plus EPS would be rounded to the length
         dtype = torch.promote_types(self.vectors.dtype, torch.float32)
         self.norm = torch.linalg.vector_norm(self.vectors, dim=-1, dtype=dtype)
 
     def gain(self, masks: Tensor) -> Tensor:
-        """What each normalised vector's length is once its map has been masked.
+        """Returns the length of each normalised vector after its map has been masked.
 
         Args:
             masks: (B, M, h * w) in [0, 1], M masks for each image, see
@@ -64,7 +64,7 @@ class StageFeatures:
 
 
 def cross_correlation(query: StageFeatures, support: StageFeatures, mask: Tensor) -> Tensor:
-    """Clamped cosines between all positions of queries and masked supports.
+    """Returns clamped cosines between all positions of queries and masked supports.
 
     Args:
         query: of B images.
@@ -84,7 +84,7 @@ def cross_correlation(query: StageFeatures, support: StageFeatures, mask: Tensor
 
 
 def masked_vectors(vectors: Tensor, norm: Tensor, mask: Tensor) -> Tensor:
-    """Vectors (B, L, N, C) of maps that are masked and then normalised, of the same shape.
+    """Returns the vectors (B, L, N, C) of maps that are masked and then normalised.
 
     Args:
         vectors: (B, L, N, C).
@@ -95,7 +95,7 @@ def masked_vectors(vectors: Tensor, norm: Tensor, mask: Tensor) -> Tensor:
 
 
 def correlation_with(query: StageFeatures, vectors: Tensor, size: tuple[int, int]) -> Tensor:
-    """:func:`cross_correlation` with supports whose masked vectors are known already.
+    """Does the same as :func:`cross_correlation` with masked vectors that are already computed.
 
     Args:
         query: of B images.
@@ -107,11 +107,11 @@ def correlation_with(query: StageFeatures, vectors: Tensor, size: tuple[int, int
 
 def _correlate(query, vectors, index, n, size):
     b, k = vectors.shape[:2]
-    # the positions of all shots in one matrix, so that the query's vectors are not repeated
+    # one matrix holds the positions of all shots, so the query's vectors are not repeated
     vectors = vectors.transpose(1, 2).flatten(2, 3)
     own = query.vectors / (query.norm + EPS)[..., None]
     cosines = torch.relu(own @ vectors.transpose(-1, -2))
-    # (B, K, N_q, L, positions): the rows stay whole, so this is a copy of rows
+    # (B, K, N_q, L, positions): whole rows are copied
     cosines = cosines.unflatten(-1, (k, -1)).permute(0, 3, 2, 1, 4)
     if index is None:
         full = cosines.contiguous()
@@ -122,7 +122,7 @@ def _correlate(query, vectors, index, n, size):
 
 
 def self_correlation(query: StageFeatures, masks: Tensor) -> Tensor:
-    """Clamped cosines between all positions of masked images and themselves.
+    """Returns clamped cosines between all positions of masked images and themselves.
 
     Args:
         query: of B images.
@@ -154,9 +154,9 @@ def self_correlation(query: StageFeatures, masks: Tensor) -> Tensor:
 
 
 def _occupied(mask):
-    """Positions that some mask does not clear, as (B, P) indices; None if leaving out the rest
-    does not pay. On a GPU it never does: the count would have to be waited for. A compiled or
-    exported graph cannot depend on it."""
+    """Returns the positions that at least one mask keeps, as (B, P) indices, or None if leaving out
+    the other positions costs more than it saves. This is always so on a GPU, because the host would
+    wait for the count. A compiled or exported graph cannot depend on the count."""
     if mask.is_cuda or torch.compiler.is_compiling():
         return None
     count = max(1, int((mask > 0).sum(1).max()))
@@ -178,7 +178,7 @@ def _product(a, b):
         torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
     ):
         return (a * b).contiguous()
-    # left alone, torch takes over the memory order of `a`, and a copy would have to follow
+    # otherwise torch keeps the memory order of `a`, and a copy would be needed
     return torch.mul(a, b, out=a.new_empty(torch.broadcast_shapes(a.shape, b.shape)))
 
 

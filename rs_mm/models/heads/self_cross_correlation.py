@@ -21,13 +21,13 @@ _EXTRA_LOSSES = {'focal': focal_agreement, 'area': area_agreement}
 
 
 class CorrelationLogits(NamedTuple):
-    """What :class:`SelfCrossCorrelationHead` computes, for B queries with K shots each.
+    """The result of :class:`SelfCrossCorrelationHead`, for B queries with K shots each.
 
     Attributes:
         logits: (B, K, 2, H, W), merged; never negative, since a ReLU ends the merge.
         first_mask: (B, K, H, W) bool, found by the cross-correlation alone.
-        guided_logits: (B, K, 2, H, W) of the self-correlation masked with the true
-            mask too; None where no query mask was given.
+        guided_logits: (B, K, 2, H, W), from the self-correlation that is masked with the true mask;
+            None if no query mask was given.
     """
 
     logits: torch.Tensor
@@ -37,7 +37,8 @@ class CorrelationLogits(NamedTuple):
 
 @MODELS.register_module()
 class SelfCrossCorrelationHead(BaseModule):
-    """Finds the query's mask by correlation with the support, then with the query itself.
+    """A head that finds the query's mask by correlation with the support, then with the query
+    itself.
 
     The query's maps are masked by the first mask on *both* sides of the self-correlation, as in
     the published code. Gradients reach the first learner only through the merge.
@@ -86,20 +87,20 @@ class SelfCrossCorrelationHead(BaseModule):
         *,
         release: bool = False,
     ) -> CorrelationLogits:
-        """Computes the logits of every shot by itself.
+        """Computes the logits of each shot separately.
 
         Args:
-            query: of B queries, one entry per stage; the stages may come shallow to deep, as the
-                backbone gives them, or deep to shallow.
-            support: of B * K supports, the shots of a query together; the same order.
+            query: maps of B queries, one entry per stage; the stages may be in the order of the
+                backbone, shallow to deep, or deep to shallow.
+            support: maps of B * K supports in the same order, the shots of a query together.
             support_mask: (B, K, H_s, W_s), 0 or 1.
             query_size: (H, W) of the query images.
-            query_mask: (B, H, W), 0 or 1: asks for the guided logits.
-            release: empties both lists, so that each stage's memory is free as soon as it has been
-                used; the features take more memory than anything else.
+            query_mask: (B, H, W), 0 or 1; if given, the guided logits are computed.
+            release: empties both lists, which frees the memory of each stage after its use; the
+                features take most of the memory.
 
         Returns:
-            Logits (B, K, 2, H, W), the first mask and, if asked for, the guided logits.
+            Logits (B, K, 2, H, W), the first mask and, with ``query_mask``, the guided logits.
         """
         query, support = (self._deepest_first(stages, release) for stages in (query, support))
         correlations = self.cross_correlations(query, support, support_mask)
@@ -115,11 +116,11 @@ class SelfCrossCorrelationHead(BaseModule):
         query_size: tuple[int, int],
         query_mask: Tensor | None = None,
     ) -> CorrelationLogits:
-        """What :meth:`forward` does once queries and supports are correlated.
+        """Computes the rest of :meth:`forward` from the correlations of queries and supports.
 
         Args:
-            query: of B queries, deepest stage first; it is emptied.
-            correlations: of :meth:`cross_correlations`; it is emptied.
+            query: maps of B queries, deepest stage first; the list is emptied.
+            correlations: result of :meth:`cross_correlations`; the list is emptied.
             shape: (B, K).
             query_size: (H, W) of the query images.
             query_mask: (B, H, W), 0 or 1: asks for the guided logits.
@@ -135,7 +136,7 @@ class SelfCrossCorrelationHead(BaseModule):
                     for mask, stage in zip(masks, query)
                 ]
         correlations.clear()
-        # own and guided pass in one batch: the learner treats every image by itself
+        # own and guided masks in one batch, because the learner treats each image separately
         correlations = self.self_correlations(query, masks)
         query.clear()
         coarse2 = self.self_learner(correlations)
@@ -159,10 +160,10 @@ class SelfCrossCorrelationHead(BaseModule):
     def cross_correlations(
         query: list[StageFeatures], support: list[StageFeatures], support_mask: Tensor
     ) -> list[Tensor]:
-        """Query against masked supports.
+        """Correlates queries with masked supports.
 
         Args:
-            query, support: deepest first, of B and B * K images.
+            query, support: maps of B and B * K images, deepest stage first.
             support_mask: (B, K, H, W).
 
         Returns:
@@ -176,10 +177,10 @@ class SelfCrossCorrelationHead(BaseModule):
 
     @staticmethod
     def self_correlations(query: list[StageFeatures], masks: list[Tensor]) -> list[Tensor]:
-        """Masked queries against themselves.
+        """Correlates masked queries with themselves.
 
         Args:
-            query: deepest first, of B images.
+            query: maps of B images, deepest stage first.
             masks: (B, M, h * w), M masks for each image.
 
         Returns:
@@ -188,12 +189,13 @@ class SelfCrossCorrelationHead(BaseModule):
         return [self_correlation(q, mask) for q, mask in zip(query, masks)]
 
     def loss(self, output: CorrelationLogits, query_mask: Tensor) -> dict[str, Tensor]:
-        """Cross-entropies of the merged and of the guided logits, and the optional extra term.
+        """Returns the cross-entropies of the merged and of the guided logits, and the optional
+        extra term.
 
         Ignored pixels count as background: the published loss has no ignore index.
 
         Args:
-            output: of :meth:`forward` with the query mask.
+            output: result of :meth:`forward` with the query mask.
             query_mask: (B, H, W), 0 or 1.
 
         Returns:

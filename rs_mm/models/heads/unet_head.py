@@ -25,7 +25,8 @@ class UNetHead(BaseDecodeHead):
 
     Args:
         in_channels: channels of the stages, fine to coarse.
-        channels: width of the finest level; each coarser one has twice as many.
+        channels: width of the finest level; each coarser level has twice the width of the finer
+            one.
         in_index: which stages to take.
         **kwargs: see :class:`mmseg.models.decode_heads.BaseDecodeHead`.
     """

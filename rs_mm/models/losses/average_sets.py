@@ -1,4 +1,5 @@
-"""Contrastive and triplet losses against the means of an anchor's positives and of the rest."""
+"""Contrastive and triplet losses against the mean of an anchor's positives and the mean of the
+rest."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ class _AverageSetLoss(nn.Module):
     """Anchors, and the means of their positives and negatives.
 
     Positives of an anchor are the other items of the batch within a Jaccard distance. Anchors
-    without a positive are left out; where none is left the loss is 0.
+    without a positive are left out; if no anchor is left, the loss is 0.
 
     Args:
         margin: margin of the hinge.

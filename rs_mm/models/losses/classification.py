@@ -64,10 +64,10 @@ class LabelCrossEntropyLoss(nn.Module):
 
 
 def checked_logits(logits: Tensor | None, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The logits in float32, and the labels, both (N, L).
+    """Returns the logits in float32 and the labels, both (N, L).
 
     Raises:
-        ConfigError: the head makes no logits, or another number of them than the data has labels.
+        ConfigError: the head makes no logits, or their number differs from the number of labels.
     """
     if logits is None:
         raise ConfigError('a classification loss needs logits, but model.head makes none.')

@@ -17,9 +17,9 @@ def world_size() -> int:
 def gather_batch(embedding: Tensor, *others: Tensor | None) -> tuple[Tensor, ...]:
     """Concatenates tensors over processes, in the order of ranks.
 
-    Every process then computes the same loss of the whole batch. The gradient of each process's
-    own rows is summed over processes; as DistributedDataParallel averages parameter gradients, the
-    result is the gradient that one process with the joint batch has. Processes may hold different
+    Every process then computes the same loss of the whole batch. The gradient of a process's own
+    rows is summed over processes, and DistributedDataParallel averages parameter gradients. So the
+    result equals the gradient of one process with the joint batch. Processes may hold different
     numbers of rows.
 
     Args:
@@ -67,7 +67,7 @@ def _counts(rows):
 
 
 def _all_rows(rows, counts):
-    # collectives want equal shapes: pad to the longest
+    # collectives need equal shapes: pad to the longest
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[: len(rows)] = rows.detach()
     parts = [torch.empty_like(padded) for _ in counts]

@@ -14,8 +14,8 @@ from .classification import checked_logits
 def lsep(scores: Tensor, labels: Tensor) -> Tensor:
     """``log(1 + sum exp(score_n - score_p))`` over all images and their pairs of labels (p, n).
 
-    One number for the whole batch, as in the published code (the sum runs over the images inside
-    the logarithm). The pairs of an image factorise, so none is formed.
+    As in the published code, the sum inside the logarithm runs over all images of the batch. The
+    sum over the pairs of an image is a product of two sums, so no pair is formed.
 
     Source: Li et al., "Improving Pairwise Ranking for Multi-label Image Classification", CVPR
     2017, Eq. (4), for a single image.
@@ -50,7 +50,7 @@ def warp(scores: Tensor, labels: Tensor) -> Tensor:
     present = labels > 0
     hinge = 1 - scores[:, :, None] + scores[:, None, :]  # image, its label, another label
     other = present[:, :, None] & ~present[:, None, :]
-    # drawing in the order of random keys: all keys up to the first violation have been tried
+    # labels are drawn in the order of random keys: all keys up to the first violation were tried
     keys = torch.rand_like(hinge).masked_fill(~other, torch.inf)
     first, partner = keys.masked_fill(hinge <= 0, torch.inf).min(2)
     trials = (keys <= first[..., None]).sum(2).clamp_min(1)

@@ -1,4 +1,4 @@
-"""Can the losses and the sampler of a segmentation head do what its config asks for?"""
+"""A check whether the losses and the sampler of a segmentation head can do what the config says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from rs_mm.errors import ConfigError
 
 _SIDE = 8
-# what to take where a loss of mmseg cannot
+# the loss of rs_mm to use if a loss of mmseg cannot do it
 _OURS = dict(
     CrossEntropyLoss='PixelCrossEntropyLoss',
     OhemCrossEntropy="PixelCrossEntropyLoss (with sampler=dict(type='OHEMPixelSampler', ...))",
@@ -35,14 +35,14 @@ def check_map_losses(model: nn.Module) -> list[str]:
         model: a built model, on the device it trains on.
 
     Returns:
-        What a user should know but may want: sentences for the log.
+        Sentences for the log about settings that are possible but may be unintended.
 
     Raises:
         ConfigError: a loss cannot be computed, or a sampler has no effect on one.
     """
     remarks = []
     for name, head in model.named_modules():
-        # a head that computes its losses in its own way may need more than logits and labels
+        # a head with its own computation of losses may need more than logits and labels
         if isinstance(head, BaseDecodeHead) and (
             type(head).loss_by_feat is BaseDecodeHead.loss_by_feat
         ):
@@ -65,17 +65,17 @@ def _check_head(head, name):
         if gradient['ignored'] > 0:
             remarks.append(
                 f'{what} counts pixels with the label {head.ignore_index} as if they had one; '
-                f'where there are such pixels take {ours}.'
+                f'if there are ignored pixels, use {ours}.'
             )
         if not gradient['finite']:
             remarks.append(
-                f'{what} is not a number where all pixels of an image are ignored; take {ours} '
+                f'{what} is not a number if all pixels of an image are ignored; use {ours} '
                 'if there are such images.'
             )
         if gradient['unsampled'] > 0:
             raise ConfigError(
-                f'{what} takes no notice of `{name}.sampler`: remove the sampler (sampler=None), '
-                f'or take {ours}.'
+                f'{what} ignores `{name}.sampler`: remove the sampler (sampler=None), '
+                f'or use {ours}.'
             )
         if isinstance(loss, CrossEntropyLoss) and loss.class_weight is not None:
             loss.register_forward_pre_hook(_refuse_ignored, with_kwargs=True)
@@ -98,7 +98,7 @@ def _check_lengths(head, loss, name):
 
 
 def _try(head, loss, what, device):
-    """Gradients of a loss at ignored pixels and at those that the sampler passed over."""
+    """Returns the gradients of a loss at ignored pixels and at pixels that the sampler left out."""
     rows = torch.arange(_SIDE * _SIDE, device=device).view(1, 1, _SIDE, _SIDE)
     classes = max(2, head.num_classes)
     label = rows % classes
@@ -106,7 +106,7 @@ def _try(head, loss, what, device):
     if head.ignore_index is not None:
         ignored[..., : _SIDE // 2, :] = head.ignore_index
     plain, _ = _gradient(head, loss, what, label)
-    # of a loss that fails only beside ignored pixels, _refuse_ignored says so if some come
+    # if a loss fails only with ignored pixels, _refuse_ignored reports it when they occur
     if isinstance(loss, CrossEntropyLoss) and loss.class_weight is not None:
         return dict(ignored=0.0, unsampled=plain, finite=True)
     _, beside = _gradient(head, loss, what, ignored)
@@ -118,7 +118,7 @@ def _try(head, loss, what, device):
 
 
 def _gradient(head, loss, what, label):
-    """Largest gradient at pixels passed over by the sampler, and at ignored ones."""
+    """Returns the largest gradient at pixels that the sampler left out, and at ignored pixels."""
     value, logits, weight = _value(head, loss, what, label)
     if not value.requires_grad:
         return 0.0, 0.0
@@ -131,7 +131,7 @@ def _gradient(head, loss, what, label):
 def _value(head, loss, what, label):
     try:
         return _compute(head, loss, label, head.sampler)
-    except Exception as error:  # losses are anybody's code and fail in their own ways
+    except Exception as error:  # losses are foreign code and raise errors of any type
         kind, said = type(loss).__name__, ' '.join(str(error).split())[:200]
         ours = f'take type={_OURS[kind]!r} of rs_mm' if kind in _OURS else 'take another loss'
         if head.sampler is not None and _works_without_sampler(head, loss, label):
@@ -146,12 +146,12 @@ def _works_without_sampler(head, loss, label):
     try:
         _compute(head, loss, label, None)
         return True
-    except Exception:  # the first failure is the one to tell
+    except Exception:  # the first failure is the one to report
         return False
 
 
 def _compute(head, loss, label, sampler):
-    """The loss, the logits it is of, and the sampler's weights."""
+    """Returns the loss, its logits, and the sampler's weights."""
     # no random numbers: a check must not change what the training draws
     steps = torch.arange(head.out_channels * _SIDE * _SIDE, device=label.device)
     logits = torch.sin(steps * 1.7).view(1, head.out_channels, _SIDE, _SIDE).requires_grad_()
@@ -170,7 +170,7 @@ def _compute(head, loss, label, sampler):
 
 
 def _refuse_ignored(loss, args, kwargs):
-    """mmseg looks up a weight for every label, and there is none for an ignored pixel."""
+    """Refuses ignored pixels, because mmseg looks up a class weight for every label."""
     logits, label = args[:2]
     if int(label.max()) >= max(2, logits.shape[1]):
         raise ConfigError(

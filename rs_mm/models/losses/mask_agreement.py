@@ -1,7 +1,7 @@
 """SCCNet's optional loss terms, which compare areas of the predicted and the true masks.
 
-Source: the published code of SCCNet. Both are functions of the argmax and so carry no gradient:
-they shift the logged loss and change nothing in training.
+Source: the published code of SCCNet. Both terms are functions of the argmax and have no gradient:
+they change the logged loss but not the training.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def focal_agreement(pred: Tensor, target: Tensor) -> Tensor:
 
     Args:
         pred: (B, H, W), 0 or 1.
-        target: unused; both terms are called alike.
+        target: not used; both terms have the same arguments.
 
     Returns:
         A scalar.

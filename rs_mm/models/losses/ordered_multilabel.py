@@ -19,15 +19,16 @@ class OMLLoss(nn.Module):
     With S the cosine similarities of the batch, the soft rank of item j for query q is
     ``R[q, j] = 1 + sum over i != j of sigmoid((S[q, i] - S[q, j]) / temperature)``. For a class
     with the positives P, AP is the sum over q, j in P of (soft rank within P) / R, divided by |P|
-    and by ``normalizer``. The loss is the mean of 1 - AP over the classes with two positives or
-    more, and 0 (with a graph) where there is none. A label counts only where it is exactly 1.
+    and by ``normalizer``. The loss is the mean of 1 - AP over the classes with at least two
+    positives. Without such a class it is 0 (with a graph). A label counts only where it is exactly
+    1.
 
     Under distributed training the whole global batch is compared.
 
     Args:
         temperature: of the sigmoid.
-        normalizer: ``batch``: the batch size, as published, so that a class reaches at most |P|/B
-            and the minimum is not 0; ``class``: |P|, the mean over the queries of the class.
+        normalizer: ``batch``: the batch size, as published; a class reaches at most |P|/B, and the
+            minimum is not 0; ``class``: |P|, the mean over the queries of the class.
         chunk_size: queries at a time; the B x B x B comparison takes ``chunk_size`` x B x B
             values.
         loss_weight: factor of the loss.
@@ -64,8 +65,8 @@ class OMLLoss(nn.Module):
         embedding, labels = gather_batch(embedding.float(), labels)
         positive = (labels == 1).float()
         count = positive.sum(0)
-        # classes that do not count get weight 0 instead of being cut out: their number would have
-        # to be waited for on a GPU
+        # classes that do not count get weight 0 and are not cut out, because the host would wait
+        # for their number on a GPU
         counts = count > 1
         classes = counts.sum()
         embedding = F.normalize(embedding)
@@ -80,8 +81,8 @@ class OMLLoss(nn.Module):
 class _MeanAP(torch.autograd.Function):
     """Sum over queries q, items j and classes c of weight[q, c] * positive[j, c] * R_c / R.
 
-    A query's ranks depend on its own row of similarities alone, so the gradient is made along with
-    the value, a chunk of queries at a time, and only (B, B) values are kept.
+    The ranks of a query depend only on its row of similarities. So the gradient is computed
+    together with the value, for a chunk of queries at a time, and only (B, B) values are kept.
     """
 
     @staticmethod

@@ -1,11 +1,12 @@
-"""Losses of class maps in which ignored and unsampled pixels take no part.
+"""Losses of class maps that leave out ignored and unsampled pixels.
 
-They fit ``loss_decode`` of any head of mmseg, alone or in a list, beside any pixel sampler. mmseg's
-own losses stay what published configs name; these are for what mmseg's cannot do: class weights
-beside ignored pixels, focal loss without compiled mmcv, regions beside a sampler.
+These losses can be used in ``loss_decode`` of any head of mmseg, alone or in a list, with any pixel
+sampler. Published configs name mmseg's losses. The losses in this file do what mmseg's cannot:
+class weights with ignored pixels, focal loss without compiled mmcv, region losses with a sampler.
 
-In all formulas m_i is 1 for a pixel that counts: 0 where the label is ``ignore_index``, else the
-sampler's weight. A head with one output channel x counts as two classes with the logits (0, x).
+In all formulas m_i is the weight of pixel i: 0 if the label is ``ignore_index``, otherwise the
+sampler's weight, or 1 without a sampler. A head with one output channel x counts as two classes
+with the logits (0, x).
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from rs_mm.registry import MODELS
 
 
 class _PixelLoss(nn.Module):
-    """Shared call: ``loss(logits, target, weight=None, ignore_index=255)``.
+    """The base of these losses, called as ``loss(logits, target, weight=None, ignore_index=255)``.
 
     Args:
         class_weight: factor of each class; None: all are 1.
         loss_weight: factor of the loss.
-        loss_name: name in the log; it must begin with ``loss_`` to be trained by.
+        loss_name: name in the log; a loss is trained only if its name begins with ``loss_``.
     """
 
     def __init__(
@@ -50,10 +51,10 @@ class _PixelLoss(nn.Module):
         """Logits (N, C, H, W) and classes (N, H, W) to a scalar.
 
         Args:
-            logits, target: of the map.
-            weight: (N, H, W) of a sampler.
-            ignore_index: label that takes no part.
-            reduction_override: ``none`` for (N, H, W), which a sampler without threshold asks for;
+            logits: scores of the map. target: its classes.
+            weight: weights (N, H, W) of a sampler.
+            ignore_index: label of pixels that are left out.
+            reduction_override: ``none`` returns (N, H, W), which a sampler without threshold needs;
                 only losses of single pixels have it.
         """
         logits = logits.float()  # half precision is too coarse for sums over a map
@@ -70,7 +71,8 @@ class PixelCrossEntropyLoss(_PixelLoss):
     """Cross entropy, the weighted mean over the pixels that count.
 
     L = sum_i m_i a_{y_i} (-log p_i[y_i]) / sum_i m_i a_{y_i}, with p the softmax of the logits and
-    a_c ``class_weight``; 0 where no pixel counts. mmseg's divides by all pixels, ignored ones too.
+    a_c ``class_weight``; 0 where no pixel counts. mmseg's loss divides by the number of all pixels,
+    including ignored ones.
     """
 
     def __init__(
@@ -94,11 +96,11 @@ class PixelFocalLoss(_PixelLoss):
     """Focal loss of every class against the rest, the mean over pixels that count and classes.
 
     L = sum_i m_i sum_c a_c A_ic (1 - q_ic)^gamma (-log q_ic) / (C sum_i m_i). With s the sigmoid of
-    logit x_ic: q = s and A = alpha_c where y_i = c, else q = 1 - s and A = 1 - alpha_c. One channel
-    is the class 1 against the rest. Source: Lin et al. 2017, equation 5.
+    logit x_ic: q = s and A = alpha_c where y_i = c, else q = 1 - s and A = 1 - alpha_c. A head with
+    one channel predicts class 1 against the rest. Source: Lin et al. 2017, equation 5.
 
     Args:
-        gamma: how much less pixels weigh that are right already.
+        gamma: the larger, the less weight have pixels that are already predicted correctly.
         alpha: weight of a class's own pixels in [0, 1], for all classes or one each.
         class_weight: a_c.
         loss_weight, loss_name: see :class:`PixelCrossEntropyLoss`.
@@ -131,7 +133,8 @@ class PixelFocalLoss(_PixelLoss):
 
 
 class _RegionLoss(_PixelLoss):
-    """1 minus an overlap per class, the weighted mean over classes; sums run over the batch."""
+    """The base of losses of 1 minus an overlap per class: the weighted mean over classes; sums run
+    over the batch."""
 
     def _loss(self, logits, target, mask, factors, per_pixel):
         if per_pixel:
@@ -154,7 +157,7 @@ class PixelDiceLoss(_RegionLoss):
     where y_i = c. Source: Milletari et al. 2016, smoothed by s.
 
     Args:
-        smooth: s; without a pixel that counts the loss is 0.
+        smooth: s; if no pixel counts, the loss is 0.
         class_weight, loss_weight, loss_name: see :class:`PixelCrossEntropyLoss`.
     """
 
@@ -209,10 +212,10 @@ class PixelTverskyLoss(_RegionLoss):
 
 @MODELS.register_module()
 class PixelLovaszLoss(_PixelLoss):
-    """Lovász-softmax loss over the pixels of the batch that count; 0 where none does.
+    """Lovász-softmax loss over the pixels of the batch that count; 0 if none counts.
 
     The mean over the classes present, each times ``class_weight``. Source: Berman et al. 2018.
-    Only which weights of a sampler are above 0 matters.
+    It matters only whether a weight of a sampler is above 0.
     """
 
     def __init__(

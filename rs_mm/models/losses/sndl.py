@@ -10,8 +10,8 @@ from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
 
 _LOG2_E = 1.4426950408889634
-_SAFE = 60  # powers of two to +-60 and their sums are far from the limits of float32
-_SMALL = 1e-4  # part of a float32 sum below which its digits do not suffice
+_SAFE = 60  # powers of two up to +-60 and their sums are far from the limits of float32
+_SMALL = 1e-4  # a float32 difference below this part of its sum has too few digits
 _TINY = 1e-30
 _DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 
@@ -32,14 +32,14 @@ def sndl_loss(
 
     With ``e = exp(feature . row / T)`` and ``w`` the share of label positions on which an image
     and a row agree (absent labels included), ``P = sum w e``, ``Q = sum (1 - w) e``, both without
-    the image's own row, the loss of an image is ``log(1 + exp(margin / T) Q / P)``. An image
-    whose P is 0 (it agrees with no row in any label) adds 0 but counts in the batch size.
+    the image's own row, the loss of an image is ``log(1 + exp(margin / T) Q / P)``. An image whose
+    P is 0 (it agrees with no row in any label) adds 0 but counts in the batch size.
 
-    Loss and gradient are computed together, with the two products of the batch and the memory that
-    the gradient needs, so nothing looks at the memory later. Label agreement comes from products
-    of the label matrices chunk by chunk and is never stored. Exponentials, powers of two for speed,
-    are taken relative to the largest similarity if they could leave the range of float32, and
-    images for which even that is not enough are computed in log space: any temperature is safe.
+    Loss and gradient are computed together, with the two products of batch and memory that the
+    gradient needs; later the memory is not read again. Label agreement comes from products of the
+    label matrices chunk by chunk and is never stored. Exponentials, powers of two for speed, are
+    taken relative to the largest similarity if they could leave the range of float32. Images for
+    which this is not enough are computed in log space. So any temperature is safe.
 
     Source: Kang et al., TGRS 2020, Eq. (5)-(7). The weight is 1 - Hamming distance / L.
 
@@ -52,7 +52,7 @@ def sndl_loss(
         margin: margin on the similarity, before the division by T.
         chunk_size: memory rows compared at a time. Default: 4096 on a CPU, where
             a chunk stays in cache; 65536 elsewhere.
-        max_similarities: bounds the working memory: a batch is cut where B x N exceeds it.
+        max_similarities: bounds the working memory: a batch is divided if B x N exceeds it.
         dtype: precision of the products of features and memory; sums and
             exponentials are float32 in any case.
         work: float32 buffer to work in, at least
@@ -131,10 +131,10 @@ class _SNDL(torch.autograd.Function):
 
 
 def _block(queries, index, memory, states, margin, chunk_size, dtype, work, relative, with_grad):
-    """Losses (b,) of some images and the gradient (b, D) with respect to ``queries``.
+    """Returns the losses (b,) of some images and the gradient (b, D) with respect to ``queries``.
 
-    Similarities stand memory row by memory row, (rows of the chunk, b): both products with the
-    memory and those with its labels are fastest that way round.
+    Similarities are stored by memory row, as (rows of the chunk, b); products with the memory and
+    with its labels are fastest in this order.
     """
     count, num_labels = len(queries), states.shape[1] - 1
     own = states[index, :-1]
@@ -170,9 +170,9 @@ def _block(queries, index, memory, states, margin, chunk_size, dtype, work, rela
     total = sums[:, -1] * num_labels
     alike = torch.where(own > 0, sums[:, :-1], sums[:, -1:] - sums[:, :-1]).sum(1)
     unlike = total - alike
-    # differences: what is small beside the total has lost its digits
+    # these are differences: a result that is small beside the total has lost its digits
     lost = ~(alike > _SMALL * total)
-    if margin > 8:  # else a Q that small adds next to nothing
+    if margin > 8:  # otherwise such a small Q adds almost nothing
         lost |= unlike < _SMALL * total
     alike, unlike = alike.clamp_min(_TINY), unlike.clamp_min(_TINY)
     odds = unlike.log() - alike.log() + margin
@@ -206,7 +206,7 @@ def _block(queries, index, memory, states, margin, chunk_size, dtype, work, rela
 
 
 def _in_log_space(queries, index, memory, states, margin):
-    """Losses and gradients of images whose P or Q is too small beside its largest term."""
+    """Computes losses and gradients of images whose P or Q is too small beside its largest term."""
     similarity = memory @ queries.t()
     _leave_out_own(similarity, index, torch.arange(len(index), device=index.device))
     similarity = similarity.t()
@@ -215,7 +215,7 @@ def _in_log_space(queries, index, memory, states, margin):
     agreement /= labels.shape[1]
     alike, unlike = similarity + agreement.log(), similarity + (1 - agreement).log()
     log_alike, log_unlike = alike.logsumexp(1), unlike.logsumexp(1)
-    # one that agrees with no row in any label, or with every row in all, adds nothing
+    # an image that agrees with no row in any label, or with every row in all, adds nothing
     known = log_alike.isfinite() & log_unlike.isfinite()
     odds = torch.where(known, log_unlike - log_alike + margin, -torch.inf)
     pull = (unlike.softmax(1) - alike.softmax(1)) @ memory
@@ -223,7 +223,7 @@ def _in_log_space(queries, index, memory, states, margin):
 
 
 def _leave_out_own(similarities, row, column):
-    """Sets entry (row[i], column[i]) to -inf where that row lies in this chunk."""
+    """Sets entry (row[i], column[i]) to -inf if that row is in this chunk."""
     inside = row.clamp(0, len(similarities) - 1)
     similarities[inside, column] = torch.where(
         inside == row, -torch.inf, similarities[inside, column]
@@ -236,10 +236,10 @@ class SNDLoss(nn.Module):
 
     In training the memory's rows of the batch are updated as soon as the loss is known. The
     published code does so in the backward pass; the result is the same, because loss and gradient
-    have both been computed from the old rows by then. Doing it here keeps collective calls out of
-    the backward pass (where DDP runs its own), does not depend on loss scaling or on a step that
-    the gradient scaler skips, and under gradient accumulation gives each micro-batch's rows
-    exactly one update. Without gradient, or in evaluation mode, nothing is updated.
+    have both been computed from the old rows by then. The update in the forward pass keeps
+    collective calls out of the backward pass, where DDP runs its own. It does not depend on loss
+    scaling or on steps that the gradient scaler skips. With gradient accumulation, the rows of each
+    micro-batch get exactly one update. Without gradient, or in evaluation mode, nothing is updated.
 
     Args:
         memory: config of the :class:`FeatureBank`.
@@ -287,13 +287,13 @@ class SNDLoss(nn.Module):
         Args:
             embedding: (B, D); normalised here if the head does not.
             logits: not used.
-            labels: not used: the memory has the labels of the whole training set.
+            labels: not used, because the memory has the labels of the whole training set.
             sample_idx: (B,) int64, positions in the training set.
 
         Raises:
-            ConfigError: there is no ``sample_idx``, or the memory has no labels, or another
-                dimension than the embedding.
-            DataError: an index outside the memory.
+            ConfigError: ``sample_idx`` is missing, or the memory has no labels, or its dimension is
+                not that of the embedding.
+            DataError: an index is outside the memory.
         """
         memory = self.memory
         if sample_idx is None:

@@ -1,8 +1,8 @@
 """Contrastive, triplet and hinge losses on squared distances between images that share labels.
 
-The losses that the graph relation network is compared with. Two images count as alike when they
-share at least one label; every pair or triplet of a batch is used, without loops and without a
-tensor larger than B x B.
+The graph relation network is compared with these losses. Two images are alike if they share at
+least one label. Every pair or triplet of a batch is used, without loops and without a tensor larger
+than B x B.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def triplet_hinge(positive: Tensor, negative: Tensor, margin: float) -> Tensor:
 def pairwise_hinge(squared: Tensor, shared: Tensor, margin: float, slack: float = 0.05) -> Tensor:
     """``max(0, slack - s (margin - d^2))`` summed over pairs i < j, divided by B x B.
 
-    As published, s is the number of shared labels (-1 where there is none), so that several
-    shared labels scale the term, and the mean counts the entries i >= j, which are zero.
+    As published, s is the number of shared labels (-1 without any), so several shared labels scale
+    the term, and the mean counts the entries i >= j, which are zero.
 
     Args:
         squared: (B, B) squared distances.
@@ -60,7 +60,7 @@ def all_triplets(squared: Tensor, alike: Tensor, margin: float) -> Tensor:
         margin: margin.
 
     Returns:
-        Scalar; 0 where the batch has no triplet.
+        A scalar; 0 if the batch has no triplet.
     """
     positive = alike & ~torch.eye(len(alike), dtype=torch.bool, device=alike.device)
     order = squared.masked_fill(alike, torch.inf).sort(1).values

@@ -25,7 +25,7 @@ def jaccard_mining(labels: Tensor, threshold: float) -> tuple[Tensor, Tensor, Te
         threshold: largest distance of a positive.
 
     Returns:
-        anchors, positives and negatives, (n,) int64 each; an item that has no negative is no
+        anchors, positives and negatives, (n,) int64 each; an item without a negative is not an
         anchor.
     """
     near = jaccard_distance(labels, labels) <= threshold
@@ -40,7 +40,7 @@ def _draw(candidates):
     count = candidates.sum(1).cpu().numpy()
     place = np.random.randint(0, count) if len(count) else count
     place = same_on_all(torch.from_numpy(place).to(candidates.device))
-    # the place-th candidate is where the running count first exceeds place
+    # candidate number `place` is where the running count first exceeds place
     return (candidates.cumsum(1) > place[:, None]).to(torch.uint8).argmax(1)
 
 
@@ -48,7 +48,7 @@ def _draw(candidates):
 class TripletHardLoss(nn.Module):
     """Triplet hinge over triplets of :func:`jaccard_mining`, averaged.
 
-    Not hard mining in the usual sense; the name is the original's.
+    This is not hard mining in the usual sense; the name comes from the original code.
 
     Args:
         margin: margin of the hinge; None: soft margin, log(1 + exp(d(a, p) - d(a, n))).

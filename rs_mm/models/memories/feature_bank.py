@@ -1,4 +1,4 @@
-"""One embedding per training image, followed with a momentum: what SNDL compares a batch with."""
+"""A memory of one embedding per training image, updated with a momentum, for SNDL."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from rs_mm.registry import MODELS
 
 @MODELS.register_module()
 class FeatureBank(BaseModule):
-    """Embeddings and labels of all training images, saved in the model's checkpoint.
+    """A memory of the embeddings and labels of all training images, saved in the model's
+    checkpoint.
 
     Rows start uniform in (-s, s) with ``s = sqrt(3 / dim)``, not normalised, as published. The
     labels are filled in by :class:`~rs_mm.engine.hooks.feature_bank.FeatureBankHook` before
-    training, which also sets the momentum; they are saved too, so that a checkpoint alone is
-    enough to classify by nearest neighbours.
+    training, which also sets the momentum; they are saved too, so a checkpoint is enough to
+    classify by nearest neighbours.
 
     Source: Kang et al., "Graph Relation Network", TGRS 2020, Sec. III-B, Eq. (8).
 
@@ -29,8 +30,8 @@ class FeatureBank(BaseModule):
         size: number N of training images; row i belongs to the sample with
             ``sample_idx == i``.
         dim: dimension D of the embedding.
-        num_classes: number L of labels. Default: that of the labels which :meth:`set_labels` is
-            given, or of the checkpoint.
+        num_classes: number L of labels. Default: taken from the labels in :meth:`set_labels`, or
+            from the checkpoint.
         momentum: share of the old row that an update keeps, in [0, 1).
 
     Attributes:
@@ -77,11 +78,11 @@ class FeatureBank(BaseModule):
         """Sets the embeddings of all rows, for example those of a trained model.
 
         Args:
-            features: (N, D), finite; kept as they are, whatever their lengths.
+            features: (N, D), finite; they are not normalised.
 
         Raises:
-            ConfigError: another number of rows or dimensions than the bank has.
-            DataError: a value that is not finite.
+            ConfigError: the number of rows or dimensions is not that of the bank.
+            DataError: a value is not finite.
         """
         if tuple(features.shape) != tuple(self.features.shape):
             raise ConfigError(
@@ -100,8 +101,8 @@ class FeatureBank(BaseModule):
             labels: (N, L), values 0 and 1; a row may be all zero.
 
         Raises:
-            ConfigError: another number of rows or labels than the bank has.
-            DataError: a label other than 0 and 1.
+            ConfigError: the number of rows or labels is not that of the bank.
+            DataError: a label is not 0 or 1.
         """
         if self.open_labels and labels.dim() == 2 and len(labels) == len(self.labels):
             self.labels = self.labels.new_zeros(labels.shape)
@@ -117,10 +118,10 @@ class FeatureBank(BaseModule):
         self.labelled.fill_(True)
 
     def check_index(self, index: Tensor) -> None:
-        """Raises a DataError where an index lies outside the memory."""
+        """Raises a DataError if an index lies outside the memory."""
         if not index.numel():
             return
-        low, high = torch.stack(torch.aminmax(index)).tolist()  # a GPU is waited for once
+        low, high = torch.stack(torch.aminmax(index)).tolist()  # one wait for a GPU
         if low < 0 or high >= len(self.features):
             raise DataError(
                 f'sample index {low if low < 0 else high} lies outside the memory of '
@@ -132,8 +133,8 @@ class FeatureBank(BaseModule):
     def update(self, features: Tensor, index: Tensor) -> None:
         """Moves the rows of a batch towards their new embeddings and gives them length 1.
 
-        Every process applies the rows of all processes, ordered by rank, so that all hold the same
-        memory as one process with the joint batch. Where a row occurs more than once, each
+        Every process applies the rows of all processes, ordered by rank, so all processes hold the
+        same memory as one process with the joint batch. If a row occurs more than once, each
         occurrence starts from the old row and the last one stays. An embedding that is not finite
         leaves its row as it was.
 
@@ -161,7 +162,7 @@ class FeatureBank(BaseModule):
         saved = state_dict.get(prefix + 'labels')
         if self.open_labels and saved is not None and len(saved) == len(self.labels):
             self.labels = self.labels.new_zeros(saved.shape)
-        # mmengine only logs a tensor of another shape and would go on with a random memory
+        # mmengine only logs a tensor of another shape and would continue with a random memory
         for name in ('features', 'labels'):
             saved, own = state_dict.get(prefix + name), getattr(self, name)
             if saved is not None and saved.shape != own.shape:

@@ -18,22 +18,22 @@ from ..utils.siamese import both_dates
 
 @MODELS.register_module()
 class BMQ(BaseModule):
-    """Looks up each date's regions in the other date and adds what it finds.
+    """A neck that looks up the regions of each date in the other date and adds the result.
 
-    Region codes (:class:`KeyGeneration`) say where to look, the same regions in both dates. Every
-    region is sampled once per date, a small network picks ``points x points`` places in it, and
-    the two dates' contents are mixed across regions by their relevance to each other.
+    Region codes (:class:`KeyGeneration`) give the regions, which are the same in both dates. Every
+    region is sampled once per date, a small network picks ``points x points`` places in it, and the
+    contents of the two dates are mixed across regions by their relevance to each other.
 
     Args:
-        channels: width of the queries; the maps have half of it.
+        channels: width of the queries; the maps have half as many channels.
         norm_cfg: norm of the conv blocks.
         num_regions: number of regions.
         region_size: bins per side of a sampled region.
-        points: places per side looked up in a region.
+        points: number of places per side of a region that are looked up.
         query_pools: see :class:`KeyGeneration`.
-        correct_layout: False, as published: the looked-up (region, channel) memory is read
-            as (channel, region) without a transposition, so that channels and regions mix. True:
-            transposed.
+        correct_layout: False, as published: the looked-up (region, channel) memory is read as
+            (channel, region) without a transposition, which mixes channels and regions. True: the
+            memory is transposed.
         train_regions: False, as published: the regions get no gradient (RoIAlign passes
             none to its boxes), so their convolutions keep their initial weights; they are frozen,
             and their batch norms follow the data. True: the regions are sampled differentiably and
@@ -79,26 +79,28 @@ class BMQ(BaseModule):
     def forward(
         self, maps: tuple[Tensor, Tensor], semantics: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Both dates' maps (N, C/2, H, W) and semantic maps (N, C, h, w) to new maps."""
+        """Maps (N, C/2, H, W) and semantic maps (N, C, h, w) of both dates to new maps."""
         boxes = self.boxes(self.codes(*semantics), maps[0].shape[-2:])
         first, second = self.mix(*(self.look_up(other, boxes) for other in reversed(maps)))
         return _add_resized(maps[0], first), _add_resized(maps[1], second)
 
     def codes(self, first: Tensor, second: Tensor) -> Tensor:
-        """Region codes (N, regions, 4) before the sigmoid."""
+        """Returns region codes (N, regions, 4) before the sigmoid."""
         with torch.set_grad_enabled(self.train_regions and torch.is_grad_enabled()):
             return self.key_generation(*both_dates(self.query_conv, first, second))
 
     @staticmethod
     def boxes(codes: Tensor, size: Sequence[int]) -> Tensor:
-        """x1 y1 x2 y2 in units of a map of ``size`` = (H, W); they may leave the map."""
+        """Returns x1 y1 x2 y2 in units of a map of ``size`` = (H, W); boxes may reach beyond the
+        map."""
         codes = codes.to(torch.promote_types(codes.dtype, torch.float32))
         x, y, width, height = codes.sigmoid().unbind(-1)
         corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
         return torch.stack(corners, -1) * codes.new_tensor([size[1], size[0]] * 2)
 
     def look_up(self, features: Tensor, boxes: Tensor) -> Tensor:
-        """What the points of each region hold: (N, C/2, regions, content_size ** 2)."""
+        """Returns the contents at the points of each region: (N, C/2, regions, content_size **
+        2)."""
         crops = sample_regions(features, boxes, self.region_size)
         batch, regions, channels = crops.shape[:3]
         crops = crops.flatten(0, 1)
@@ -112,17 +114,19 @@ class BMQ(BaseModule):
         return content.view(batch, channels, regions, -1)
 
     def point_grid(self, crops: Tensor) -> Tensor:
-        """Places (x, y) in [-1, 1] per crop: (N * regions, points, points, 2)."""
+        """Returns the places (x, y) in [-1, 1] in each crop: (N * regions, points, points, 2)."""
         places = self.point_mlp(self.point_conv(crops).flatten(1)).tanh()
         return places.view(-1, self.points, self.points, 2)
 
     @staticmethod
     def relevance(first: Tensor, second: Tensor) -> Tensor:
-        """Products of the contents' means: (N, C/2, regions of first, regions of second)."""
+        """Returns products of the means of contents: (N, C/2, regions of first, regions of
+        second)."""
         return first.mean(-1)[..., :, None] * second.mean(-1)[..., None, :]
 
     def mix(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Mixes each content across its regions, weighted by the relevance to the other's."""
+        """Mixes the contents of each date across regions, weighted by the relevance to the other
+        date."""
         relevance = self.relevance(first, second)
         return (relevance.transpose(-1, -2).softmax(-1) @ first, relevance.softmax(-1) @ second)
 
@@ -132,15 +136,15 @@ def _add_resized(x, content):
 
 
 class KeyGeneration(nn.Module):
-    """Region codes from the difference of both dates' queries.
+    """Makes region codes from the difference between the queries of both dates.
 
     Args:
         channels: width of the queries.
         num_regions: number of regions.
-        query_pools: average pools to try in turn: the first that turns the map
-            into exactly 2 x 2 cells is used (rows and columns that are left over are dropped), and
-            an adaptive pool where none does. The published generator is built for one size,
-            pool 4 for 256 pixels or 8 for 512, and cannot run at others.
+        query_pools: sizes of average pools. The first pool that turns the map into exactly 2 x 2
+            cells is used (remaining rows and columns are dropped); if none does, an adaptive pool
+            is used. The published generator has one pool, 4 for images of 256 pixels or 8 for 512,
+            and cannot run at other sizes.
         norm_cfg: norm of the conv blocks.
     """
 
@@ -155,7 +159,7 @@ class KeyGeneration(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Queries (N, C, h, w) of both dates to codes (N, regions, 4): cx, cy, w, h."""
-        # the same mean difference is added to both
+        # the same mean difference is added to both dates
         difference = (first - second).mean(1, keepdim=True)
         keys = both_dates(self.reduce, first + difference, second + difference)
         return self.fuse(self._pool(torch.cat(keys, 1))).flatten(2)

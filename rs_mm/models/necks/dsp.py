@@ -16,17 +16,17 @@ from ..utils.folding import foldable, folded
 
 @MODELS.register_module()
 class DSP(BaseModule):
-    """Top-down pyramid whose every level also sees the adjusted deepest features.
+    """A top-down pyramid in which every level also gets the adjusted deepest features.
 
-    The deepest stage is adjusted once (``semantic``), then every level fuses it, the level above
-    and its own stage with a 1 x 1 conv block (convolution, norm, ReLU).
+    The deepest stage is adjusted once (``semantic``). Then every level fuses the adjusted stage,
+    the level above and its own stage with a 1 x 1 conv block (convolution, norm, ReLU).
 
-    A 1 x 1 convolution and a bilinear resize commute, so each level projects the coarse maps
-    before it enlarges them; the numbers are those of concatenating first.
+    A 1 x 1 convolution and a bilinear resize commute, so each level projects the coarse maps before
+    it enlarges them; the result equals concatenation first.
 
     Args:
         in_channels: channels of the stages, fine to coarse.
-        channels: width of the pyramid; the finest level has half of it.
+        channels: width of the pyramid; the finest level has half this width.
         norm_cfg: norm of the conv blocks.
     """
 
@@ -42,7 +42,7 @@ class DSP(BaseModule):
             )
 
     def forward(self, stages: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """One date's stages to a map for matching and one for the queries.
+        """Turns the stages of one date into a map for matching and a map for the queries.
 
         Args:
             stages: (N, C_i, H_i, W_i), fine to coarse.
@@ -59,7 +59,8 @@ class DSP(BaseModule):
 
 
 def _fuse(block, coarse, stage):
-    """``block(cat([*resized coarse, stage], 1))``, projecting before resizing."""
+    """Returns ``block(cat([*resized coarse, stage], 1))``, with the projection before the
+    resize."""
     fold = foldable(block.norm)
     weight, bias = folded(block.conv, block.norm) if fold else (block.conv.weight, block.conv.bias)
     widths = [x.shape[1] for x in (*coarse, stage)]
@@ -77,7 +78,8 @@ def _resize(x, size):
 
 
 class SemanticAdjustment(nn.Module):
-    """The deepest stage projected, then a normalised 1 x 1 convolution and a per-pixel MLP.
+    """The adjustment of the deepest stage: a projection, a normalised 1 x 1 convolution and a
+    per-pixel MLP.
 
     The last residual starts from the normalised map, as in the official code.
     """

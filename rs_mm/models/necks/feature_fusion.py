@@ -1,4 +1,4 @@
-"""Two dates' features into one list of features."""
+"""A neck that fuses the features of two dates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _POLICIES = {
 
 @MODELS.register_module()
 class FeatureFusionNeck(BaseModule):
-    """Fuses the dates stage by stage.
+    """A neck that fuses two dates stage by stage.
 
     Args:
         policy: ``'concat'`` (channels of date 1, then of date 2), ``'sum'``, ``'diff'``
@@ -38,10 +38,10 @@ class FeatureFusionNeck(BaseModule):
         self.policy, self.out_indices = policy, out_indices
 
     def fused_channels(self, channels: Sequence[int]) -> tuple[int, ...]:
-        """Channels after the fusion of stages that have ``channels`` per date.
+        """Returns the channels after the fusion of stages that have ``channels`` per date.
 
         Raises:
-            ConfigError: there are fewer stages than ``out_indices`` names.
+            ConfigError: ``out_indices`` names a stage that does not exist.
         """
         if not all(0 <= index < len(channels) for index in self.out_indices):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""What turns a batch of samples into the input of a network."""
+"""Data preprocessors, which turn a batch of samples into the input of a network."""
 
 from .change_preprocessor import ChangeDataPreprocessor, DualInputSegDataPreProcessor
 from .embedding_preprocessor import EmbeddingDataPreProcessor, EmbeddingDataPreprocessor

@@ -1,4 +1,4 @@
-"""From a list of packed pairs to one normalised, padded batch."""
+"""The data preprocessor that turns packed pairs into one normalised, padded batch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rs_mm.registry import MODELS
 
 @MODELS.register_module(name=['ChangeDataPreprocessor', 'DualInputSegDataPreProcessor'])
 class ChangeDataPreprocessor(SegDataPreProcessor):
-    """mmseg's preprocessor for image pairs stacked along the channels.
+    """A data preprocessor like mmseg's, for image pairs stacked along the channels.
 
     Turns BGR to RGB per date, normalises, and pads at the right and bottom after normalising.
     Unlike the original it takes batches of unequal sizes at test time, and inputs without data
-    samples: it then makes samples that know the sizes, so that a prediction can be cut back.
+    samples: it then makes samples that hold the sizes, with which a prediction is cut back.
 
     Args:
         mean, std: one value per channel of the pair (12 for two dates
-            of 6 bands), or per channel of one date, then used for both. RGB order if
+            of 6 bands), or per channel of one date, which is then used for both. In RGB order if
             ``bgr_to_rgb``.
         size: pad to this (H, W).
         size_divisor: pad to the largest image of the batch, rounded up to a

@@ -1,4 +1,4 @@
-"""Stacks and normalises the images of one batch, whatever their number of bands."""
+"""The data preprocessor that stacks and normalises images with any number of bands."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from rs_mm.registry import MODELS
 class EmbeddingDataPreprocessor(BaseDataPreprocessor):
     """Collated batch -> float images (N, C, H, W) on the model's device.
 
-    The samples stay where they are: their labels are small, and a loss moves those of a batch in
-    one copy instead of one per image.
+    The samples stay on their device: their labels are small, and a loss moves all labels of a batch
+    in one copy.
 
     Args:
         mean: one value per band; None: no shift.
-        std: likewise; None: no scaling.
-        non_blocking: copies pinned images to the device while the host goes on.
+        std: one value per band; None: no scaling.
+        non_blocking: copies pinned images to the device without waiting.
 
     Raises:
         DataError: the images of a batch differ in shape.
-        ConfigError: ``mean`` or ``std`` has another length than the images have bands.
+        ConfigError: the length of ``mean`` or ``std`` is not the number of bands.
     """
 
     def __init__(

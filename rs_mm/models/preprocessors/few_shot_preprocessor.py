@@ -1,4 +1,4 @@
-"""Stacks the images of episodes and normalises them."""
+"""The data preprocessor that stacks and normalises the images of episodes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rs_mm.registry import MODELS
 class FewShotDataPreprocessor(BaseDataPreprocessor):
     """Moves the images of episodes to the device, stacks and normalises them.
 
-    Masks stay where they are; the segmentor moves those of a batch in one copy.
+    Masks stay on their device; the segmentor moves all masks of a batch in one copy.
 
     Args:
-        mean, std: of RGB images in [0, 255].
+        mean, std: per channel of RGB images in [0, 255].
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class FewShotDataPreprocessor(BaseDataPreprocessor):
             The same with ``query`` (B, 3, H, W) and ``support`` (B, K, 3, H, W) float32.
 
         Raises:
-            DataError: if the images of a batch differ in size or the episodes in shots.
+            DataError: the images of a batch differ in size, or the episodes differ in shots.
         """
         images = self.cast_data(data['inputs'])
         inputs = {name: self._normalise(group, name) for name, group in images.items()}

@@ -1,4 +1,4 @@
-"""Keeps the maps of a frozen backbone, so that an image of many episodes is computed once."""
+"""A cache of the maps of a frozen backbone, for images that occur in several episodes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 
 class FeatureCache:
-    """The most recently used images' maps, up to a size.
+    """The maps of the most recently used images, up to a size.
 
     A 256 x 256 image has 16 MiB of ResNet-50 maps in float32. In a 5-shot test every image of a
     list is a query once and a support five times on average.
 
     Args:
-        max_bytes: the oldest images go when the maps take more.
+        max_bytes: if the maps take more, the oldest images are removed.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -24,12 +24,12 @@ class FeatureCache:
         self._kept: OrderedDict[tuple, list[list[Tensor]]] = OrderedDict()
 
     def clear(self) -> None:
-        """Forgets everything; needed when the weights may have changed."""
+        """Empties the cache; needed when the weights may have changed."""
         self._kept.clear()
         self.bytes = 0
 
     def get(self, names: list[str], images: Tensor, compute: Callable) -> tuple[list[Tensor], ...]:
-        """The maps of images, computing only those that are not kept.
+        """Returns the maps of images, and computes only the maps that are not in the cache.
 
         Args:
             names: of the N images; equal names are equal images.
@@ -45,7 +45,7 @@ class FeatureCache:
         if new:
             stages = compute(images[list(new.values())])
             for i, key in enumerate(new):
-                # copies, because a slice would keep the whole batch alive
+                # copies, because a slice would keep the whole batch in memory
                 wanted[key] = [[m[i : i + 1].clone() for m in stage] for stage in stages]
         for key in wanted:
             self._keep(key, wanted[key])

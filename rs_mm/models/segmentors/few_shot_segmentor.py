@@ -1,4 +1,4 @@
-"""Segmentation of a class that is known from a few images with masks only."""
+"""Segmentation of a class that a few images with masks define."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from .feature_cache import FeatureCache
 
 
 def vote(masks: Tensor, threshold: float = 0.4) -> tuple[Tensor, Tensor]:
-    """Joins the masks of several shots.
+    """Combines the masks of several shots by votes.
 
     Args:
         masks: (B, K, H, W), 0 or 1.
-        threshold: of the votes divided by the largest vote of the image. With 0.4 two of
-            five votes pass; where the largest vote is 2, one is enough.
+        threshold: least number of votes, divided by the largest vote of the image. With 0.4 two of
+            five votes are enough; if the largest vote is 2, one is enough.
 
     Returns:
         The joint mask (B, H, W) uint8, and the votes (B, H, W) uint8.
     """
     votes = masks.sum(1, dtype=torch.float32)
     most = votes.amax((1, 2), keepdim=True).clamp(min=1)
-    # in float32: 2 / 5 must not fall below 0.4
+    # in float32, because 2 / 5 must not be smaller than 0.4
     passed = votes / most >= torch.tensor(threshold, dtype=torch.float32, device=votes.device)
     return passed.to(torch.uint8), votes.to(torch.uint8)
 
 
 @MODELS.register_module()
 class FewShotSegmentor(BaseModel):
-    """Backbone, correlation head and the vote over shots.
+    """A few-shot segmentor of backbone, correlation head and a vote over shots.
 
-    The features of the query are computed once, and those of all shots in the same batch.
+    The features of the query are computed once, in the same batch as the features of all shots.
 
     Args:
         backbone: gives, for each of three stages, a list of maps.
@@ -50,8 +50,8 @@ class FewShotSegmentor(BaseModel):
             in prediction with a frozen backbone; see :class:`FeatureCache`. 0 keeps none.
     """
 
-    # not the head: torch 2.11 fails to compile its gradient for a CPU, and what the masks leave out
-    # of the correlations differs from batch to batch
+    # not the head: torch 2.11 fails to compile its gradient for a CPU, and the positions that the
+    # masks leave out of the correlations differ from batch to batch
     compiled_parts = ('backbone',)
 
     def __init__(
@@ -81,7 +81,8 @@ class FewShotSegmentor(BaseModel):
             )
 
     def example_inputs(self, batch: int, height: int, width: int) -> dict:
-        """Random 1-shot episodes as the data pipeline packs them, for the analysis tools."""
+        """Returns random 1-shot episodes as the data pipeline packs them, for the analysis
+        tools."""
 
         def mask(*shape):
             return (torch.rand(*shape, height, width) < 0.2).to(torch.uint8)
@@ -132,7 +133,7 @@ class FewShotSegmentor(BaseModel):
     def loss(
         self, inputs: dict[str, Tensor], data_samples: list[EpisodeDataSample]
     ) -> dict[str, Tensor]:
-        """Losses of a batch of episodes with known query masks; see the head."""
+        """Returns the losses of a batch of episodes with known query masks; see the head."""
         query_mask = torch.stack([sample.gt_mask for sample in data_samples])
         query_mask = query_mask.to(inputs['query'].device, non_blocking=True)
         output = self.episode_logits(inputs, data_samples, query_mask)
@@ -142,10 +143,10 @@ class FewShotSegmentor(BaseModel):
     def predict(
         self, inputs: dict[str, Tensor], data_samples: list[EpisodeDataSample]
     ) -> list[EpisodeDataSample]:
-        """Masks of the queries by a vote over the shots; needs no query mask.
+        """Predicts the masks of the queries by a vote over the shots, without query masks.
 
-        A support whose mask is empty says nothing about the class: its correlations are zero,
-        it takes part in the vote with what the head makes of that, and a warning names it.
+        A support with an empty mask gives no information about the class. Its correlations are
+        zero, it votes with the head's output for zeros, and a warning names it.
 
         Raises:
             DataError: the logits of a query are NaN or infinite.
@@ -162,20 +163,20 @@ class FewShotSegmentor(BaseModel):
 
     @torch.no_grad()
     def encode_supports(self, images: Tensor, masks: Tensor) -> tuple[list[StageFeatures], Tensor]:
-        """Computes what queries are compared with, once for any number of them.
+        """Computes the features of supports, once for any number of queries.
 
         Args:
             images: (K, 3, H, W) float32, normalised.
             masks: (K, H, W) uint8, 0 or 1.
 
         Returns:
-            The maps of the supports by stage, and the masks on their device.
+            The maps of the supports by stage, and the masks on the device of the maps.
         """
         return [StageFeatures(maps) for maps in self.backbone(images)], masks.to(images.device)
 
     @torch.no_grad()
     def segment(self, query: Tensor, supports: tuple[list[StageFeatures], Tensor]) -> Tensor:
-        """Logits of queries, each by every support alone.
+        """Computes the logits of queries, for each support separately.
 
         Args:
             query: (B, 3, H, W) float32, normalised.
@@ -208,12 +209,12 @@ class FewShotSegmentor(BaseModel):
         data_samples: list[EpisodeDataSample],
         query_mask: Tensor | None = None,
     ) -> CorrelationLogits:
-        """Logits of every shot of a batch of episodes, before the vote.
+        """Computes the logits of every shot of a batch of episodes, before the vote.
 
         Args:
             inputs: ``query`` (B, 3, H, W) and ``support`` (B, K, 3, H, W), normalised.
             data_samples: with ``support_mask`` (K, H, W).
-            query_mask: (B, H, W), 0 or 1: asks for the guided logits, which training uses.
+            query_mask: (B, H, W), 0 or 1; if given, the guided logits for training are computed.
         """
         query, support = inputs['query'], inputs['support']
         support_mask = _stack_masks(data_samples, support)
@@ -224,7 +225,7 @@ class FewShotSegmentor(BaseModel):
             del stages
         else:
             pairs = list(zip(self.backbone(query), self.backbone(support.flatten(0, 1))))
-        # deepest first; each stage's maps are let go once they are copied
+        # deepest first; the maps of each stage are freed after they are copied
         features = [tuple(map(StageFeatures, pairs.pop())) for _ in range(len(pairs))]
         own, others = (list(side) for side in zip(*features))
         del features

@@ -1,4 +1,4 @@
-"""Fits a decode head to the stages it is given, or says by which numbers it does not fit."""
+"""Building a decode head that fits the stages of backbone and neck."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rs_mm.registry import MODELS
 
 
 def stage_channels(backbone: nn.Module) -> tuple[int, ...] | None:
-    """Channels of a backbone's stages, where it tells them; else None.
+    """Returns the channels of a backbone's stages, or None if the backbone does not state them.
 
     Raises:
-        ConfigError: it gives one map instead of stages.
+        ConfigError: the backbone returns one map instead of stages.
     """
     channels = getattr(backbone, 'out_channels', None)
     if isinstance(channels, int):
@@ -31,7 +31,7 @@ def stage_channels(backbone: nn.Module) -> tuple[int, ...] | None:
 
 
 def build_head(cfg: dict, stages: Sequence[int] | None, fused: Sequence[int] | None) -> nn.Module:
-    """Builds a decode head; ``in_channels`` and ``in_index`` are filled in where they are missing.
+    """Builds a decode head; missing ``in_channels`` and ``in_index`` are filled in.
 
     Args:
         cfg: the head.
@@ -39,7 +39,7 @@ def build_head(cfg: dict, stages: Sequence[int] | None, fused: Sequence[int] | N
         fused: channels of the stages after the neck, None if unknown.
 
     Raises:
-        ConfigError: the head's channels or stages are not those that it is given.
+        ConfigError: the head's channels or stages differ from those of backbone and neck.
     """
     cls = MODELS.get(cfg['type'])
     per_date = getattr(cls, 'channels_of_one_date', False)
@@ -66,7 +66,7 @@ def build_head(cfg: dict, stages: Sequence[int] | None, fused: Sequence[int] | N
             )
         try:
             return MODELS.build(dict(cfg, in_channels=given, in_index=in_index))
-        except AssertionError as error:  # mmseg's, of a head that takes several stages
+        except AssertionError as error:  # mmseg's error for a head that takes several stages
             failure = error
     raise ConfigError(
         f'{cfg["type"]} takes other stages than in_index={tries[-1]} of {list(widths)} channels '

@@ -12,11 +12,11 @@ from rs_mm.registry import MODELS
 
 @MODELS.register_module()
 class SegTTAModel(BaseTTAModel):
-    """Mean of the views' softmaxes, then the most probable class.
+    """Test-time augmentation: the mean softmax of all views, then the most probable class.
 
     The views' logits are already flipped back and of the original size when they are merged. Unlike
-    mmseg's class of this name it keeps the first view's sample (its meta data and labels), the
-    shape (1, H, W) of a prediction, and the merged probabilities as ``seg_probs``.
+    mmseg's class of the same name, this class keeps the first view's sample (its meta data and
+    labels), the shape (1, H, W) of a prediction, and the merged probabilities as ``seg_probs``.
     """
 
     def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:

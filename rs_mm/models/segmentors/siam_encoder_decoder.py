@@ -20,26 +20,25 @@ from .head_widths import build_head, stage_channels
 
 @MODELS.register_module()
 class SiamEncoderDecoder(EncoderDecoder):
-    """One backbone for both dates, a neck that fuses them, a head that finds the changes.
+    """A change detector: one backbone for both dates, a neck that fuses them, and a decode head.
 
     Args:
         backbone_inchannels: channels of one date; the input has twice as many.
         join_dates: in training, run a backbone with batch norms on both dates as one batch
-            (faster, and their statistics then come from both). False: one date after the other, as
-            published. No difference in evaluation, or for a backbone without batch norms: there
-            the dates always go as one batch.
+            (faster; the statistics then come from both dates). False: one date after the other, as
+            published. This makes no difference in evaluation or for a backbone without batch norms,
+            where the dates are always one batch.
         early_fusion: the backbone sees both dates as the bands of one image, so its
             ``in_channels`` is twice ``backbone_inchannels``, and there is no neck.
         **kwargs: see :class:`mmseg.models.EncoderDecoder`. ``neck`` takes (features of date 1,
-            features of date 2). ``in_channels`` of a head may be left out where the backbone tells
-            its channels (:class:`TimmEncoder` and Swin do). ``test_cfg`` of ``mode='slide'`` may
-            hold ``window_batch``, the largest number of windows in one forward; if not, it follows
-            from their size: as many pixels as one window of 512 on a CPU (more only leave its
-            caches), as four elsewhere.
-            ``train_cfg`` holds nothing.
+            features of date 2). ``in_channels`` of a head may be left out if the backbone states
+            its channels, as :class:`TimmEncoder` and Swin do. ``test_cfg`` of ``mode='slide'`` may
+            hold ``window_batch``, the largest number of windows in one forward; without it, the
+            number follows from the size: as many pixels as one window of 512 on a CPU (more do not
+            fit into its caches), as four such windows elsewhere. ``train_cfg`` must be empty.
 
     Raises:
-        ConfigError: there is no neck, or ``test_cfg`` or ``train_cfg`` cannot be followed.
+        ConfigError: the neck is missing, or ``test_cfg`` or ``train_cfg`` has a wrong key or value.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class SiamEncoderDecoder(EncoderDecoder):
         return build_head(cfg, stages, fused)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Fused features of pairs (N, 2 * C, H, W), date 1 before date 2."""
+        """Returns the fused features of pairs (N, 2 * C, H, W), date 1 before date 2."""
         if inputs.shape[1] != 2 * self.backbone_inchannels:
             raise ConfigError(
                 f'the input has {inputs.shape[1]} channels, but two dates of '
@@ -99,17 +98,17 @@ class SiamEncoderDecoder(EncoderDecoder):
         return self.neck(*both_dates(self.backbone, *inputs.chunk(2, 1), join=self.join_dates))
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Logits of the size of ``inputs``."""
-        # a torch.Size tells mmseg's head to resize to it, whatever the meta data say
+        """Returns logits with the height and width of ``inputs``."""
+        # mmseg's head resizes to a torch.Size, also if the meta data have another size
         return self.decode_head.predict(
             self.extract_feat(inputs), [dict(img_shape=inputs.shape[2:])], self.test_cfg
         )
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Logits averaged over overlapping windows, several windows per forward.
+        """Returns logits averaged over overlapping windows, with several windows per forward.
 
         Args:
-            inputs: (N, 2 * C, H, W). A side shorter than the crop makes one window.
+            inputs: (N, 2 * C, H, W). A side that is shorter than the crop has one window.
             batch_img_metas: not used.
 
         Returns:
@@ -137,7 +136,8 @@ class SiamEncoderDecoder(EncoderDecoder):
         return total / count
 
     def example_inputs(self, batch: int, height: int, width: int) -> dict:
-        """Random pairs and labels as the data pipeline packs them, for the analysis tools."""
+        """Returns random pairs and labels as the data pipeline packs them, for the analysis
+        tools."""
         channels = 2 * self.backbone_inchannels
         shape = dict(img_shape=(height, width), ori_shape=(height, width))
         samples = []
@@ -200,7 +200,7 @@ def _window_batch(device, pixels):
 
 
 def _starts(length, crop, stride):
-    """First pixels of the windows; the last one is moved back to the border."""
+    """Returns the first pixels of the windows; the last window is moved back to the border."""
     if length <= crop:
         return [0]
     return [*range(0, length - crop, stride), length - crop]

@@ -1,4 +1,4 @@
-"""From an image to the eigenvectors that deep spectral segmentation starts from."""
+"""The eigenvectors of an image from which deep spectral segmentation starts."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ _STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 @MODELS.register_module()
 class SpectralDecomposition:
-    """Eigenvectors of the graph of deep features and colours of one image.
+    """Computes eigenvectors of the graph of deep features and colours of one image.
 
     The features are the last map of stride 16 before its ReLU, of the whole image at its own size.
     The graph's grid is a quarter of the image, rounded down to a multiple of 16 first. (At other
-    sizes the published code scrambles the map; here every size works.)
+    sizes the published code mixes up the map; this class works at every size.)
 
     Cost for a 256 x 256 image: one pass of the backbone, a k-d tree of 4096 points, and a few dozen
-    products with a 256 x 256 matrix. Only where features of two positions point away from each
-    other the 4096 x 4096 matrix (64 MB) is made; in general N^2 * 4 bytes for N = H * W / 16.
+    products with a 256 x 256 matrix. The 4096 x 4096 matrix (64 MB) is computed only if the
+    features of two positions have a negative product; in general it takes N^2 * 4 bytes for N = H *
+    W / 16.
 
     Args:
         arch: see :class:`PreActivationBackbone`.
-        checkpoint: ImageNet weights, as in its ``init_cfg``; None for random ones.
-        num_vectors: how many, the constant one included.
-        colour_weight: lambda, of the colour graph.
+        checkpoint: ImageNet weights, as in the ``init_cfg`` of that class; None for random weights.
+        num_vectors: number of eigenvectors, including the constant one.
+        colour_weight: weight lambda of the colour graph.
         factor: image pixels along one side of a graph position.
     """
 
@@ -57,7 +58,7 @@ class SpectralDecomposition:
 
     @cached_property
     def backbone(self) -> nn.Module:
-        """The network, loaded when first asked for: eigenvectors on disk need none."""
+        """The network, loaded at first use; it is not needed for eigenvectors on disk."""
         init_cfg = None
         if self.checkpoint:
             init_cfg = dict(type='Pretrained', checkpoint=self.checkpoint)
@@ -67,7 +68,8 @@ class SpectralDecomposition:
 
     @property
     def settings(self) -> dict:
-        """What the eigenvectors depend on, beside the image: dict of plain values."""
+        """The settings that the eigenvectors depend on, besides the image, as a dict of plain
+        values."""
         digest = hashlib.sha256()
         for tensor in self.backbone.state_dict().values():
             digest.update(tensor.cpu().numpy().tobytes())
@@ -80,7 +82,7 @@ class SpectralDecomposition:
         )
 
     def features(self, image: np.ndarray) -> tuple[Tensor, tuple[int, int]]:
-        """The features of an image.
+        """Computes the features of an image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -103,7 +105,7 @@ class SpectralDecomposition:
             Eigenvalues (K,) and eigenvectors (K, h, w), float32.
 
         Raises:
-            DataError: if the image has too few positions.
+            DataError: the image has too few positions.
         """
         grid = tuple(side // 16 * 16 // self.factor for side in image.shape[:2])
         if grid[0] * grid[1] <= 2 * self.num_vectors:

@@ -1,4 +1,4 @@
-"""Joins predicted masks with masks found in eigenvectors."""
+"""The fusion of predicted masks with masks found in eigenvectors."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .store import EigenvectorStore
 def eigenvector_mask(vector: np.ndarray) -> np.ndarray:
     """Finds the object in an eigenvector.
 
-    A pixel counts if it is above the upper one of two multi-Otsu thresholds, and above its
-    surroundings: scaled to 0..255, more than the mean of 9 x 9 pixels minus 2.
+    A pixel belongs to the object if it is above the upper of two multi-Otsu thresholds and above
+    its surroundings: after scaling to 0..255, more than the mean of 9 x 9 pixels minus 2.
 
     Args:
         vector: (h, w), float.
 
     Returns:
-        (h, w) bool; empty where the vector has fewer than three values.
+        (h, w) bool; empty if the vector has fewer than three different values.
     """
     try:
         upper = threshold_multiotsu(vector, classes=3)[1]
@@ -42,7 +42,8 @@ def eigenvector_mask(vector: np.ndarray) -> np.ndarray:
 
 
 def enlarge_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """Enlarges a mask; as published it shrinks, for only pixels that are wholly inside count.
+    """Enlarges a mask. As published, the mask shrinks, because only pixels that are fully inside
+    count.
 
     Args:
         mask: (h, w) bool.
@@ -56,28 +57,28 @@ def enlarge_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
 
 
 def mask_iou(a: Tensor, b: Tensor) -> float:
-    """Intersection over union of two (H, W) masks; 0 for two empty ones."""
+    """Returns the intersection over union of two (H, W) masks; 0 for two empty masks."""
     a, b = a.bool(), b.bool()
     return (a & b).sum().item() / max((a | b).sum().item(), 1)
 
 
 @MODELS.register_module()
 class SpectralFusion:
-    """Unites a predicted mask with the mask of an eigenvector where the two overlap.
+    """A post-processor that unites a predicted mask with the mask of an eigenvector if the two
+    overlap.
 
     ``fuse`` takes the first eigenvector that is not constant, and unites if its IoU with the
     *prediction* exceeds ``min_iou``. ``perfect`` is an oracle: of eigenvectors 1 to 4 it takes the
     one with the largest IoU with the *ground truth*, and unites if that exceeds ``min_iou``.
 
-    Source: the published code of SCCNet, whose table is made with ``fuse``.
+    Source: the published code of SCCNet; its table of results was made with ``fuse``.
 
     Args:
         eig_dir: folder of :class:`EigenvectorStore`.
         mode: ``fuse`` or ``perfect``.
         min_iou: see above.
-        decomposition: a :class:`SpectralDecomposition` that makes the vectors that
-            the folder lacks, from the query's image file, and stores them there. None: a missing
-            file is an error.
+        decomposition: a :class:`SpectralDecomposition`, which computes missing eigenvectors from
+            the query's image file and stores them in the folder. None: a missing file is an error.
     """
 
     def __init__(
@@ -95,8 +96,8 @@ class SpectralFusion:
 
     @cached_property
     def store(self) -> EigenvectorStore:
-        """The folder of eigenvectors; opened at first use, because its settings name the weights
-        of the decomposition, which are then loaded."""
+        """The folder of eigenvectors, opened at first use, because opening it loads the weights of
+        the decomposition."""
         return EigenvectorStore(
             self.eig_dir, self.decomposition.settings if self.decomposition else None
         )
@@ -106,15 +107,15 @@ class SpectralFusion:
 
         Args:
             sample: with ``pred_mask``, ``query_name``; ``query_path`` to compute; ``gt_mask`` for
-                ``perfect``. Where it has ``query_pixels``, (H, W, 3) uint8 RGB, the eigenvectors
-                are computed from them and are not stored: a folder knows images by name alone.
+                ``perfect``. If it has ``query_pixels``, (H, W, 3) uint8 RGB, the eigenvectors are
+                computed from them and not stored, because a folder identifies images only by name.
 
         Returns:
             The mask (H, W), of the dtype of ``pred_mask``.
 
         Raises:
-            MissingFileError: if the eigenvectors are missing.
-            DataError: if there are too few, or ``perfect`` has no ground truth.
+            MissingFileError: the eigenvectors are missing.
+            DataError: there are too few eigenvectors, or ``perfect`` has no ground truth.
         """
         pred = sample.pred_mask
         vectors = self._vectors(sample)

@@ -21,10 +21,10 @@ from torch import Tensor
 class LowRankAffinity:
     """``U G U'`` for enlarged features: U enlarges, G holds the products of the small grid.
 
-    Enlarging is linear with weights that are never negative. So where no product of two small
-    positions is negative, none of the enlarged ones is, the threshold at zero changes nothing, and
-    the N x N matrix need not be made: a product with a vector takes O(N + M^2) for M small
-    positions.
+    Enlarging is linear with weights that are never negative. If no product of two positions of the
+    small grid is negative, no product of enlarged positions is. Then the threshold at zero changes
+    nothing, and the N x N matrix is not needed: a product with a vector takes O(N + M^2) for M
+    positions of the small grid.
     """
 
     def __init__(self, enlarge: np.ndarray, gram: np.ndarray) -> None:
@@ -37,22 +37,23 @@ class LowRankAffinity:
 def feature_affinity(
     features: Tensor, grid: tuple[int, int], fine_grid: tuple[int, int]
 ) -> LowRankAffinity | np.ndarray:
-    """Inner products of normalised, enlarged features; negatives are 0, the largest entry is 1.
+    """Computes inner products of normalised, enlarged features; negatives are 0, the largest entry
+    is 1.
 
     Args:
         features: (M, C) of the M = h * w positions, row by row.
         grid: (h, w).
-        fine_grid: the positions wanted; N in all.
+        fine_grid: (H, W) of the enlarged grid, N positions in all.
 
     Returns:
-        Something to multiply with; an (N, N) float32 array only
-        where thresholding at zero makes one necessary.
+        An operator to multiply with; an (N, N) float32 array only if the threshold at zero needs
+        it.
     """
     unit = F.normalize(features.double(), dim=1).numpy()
     enlarge = sp.kron(_enlarging(grid[0], fine_grid[0]), _enlarging(grid[1], fine_grid[1]), 'csr')
     gram = unit @ unit.T
     if gram.min() >= 0:
-        # the largest product of any two vectors is one of a vector with itself
+        # the largest product of any two vectors is that of a vector with itself
         largest = _diagonal(enlarge, gram).max()
         return LowRankAffinity(enlarge, gram / largest)
     fine = (enlarge @ unit).astype(np.float32)
@@ -63,7 +64,8 @@ def feature_affinity(
 
 
 def _enlarging(old, new):
-    """(new, old) sparse matrix of a linear resampling along one axis, corners not aligned."""
+    """Returns the (new, old) sparse matrix of a linear resampling of one axis, corners not
+    aligned."""
     weights = F.interpolate(
         torch.eye(old, dtype=torch.double)[None], new, mode='linear', align_corners=False
     )[0]
@@ -71,7 +73,7 @@ def _enlarging(old, new):
 
 
 def _diagonal(enlarge, gram):
-    """Diagonal of ``U G U'``; only the few entries of a row of U that are not 0 are visited."""
+    """Returns the diagonal of ``U G U'`` from the few nonzero entries of each row of U."""
     width = int(np.diff(enlarge.indptr).max())
     rows = np.repeat(np.arange(enlarge.shape[0]), np.diff(enlarge.indptr))
     place = np.arange(enlarge.nnz) - enlarge.indptr[rows]
@@ -93,13 +95,12 @@ def colour_affinity(
     Args:
         image: (H, W, 3) uint8 RGB.
         grid: (h, w) it is resized to, bilinear.
-        neighbours: how many neighbours, the point itself included, for each
-            weight.
-        distance_weights: what a distance across the whole image counts,
-            compared with colours in [0, 1].
+        neighbours: number of neighbours for each weight, including the point itself.
+        distance_weights: weight of a distance across the whole image, relative to colours in [0,
+            1].
 
     Returns:
-        csr_matrix: (N, N) symmetric; each pair found adds 1 in both directions.
+        A symmetric (N, N) csr_matrix; each pair that is found adds 1 in both directions.
     """
     small = Image.fromarray(image).resize(grid[::-1], Image.Resampling.BILINEAR)
     colours = np.asarray(small).reshape(-1, 3) / 255
@@ -108,7 +109,7 @@ def colour_affinity(
     y = np.repeat(np.linspace(0, 1, grid[0]), grid[1])
     total = sp.csr_matrix((n, n))
     for k, weight in zip(neighbours, distance_weights):
-        # float32, because in float64 a few ties break differently
+        # float32, because float64 orders a few ties differently
         points = np.column_stack([colours, weight * x, weight * y]).astype(np.float32)
         found = cKDTree(points).query(points, min(k, n))[1].reshape(n, -1)
         rows = np.repeat(np.arange(n), found.shape[1])
@@ -123,7 +124,8 @@ def smallest_eigenvectors(
     colour_weight: float,
     count: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The smoothest functions on the graph: solutions of (D - W) v = mu D v with smallest mu.
+    """Computes the smoothest functions on the graph: solutions of (D - W) v = mu D v with smallest
+    mu.
 
     They are the largest eigenvectors of D^-1/2 W D^-1/2, so a few dozen products with W find them
     (Lanczos, fixed start); nothing is factorised.

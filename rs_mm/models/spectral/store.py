@@ -1,4 +1,4 @@
-"""Eigenvectors on disk: one ``.npy`` an image beside a JSON of what they were made with."""
+"""Eigenvectors on disk: one ``.npy`` per image, and a JSON file with their settings."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class EigenvectorStore:
     """A folder with ``NAME.npy``, (K, h, w) float32, and ``spectral.json``.
 
     Args:
-        folder: may not exist yet.
-        settings: what new vectors are made with. A folder made with others is
-            refused. None: only reading.
+        folder: path of the folder; it is created if needed.
+        settings: settings of new eigenvectors; a folder made with other settings is refused. None:
+            only reading.
 
     Raises:
-        DataError: if the folder's settings differ or cannot be read.
+        DataError: the folder's settings differ or cannot be read.
     """
 
     def __init__(self, folder: str | Path, settings: dict | None = None) -> None:
@@ -52,7 +52,7 @@ class EigenvectorStore:
             _write(path, lambda file: file.write(json.dumps(settings, indent=1).encode()))
 
     def path(self, name: str) -> Path:
-        """The file of an image."""
+        """Returns the file of an image."""
         return self.folder / f'{name}.npy'
 
     def load(self, name: str) -> np.ndarray:
@@ -62,8 +62,8 @@ class EigenvectorStore:
             (K, h, w) float32.
 
         Raises:
-            MissingFileError: names the file and the command that makes it.
-            DataError: if it is damaged.
+            MissingFileError: the file is missing; the message names the command that makes it.
+            DataError: the file is damaged.
         """
         try:
             vectors = load_array(self.path(name))
@@ -85,7 +85,7 @@ class EigenvectorStore:
         return vectors
 
     def save(self, name: str, vectors: np.ndarray) -> None:
-        """Writes the eigenvectors of an image; the file is complete or not there."""
+        """Writes the eigenvectors of an image; an interrupted write leaves no file."""
         _write(self.path(name), lambda file: np.save(file, vectors.astype(np.float32)))
 
 

@@ -7,7 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def foldable(norm: nn.Module) -> bool:
-    """Whether ``norm`` is now the same factor and offset for every input."""
+    """Returns whether ``norm`` now applies the same factor and offset to every input."""
     return (
         isinstance(norm, _BatchNorm)
         and not norm.training
@@ -17,10 +17,11 @@ def foldable(norm: nn.Module) -> bool:
 
 
 def folded(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the convolution that equals ``norm(conv(x))``, if ``foldable(norm)``.
+    """Returns weight and bias of the convolution that equals ``norm(conv(x))``, if
+    ``foldable(norm)``.
 
-    Computed anew at each call: a few thousand products instead of a pass over the map, and nothing
-    to keep up to date.
+    They are computed at each call, which costs a few thousand products and saves a pass over the
+    map.
     """
     variance, eps = cast(Tensor, norm.running_var), cast(float, norm.eps)
     factor = cast(Tensor, norm.weight) / (variance + eps).sqrt()

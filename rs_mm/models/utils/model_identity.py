@@ -1,4 +1,4 @@
-"""Hashes of a model, so that what it computed can be told from what another did."""
+"""Hashes of a model, which tell its features from those of another model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 def model_identity(parts: Sequence[nn.Module]) -> dict[str, str]:
-    """Hashes of the architecture (classes and plain settings of all modules) and of all weights."""
+    """Returns hashes of the architecture (classes and plain settings of all modules) and of all
+    weights."""
     arch, weights = hashlib.sha256(), hashlib.sha256()
     for number, part in enumerate(parts):
         for name, module in part.named_modules():

@@ -1,4 +1,4 @@
-"""ImageNet checkpoints into a backbone."""
+"""Loading ImageNet checkpoints into a backbone."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def load_pretrained(
     size (bicubic); ignores names that only one side has, such as the classifier's.
 
     Args:
-        backbone: what to fill.
+        backbone: the network to fill.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE_OR_URL)``.
-        source: where the file can be had, for the message when it is missing.
+        source: where to get the file, for the message if it is missing.
         rename: ``state dict -> state dict`` in the backbone's own names.
 
     Raises:
-        ConfigError: if ``init_cfg`` is not of that form.
-        MissingFileError: if the file does not exist.
-        CheckpointError: if a tensor has another shape, or no name at all matches.
+        ConfigError: ``init_cfg`` does not have this form.
+        MissingFileError: the file does not exist.
+        CheckpointError: a tensor has another shape, or no name matches.
     """
     checkpoint = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
     if checkpoint is None or init_cfg.get('type') != 'Pretrained':

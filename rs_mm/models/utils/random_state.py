@@ -1,4 +1,4 @@
-"""Looking at a sample must not change what a training draws."""
+"""Keeping the random state: reading a sample must not change the random draws of a training."""
 
 import contextlib
 import random
@@ -10,7 +10,7 @@ import torch
 
 @contextlib.contextmanager
 def keep_random_state() -> Iterator[None]:
-    """Puts the generators of ``random``, numpy and torch (CPU) back as they were."""
+    """Restores the generators of ``random``, numpy and torch (CPU) afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield

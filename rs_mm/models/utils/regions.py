@@ -12,8 +12,8 @@ def sample_regions(features: Tensor, boxes: Tensor, size: int) -> Tensor:
     RoIAlign with an automatic sampling ratio averages bilinear samples on a regular grid, and both
     the interpolation and the average separate into rows and columns. A crop is therefore
     ``rows @ map @ columns.T``, which is exact, costs far less than visiting each sample, and gives
-    the boxes a gradient (``torchvision.ops.roi_align`` gives them none). Pass ``boxes.detach()``
-    where that gradient is not wanted.
+    the boxes a gradient (``torchvision.ops.roi_align`` gives them none). Pass ``boxes.detach()`` to
+    leave out this gradient.
 
     Args:
         features: (N, C, H, W).
@@ -37,7 +37,7 @@ def sample_regions(features: Tensor, boxes: Tensor, size: int) -> Tensor:
 
 
 def _bin_weights(start: Tensor, stop: Tensor, length: int, bins: int) -> Tensor:
-    """Weight of every row (or column) of the map in every bin: (N, R, bins, length)."""
+    """Returns the weight of every row (or column) of the map in every bin: (N, R, bins, length)."""
     # at least single precision; 'aligned': pixel centres at integers
     start, stop = (x.to(torch.promote_types(x.dtype, torch.float32)) - 0.5 for x in (start, stop))
     bin_width = (stop - start) / bins
@@ -48,7 +48,7 @@ def _bin_weights(start: Tensor, stop: Tensor, length: int, bins: int) -> Tensor:
     bin_index = torch.arange(bins, device=start.device)
     position = (bin_index[:, None] + offset[..., None, :]) * bin_width[..., None, None]
     position = start[..., None, None] + position  # (N, R, bins, samples)
-    # a sample further than one pixel outside counts as zero, a nearer one as the border pixel
+    # a sample more than one pixel outside is zero, a nearer sample equals the border pixel
     inside = used & (position >= -1) & (position <= length)
     position = position.clamp(0, length - 1)
     pixel = torch.arange(length, device=start.device)

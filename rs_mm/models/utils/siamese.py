@@ -1,4 +1,4 @@
-"""Two dates through one network: as one batch where that changes no number."""
+"""Applying one network to two dates, as one batch if the results do not change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def uses_batch_statistics(module: nn.Module) -> bool:
-    """Whether a batch norm inside ``module`` would normalise with the statistics of its batch."""
+    """Returns whether a batch norm inside ``module`` would normalise with the statistics of its
+    batch."""
     return any(
         isinstance(part, _BatchNorm) and (part.training or part.running_mean is None)
         for part in module.modules()
@@ -50,5 +51,5 @@ def both_dates(
 
 
 def _halves(batch):
-    half = batch.shape[0] // 2  # chunk and len ask for a number where an export has a symbol
+    half = batch.shape[0] // 2  # chunk and len need a number, but an export has a symbol
     return batch[:half], batch[half:]

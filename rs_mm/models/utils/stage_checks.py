@@ -1,4 +1,4 @@
-"""Checks of what a backbone of several stages is given per stage."""
+"""Checks of the settings that a backbone has for each stage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rs_mm.errors import ConfigError
 
 
 def check_stages(owner: str, **settings: Sequence) -> None:
-    """Every setting must have one entry per stage.
+    """Checks that every setting has one entry per stage.
 
     Args:
         owner: class to name in the error.
@@ -21,7 +21,7 @@ def check_stages(owner: str, **settings: Sequence) -> None:
 
 
 def check_divides(owner: str, key: str, divisors: Sequence[int], channels: Sequence[int]) -> None:
-    """Heads or groups must divide the channels of their stage.
+    """Checks that heads or groups divide the channels of their stage.
 
     Args:
         owner, key: class and config key to name in the error.

@@ -22,8 +22,9 @@ def window_attention(
 ) -> Tensor:
     """Attention inside windows of ``side x side`` tokens.
 
-    Takes the projected tokens, so that padding costs no projection: a token that is zero before
-    the projection is the projection's bias after it. Padding, shift and partition are one gather.
+    The function takes projected tokens, so padded tokens need no projection: a token that is zero
+    before the projection equals the projection's bias after it. Padding, shift and partition are
+    one gather.
 
     Args:
         qkv: (N, H, W, 3 * heads * d), queries, keys and values in this order.
@@ -56,7 +57,7 @@ def window_attention(
 class _ToWindows(torch.autograd.Function):
     """Padding, shift and partition in one copy, and its gradient in another.
 
-    Every token has one place, so the gradient is gathered too, where autograd would add rows up.
+    Every token has one place, so the gradient is a gather too; autograd would add up rows.
     """
 
     @staticmethod
@@ -78,7 +79,7 @@ class _ToWindows(torch.autograd.Function):
 
 
 class _FromWindows(torch.autograd.Function):
-    """The way back: (windows, L, C) -> (tokens, C)."""
+    """The inverse of ``_ToWindows``: (windows, L, C) -> (tokens, C)."""
 
     @staticmethod
     def forward(ctx, windows, plan):
@@ -95,7 +96,7 @@ class _FromWindows(torch.autograd.Function):
 
 
 def _partition(qkv, side, shift, pad_value):
-    """What ``_ToWindows`` does, in steps that torch.compile fuses."""
+    """Does the same as ``_ToWindows``, in steps that torch.compile fuses."""
     height, width = qkv.shape[1:3]
     below, right = -height % side, -width % side
     if pad_value is None:
@@ -125,14 +126,14 @@ def _attend(query, key, value, bias, scale, dropout):
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask=bias, scale=scale, dropout_p=dropout
         )
-    # with a bias, the fused attention of CPUs is slower than this, and has no gradient for it
+    # with a bias, the fused attention of CPUs is slower than this and has no gradient for the bias
     query, key, value = (x.unflatten(0, (-1, len(bias))) for x in (query, key, value))
-    scores = (query @ key.mT).mul_(scale).add_(bias)  # no gradient needs the old values
+    scores = (query @ key.mT).mul_(scale).add_(bias)  # in place: there is no gradient
     return (F.dropout(scores.softmax(-1), dropout) @ value).flatten(0, 1)
 
 
 class _Plan:
-    """Where the tokens of a batch of maps go.
+    """The places of the tokens of a batch of maps in their windows.
 
     Attributes:
         gather: token of every place in every window; any token at a padded place.
@@ -157,14 +158,15 @@ class _Plan:
 
 @lru_cache(maxsize=64)
 def _plan(batch, height, width, side, shift, device):
-    with torch.inference_mode(False):  # the same plan may serve a training step later
+    with torch.inference_mode(False):  # a later training step may use the same plan
         return _Plan(batch, height, width, side, shift, device)
 
 
 def shift_mask(
     height: int, width: int, side: int, shift: int, device: torch.device | str
 ) -> Tensor:
-    """-100 between tokens of a shifted window that are no neighbours: (windows, 1, L, L)."""
+    """Returns -100 between tokens of a shifted window that are not neighbours: (windows, 1, L,
+    L)."""
     if torch.compiler.is_compiling():
         return _shift_mask(height, width, side, shift, device)
     return _kept_shift_mask(height, width, side, shift, device)
