@@ -14,6 +14,7 @@ import numpy as np
 
 from rs_mm.errors import DataError, MissingFileError
 from rs_mm.rasters.describe import TIFF_SUFFIXES, tiff_facts
+from rs_mm.rasters.orientation import picture_orientation
 from rs_mm.rasters.tiff import open_tiff, read_page
 from rs_mm.rasters.whole import check_header, check_whole, open_by_pillow
 
@@ -22,6 +23,7 @@ from .png import decode_plain_png
 
 IGNORE = 255
 _NODATA = 42113
+_NO_NUMBERS = (5, 8, 9, 10)  # CMYK and Lab: neither numbers nor a brightness without conversion
 _PILLOW = ('.png', '.bmp', '.gif', '.webp', '.ppm', '.pgm', '.pbm')
 _LUMINANCE = np.array([19595, 38470, 7471], np.int64)  # Pillow's ITU-R 601
 
@@ -96,6 +98,8 @@ def _from_pillow(content, path, grey, colours):
     if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
         alpha = np.asarray(image.convert('RGBA'))[..., 3]
         _refuse_transparent(alpha, path)
+    if picture_orientation(path) != 1:
+        raise DataError(f'{path}: its EXIF says that it is to be turned; write it upright.')
     mode = image.mode
     if mode in ('P', 'PA') and not grey:
         return np.asarray(image.convert('P') if mode == 'PA' else image)
@@ -122,6 +126,11 @@ def _from_tiff(path, grey, colours):
         array = read_page(file, page, path)
         extra = [int(kind) for kind in page.extrasamples or ()]
         one_bit, palette = page.bitspersample == 1, page.colormap
+        if int(page.photometric) in _NO_NUMBERS:
+            raise DataError(
+                f'{path}: its colour space is {page.photometric.name}; write the label map as a '
+                'grey picture or with a palette.'
+            )
         tag = page.tags.get(_NODATA)
     if array.ndim == 3:
         if any(kind in (1, 2) for kind in extra):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.limits import check_pixels
@@ -24,14 +24,18 @@ from rs_mm.rasters.optional import has_rasterio
 from rs_mm.rasters.plain import open_plain
 from rs_mm.rasters.reading import Raster, check_bands, finite, open_raster
 from rs_mm.rasters.tiff import open_tiff, read_page
-from rs_mm.rasters.whole import check_header, check_jpeg_end, open_by_pillow
+from rs_mm.rasters.whole import (
+    check_header,
+    check_jpeg_end,
+    check_one_frame,
+    open_by_pillow,
+)
 
 from .png import read_plain_png
 
 JPEG_SUFFIXES = ('.jpg', '.jpeg')
 _OPENCV_SUFFIXES = ('.png', '.bmp', '.ppm', '.pgm', '.pbm')
 _PILLOW_SUFFIXES = ('.gif', '.webp')  # always of 8 bits
-_ANIMATED = ('.gif', '.webp', '.png', '.apng')
 _NODATA, _ORIENTATION = 42113, 274
 _BLACK_IS_ZERO, _RGB = 1, 2
 
@@ -112,7 +116,6 @@ def read_picture(
         return _picture(path, choose_bands(array, bands, path))
     if is_jpeg(path):
         return Picture(str(path), choose_bands(decode_jpeg(path), bands, path))
-    _refuse_animation(path)
     if str(path).lower().endswith(_PILLOW_SUFFIXES) and not has_rasterio():
         colours = _by_pillow(path)
         chosen = colours[..., :3] if bands is None and not with_alpha else colours
@@ -268,9 +271,10 @@ def _open(path):
 
 
 def _by_pillow(path):
+    check_one_frame(path)
     try:
         with open_by_pillow(path, path) as file:
-            return np.asarray(file.convert('RGBA'))
+            return np.asarray(ImageOps.exif_transpose(file).convert('RGBA'))
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise many types for a damaged file
@@ -278,19 +282,6 @@ def _by_pillow(path):
             f'{path}: the image cannot be decoded ({type(error).__name__}); the file is damaged '
             'or no image.'
         ) from error
-
-
-def _refuse_animation(path):
-    """Refuses a file of several frames, because it is unknown which frame is meant."""
-    if not str(path).lower().endswith(_ANIMATED):
-        return
-    try:
-        with Image.open(path) as file:
-            frames = getattr(file, 'n_frames', 1)
-    except Exception:  # the reader reports what is wrong
-        return
-    if frames > 1:
-        raise DataError(f'{path}: it holds {frames} frames; write the frame to use to a file.')
 
 
 def _ordinary_tiff(path):

@@ -12,6 +12,7 @@ import numpy as np
 from rs_mm.errors import DataError, MissingFileError
 from rs_mm.limits import check_pixels
 
+from .orientation import picture_orientation
 from .tiff import open_tiff
 
 TIFF_SUFFIXES = ('.tif', '.tiff', '.gtiff', '.btf', '.tf8')
@@ -148,6 +149,8 @@ def describe_dataset(dataset: Any, path: Path) -> RasterInfo:
     _check_parts(dataset, path)
     check_pixels(dataset.height, dataset.width, path, windowed=True)
     facts = tiff_facts(path) if dataset.driver == 'GTiff' else {}
+    if dataset.driver in ('PNG', 'WEBP'):
+        facts = dict(orientation=picture_orientation(path))
     if facts.get('page', 1) != 1 and not dataset.name.startswith('GTIFF_DIR:'):
         with open_gdal(path, facts['page']) as main:
             return _info(main, path, facts)
@@ -194,7 +197,7 @@ def _info(dataset, path, facts):
     placed = not dataset.transform.is_identity
     if orientation != 1 and placed:
         raise DataError(
-            f'{path}: it has a georeference and is to be turned as well (TIFF orientation '
+            f'{path}: it has a georeference and is to be turned as well (orientation '
             f'{orientation}); write it upright first, e.g. with gdalwarp.'
         )
     height, width = dataset.shape if orientation < 5 else dataset.shape[::-1]

@@ -11,9 +11,10 @@ from rs_mm.errors import ConfigError, DataError
 
 from .describe import RasterInfo, describe, tiff_facts
 from .optional import has_rasterio
+from .orientation import picture_orientation
 from .reading import Pixels, invert, nodata_mask, turn
 from .tiff import open_tiff, read_page
-from .whole import check_header, check_whole
+from .whole import check_header, check_one_frame, check_whole
 
 _NODATA, _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 42113, 0, 1, 2
 _JPEG_START = b'\xff\xd8'
@@ -31,6 +32,7 @@ def open_plain(path: Path) -> tuple[RasterInfo, None, Pixels]:
     import cv2
 
     check_whole(path)
+    check_one_frame(path)
     content = np.fromfile(path, np.uint8)
     check_header(content.tobytes(), path)
     # alpha is only kept by a mode that ignores the orientation; JPEG has no alpha
@@ -47,6 +49,7 @@ def open_plain(path: Path) -> tuple[RasterInfo, None, Pixels]:
     else:
         code = cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
         image = cv2.cvtColor(image, code)
+    image = image if jpeg else turn(image, picture_orientation(path))
     alpha = 3 if image.shape[2] == 4 else None
     info = _info(path, image, alpha, {1: 'grey'}.get(image.shape[2], 'rgb'))
     if jpeg and has_rasterio():  # a world file or .aux.xml may say where it lies

@@ -19,7 +19,7 @@ from rs_mm.limits import check_pixels
 
 from .describe import TIFF_SUFFIXES, RasterInfo, describe_dataset, open_gdal
 from .optional import has_rasterio
-from .whole import check_whole
+from .whole import check_one_frame, check_whole
 
 _JPEG = ('.jpg', '.jpeg')
 _PLAIN = ('.png', '.bmp', *_JPEG)
@@ -198,6 +198,7 @@ def open_raster(path: str | Path) -> Raster:
     try:
         if path.is_file():
             check_whole(path)
+            check_one_frame(path)
         info = describe_dataset(dataset, path)
         if info.pages > 1:
             raise DataError(

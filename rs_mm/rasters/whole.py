@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from rs_mm.limits import check_pixels, max_pixels
 
 _PNG = b'\x89PNG\r\n\x1a\n'
 _JP2, _J2K = b'\0\0\0\x0cjP  \r\n\x87\n', b'\xff\x4f\xff\x51'
+_ANIMATED = ('.gif', '.webp', '.png', '.apng')
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b'\xff\xd8', b'\xff\xda', b'\xff\xd9'
 
 
@@ -32,6 +34,27 @@ def check_whole(path: str | Path) -> None:
             if start.startswith(begin):
                 file.seek(0)
                 check(file, size, path)
+
+
+def check_one_frame(path: str | Path) -> None:
+    """Refuses a GIF, WebP or PNG of several frames, because it is unknown which frame is meant.
+
+    Raises:
+        DataError: it has several.
+    """
+    if not str(path).lower().endswith(_ANIMATED):
+        return
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():  # the limit of pixels is checked elsewhere
+            warnings.simplefilter('ignore')
+            with Image.open(path) as file:
+                frames = getattr(file, 'n_frames', 1)
+    except Exception:  # the reader reports what is wrong
+        return
+    if frames > 1:
+        raise DataError(f'{path}: it holds {frames} frames; write the frame to use to a file.')
 
 
 def check_jpeg_end(content: bytes, path: str | Path) -> None:
@@ -93,6 +116,11 @@ def _check_netpbm(file, size, path):
     if found is None:
         return
     width, height, largest = map(int, re.sub(rb'#[^\n]*\n', b' ', found[0]).split())
+    if largest not in (255, 65535):
+        raise DataError(
+            f'{path}: its largest value is stated as {largest}, which programs read differently; '
+            'write it with 255 or 65535.'
+        )
     needed = width * height * bands * (1 if largest < 256 else 2)
     if size < 2 + found.end() + needed:
         raise _cut(path, 'PPM')

@@ -156,6 +156,20 @@ def turned(path):
     tifffile.imwrite(path, mask(), extratags=[(274, 'H', 1, 6, True)], metadata=None)
 
 
+def turned_by_exif(path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(mask()).save(path, exif=exif)
+
+
+def in_lab(path):
+    tifffile.imwrite(path, np.dstack([mask()] * 3), photometric='cielab')
+
+
+def scaled(path):
+    path.write_bytes(b'P5 17 13 15\n' + mask().tobytes())  # Pillow would give 17 times the numbers
+
+
 def cut(path):
     Image.fromarray(mask()).save(path)
     path.write_bytes(path.read_bytes()[:-20])
@@ -172,6 +186,9 @@ def cut(path):
         (complex_numbers, 'tif', 'complex'),
         (nodata_is_a_class, 'tif', 'declares 0 as nodata'),
         (turned, 'tif', 'orientation 6'),
+        (turned_by_exif, 'png', 'is to be turned'),
+        (in_lab, 'tif', 'colour space is CIELAB'),
+        (scaled, 'pgm', 'largest value is stated as 15'),
         (cut, 'png', 'ends too early'),
         (cut, 'tif', 'too early|cannot be'),
         (lambda path: path.write_bytes(b'nothing'), 'png', 'not a readable image'),

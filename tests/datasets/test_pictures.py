@@ -91,7 +91,7 @@ def opaque(folder, suffix):
 def turned(folder, suffix):
     exif = Image.Exif()
     exif[0x112] = 6  # the first row is the right-hand side
-    Image.fromarray(scene()).save(folder / f'x.{suffix}', exif=exif)
+    Image.fromarray(scene()).save(folder / f'x.{suffix}', exif=exif, lossless=True)
     return folder / f'x.{suffix}', np.rot90(scene(), -1)
 
 
@@ -106,6 +106,8 @@ KINDS = [
     (opaque, 'png', False),
     (opaque, 'tif', False),
     (turned, 'tif', False),
+    (turned, 'png', False),
+    (turned, 'webp', False),
 ]
 
 
@@ -147,6 +149,12 @@ def animation(path):
     frames[0].save(path.with_suffix('.gif'), save_all=True, append_images=frames[1:])
     path.write_bytes(b'')
     return '2 frames'
+
+
+def test_the_largest_value_of_a_netpbm_is_that_of_its_type(tmp_path):
+    (tmp_path / 'x.pgm').write_bytes(b'P5\n# of a camera\n3 2\n15\n' + bytes(range(6)))
+    with pytest.raises(DataError, match='largest value is stated as 15'):
+        read_picture(tmp_path / 'x.pgm')
 
 
 @pytest.mark.parametrize('reader', READERS)

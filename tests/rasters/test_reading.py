@@ -69,6 +69,26 @@ def test_orientation(tmp_path, orientation):
     np.testing.assert_array_equal(window, expected[2:9, 3:20])
 
 
+@pytest.mark.parametrize('suffix', ['png', 'webp'])
+def test_orientation_of_exif(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[274] = 8
+    path = tmp_path / f'a.{suffix}'
+    Image.fromarray(IMAGE).save(path, exif=exif, lossless=True)
+    with open_raster(path) as raster:
+        assert raster.info.shape == IMAGE.shape[1::-1]
+        np.testing.assert_array_equal(raster.read().array, np.rot90(IMAGE))
+
+
+@pytest.mark.parametrize('suffix', ['gif', 'png', 'webp'])
+def test_several_frames_are_refused(tmp_path, suffix):
+    path = tmp_path / f'a.{suffix}'
+    frames = [Image.fromarray(IMAGE), Image.fromarray(255 - IMAGE)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match='2 frames'):
+        open_raster(path)
+
+
 def test_what_is_refused_by_name(tmp_path):
     tifffile.imwrite(tmp_path / 'complex.tif', GREY.astype('c8'))
     tifffile.imwrite(tmp_path / 'pages.tif', IMAGE.transpose(2, 0, 1), photometric='minisblack')

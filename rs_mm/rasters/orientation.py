@@ -1,0 +1,46 @@
+"""How a PNG or WebP is to be turned, which GDAL does not say."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+_PNG = b'\x89PNG\r\n\x1a\n'
+_TEXTS = (b'tEXt', b'zTXt', b'iTXt')
+_HOLDS_EXIF = (b'Raw profile', b'XML:')  # texts in which programs keep EXIF and XMP
+_TAG = 274
+
+
+def picture_orientation(path: str | Path) -> int:
+    """The EXIF orientation of a PNG or WebP, 1 to 8; 1 where nothing is said.
+
+    Pillow decodes a whole PNG to find its EXIF, so it is only asked where a chunk may hold some.
+    """
+    from PIL import Image
+
+    try:
+        with open(path, 'rb') as file:
+            start = file.read(12)
+            if start[:8] == _PNG:
+                file.seek(8)
+                if not _may_hold_exif(file):
+                    return 1
+            elif start[:4] != b'RIFF' or start[8:] != b'WEBP':
+                return 1
+        with warnings.catch_warnings():  # the limit of pixels is checked elsewhere
+            warnings.simplefilter('ignore')
+            with Image.open(path) as image:
+                found = image.getexif().get(_TAG, 1)
+    except Exception:  # a damaged file; its reader says what is wrong
+        return 1
+    return found if found in range(1, 9) else 1
+
+
+def _may_hold_exif(file):
+    while len(head := file.read(8)) == 8 and head[4:] != b'IEND':
+        length = int.from_bytes(head[:4], 'big')
+        name = file.read(min(length, 12)) if head[4:] in _TEXTS else b''
+        if head[4:] == b'eXIf' or name.startswith(_HOLDS_EXIF):
+            return True
+        file.seek(length - len(name) + 4, 1)
+    return False
