@@ -2,13 +2,17 @@
 # installs what requirements/ names at the versions of requirements/constraints.txt, and leaves the
 # interpreter in $PYTHON. Does nothing the second time.
 #
-# RS_MM_PYTHON=python3.12 chooses the interpreter of a new .venv.
+# RS_MM_PYTHON=python3.12 chooses the interpreter of a new .venv. For trying other versions, see
+# tests/environments/run.py: RS_MM_VENV names another folder than .venv, RS_MM_CONSTRAINTS another
+# file of versions, and RS_MM_EXTRAS the optional parts, e.g. "geo export".
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
-VENV=$ROOT/.venv
+VENV=${RS_MM_VENV:-$ROOT/.venv}
 PYTHON=$VENV/bin/python
-SETUP_LOG=$ROOT/.venv-setup.log
+SETUP_LOG=$VENV-setup.log
+CONSTRAINTS=${RS_MM_CONSTRAINTS:-requirements/constraints.txt}
+EXTRAS=${RS_MM_EXTRAS-geo index milvus page export docs}
 
 fail() { echo "error: $*" >&2; exit 1; }
 
@@ -45,7 +49,9 @@ setup_env() {
     step "making the environment with $("$base" --version 2>&1)" "$base" -m venv "$VENV"
   fi
   supported "$PYTHON" || fail "$VENV holds $("$PYTHON" --version 2>&1), and 3.10 to 3.14 are supported; delete the folder and run again"
-  local pip="$PYTHON -m pip install --no-input --disable-pip-version-check -c requirements/constraints.txt"
+  local pip="$PYTHON -m pip install --no-input --disable-pip-version-check -c $CONSTRAINTS"
+  local extra extras=()
+  for extra in $EXTRAS; do extras+=(-r "requirements/$extra.txt"); done
   step "installing torch and torchvision" $pip torch torchvision
   step "installing the mm packages" $pip -r requirements/mminstall.txt
   # servers often lack libGL, which the OpenCV with windows needs
@@ -54,9 +60,7 @@ setup_env() {
       sh -c "$PYTHON -m pip uninstall -y opencv-python && $pip opencv-python-headless"
   fi
   step "installing rs_mm and what it needs" $pip -r requirements/runtime.txt \
-    -r requirements/optional.txt -r requirements/tests.txt \
-    -r requirements/geo.txt -r requirements/index.txt -r requirements/milvus.txt \
-    -r requirements/page.txt -r requirements/export.txt -r requirements/docs.txt -e .
+    -r requirements/optional.txt -r requirements/tests.txt "${extras[@]}" -e .
   step "trying the imports" "$PYTHON" -c 'import torchvision, cv2, rs_mm.models'
   echo "$wanted" >"$VENV/.installed"
 }
