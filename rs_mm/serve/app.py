@@ -65,20 +65,22 @@ def build_page(
     """
     gr = gradio()
     from .change_tab import change_tab
+    from .downloads import KEPT, Downloads
     from .few_shot_tab import few_shot_tab
     from .search_tab import search_tab
 
     lock = threading.Lock()  # the model is asked by one request at a time
-    with gr.Blocks(title='rs_mm', analytics_enabled=False) as page:
+    downloads = Downloads()
+    with gr.Blocks(title='rs_mm', analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
         gr.Markdown(f'## rs_mm\n{len(engine)} images in {engine.index.name} index')
         with gr.Tab('Search'):
-            search_tab(engine, lock)
+            search_tab(engine, lock, downloads)
         if changes is not None:
             with gr.Tab('Changes'):
                 change_tab(Path(changes), dates)
         if segmenter is not None:
             with gr.Tab('Few-shot'):
-                few_shot_tab(segmenter, engine, lock)
+                few_shot_tab(segmenter, engine, lock, downloads)
     return page
 
 

@@ -54,7 +54,13 @@ def change_tab(folder: Path, dates: tuple[str | Path, str | Path] | None) -> Non
                 raise DataError(f'there is no pair {name}.')
             return show_pair(masks[name], dates)
 
-    pair.change(show, pair, [before_after, after_mask, table, about], api_visibility='private')
+    pair.change(
+        show,
+        pair,
+        [before_after, after_mask, table, about],
+        show_progress_on=after_mask,
+        api_visibility='private',
+    )
 
 
 def find_masks(folder: Path) -> dict[str, Path]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import tempfile
 import threading
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -17,19 +15,23 @@ from rs_mm.datasets.image_archive import SUFFIXES
 from rs_mm.errors import DataError, RSMMError
 
 from .archive_files import archive_root, folder_inside
+from .downloads import Downloads
 from .search_tab import small, told
 
 _MOST = 60  # pictures that are shown
 _COLOUR = np.array([230, 40, 40])
 
 
-def few_shot_tab(segmenter: Any, engine: ImageSearch, lock: threading.Lock) -> None:
+def few_shot_tab(
+    segmenter: Any, engine: ImageSearch, lock: threading.Lock, downloads: Downloads
+) -> None:
     """Examples are painted, or uploaded with their masks; then a folder of the archive is searched.
 
     Args:
         segmenter: a ``FewShotSegmenter``.
         engine: the archive.
         lock: held while the model works.
+        downloads: where the table of an answer is.
     """
     examples = gr.State([])
     gr.Markdown('Paint over what shall be found, or upload an image and its mask; add a few.')
@@ -50,12 +52,16 @@ def few_shot_tab(segmenter: Any, engine: ImageSearch, lock: threading.Lock) -> N
                 elem_id='example-files',
             )
             name = gr.Textbox('object', label='Name of the class')
-            folder = gr.Textbox('', label='Folder of the archive (empty: all of it)')
+            folder = gr.Textbox(
+                '', label='Folder of the archive (empty: all of it)', elem_id='folder'
+            )
             with gr.Row():
                 add = gr.Button('Add example', elem_id='add-example')
                 run = gr.Button('Find', variant='primary', elem_id='find')
                 clear = gr.Button('Clear')
-    shown = gr.Gallery(label='Examples', columns=6, height=160, elem_id='examples')
+    shown = gr.Gallery(
+        label='Examples', columns=6, height=160, allow_preview=False, elem_id='examples'
+    )
     report = gr.Markdown(elem_id='few-shot-report')
     found = gr.Gallery(label='Found', columns=4, height='auto', elem_id='found')
     table = gr.DownloadButton('CSV', interactive=False)
@@ -73,19 +79,27 @@ def few_shot_tab(segmenter: Any, engine: ImageSearch, lock: threading.Lock) -> N
             images, masks = map(list, zip(*examples))
             segmenter.fit(images, masks, class_name=name or 'object')
             pictures, rows, failed = search_folder(segmenter, engine, folder or '')
-        path = Path(tempfile.mkdtemp(prefix='rs_mm_page_')) / 'found.csv'
+        path = downloads.folder() / 'found.csv'
         with open(path, 'w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows([('image', 'share', 'score'), *rows])
         text = f'{len(rows)} images, {sum(row[1] > 0 for row in rows)} with {name}'
         text += ''.join(f'\n\n{reason}' for reason in failed[:10])
         return pictures, text, gr.DownloadButton(value=str(path), interactive=True)
 
+    # progress and "Error" lie over what they are shown on, and would hide what was painted
     private = dict(api_visibility='private')
-    add.click(add_example, [examples, painted, files], [examples, shown, painted, files], **private)
+    add.click(
+        add_example,
+        [examples, painted, files],
+        [examples, shown, painted, files],
+        show_progress_on=shown,
+        **private,
+    )
     run.click(
         find,
         [examples, name, folder],
         [found, report, table],
+        show_progress_on=found,
         concurrency_id='model',
         concurrency_limit=1,
         **private,

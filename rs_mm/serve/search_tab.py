@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import html
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,28 +19,30 @@ from rs_mm.errors import ConfigError, RSMMError
 from rs_mm.retrieval.index import make_filter
 
 from .archive_files import is_inside
+from .downloads import Downloads
 
 _SIDE = 320  # of a picture in the gallery
 _IMAGES = ['.bmp', '.jp2', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp']
 
 
-def search_tab(engine: ImageSearch, lock: threading.Lock) -> None:
+def search_tab(engine: ImageSearch, lock: threading.Lock, downloads: Downloads) -> None:
     """Two queries side by side, the second one on request.
 
     Args:
         engine: what is searched.
         lock: held while the model works.
+        downloads: where the files of an answer are.
     """
     second = gr.Checkbox(label='Compare two queries', elem_id='compare')
     with gr.Row():
         with gr.Column():
-            _panel(engine, lock, 'a')
+            _panel(engine, lock, downloads, 'a')
         with gr.Column(visible=False) as other:
-            _panel(engine, lock, 'b')
+            _panel(engine, lock, downloads, 'b')
     second.change(lambda shown: gr.Column(visible=shown), second, other, api_visibility='private')
 
 
-def _panel(engine, lock, name):
+def _panel(engine, lock, downloads, name):
     """A query and its answer; ``name`` tells the two apart."""
     has_text = hasattr(engine.model, 'encode_text')
     chosen, hits = gr.State(None), gr.State([])
@@ -104,12 +105,17 @@ def _panel(engine, lock, name):
                 where,
             )
             found = engine(image, text, float(lam), int(count), method, condition)
-            return _answer(engine, image, found)
+            return _answer(engine, image, found, downloads.folder())
 
     def more_like_this(hits, event: gr.SelectData):
         return None, hits[event.index]
 
-    events = dict(api_visibility='private', concurrency_id='model', concurrency_limit=1)
+    events: dict[str, Any] = dict(
+        api_visibility='private',
+        concurrency_id='model',
+        concurrency_limit=1,
+        show_progress_on=gallery,
+    )
     button.click(ask, query, answers, **events)
     text.submit(ask, query, answers, **events)
     gallery.select(more_like_this, hits, [upload, chosen], api_visibility='private').then(
@@ -124,7 +130,7 @@ def _panel(engine, lock, name):
     )
 
 
-def _answer(engine, image, found: Results):
+def _answer(engine, image, found: Results, folder: Path):
     """What the panel shows of an answer."""
     inside = [hit for hit in found if is_inside(hit.record)]
     hidden = len(found) - len(inside)
@@ -133,7 +139,6 @@ def _answer(engine, image, found: Results):
         (small(engine.picture(hit.record)), f'{rank}. {hit.score:.3f} {Path(hit.path).name}')
         for rank, hit in enumerate(found, 1)
     ]
-    folder = Path(tempfile.mkdtemp(prefix='rs_mm_page_'))
     found.save(folder / 'results.csv')
     found.save(folder / 'results.geojson')
     placed = any(hit.record.footprint is not None for hit in found)
@@ -141,7 +146,7 @@ def _answer(engine, image, found: Results):
         None if image is None else small(engine.query_picture(image)),
         f'{found.method}; {found.answer.report()}'
         + f'; {hidden} lead out of the archive and are not shown' * bool(hidden),
-        pictures,
+        gr.Gallery(pictures, selected_index=None),
         gr.DownloadButton(value=str(folder / 'results.csv'), interactive=True),
         gr.DownloadButton(value=str(folder / 'results.geojson'), interactive=True),
         framed(search_map(engine, found).html()) if placed else '',

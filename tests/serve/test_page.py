@@ -1,5 +1,6 @@
 """The page in a real browser."""
 
+import io
 import json
 import urllib.error
 import urllib.request
@@ -51,6 +52,7 @@ class Finds:
     """A few-shot model that finds what is as bright as the first example's object."""
 
     def fit(self, images, masks, class_name):
+        self.masks = masks
         self.level = images[0][masks[0] > 0].mean()
         return self
 
@@ -66,7 +68,12 @@ class Finds:
 
 
 @pytest.fixture(scope='module')
-def page(folder):
+def finds():
+    return Finds()
+
+
+@pytest.fixture(scope='module')
+def page(folder, finds):
     chromium()
     engine = ImageSearch(
         folder / 'set/images',
@@ -75,7 +82,7 @@ def page(folder):
         index=str(folder / 'index'),
         metadata=folder / 'meta.csv',
     )
-    blocks = build_page(engine, folder / 'maps', (folder / 'a', folder / 'b'), Finds())
+    blocks = build_page(engine, folder / 'maps', (folder / 'a', folder / 'b'), finds)
     yield serve(blocks, Settings(uploads=1), block=False)
     blocks.close()
 
@@ -168,17 +175,103 @@ def test_few_shot_in_the_browser(page, folder, tmp_path):
         assert not errors
 
 
+def wait_for_colour(shown, colour):
+    """Waits until the canvas shows a colour: it tells nobody when it is drawn."""
+    for _ in range(60):
+        content = shown.locator('#paint').screenshot()
+        pixels = np.asarray(Image.open(io.BytesIO(content)).convert('RGB')).astype(int)
+        if (abs(pixels - colour).max(-1) < 8).sum() > 300:
+            return
+        shown.wait_for_timeout(500)
+    raise AssertionError(f'{colour} does not appear')
+
+
+def choose_folder(shown, name):
+    field = shown.locator('#folder input, #folder textarea')
+    field.fill(name)
+    field.press('Tab')
+    shown.wait_for_timeout(500)
+
+
+def test_a_mask_is_painted_in_the_browser(page, finds, tmp_path):
+    picture = np.full((256, 256, 3), 30, np.uint8)
+    picture[80:160, 80:160] = 240
+    Image.fromarray(picture).save(tmp_path / 'x.png')
+    with opened(page) as (shown, requests, errors):
+        shown.click('button[role=tab]:has-text("Few-shot")')
+        shown.set_input_files('#paint input[type=file]', tmp_path / 'x.png')
+        shown.wait_for_selector('#paint button[aria-label="Brush"]')
+        wait_for_colour(shown, (30, 30, 30))
+        box = shown.locator('#paint canvas').last.bounding_box()
+        x, y = box['x'] + box['width'] / 2, box['y'] + box['height'] / 2
+        shown.mouse.move(x - 20, y)
+        shown.mouse.down()
+        shown.mouse.move(x + 20, y, steps=8)
+        shown.mouse.up()
+        wait_for_colour(shown, (255, 0, 0))
+        shown.wait_for_timeout(1000)  # what was painted goes to the page's state
+        shown.click('#add-example')
+        shown.wait_for_selector('#examples img')
+        # a folder outside the archive
+        choose_folder(shown, '../maps')
+        shown.click('#find')
+        shown.wait_for_selector('.toast-body :text("there is no folder")')
+        choose_folder(shown, 'river')
+        shown.click('#find')
+        shown.wait_for_selector('#few-shot-report :text("2 images")')
+        assert not errors and not only_own(requests, page)
+    (mask,) = finds.masks
+    rows, columns = np.nonzero(mask)
+    assert mask.shape == (256, 256) and 500 < mask.sum() < 6000
+    assert abs(rows.mean() - 128) < 12 and np.ptp(columns) > np.ptp(rows)
+
+
 def test_other_files_are_refused(page, folder):
     for path in (folder / 'secret.txt', '/etc/passwd', folder / 'set/images/../../secret.txt'):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f'{page}gradio_api/file={path}')
         assert refused.value.code in (403, 404)
-    large = folder / 'large.bin'
-    large.write_bytes(b'0' * 2_000_000)
+    noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
+    Image.fromarray(noise).save(folder / 'large.png')
     with opened(page) as (shown, _, _):
-        shown.set_input_files('#upload-a input[type=file]', large)
-        shown.wait_for_selector('.toast-body')
+        for name, message in (('secret.txt', 'Invalid file type'), ('large.png', 'exceed')):
+            shown.set_input_files('#upload-a input[type=file]', folder / name)
+            shown.wait_for_selector(f'.toast-body :text("{message}")')
     assert page.startswith('http://127.0.0.1:')
+
+
+def test_what_is_uploaded_past_the_page_is_refused(page, folder):
+    """Somebody may speak to the server without the page, which checks types in the browser."""
+    part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    body = part + b'0' * 2_000_000 + b'\r\n--x--\r\n'
+    upload = urllib.request.Request(
+        f'{page}gradio_api/upload', body, {'Content-Type': 'multipart/form-data; boundary=x'}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(upload)
+    assert refused.value.code == 413
+
+
+def test_a_login_is_asked_for(folder):
+    chromium()
+    import gradio
+
+    with gradio.Blocks() as blocks:
+        gradio.Markdown('inside')
+    address = serve(blocks, Settings(users={'ann': 'right'}), block=False)
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f'{address}config')
+        assert refused.value.code == 401
+        with opened(address) as (shown, requests, _):
+            for word in ('wrong', 'right'):
+                shown.fill('input[type=text], textarea', 'ann')
+                shown.fill('input[type=password]', word)
+                shown.click('button:has-text("Login")')
+                shown.wait_for_selector(f':text("{dict(wrong="Incorrect", right="inside")[word]}")')
+            assert not only_own(requests, address)
+    finally:
+        blocks.close()
 
 
 def test_records_that_lead_out(tmp_path):
@@ -244,3 +337,18 @@ def test_painted_examples():
     assert picture.shape == (8, 8, 3) and mask.sum() == 4
     with pytest.raises(DataError, match='upload an image and paint'):
         read_example(None, None)
+
+
+def test_files_are_offered_for_an_hour(monkeypatch):
+    from rs_mm.serve import downloads
+
+    offered = downloads.Downloads()
+    first = offered.folder()
+    (first / 'x.csv').write_text('x')
+    assert offered.folder() != first and first.is_dir()
+    monkeypatch.setattr(downloads, 'KEPT', -1)
+    second = offered.folder()
+    assert second.is_dir() and not first.exists()
+    root = second.parent
+    del offered
+    assert not root.exists()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import urllib.parse
 from typing import Any
 
@@ -51,7 +52,8 @@ def open_index(
             ``?collection=NAME`` and ``&timeout=SECONDS``, how long an answer may take.
         dims: dimension of the vectors.
         identity: what must have made the vectors; see :class:`Index`.
-        token: ``USER:PASSWORD`` or key of a Milvus server.
+        token: ``USER:PASSWORD`` or key of a Milvus server. Default: that of the environment
+            variable ``RS_MM_MILVUS_TOKEN``, because command lines can be read by others.
 
     Raises:
         ConfigError: for a URI of another kind; see also :class:`Index`.
@@ -73,6 +75,7 @@ def open_index(
         from .milvus import MilvusIndex
 
         target = place if kind == 'milvus' else f'{kind.removeprefix("milvus+")}://{place}'
+        token = token or os.environ.get('RS_MM_MILVUS_TOKEN', '')
         return MilvusIndex(target, dims, identity, token=token, **settings)
     raise ConfigError(
         f'the index "{uri}" is of no known kind; write DIR, lance://DIR, milvus://FILE.db or '

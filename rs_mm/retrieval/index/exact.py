@@ -334,7 +334,8 @@ class ExactIndex(Index):
 
 
 def _parts(rows):
-    return [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    """Ascending rows block by block of the file, so that few at once are in memory."""
+    return np.split(rows, np.flatnonzero(np.diff(rows // _BLOCK)) + 1) if len(rows) else []
 
 
 def _block(array, rows):
