@@ -184,7 +184,7 @@ def _why_not_imported(name, error):
 
 def _explain_unknown_key(error, path, key):
     name, found_class = _class_of(error, path)
-    accepted = _accepted_keys(found_class) if found_class else []
+    accepted = accepted_keys(found_class) if found_class else []
     listed = f' It takes: {", ".join(accepted)}.' if accepted else ''
     return f"type='{name}' takes no key `{key}`{suggest(key, accepted)}.{listed}"
 
@@ -235,7 +235,7 @@ def _class_of(error, path):
     return name, None
 
 
-def _accepted_keys(cls):
+def accepted_keys(cls):
     """What ``cls(...)`` takes by name, including what it hands on to its bases."""
     keys, fixed = [], set()
     for base in cls.__mro__:

@@ -8,11 +8,18 @@ mmengine's registry and torch's data workers raise a caught exception again as `
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
 class RSMMError(Exception):
     """Base class: something the user gave is wrong or missing."""
+
+    def __str__(self) -> str:
+        if len(self.args) != 1:
+            return super().__str__()
+        # a suggestion is a question, and may end the sentence
+        return re.sub(r'\?\.(?=\s|$)', '?', str(self.args[0]))
 
 
 class ConfigError(RSMMError, ValueError):
@@ -21,6 +28,10 @@ class ConfigError(RSMMError, ValueError):
 
 class ArgumentError(ConfigError, TypeError):
     """A part is given an argument that it does not take, or lacks one that it needs."""
+
+
+class UnknownTypeError(ConfigError, KeyError):
+    """A config names a part, or a layer, that no registry has."""
 
 
 class DataError(RSMMError, ValueError):

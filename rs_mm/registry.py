@@ -20,7 +20,7 @@ from mmengine import registry as _mmengine  # noqa: E402
 from mmengine.registry import DefaultScope, Registry  # noqa: E402
 
 from rs_mm.build_errors import explain_build_error  # noqa: E402
-from rs_mm.errors import ArgumentError  # noqa: E402
+from rs_mm.errors import ArgumentError, UnknownTypeError  # noqa: E402
 
 
 class ScopedRegistry(Registry):
@@ -35,6 +35,7 @@ class ScopedRegistry(Registry):
 
         Raises:
             ArgumentError: outside a run, for a key that the part does not take, or one that lacks.
+            UnknownTypeError: outside a run, for a ``type`` that is not registered.
         """
         scope = DefaultScope.get_current_instance()
         if scope is not None and scope.scope_name != 'mmengine':
@@ -42,11 +43,12 @@ class ScopedRegistry(Registry):
         with DefaultScope.overwrite_default_scope('rs_mm'):
             try:
                 return super().build(cfg, *args, **kwargs)
-            except TypeError as error:
+            except (TypeError, KeyError) as error:
                 sentence = explain_build_error(error)
                 if sentence is None:
                     raise
-                raise ArgumentError(sentence) from error
+                kind = ArgumentError if isinstance(error, TypeError) else UnknownTypeError
+                raise kind(sentence) from error
 
 
 def _child(parent, *locations, kind=ScopedRegistry):

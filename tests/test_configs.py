@@ -15,7 +15,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 from rs_mm import registry
-from rs_mm.build_errors import _accepted_keys
+from rs_mm.build_errors import accepted_keys
 from rs_mm.launch.config import _RUNNER_KEYS, apply_options, load_config
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +40,7 @@ def check_keys(node, kind):
     cls = getattr(registry, kind).get(node['type'])
     assert cls is not None, f'unknown type {node["type"]}'
     if inspect.isclass(cls) and inspect.signature(cls.__init__):
-        unknown = set(node) - {'type', '_scope_'} - set(_accepted_keys(cls))
+        unknown = set(node) - {'type', '_scope_'} - set(accepted_keys(cls))
         assert not unknown, f'{node["type"]} takes no key {unknown}'
 
 

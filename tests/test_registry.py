@@ -1,12 +1,13 @@
 """Parts are built from a dict without a run, a config file or a scope that somebody set."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 from mmengine.registry import DefaultScope
 
-from rs_mm.errors import ArgumentError
+from rs_mm.errors import ArgumentError, ConfigError
 from rs_mm.registry import DATASETS, MODELS
 
 
@@ -53,3 +54,16 @@ def test_a_wrong_argument_is_named_with_the_class(monkeypatch):
     ):
         with pytest.raises(ArgumentError, match=words):
             registry.build(config)
+
+
+def test_an_unknown_type_is_a_sentence_with_a_close_name(monkeypatch):
+    monkeypatch.setattr(DefaultScope, 'get_current_instance', classmethod(lambda cls: None))
+    for config in (
+        dict(type='ImageEmbeder'),
+        dict(type='ImageEmbedder', encoder=dict(type='TimmEncodr'), head={}),
+    ):
+        with pytest.raises(KeyError) as caught:  # what mmengine raises
+            MODELS.build(config)
+        assert isinstance(caught.value, ConfigError)
+        assert re.search(r"did you mean '(ImageEmbedder|TimmEncoder)'", str(caught.value))
+        assert '?.' not in str(caught.value)

@@ -63,8 +63,7 @@ def run_cli(main: Callable[[], Any], args: Namespace | None = None) -> None:
         if rank:
             # most errors meet all processes; rank 0 then says it and the launcher ends this one
             time.sleep(3)
-        message = message.replace('?.', '?')  # a question may end the sentence
-        print(f'error: {message}' + (f' (rank {rank})' if rank else ''), file=sys.stderr)
+        print(f'error: {RSMMError(message)}' + (f' (rank {rank})' if rank else ''), file=sys.stderr)
         sys.stderr.flush()
         # peers may wait in a collective for ever
         _leave(2)

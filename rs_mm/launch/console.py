@@ -10,7 +10,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from rs_mm.errors import RSMMError, suggest
+from rs_mm.errors import ConfigError, RSMMError, suggest
 from rs_mm.launch.config_files import tree
 
 #: Short names beside those of the files.
@@ -45,7 +45,7 @@ def main() -> None:
         print(_listing(known))
         return
     if name not in known:
-        sys.exit(f'error: rs_mm has no command {name!r}{suggest(name, known)}.')
+        sys.exit(f'error: {ConfigError(f"rs_mm has no command {name!r}{suggest(name, known)}.")}')
     sys.argv = [f'rs_mm {name}', *sys.argv[2:]]
     runpy.run_path(str(known[name]), run_name='__main__')
 

@@ -119,7 +119,7 @@ def test_a_missing_key():
 def test_a_key_of_the_checkpoint_hook_is_checked_at_once(tmp_path):
     hooks = dict(checkpoint=dict(type='CheckpointHook', intervall=2))
     message = message_of(lambda: build_runner(Config(toy_config(tmp_path, default_hooks=hooks))))
-    assert message == ("type='CheckpointHook' takes no key `intervall`; did you mean 'interval'?.")
+    assert message == "type='CheckpointHook' takes no key `intervall`; did you mean 'interval'?"
 
 
 class TakesOneKey:

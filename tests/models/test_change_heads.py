@@ -1,12 +1,15 @@
 """Change detectors of any encoder and any head: what is filled in, and what is refused."""
 
+import mmseg.models
 import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
 from rs_mm.errors import ConfigError
 from rs_mm.launch.config import load_config
+from rs_mm.models.segmentors.head_widths import build_head
 from rs_mm.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 
@@ -136,3 +139,30 @@ def test_published_widths_may_be_left_out():
     model = dict(cfg.model, backbone=dict(cfg.model.backbone, init_cfg=None, depths=[1, 1, 1, 1]))
     given = model['decode_head'].pop('in_channels')
     assert MODELS.build(model).decode_head.in_channels == given
+
+
+def test_a_head_of_mmseg_has_the_loss_of_mmseg_unless_it_names_one():
+    for name in ('mmseg.FCNHead', 'UNetHead'):
+        cfg = dict(type=name, **HEADS[name])
+        loss = build_head(cfg, (4, 8), (8, 16)).loss_decode
+        assert type(loss) is mmseg.models.CrossEntropyLoss and loss.loss_weight == 1
+        cfg['loss_decode'] = dict(type='PixelFocalLoss')
+        assert build_head(cfg, (4, 8), (8, 16)).loss_decode.loss_name == 'loss_focal'
+
+
+@MODELS.register_module()
+class FinestHead(BaseDecodeHead):
+    """A head that says itself which stage it reads, as a user may write one."""
+
+    def __init__(self, **kwargs):
+        super().__init__(in_index=0, **kwargs)
+
+    def forward(self, inputs):
+        return self.cls_seg(self._transform_inputs(inputs))
+
+
+def test_a_head_that_chooses_its_stage_itself():
+    cfg = dict(type='FinestHead', channels=8, num_classes=2)
+    with pytest.raises(TypeError, match='in_channels'):  # which of them, nobody knows
+        build_head(cfg, (8, 16), (8, 16))
+    assert build_head(dict(cfg, in_channels=8), (8, 16), (8, 16)).in_index == 0

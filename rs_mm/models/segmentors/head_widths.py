@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from rs_mm.build_errors import accepted_keys
 from rs_mm.errors import ConfigError
 from rs_mm.registry import MODELS
 
@@ -31,7 +32,7 @@ def stage_channels(backbone: nn.Module) -> tuple[int, ...] | None:
 
 
 def build_head(cfg: dict, stages: Sequence[int] | None, fused: Sequence[int] | None) -> nn.Module:
-    """Builds a decode head; missing ``in_channels`` and ``in_index`` are filled in.
+    """Builds a decode head; missing ``in_channels``, ``in_index``, ``loss_decode`` are filled in.
 
     Args:
         cfg: the head.
@@ -42,9 +43,15 @@ def build_head(cfg: dict, stages: Sequence[int] | None, fused: Sequence[int] | N
         ConfigError: the head's channels or stages differ from those of backbone and neck.
     """
     cls = MODELS.get(cfg['type'])
+    keys = accepted_keys(cls) if inspect.isclass(cls) else []
+    own_keys = inspect.signature(cls).parameters if keys else {}
+    if 'loss_decode' in keys and 'loss_decode' not in own_keys:
+        # mmseg's own default is a name that only its registry knows
+        cfg = dict(dict(loss_decode=dict(type='mmseg.CrossEntropyLoss')), **cfg)
     per_date = getattr(cls, 'channels_of_one_date', False)
     widths = stages if per_date else fused
-    if widths is None:
+    chooses_stages = 'in_index' not in keys  # itself, so which channels it needs is not known
+    if widths is None or chooses_stages:
         return MODELS.build(cfg)
     every = list(range(len(widths)))
     if 'in_index' in cfg:
@@ -52,8 +59,8 @@ def build_head(cfg: dict, stages: Sequence[int] | None, fused: Sequence[int] | N
     elif cfg.get('input_transform') or isinstance(cfg.get('in_channels'), (list, tuple)):
         tries = [every]
     else:
-        own_default = inspect.signature(cls).parameters.get('in_index')
-        tries = [every] if own_default else [-1, every]  # mmseg's default is the last stage
+        # mmseg's default is the last stage
+        tries = [every] if 'in_index' in own_keys else [-1, every]
     for in_index in tries:
         given = _select(widths, in_index, cfg)
         own = cfg.get('in_channels', given)
