@@ -1,4 +1,4 @@
-"""What a user calls. Each name is imported when it is first used, so that this costs no torch."""
+"""The functions and classes for users. Each name is imported at first use, without torch before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What computes a trained model's network: torch, torch in bfloat16, or onnxruntime."""
+"""Back ends for the network of a trained model: torch, torch in bfloat16, or onnxruntime."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _KEPT = Path('work_dirs/exported')
 
 
 def use_backend(loaded: LoadedModel, backend: str | Path = 'torch') -> None:
-    """Lets something else than torch in float32 compute the network of a model, in place.
+    """Replaces torch in float32 by another back end for the network of a model, in place.
 
     Args:
         loaded: the model in evaluation mode and its config.
-        backend: ``torch``; ``bfloat16``: torch with products in bfloat16, where the processor or
-            the GPU has it; ``onnx``: onnxruntime on the CPU, from an export that is made at the
-            first use (minutes for a change detector) and kept in ``work_dirs/exported``; or the
-            folder of an export, such as one in int8.
+        backend: ``torch``; ``bfloat16``: torch with products in bfloat16, if the processor or the
+            GPU has it; ``onnx``: onnxruntime on the CPU, from an export that is made at the first
+            use (minutes for a change detector) and kept in ``work_dirs/exported``; or the folder of
+            an export, for example in int8.
 
     Raises:
-        ConfigError: there is no such back end, or it does not go with the model.
+        ConfigError: the back end does not exist, or does not fit the model.
     """
     model = unwrap(loaded.model)
     if str(backend) == 'torch':
@@ -62,7 +62,7 @@ def use_backend(loaded: LoadedModel, backend: str | Path = 'torch') -> None:
 
 
 def _exported(loaded, model):
-    """The folder of the model's export, made if it is not there."""
+    """Returns the folder of the model's export, which is made if it is missing."""
     from rs_mm.apis.exporting.export_model import export
 
     identity = model_identity([model])['weights'][:16]
@@ -86,7 +86,7 @@ def _in_bfloat16(function: Callable, device: str) -> Callable:
 
 
 def _float(found):
-    """Results in float32, whatever holds them."""
+    """Converts results in any container to float32."""
     if isinstance(found, Tensor):
         return found.float() if found.is_floating_point() else found
     if isinstance(found, (HeadOutput, CorrelationLogits)):
@@ -111,7 +111,7 @@ def _patch(model, wrap):
 
 
 class _Called(nn.Module):
-    """A function in the place of a module."""
+    """A module that calls a function."""
 
     def __init__(self, function: Callable):
         super().__init__()
@@ -122,7 +122,7 @@ class _Called(nn.Module):
 
 
 class _Whole:
-    """Encoder, neck and head as one function of images."""
+    """Returns encoder, neck and head as one function of images."""
 
     def __init__(self, extract: Callable, head: nn.Module):
         self.extract, self.head = extract, head
@@ -135,7 +135,7 @@ def _change_by_onnx(model, exported):
     eager, tile = model.encode_decode, tuple(exported.info['tile'])
 
     def encode_decode(inputs, batch_img_metas):
-        if tuple(inputs.shape[2:]) != tile:  # the export knows one size; the rest is torch's
+        if tuple(inputs.shape[2:]) != tile:  # the export has one size; torch computes other sizes
             return eager(inputs, batch_img_metas)
         return _run(exported, 'model', pair=inputs)[0]
 

@@ -1,4 +1,4 @@
-"""Both predictions of two runs, where their scores differ most."""
+"""Pictures of the samples whose scores differ most between two runs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def draw_differences(
     """Draws the sheets of both runs, one above the other, for the samples that differ most.
 
     Args:
-        first, second: tables of ``test.py --out-samples`` over one test set; the note beside each
-            (``TABLE.run.json``) says by which config and checkpoint it was made.
+        first, second: tables of ``test.py --out-samples`` over the same test set; the note beside
+            each (``TABLE.run.json``) names its config and checkpoint.
         show_dir: folder of the pictures.
-        count: how many samples.
-        metric: score to compare; default: the first one.
+        count: number of samples.
+        metric: score to compare. Default: the first score.
 
     Returns:
         The pictures, the largest difference first.

@@ -1,4 +1,4 @@
-"""BASIC: training-free composed retrieval by centring, projection and a corner-like fusion.
+"""BASIC: training-free composed retrieval by centring, projection and a fusion of products.
 
 Source: Psomas et al., Instance-Level Composed Image Retrieval, NeurIPS 2025, arXiv 2510.25387.
 """
@@ -21,13 +21,13 @@ from .fusion import Fusion, Neighbours, Queries
 from .parts import part
 from .text_corpus import STYLES, SUBJECTS, read_corpus
 
-CONTEXT_SUBJECTS = 100  # subjects that a text is combined with
+CONTEXT_SUBJECTS = 100  # number of subjects that a text is combined with
 EXPANSION = 25  # images that a query image is averaged with
 TEMPERATURE = 0.1  # of the weights of that average
 
 
 class Minima(NamedTuple):
-    """The least similarity between two images, and between an image and a text."""
+    """The minimal similarity between two images, and between an image and a text."""
 
     image: float
     text: float
@@ -35,30 +35,33 @@ class Minima(NamedTuple):
 
 @part
 class BASIC(Fusion):
-    """Product of two normalised similarities, less where they differ (arXiv 2510.25387).
+    """A fusion by the product of two normalised similarities, reduced if they differ (arXiv
+    2510.25387).
 
     The defaults are the published preset; every step can be switched off. The published figures
-    used other lists of phrases and the mean of a million web images. Here the lists are those of
-    rs_mm (:mod:`rs_mm.retrieval.text_corpus`), and mean and minima are those of the archive.
+    used other lists of phrases and the mean of a million web images. The defaults here are the
+    lists of rs_mm (:mod:`rs_mm.retrieval.text_corpus`), and the mean and minima of the archive.
 
     Args:
         centre: subtract the image mean from images, and the mean of ``subjects`` from texts.
-        project: keep of a query image what varies among subjects and not among styles.
-        query_expansion: average a query image with its 25 most similar ones.
-        normalise: shift both similarities by their minima and divide both by that of the images.
-        contextualise: take the mean feature of "SUBJECT TEXT" and "TEXT SUBJECT" over the first 100
-            subjects for that of a text.
+        project: project a query image to the directions that vary among subjects and not among
+            styles.
+        query_expansion: average a query image with its 25 most similar images.
+        normalise: shift both similarities by their minima and divide both by the minimum of the
+            images.
+        contextualise: replace the feature of a text by the mean feature of "SUBJECT TEXT" and "TEXT
+            SUBJECT" over the first 100 subjects.
         negative_weight: share of the styles in the projection, in [0, 1].
-        components: directions that the projection keeps, at most.
+        components: largest number of directions that the projection keeps.
         harris_lambda: k in ``text * image - k * (text + image) ** 2``, 0 or more; 0 is the product.
         subjects: CSV of phrases of what images show; see :func:`read_corpus`.
-        styles: CSV of phrases of how they look.
-        image_mean: ``.npy`` file of the (D,) mean to subtract. Default: that of the archive.
-        minima: least image-image and text-image similarity of centred features. Default: those
-            of a sample of the archive and of the subjects.
+        styles: CSV of phrases of how images look.
+        image_mean: ``.npy`` file of the (D,) mean to subtract. Default: the mean of the archive.
+        minima: minimal image-image and text-image similarity of centred features. Default: computed
+            from a sample of the archive and from the subjects.
 
     Raises:
-        ConfigError: for a value outside its range.
+        ConfigError: a value is outside its range.
     """
 
     title = 'BASIC'
@@ -118,7 +121,7 @@ class BASIC(Fusion):
         return name + ''.join(f', {key} {value:g}' for key, value in own.items())
 
     def fit(self, mean: Tensor, sample: Tensor, encode_text: Callable | None = None) -> None:
-        """Takes mean, minima and projection for an archive; see :meth:`Fusion.fit`."""
+        """Computes mean, minima and projection for an archive; see :meth:`Fusion.fit`."""
         subjects = encode_text(read_corpus(self.subjects))
         self.fitted = Statistics.of(
             self,
@@ -143,7 +146,7 @@ class BASIC(Fusion):
         return torch.from_numpy(mean.reshape(-1)).to(own)
 
     def encode_texts(self, texts: Sequence[str], encode_text: Callable) -> Tensor:
-        """Contextualised features of texts, ``(T, D)`` of length 1."""
+        """Returns contextualised features of texts, ``(T, D)`` of length 1."""
         if not self.contextualise:
             return encode_text(list(texts))
         subjects = read_corpus(self.subjects)[:CONTEXT_SUBJECTS]
@@ -156,7 +159,8 @@ class BASIC(Fusion):
         return F.normalize(torch.stack(means), dim=1)
 
     def image_queries(self, features: Tensor, neighbours: Neighbours) -> Queries:
-        """Centred, projected, expanded and scaled queries; see :meth:`Fusion.image_queries`."""
+        """Returns centred, projected, expanded and scaled queries; see
+        :meth:`Fusion.image_queries`."""
         known = self._known
         centred = features - known.image_mean
         projected = centred @ known.projection
@@ -170,11 +174,11 @@ class BASIC(Fusion):
         return self._scaled(projected, known.minima.image)
 
     def text_queries(self, features: Tensor) -> Queries:
-        """Centred and scaled queries; see :meth:`Fusion.text_queries`."""
+        """Returns centred and scaled queries; see :meth:`Fusion.text_queries`."""
         return self._scaled(features - self._known.text_mean, self._known.minima.text)
 
     def _scaled(self, queries, minimum):
-        """(q . (x - mean) - minimum) / |image minimum| as a product with x and an offset."""
+        """Writes (q . (x - mean) - minimum) / |image minimum| as a product with x and an offset."""
         known = self._known
         offsets = -queries @ known.image_mean
         if not self.normalise:
@@ -193,11 +197,11 @@ class BASIC(Fusion):
         return text * image - self.harris_lambda * (text + image) ** 2
 
     def bound(self, image: Tensor, text: Tensor) -> Tensor:
-        """See :meth:`Fusion.bound`.
+        """Returns an upper bound of the score; see :meth:`Fusion.bound`.
 
-        The score is a quadratic form, concave in each similarity: at a given text it is highest at
-        ``image = text (1 - 2k) / 2k``. Where it is positive, it grows along every ray from the
-        origin, so that the maximum over a box lies on one of its two upper edges, or is 0.
+        The score is a quadratic form, concave in each similarity: for a given text it is highest at
+        ``image = text (1 - 2k) / 2k``. A positive score grows along the ray from the origin. So the
+        maximum over a box lies on one of its two upper edges, or is 0.
         """
         image, text = image.clamp(min=0), text.clamp(min=0)
         if not self.harris_lambda:
@@ -211,7 +215,7 @@ class BASIC(Fusion):
 
 
 class Statistics(NamedTuple):
-    """What BASIC knows of an archive and of its lists of phrases."""
+    """The statistics of an archive and of the lists of phrases that BASIC uses."""
 
     image_mean: Tensor
     text_mean: Tensor
@@ -229,15 +233,15 @@ class Statistics(NamedTuple):
         images: Tensor,
         texts: Tensor,
     ) -> Statistics:
-        """Computes them.
+        """Computes the statistics.
 
         Args:
-            method: the options.
+            method: the options of BASIC.
             image_mean: ``(D,)``.
             subjects: ``(P, D)`` features of the positive list, of length 1.
             styles: ``(M, D)`` features of the negative list.
             images: ``(S, D)`` features from which the minima are taken.
-            texts: ``(T, D)`` the same of texts.
+            texts: ``(T, D)`` features of texts for the minima.
         """
         text_mean = subjects.mean(0)
         if not method.centre:
@@ -265,22 +269,24 @@ class Statistics(NamedTuple):
 def contrastive_projection(
     positive: Tensor, negative: Tensor, negative_weight: float, components: int
 ) -> tuple[Tensor, int]:
-    """Projects onto what varies in one set and not in another (arXiv 2510.25387).
+    """Computes a projection to directions that vary in one set and not in another (arXiv
+    2510.25387).
 
     Args:
         positive: ``(P, D)`` centred.
         negative: ``(M, D)`` centred by the same mean.
         negative_weight: share of the negative set.
-        components: how many directions to keep, at most; none whose eigenvalue is not positive.
+        components: largest number of directions to keep; only directions with a positive eigenvalue
+            are kept.
 
     Returns:
         The projection ``(D, D)`` in the dtype of ``positive``, and the number of directions kept.
     """
     spread = [part.double().T @ part.double() / (len(part) - 1) for part in (positive, negative)]
-    # as published, the constant is added to every entry and not only to the diagonal
+    # as published, the constant is added to every entry, not only to the diagonal
     contrast = (1 - negative_weight) * spread[0] - negative_weight * spread[1] + 1e-5
     values, vectors = torch.linalg.eigh(contrast)
-    # directions that neither set has are zero but for rounding
+    # directions that occur in neither set are zero except for rounding
     kept = min(components, int((values > 1e-12 * values.abs().max()).sum()))
     chosen = vectors[:, len(values) - kept :]
     return (chosen @ chosen.T).to(positive), kept

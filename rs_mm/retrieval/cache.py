@@ -1,10 +1,10 @@
-"""Features on disk: a ``.npy`` memory map, and a JSON that says what made it.
+"""Features on disk: a ``.npy`` memory map, and a JSON file that names the model behind it.
 
 ``features.json`` names the array's file, its size and type, the model, its weights, the
-preprocessing, and every image with its size and time of change. It is replaced in one step after
-the array is complete, so that a broken-off run leaves the previous state, and beside it the shards
-it had finished (:mod:`rs_mm.retrieval.shards`). What does not match is computed again: all of it if
-the model differs, single images if only they do.
+preprocessing, and every image with its size and time of change. The file is replaced in one step
+after the array is complete. So an interrupted run leaves the previous state and its finished shards
+(:mod:`rs_mm.retrieval.shards`). If the model differs, all features are computed again; otherwise
+only those of changed images.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class FeatureCache:
     """The features of one list of files under one model.
 
     Args:
-        folder: where it lies; made when it is written.
-        identity: what decides the features besides the files: architecture,
-            weights, preprocessing. None takes what is stored, whatever made it.
+        folder: folder of the cache; it is created when the cache is written.
+        identity: what the features depend on besides the files: architecture, weights,
+            preprocessing. None accepts the stored features of any model.
 
     Attributes:
-        stored: content of ``features.json``; None if there is none that can be used.
-        why_rebuilt: why what is there cannot be used.
-        foreign: whether that is because something else made it.
+        stored: content of ``features.json``; None if there is no usable file.
+        why_rebuilt: why the existing file cannot be used.
+        foreign: whether the reason is another model.
     """
 
     def __init__(self, folder: str | Path, identity: dict[str, str] | None = None) -> None:
@@ -59,7 +59,7 @@ class FeatureCache:
             if other:
                 self.foreign = True
                 return None, f'another {" and ".join(other)} made it'
-            if Path(stored['array']).name != stored['array']:  # it lies beside the JSON
+            if Path(stored['array']).name != stored['array']:  # no other folder
                 return None, 'it names an array elsewhere'
             array = load_array(self.folder / stored['array'], 'r')
             if array.ndim != 2 or len(array) != len(stored['files']):
@@ -72,16 +72,16 @@ class FeatureCache:
 
     @property
     def made_by(self) -> dict[str, str]:
-        """The identity of what made the stored features; empty where there are none."""
+        """The identity of the model that made the stored features; empty if there are none."""
         return self.stored['identity'] if self.stored else {}
 
     def plan(self, files: Sequence[File]) -> np.ndarray:
-        """Where the features of each file are.
+        """Finds the stored features of each file.
 
         Returns:
-            (N,) int64: row of the stored array, or :data:`MISSING` (-1) if they are to
-            be computed. That includes files which could not be read: what was wrong with the disk,
-            the network or a record may have been mended, and few are.
+            (N,) int64: row of the stored array, or :data:`MISSING` (-1) if the features must be
+            computed. Files that could not be read are also -1, because the cause may be gone and
+            such files are few.
         """
         if self.stored is None:
             return np.full(len(files), MISSING, np.int64)
@@ -99,11 +99,11 @@ class FeatureCache:
         """Stores the features of ``files``, in their order, without the unreadable ones.
 
         Args:
-            files: the whole archive; no two are equal.
-            rows: what :meth:`plan` said about them.
-            shards: the features that were missing; read one at a time.
-            paths: where the files lie, for readers.
-            about: what else readers want to know, as JSON has it.
+            files: the files of the whole archive, each once.
+            rows: result of :meth:`plan` for them.
+            shards: the features that were missing; they are read one at a time.
+            paths: paths of the files, for readers.
+            about: further information for readers, in JSON types.
         """
         place_of = {file: place for place, file in enumerate(files)}
         reasons = {
@@ -150,15 +150,15 @@ class FeatureCache:
         )
 
     def features(self) -> np.ndarray:
-        """The stored features, (N, D) float32, as a memory map; what is written stays in memory."""
+        """Returns the stored features, (N, D) float32, as a memory map; changes stay in memory."""
         return load_array(self.folder / self.stored['array'], 'c')
 
     def names(self) -> list[str]:
-        """Names of the images the rows of :meth:`features` belong to."""
+        """The names of the images in the rows of :meth:`features`."""
         return [file[0] for file in self.stored['files']]
 
     def unreadable(self) -> dict[str, str]:
-        """Images that could not be read, and why."""
+        """The images that could not be read, with the reasons."""
         return {file[0]: reason for file, reason in self.stored['unreadable']}
 
     def _is_stored(self, files, rows, readable):

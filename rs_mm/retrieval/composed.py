@@ -1,7 +1,7 @@
 """Evaluation of composed retrieval: many (image, text) pairs against one archive.
 
-A pair's metrics depend on the ranks of its right answers only, so nothing is sorted: an image's
-rank is the number of higher scores, found by counting (:func:`relevant_ranks`).
+The metrics of a pair depend only on the ranks of its correct answers, so nothing is sorted: an
+image's rank is the number of higher scores, found by counting (:func:`relevant_ranks`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .fusion import Fusion, Neighbours, normal_cdf
 
 @dataclass
 class QuerySet:
-    """Pairs of a query image and a text, and their right answers, over an archive of N images.
+    """Pairs of a query image and a text, with their correct answers, over an archive of N images.
 
     Args:
-        name: what the pairs have in common, e.g. the attribute ``color``.
+        name: common name of the pairs, e.g. the attribute ``color``.
         images: ``(P,)`` int64, row of each pair's query image in the archive.
         prompts: the T different texts.
         texts: ``(P,)`` int64, index of each pair's text in ``prompts``.
-        answers: G sets of right answers, each ``(R_g,)`` int64 rows of the archive.
+        answers: G sets of correct answers, each ``(R_g,)`` int64 rows of the archive.
         groups: ``(P,)`` int64, index of each pair's set in ``answers``.
-        labels: what to call each pair's query image, e.g. its class.
+        labels: a label for the query image of each pair, e.g. its class.
     """
 
     name: str
@@ -44,10 +44,10 @@ class QuerySet:
 
 
 def places_by_name(names: Sequence[str]) -> dict[str, int]:
-    """Base name of an image -> its row in the archive.
+    """Maps the base name of each image to its row in the archive.
 
     Raises:
-        DataError: if the archive has a base name twice.
+        DataError: the archive has a base name twice.
     """
     places = {name: i for i, name in enumerate(names)}
     if len(places) != len(names):
@@ -60,18 +60,18 @@ def places_by_name(names: Sequence[str]) -> dict[str, int]:
 
 
 def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None) -> Tensor:
-    """Ranks of chosen images, without sorting the archive.
+    """Computes the ranks of chosen images without sorting the archive.
 
-    The scores of a row are put into equal bins between the lowest and the highest chosen one, and
-    one more on either side. The higher bins are counted whole; only the bins that hold a chosen
-    image are looked into. Exact for any distribution of scores. Equal scores are ranked in the
-    order of the archive.
+    The scores of a row are put into equal bins between the lowest and the highest chosen score, and
+    one more bin on either side. All scores in higher bins are counted; only bins with a chosen
+    image are examined score by score. The result is exact for any distribution of scores. Equal
+    scores are ranked in the order of the archive.
 
     Args:
         scores: ``(B, N)`` float32, finite; the higher, the better.
         relevant: ``(P, R)`` int64, rows of the archive, padded with -1.
-        rows: ``(P,)`` int64, the row of ``scores`` each row of ``relevant`` belongs
-            to. Default: they belong together one by one.
+        rows: ``(P,)`` int64, the row of ``scores`` for each row of ``relevant``. Default: the same
+            row.
 
     Returns:
         ``(P, R)`` int64 ranks from 1, in the order of ``relevant``; 0 where padded.
@@ -80,7 +80,7 @@ def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None)
     device = scores.device
     if rows is None:
         rows = torch.arange(batch, device=device)
-    # padding repeats the first one, so that it has no bin of its own to look into
+    # padding repeats the first entry, so it adds no bin to examine
     chosen = torch.where(relevant < 0, relevant[:, :1], relevant).clamp(min=0)
     chosen += rows[:, None] * size
     own = scores.reshape(-1)[chosen]
@@ -93,11 +93,11 @@ def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None)
         )[:, None]
         for sign, reduce in ((1, 'amin'), (-1, 'amax'))
     ]
-    low, high = [end.nan_to_num(0, 0, 0) for end in ends]  # infinite where nothing is chosen
+    low, high = [end.nan_to_num(0, 0, 0) for end in ends]  # infinite if nothing is chosen
     bins = max(4, 1 << (size // 2).bit_length())
     width = ((high - low) / (bins - 3)).clamp_min(torch.finfo(scores.dtype).tiny)
-    # every step is monotone, so a higher bin means a higher score; int32 and single passes,
-    # because this is bound by memory
+    # every step is monotone, so a higher bin means a higher score; int32 and few passes, because
+    # memory bandwidth limits the speed
     binned = (scores - low).div_(width).add_(1).clamp_(0, bins - 1).to(torch.int32)
     binned += torch.arange(batch, dtype=torch.int32, device=device)[:, None] * bins
     binned = binned.view(-1)
@@ -119,10 +119,10 @@ def relevant_ranks(scores: Tensor, relevant: Tensor, rows: Tensor | None = None)
 
 
 def _order(bins, scores):
-    """Indices that sort by bin, then by score from the highest, then by position.
+    """Returns indices that sort by bin, then by score from the highest, then by position.
 
-    Both go into one integer, since one sort of integers is cheaper than two. The bits of a float,
-    read as an integer, ascend with it, once those of negative numbers are turned round.
+    Bin and score are put into one integer, because one sort is cheaper than two. The bits of a
+    float, read as an integer, have the order of the floats, after a reversal for negative numbers.
     """
     bits = (scores + 0.0).view(torch.int32)  # adding zero makes -0.0 equal to 0.0
     ascending = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
@@ -130,16 +130,16 @@ def _order(bins, scores):
 
 
 def ranking_metrics(ranks: Tensor, ks: Sequence[int] = (5, 10, 15, 20)) -> Tensor:
-    """Recall, precision and average precision of rankings.
+    """Computes recall, precision and average precision of rankings.
 
     Args:
-        ranks: ``(B, R)`` int64 ranks from 1 of *all* right answers, 0 where padded.
+        ranks: ``(B, R)`` int64 ranks from 1 of *all* correct answers, 0 for padding.
         ks: depths.
 
     Returns:
         ``(B, 2 * len(ks) + 1)`` float64 in [0, 1]: R@k for each k, P@k for each k, AP.
-        Recall is over all right answers. AP is the mean over right answers of (right answers so
-        far / rank). Without a right answer all are 0.
+        Recall is over all correct answers. AP is the mean over correct answers of (correct answers
+        so far / rank). Without a correct answer all are 0.
     """
     found = ranks > 0
     count = found.sum(1)
@@ -153,7 +153,7 @@ def ranking_metrics(ranks: Tensor, ks: Sequence[int] = (5, 10, 15, 20)) -> Tenso
 
 
 def metric_names(ks: Sequence[int] = (5, 10, 15, 20)) -> list[str]:
-    """Names of :func:`ranking_metrics`' columns."""
+    """Returns the names of the columns of :func:`ranking_metrics`."""
     return [f'R@{k}' for k in ks] + [f'P@{k}' for k in ks] + ['AP']
 
 
@@ -165,20 +165,20 @@ def evaluate_queries(
     ks: Sequence[int] = (5, 10, 15, 20),
     chunk_size: int = 2**22,
 ) -> Tensor:
-    """Metrics of every pair under every fusion, in one pass over the pairs.
+    """Computes the metrics of every pair under every fusion, in one pass over the pairs.
 
-    Similarities and their normalised forms are computed once, whatever the number of fusions.
+    Similarities and their normalised forms are computed once for all fusions.
 
     Args:
         queries: P pairs.
-        features: ``(N, D)`` float32 archive, rows L2-normalised. The query images are
-            rows of it and stay in it.
+        features: ``(N, D)`` float32 archive, rows L2-normalised. The query images are rows of the
+            archive and are not removed.
         prompt_features: ``(T, D)`` float32, rows L2-normalised, as ``queries.prompts``.
-        fusions: what to compare: any number that leave the queries as they are,
-            or one that does not (:attr:`Fusion.transforms_queries`).
+        fusions: the fusions to compare: any number of fusions that do not change the queries, or a
+            single fusion that does (:attr:`Fusion.transforms_queries`).
         ks: depths.
-        chunk_size: similarities handled at once, at least those of one query; the memory is
-            a few dozen bytes for each.
+        chunk_size: similarities handled at once, at least those of one query; each takes a few
+            dozen bytes.
 
     Returns:
         ``(len(fusions), P, 2 * len(ks) + 1)`` float64, see :func:`ranking_metrics`.
@@ -206,7 +206,7 @@ def evaluate_queries(
         asked = space.text_queries(prompt_features[start : start + rows])
         text = _similarity(asked, features, normalize)
         mine = ((queries.texts >= start) & (queries.texts < start + rows)).nonzero()[:, 0]
-        mine = mine[queries.images[mine].argsort(stable=True)]  # an image's pairs come together
+        mine = mine[queries.images[mine].argsort(stable=True)]  # grouped by image
         text_rows = (queries.texts - start).to(features.device)
         for pairs in mine.split(64 * rows):
             record(('text',), (None, None), text, pairs, text_rows[pairs])
@@ -215,7 +215,7 @@ def evaluate_queries(
             image_rows = image_rows.to(features.device)
             image = _similarity(space.image_queries(features[images], near), features, normalize)
             record(('image',), image, (None, None), block, image_rows)
-            # many images make an efficient product; few rows stay in the processor's cache
+            # many images per product are efficient, and few rows stay in the processor's cache
             few = max(1, rows // 8)
             for pairs, part_rows in zip(block.split(few), image_rows.split(few)):
                 record(
@@ -229,7 +229,7 @@ def _rows(parts, rows):
 
 
 def _similarity(queries, features, normalize):
-    """Similarities (B, N), and the same normalised if that is asked for."""
+    """Returns similarities (B, N), and their normalised values if needed."""
     plain = queries.vectors @ features.T
     if queries.offsets.any():
         plain += queries.offsets[:, None]
@@ -237,12 +237,13 @@ def _similarity(queries, features, normalize):
 
 
 def spread(total: int, count: int) -> Tensor:
-    """At most ``count`` rows, int64, spread evenly over ``total``."""
+    """Returns at most ``count`` rows, int64, spread evenly over ``total``."""
     return torch.linspace(0, total - 1, min(count, total)).round().long()
 
 
 def nearest_by_product(features: Tensor) -> Neighbours:
-    """Looks up the features with the largest products with a vector, among ``(N, D)``."""
+    """Returns a function that finds the features of ``(N, D)`` with the largest products with a
+    vector."""
 
     def look_up(vectors: Tensor, k: int) -> Tensor:
         return features[(vectors @ features.T).topk(min(k, len(features)), dim=1).indices]
@@ -251,7 +252,7 @@ def nearest_by_product(features: Tensor) -> Neighbours:
 
 
 def score_archive(fusion: Fusion, image: Tensor, text: Tensor, features: Tensor) -> Tensor:
-    """Scores ``(B, N)`` of the archive for query images and texts, ``(B, D)`` each."""
+    """Returns scores ``(B, N)`` of the archive for query images and texts, ``(B, D)`` each."""
     near = nearest_by_product(features)
     parts = [fusion.image_queries(image, near), fusion.text_queries(text)]
     return fusion(*(part.vectors @ features.T + part.offsets[:, None] for part in parts))
@@ -265,15 +266,15 @@ def top_k(
     fusions: Sequence[Fusion],
     k: int,
 ) -> tuple[Tensor, Tensor]:
-    """The best images for one pair under every fusion.
+    """Finds the best images for one pair under every fusion.
 
     Args:
         queries: the pairs.
         pair: number of the pair.
         features: ``(N, D)`` archive.
-        prompt_features: ``(T, D)`` features of the prompts as each fusion wants them.
+        prompt_features: ``(T, D)`` features of the prompts for each fusion.
         fusions: F methods.
-        k: how many images.
+        k: number of images.
 
     Returns:
         ``(F, k)`` int64 rows of the archive, and their scores.
@@ -286,12 +287,12 @@ def top_k(
 
 
 def average(per_pair: Tensor, original_rounding: bool = False) -> Tensor:
-    """Means over pairs, per cent.
+    """Computes means over pairs, in per cent.
 
     Args:
         per_pair: ``(..., P, M)`` float64 in [0, 1].
-        original_rounding: round every pair's value and then their mean to two decimals, as
-            the official evaluation does; off, the mean is exact.
+        original_rounding: round every pair's value and then their mean to two decimals, as the
+            official evaluation does. False: the mean is exact.
 
     Returns:
         ``(..., M)`` float64 in [0, 100].

@@ -1,4 +1,4 @@
-"""Streaming evaluation of a retrieval run: all measures of every query, in chunks of queries."""
+"""The evaluation of a retrieval run: all measures of every query, in chunks of queries."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .ranking import Ranking
 
 THRESHOLDS = {'easy': 0.6, 'medium': 0.4, 'hard': 0.2}
 CUTOFFS = (20, 40, 60, 80, 100)
-_RANKED_AT_ONCE = 2**20  # scores a CPU thread ranks at a time: few enough to stay in its cache
+_RANKED_AT_ONCE = 2**20  # scores ranked at a time by a CPU thread, few enough for its cache
 
 
 def check_cutoffs(key: str, values: Sequence[int]) -> list[int]:
-    """The cut-offs of a measure as a list.
+    """Checks the cut-offs of a measure and returns them as a list.
 
     Args:
-        key: what the config calls them.
+        key: their key in the config.
         values: whole numbers from 1.
 
     Raises:
-        ConfigError: they are something else, or there is none.
+        ConfigError: a value is not a whole number from 1, or there is none.
     """
     if (
         not isinstance(values, (list, tuple))
@@ -50,20 +50,20 @@ def check_sizes(
     chunk: int | None = None,
     queries: int = 0,
 ) -> None:
-    """Are there as many images as the measures ask for?
+    """Checks that there are enough images for the measures.
 
     Args:
         database: number of images that are searched.
         at, shared_at: cut-offs.
-        chunk, queries: queries in a run (None: one mean over all), and their number.
+        chunk, queries: queries per run (None: one mean over all), and number of queries.
 
     Raises:
-        ConfigError: there are not.
+        ConfigError: there are not enough images or queries.
     """
     for name, cutoff in (('at', max(at)), ('shared_at', max(shared_at))):
         if cutoff > database:
             raise ConfigError(
-                f'{name} asks for the best {cutoff}, but the database holds {database} '
+                f'{name} needs the best {cutoff}, but the database holds {database} '
                 'images; use smaller cut-offs or a larger database.'
             )
     if chunk is not None:
@@ -81,7 +81,7 @@ def _check_chunk(chunk, queries):
 def split_queries(
     count: int, fraction: float = 0.2, seed: int = 24
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The published split: a seeded draw of queries, the rest is the database.
+    """Makes the published split: a seeded draw of queries; the rest is the database.
 
     Returns:
         query rows and database rows, both ascending int64 arrays.
@@ -92,17 +92,17 @@ def split_queries(
 
 @dataclass
 class QueryMeasures:
-    """Measures per query.
+    """The measures of each query.
 
     Attributes:
-        values: name -> (Q,) float64 array, NaN where undefined. ``mAP_{level}``, ``P@10_{level}``
+        values: name -> (Q,) float64 array, NaN if undefined. ``mAP_{level}``, ``P@10_{level}``
             (trapezoid AP and precision at the match levels), ``mAP_shared``, ``P@k_shared``,
             ``R@k_shared`` (plain AP, precision, and whether there is a match; matches share a
             label), ``ACG@k``, ``nDCG@k``, ``wAP@k``.
         matches: level -> (Q,) number of matches in the database.
-        positions: (Q, k) best places, as rows of the database.
+        positions: (Q, k) best images, as rows of the database.
         scores: (Q, k) their scores.
-        shared: (Q, k) how many labels they share with the query.
+        shared: (Q, k) numbers of labels that they share with the query.
     """
 
     values: dict[str, np.ndarray]
@@ -112,19 +112,19 @@ class QueryMeasures:
     shared: Tensor
 
     def mean(self, kept_level: str = 'hard', chunk: int | None = None) -> dict[str, float]:
-        """Means over the queries.
+        """Computes means over the queries.
 
         Args:
             kept_level: measures of the match levels are averaged over the queries that have a
-                match at this level (and one at the measured level, which matters where the
-                kept one is not the strictest); those of shared labels where there is one.
+                match at this level and at the measured level (which matters if the kept level is
+                not the strictest); measures of shared labels over the queries with such a match.
             chunk: None: over all queries (the standard protocol). A number C (the BigEarthNet
-                protocol): the queries are cut into floor(Q / C) nearly equal runs and the means
-                of the runs are averaged with equal weight. A run without such a query has no
-                mean and is left out (the original raises).
+                protocol): the queries are divided into floor(Q / C) nearly equal runs, and the
+                means of the runs are averaged with equal weight. A run without a query to average
+                is left out (the original raises an error).
 
         Returns:
-            name -> mean; NaN where no query has a match.
+            name -> mean; NaN if no query has a match.
 
         Raises:
             ConfigError: there are fewer queries than ``chunk``.
@@ -167,7 +167,7 @@ def evaluate(
         thresholds: match level -> largest Jaccard distance of a match.
         at: cut-offs of ACG, nDCG and wAP.
         shared_at: cut-offs of R@k and P@k over shared labels.
-        keep: how many of the best places to return per query.
+        keep: number of the best images to return per query.
         chunk_size: queries at a time, over all threads; about 4 bytes x ``chunk_size`` x N are in
             use, on a GPU 24.
     """
@@ -200,10 +200,10 @@ def evaluate(
 
 
 class _Results:
-    """Groups of named tensors over all queries, written in parts.
+    """Groups of named tensors over all queries, which are written in parts.
 
-    They are made once, at the first part. Small tensors kept per part would lie between the large
-    freed ones of the allocator, which then finds no room in them for the next part's.
+    The tensors are allocated once, at the first part. Small tensors per part would fragment the
+    memory of the allocator, which then could not reuse the large freed blocks.
 
     Args:
         count: number of queries.
@@ -215,7 +215,7 @@ class _Results:
         self._lock = Lock()
 
     def write(self, start: int, *groups: dict[str, Tensor]) -> None:
-        """Writes rows from ``start``; every part has the same groups and names."""
+        """Writes a part from row ``start``; every part has the same groups and names."""
         with self._lock:
             if not self._groups:
                 self._groups = [
@@ -227,15 +227,15 @@ class _Results:
                 whole[key][start : start + len(part)] = part
 
     def on_cpu(self) -> list[dict[str, Tensor]]:
-        """The groups in main memory."""
+        """Returns the groups in main memory."""
         return [{key: value.cpu() for key, value in group.items()} for group in self._groups]
 
 
 def _in_chunks(work, count, chunk_size, on_gpu):
     """Calls ``work(start, stop)`` for every chunk.
 
-    On a CPU each thread takes chunks of its own: hundreds of short parallel operations would wait
-    for the slowest thread each time.
+    On a CPU each thread takes whole chunks, because hundreds of short parallel operations would
+    each wait for the slowest thread.
     """
     threads = 1 if on_gpu else torch.get_num_threads()
     step = max(1, min(chunk_size // threads, -(-count // threads)))
@@ -247,7 +247,7 @@ def _in_chunks(work, count, chunk_size, on_gpu):
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for _ in pool.map(lambda start: work(start, min(start + step, count)), starts):
-                pass  # an error of a thread is raised here
+                pass  # raises an error of a thread
     finally:
         torch.set_num_threads(threads)
 

@@ -1,8 +1,8 @@
-"""How the similarities to a query's image and to its text become one score.
+"""Fusions, which turn the similarities to a query's image and to its text into one score.
 
 A fusion takes two arrays of similarities, ``(..., N)`` float over the N images of the archive, and
-gives scores of the same shape: the higher, the better. Rows are queries; any number of leading
-dimensions goes. A new fusion is a subclass with one method, marked by ``@part``.
+returns scores of the same shape; higher is better. Rows are queries; any number of leading
+dimensions is allowed. A new fusion is a subclass with one method, marked by ``@part``.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def normal_cdf(similarity: Tensor) -> Tensor:
     ranges in CLIP's space; afterwards both are close to uniform over the archive.
 
     Args:
-        similarity: ``(..., N)`` float. Mean and (unbiased) deviation are those of the
-            last dimension, that is of one query over the archive.
+        similarity: ``(..., N)`` float. Mean and (unbiased) deviation are computed over the last
+            dimension, that is over the archive for each query.
 
     Returns:
         Same shape and dtype. In float32 values beyond 5 deviations are exactly 0 or 1. An
         archive whose similarities are all the same gives 0.5.
     """
-    if similarity.shape[-1] == 1:  # one image has no deviation
+    if similarity.shape[-1] == 1:  # a single image has no deviation
         return torch.full_like(similarity, 0.5)
     # torch.std_mean takes ten times as long along a row
     centred = similarity - similarity.mean(-1, keepdim=True)
@@ -43,7 +43,7 @@ def normal_cdf(similarity: Tensor) -> Tensor:
 
 
 class Queries(NamedTuple):
-    """Queries as products with the archive: similarity = archive @ vector + offset.
+    """Queries in the form similarity = archive @ vector + offset.
 
     ``vectors`` is ``(B, D)`` float32, ``offsets`` is ``(B,)`` float32.
     """
@@ -57,20 +57,20 @@ Neighbours = Callable[[Tensor, int], Tensor]
 
 
 class Fusion:
-    """Base of all fusions.
+    """The base of all fusions.
 
     Args:
         normalize: map both similarities by :func:`normal_cdf` first.
     """
 
     title = ''
-    #: whether queries are changed before they meet the archive; see :meth:`image_queries`
+    #: whether queries are changed before the product with the archive; see :meth:`image_queries`
     transforms_queries = False
     #: whether a larger similarity never means a lower score
     monotone = False
-    #: what :meth:`fit` has learnt of an archive
+    #: statistics of an archive from :meth:`fit`
     fitted: Any = None
-    #: what the scores depend on; those of one modality are ranked once for all pairs that share it
+    #: modalities that the scores depend on; with one modality, pairs that share it are ranked once
     modalities: tuple[str, ...] = ('image', 'text')
 
     def __init__(self, normalize: bool = False) -> None:
@@ -81,7 +81,7 @@ class Fusion:
         return self.title + (', normalised' if self.normalize else '')
 
     def fit(self, mean: Tensor, sample: Tensor, encode_text: Callable | None = None) -> None:
-        """Takes what the fusion needs to know of an archive; most need nothing.
+        """Computes the statistics of an archive that the fusion needs; most fusions need none.
 
         Args:
             mean: ``(D,)`` mean of the archive's features.
@@ -90,25 +90,26 @@ class Fusion:
         """
 
     def encode_texts(self, texts: Sequence[str], encode_text: Callable) -> Tensor:
-        """Features ``(T, D)`` of the texts that are asked with."""
+        """Returns features ``(T, D)`` of query texts."""
         return encode_text(list(texts))
 
     def image_queries(self, features: Tensor, neighbours: Neighbours) -> Queries:
-        """What the archive is multiplied with to compare it with query images ``(B, D)``."""
+        """Returns the factors that compare the archive with query images ``(B, D)``."""
         return Queries(features, features.new_zeros(len(features)))
 
     def text_queries(self, features: Tensor) -> Queries:
-        """What the archive is multiplied with to compare it with query texts ``(B, D)``."""
+        """Returns the factors that compare the archive with query texts ``(B, D)``."""
         return Queries(features, features.new_zeros(len(features)))
 
     def fuse(self, image: Tensor, text: Tensor) -> Tensor:
-        """Scores from two similarities that are already normalised where that is wanted."""
+        """Returns scores of two similarities, which are already normalised if ``normalize`` is
+        set."""
         raise NotImplementedError
 
     def bound(self, image: Tensor, text: Tensor) -> Tensor:
-        """The highest score of any similarities that exceed neither of these two.
+        """Returns the highest score of similarities that are not larger than these two.
 
-        An index proves by it that no image it has not looked at belongs to the best ones.
+        With this bound, an index proves that no image outside its candidates belongs to the best.
         """
         if not self.monotone:
             return torch.full_like(image, torch.inf)
@@ -122,7 +123,7 @@ class Fusion:
 
 @part
 class ImageOnly(Fusion):
-    """The query's image alone."""
+    """The similarity to the query's image."""
 
     title = 'Image only'
     monotone = True
@@ -134,7 +135,7 @@ class ImageOnly(Fusion):
 
 @part
 class TextOnly(Fusion):
-    """The query's text alone."""
+    """The similarity to the query's text."""
 
     title = 'Text only'
     monotone = True
@@ -146,7 +147,8 @@ class TextOnly(Fusion):
 
 @part
 class SumFusion(Fusion):
-    """The sum of the two, which ranks as their mean does; its score is that of published tables."""
+    """The sum of the two similarities; it has the order of the mean, and published tables use
+    it."""
 
     title = 'Sum'
     monotone = True
@@ -157,7 +159,7 @@ class SumFusion(Fusion):
 
 @part
 class AverageFusion(Fusion):
-    """The mean of the two, which ranks as their sum does."""
+    """The mean of the two similarities, with the same order as their sum."""
 
     title = 'Average'
     monotone = True
@@ -168,11 +170,11 @@ class AverageFusion(Fusion):
 
 @part
 class ProductFusion(Fusion):
-    """The product of the two.
+    """The product of the two similarities.
 
     Args:
-        clamp: take a negative similarity as 0, so that two unlike ones are no match; the
-            published ``product`` of BASIC does.
+        clamp: take a negative similarity as 0, as the published ``product`` of BASIC does;
+            otherwise two negative similarities would have a positive product.
         normalize: map both similarities by :func:`normal_cdf` first.
     """
 
@@ -195,11 +197,11 @@ class ProductFusion(Fusion):
 
 @part
 class MinimumFusion(Fusion):
-    """The smaller of the two: an image must resemble both.
+    """The smaller of the two similarities: an image must be similar to both.
 
     Args:
-        published: what the official code does under this name, which would fit distances:
-            it ranks by the *larger* similarity, the least similar image first.
+        published: do as the official code does under this name: rank by the *larger* similarity,
+            with the least similar image first (this would be right for distances).
     """
 
     title = 'Minimum'
@@ -219,7 +221,7 @@ class MinimumFusion(Fusion):
 
 @part
 class WeightedFusion(Fusion):
-    """``(1 - lam) * image + lam * text``.
+    """The weighted mean ``(1 - lam) * image + lam * text``.
 
     Args:
         lam: share of the text, in [0, 1].

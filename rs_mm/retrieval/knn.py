@@ -11,9 +11,9 @@ from .nearest import nearest
 
 
 def label_weights(distances: Tensor, neighbour_labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights 1 / distance of the neighbours that have each label, and of those that lack it.
+    """Sums the weights 1 / distance of the neighbours with and without each label.
 
-    Where a neighbour is at distance 0, only those at distance 0 count.
+    If a neighbour is at distance 0, only neighbours at distance 0 count.
 
     Args:
         distances: (Q, k).
@@ -42,9 +42,10 @@ def vote(distances: Tensor, neighbour_labels: Tensor) -> Tensor:
 def knn_classify(
     queries: Tensor, references: Tensor, labels: Tensor, k: int = 10, max_similarities: int = 2**27
 ) -> Tensor:
-    """Labels of each query by its k nearest references, Euclidean, weighted with 1 / distance.
+    """Predicts the labels of queries from their k nearest references, weighted with 1 / distance.
 
-    Predicts what scikit-learn's ``KNeighborsClassifier(k, weights='distance')`` predicts.
+    Distances are Euclidean, and the result equals that of scikit-learn's ``KNeighborsClassifier(k,
+    weights='distance')``.
 
     Args:
         queries: (Q, D).

@@ -10,14 +10,15 @@ from torch import Tensor
 
 
 def shared_labels(a: Tensor, b: Tensor) -> Tensor:
-    """Number of labels that rows of (N, L) and (M, L) have in common: (N, M) float32."""
+    """Counts the labels that rows of (N, L) and (M, L) have in common: (N, M) float32."""
     return torch.mm(a.float(), b.float().t())
 
 
 def jaccard_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Mismatching positions over the union of the labels, (N, M) float64; 0 if both are empty.
+    """Divides mismatching positions by the union of the labels: (N, M) float64; 0 if both are
+    empty.
 
-    The quotient is taken in double precision: 2/5 counts as <= 0.4.
+    The quotient has double precision: 2/5 counts as <= 0.4.
     """
     shared = shared_labels(a, b).double()
     total = a.double().sum(1)[:, None] + b.double().sum(1)[None]
@@ -25,10 +26,11 @@ def jaccard_distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 class MatchLevels:
-    """Which database images match a query, at several Jaccard thresholds and by any shared label.
+    """The database images that match a query, at several Jaccard thresholds and by any shared
+    label.
 
-    Only small integers are compared: for every number of labels of the query and of the image it
-    is known beforehand how many must be shared, with the thresholds met in double precision.
+    Only small integers are compared: for every number of labels of the query and of the image, the
+    necessary number of shared labels is computed beforehand in double precision.
 
     Args:
         database_labels: (N, L) of 0 and 1.
@@ -70,9 +72,10 @@ class MatchLevels:
 
 
 def _least_shared(size, threshold):
-    """How many labels must be shared for a match, by the labels of both together, 0 to 2 x size."""
+    """Returns the least number of shared labels for a match, by the sum of labels of both, 0 to 2 x
+    size."""
     total = np.arange(2 * size + 1)
     shared = np.arange(size + 1)[:, None]
     matches = (total - 2 * shared) / np.maximum(total - shared, 1) <= threshold
-    # where nothing matches, ask for more than there are labels
+    # if nothing matches, the number is larger than the number of labels
     return np.where(matches.any(0), matches.argmax(0), size + 1)

@@ -1,4 +1,4 @@
-"""Retrieval measures of ranked matches, each per query and over a whole chunk at once."""
+"""Retrieval measures of ranked matches, per query, for a whole chunk at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def average_precisions(hits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Both definitions of the average precision of ranked matches.
+    """Computes both definitions of the average precision of ranked matches.
 
     With the j-th match (from 0) at the 0-based rank r, the trapezoid AP (the area under the
     precision-recall polygon, Philbin et al. 2007) averages ``(j / r + (j + 1) / (r + 1)) / 2``,
@@ -17,8 +17,8 @@ def average_precisions(hits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         hits: (Q, N) uint8 or bool, in ranked order.
 
     Returns:
-        trapezoid AP, plain AP and the number of matches, (Q,) float64 each; the APs are NaN where
-        there is no match.
+        trapezoid AP, plain AP and the number of matches, (Q,) float64 each; the APs are NaN without
+        a match.
     """
     # sum over matches of w_r * c_r with c the number of matches up to r: a matrix-vector product
     hits = hits.float()
@@ -35,7 +35,7 @@ def average_precisions(hits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def precision_at(hits: Tensor, count: Tensor, k: int = 10) -> Tensor:
-    """Share of matches among the first ``min(k, rank of the last match)`` places, (Q,) float64.
+    """Computes the share of matches among the first ``min(k, rank of the last match)`` places.
 
     Args:
         hits: (Q, >= k) in ranked order.
@@ -49,10 +49,10 @@ def precision_at(hits: Tensor, count: Tensor, k: int = 10) -> Tensor:
 
 
 def shared_label_measures(shared: Tensor, at: list[int]) -> dict[str, Tensor]:
-    """ACG, nDCG and wAP of the number of labels shared at each rank (Zhao et al. 2015).
+    """Computes ACG, nDCG and wAP from the number of shared labels at each rank (Zhao et al.
 
-    nDCG compares with the same images re-sorted, not with the best of the database. The small
-    constants are the published ones.
+    2015). nDCG compares with the best order of the same images, not with the best images of the
+    database. The small constants are the published ones.
 
     Args:
         shared: (Q, >= max(at)) in ranked order.

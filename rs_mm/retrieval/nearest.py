@@ -10,8 +10,8 @@ from torch import Tensor
 
 from rs_mm.errors import DataError
 
-_ROWS = 512  # queries compared at a time: enough for fast products
-_WIDTH = dict(cpu=2048)  # references per product: its result stays in cache while it is reduced
+_ROWS = 512  # queries compared at a time, enough for fast products
+_WIDTH = dict(cpu=2048)  # references per product, whose result stays in cache while it is reduced
 _WIDE = 65536  # the same where caches matter less than the number of launches
 _SPARE = 2  # candidates beyond k whose distance is computed in float64
 
@@ -27,22 +27,22 @@ def nearest(
 
     Candidates come from products of vectors that are centred at the references' mean. Their
     distances are then computed again as float64 differences, so identical vectors are at distance
-    0. Products in half precision are used only as far as their rounding provably loses no
-    neighbour: queries for which that cannot be shown are searched in float32.
+    0. Products in half precision are used only if their rounding provably loses no neighbour; other
+    queries are searched in float32.
 
     Args:
         queries: (Q, D).
         references: (N, D).
         k: number of neighbours, at most N.
         max_similarities: bounds the working memory: queries x references compared at a time.
-        dtype: of the products, float32 or bfloat16. Default: the faster
+        dtype: type of the products, float32 or bfloat16. Default: the faster
             one on this device.
 
     Returns:
         Distances (Q, k) float64, ascending, and indices (Q, k) int64.
 
     Raises:
-        DataError: no reference, fewer than k, another dimension, or values that are not finite.
+        DataError: there are fewer than k references, dimensions differ, or a value is not finite.
     """
     _check(queries, references, k)
     if dtype is None:
@@ -79,7 +79,8 @@ class _Search:
         count = len(references)
         self.candidates = min(count, 3 * k + 2 if self.half else k + 6)
         self.chunks = -(-count // _WIDTH.get(references.device.type, _WIDE))
-        # references that share one maximum: about as many groups as members of the best ones
+        # references that share one maximum; there are about as many groups as members of the best
+        # groups
         self.members = 16 if count < 50_000 else 32
         self.width = -(-count // (self.chunks * self.members)) * self.members
         self.groups = self.width // self.members
@@ -92,11 +93,12 @@ class _Search:
         database = torch.cat([database.to(dtype), upper, (bias - upper.float()).to(dtype)], 1)
         self.database = database.new_zeros(self.chunks * self.width, database.shape[1])
         self.database[:count] = database
-        self.database[count:, -2] = torch.finfo(dtype).min  # padding is never near
+        self.database[count:, -2] = torch.finfo(dtype).min  # padding is never a neighbour
         self.work = database.new_empty(self.chunks * rows * self.width)
 
     def __call__(self, queries):
-        """Distances and indices (b, k), and which of the queries are sure to be right (b,)."""
+        """Returns distances and indices (b, k), and which of the queries are certainly right
+        (b,)."""
         centred = queries.float() - self.centre
         closeness, index = self._candidates(centred)
         if index.shape[1] > self.k + _SPARE:
@@ -106,8 +108,8 @@ class _Search:
         exact, order = difference.square_().sum(2).sort(dim=1, stable=True)
         sure = torch.ones_like(index[:, 0], dtype=torch.bool)
         if self.half and self.candidates < len(self.references):
-            # a reference that is no candidate is closer by the rounding of both factors and of
-            # the result at most
+            # a reference outside the candidates can be closer by at most the rounding of both
+            # factors and of the result
             norm, unit = centred.norm(dim=1), torch.finfo(self.dtype).eps / 2
             last = closeness[:, -1].float()
             error = unit * (2.1 * norm * self.radius + 1.1 * last.abs() + self.radius**2 * unit)
@@ -116,9 +118,10 @@ class _Search:
         return (exact[:, : self.k].sqrt(), index.gather(1, order)[:, : self.k], sure)
 
     def _candidates(self, centred):
-        """Scores and indices (b, candidates) of the largest x . q - |x|^2 / 2, descending.
+        """Returns scores and indices (b, candidates) of the largest x .
 
-        The largest values lie in the groups with the largest maxima; only those are sorted.
+        q - |x|^2 / 2, descending. The largest values lie in the groups with the largest maxima;
+        only these groups are sorted.
         """
         count, ones = len(centred), centred.new_ones(len(centred), 2)
         centred = torch.cat([centred, ones], 1).to(self.dtype)
@@ -139,13 +142,14 @@ class _Search:
 
 @lru_cache
 def _half_is_faster(device) -> bool:
-    """Whether this device multiplies bfloat16 matrices clearly faster than float32 ones."""
+    """Returns whether this device multiplies bfloat16 matrices clearly faster than float32
+    matrices."""
     seconds = []
     for dtype in (torch.float32, torch.bfloat16):
         left = torch.ones(256, 128, dtype=dtype, device=device)
         right = torch.ones(128, 2048, dtype=dtype, device=device)
         runs = []
-        for _ in range(6):  # the first one sets up
+        for _ in range(6):  # the first product is slower
             start = time.perf_counter()
             torch.mm(left, right).sum().item()
             runs.append(time.perf_counter() - start)
@@ -167,7 +171,7 @@ def _check(queries, references, k):
             f'{references.shape[1]}; both must come from one model.'
         )
     for name, vectors in (('queries', queries), ('references', references)):
-        # a finite sum, which is cheap, says that all are; an infinite one may have overflowed
+        # if the sum is finite, all values are; an infinite sum may be an overflow
         if not vectors.sum().isfinite() and not vectors.isfinite().all():
             raise DataError(
                 f'{int((~vectors.isfinite().all(1)).sum())} of the {name} hold NaN or '

@@ -1,7 +1,7 @@
-"""The parts of this room that a config can name, without a registry of mmengine.
+"""The registry of fusions and re-rankers that a config can name, without mmengine.
 
-``rs_mm.registry.TASK_UTILS`` finds them here, so that they are registered beside their class and
-this room needs torch and numpy only.
+``rs_mm.registry.TASK_UTILS`` finds them here. So a class is registered where it is defined, and
+this room needs only torch and numpy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Part = TypeVar('Part', bound=type)
 
 
 def part(kind: Part) -> Part:
-    """Marks a class as one that a config can name.
+    """Registers a class, which a config can then name.
 
     Example:
         >>> @part

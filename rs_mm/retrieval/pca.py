@@ -1,4 +1,4 @@
-"""PCA with whitening: a linear compression of embeddings that keeps cosine search meaningful."""
+"""PCA with whitening: a linear compression of embeddings for cosine search."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .similarity import normalized
 
 @dataclass
 class PCA:
-    """``normalize((x - mean) @ projection)``.
+    """The compression ``normalize((x - mean) @ projection)``.
 
     Attributes:
         mean: (D,) float32.
         projection: (D, dims) float32, principal directions, divided by their standard deviation
-            where whitening was asked for.
-        made_by: what made the vectors that it was fitted to, see
-            :func:`~rs_mm.engine.feature_extraction.identity_of`; empty: not known.
+            with whitening.
+        made_by: model of the vectors that the PCA was fitted to, see
+            :func:`~rs_mm.engine.feature_extraction.identity_of`; empty if unknown.
     """
 
     mean: Tensor
@@ -36,7 +36,7 @@ class PCA:
 
     @classmethod
     def fit(cls, vectors: Tensor, dims: int, whiten: bool = True, chunk: int = 8192) -> PCA:
-        """Fits to (N, D) vectors; the covariance is summed in double precision, in chunks.
+        """Fits a PCA to (N, D) vectors; the covariance is summed in double precision, in chunks.
 
         Raises:
             ConfigError: ``dims`` is larger than D or than N - 1, the number of directions N
@@ -56,7 +56,7 @@ class PCA:
             covariance += centred.t() @ centred
         variance, directions = torch.linalg.eigh(covariance / (count - 1))
         variance, directions = variance.flip(0)[:dims], directions.flip(1)[:, :dims]
-        # a direction's sign is arbitrary: make its largest entry positive, the same everywhere
+        # the sign of a direction is arbitrary; its largest entry is made positive
         largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
         directions = directions * largest.sign()
         if whiten:
@@ -73,11 +73,11 @@ class PCA:
         return normalized((vectors - self.mean) @ self.projection)
 
     def to(self, device: torch.device | str) -> PCA:
-        """The same on another device."""
+        """Returns the PCA on another device."""
         return replace(self, mean=self.mean.to(device), projection=self.projection.to(device))
 
     def save(self, path: str | Path) -> Path:
-        """Writes a ``.npz`` and returns its path, which ends so even where ``path`` does not."""
+        """Writes a ``.npz`` file and returns its path; a missing suffix is added."""
         path = Path(path)
         if path.suffix != '.npz':
             path = path.with_name(f'{path.name}.npz')
@@ -93,17 +93,16 @@ class PCA:
 
     @classmethod
     def load(cls, path: str | Path, made_by: Mapping[str, str] | None = None) -> PCA:
-        """Reads what :meth:`save` wrote.
+        """Reads a file of :meth:`save`.
 
         Args:
             path: the file.
-            made_by: what makes the vectors it is to be used on. A file that does not say what it
-                was fitted to is taken as it is.
+            made_by: model of the vectors to compress. A file without its model is accepted.
 
         Raises:
-            ConfigError: it was fitted to vectors that something else made.
-            MissingFileError: there is no such file.
-            DataError: the file is no PCA.
+            ConfigError: the PCA was fitted to vectors of another model.
+            MissingFileError: the file does not exist.
+            DataError: the file is not a PCA.
         """
         if not Path(path).is_file():
             raise MissingFileError(

@@ -1,8 +1,8 @@
-"""Stable ranking of scores that carries a small payload along.
+"""Stable ranking of scores with a small payload.
 
-A score and its payload become one 64-bit integer: the score in the upper half, so that the order
-of the integers is the ranking, position and payload in the lower, so that ties keep ascending
-positions and nothing has to be gathered afterwards. One plain sort then does it all.
+A score and its payload become one 64-bit integer. The upper half is the score, so the order of the
+integers is the ranking. The lower half is position and payload, so ties keep ascending positions
+and nothing is gathered afterwards. One plain sort is enough.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def rank(scores: Tensor, k: int | None = None) -> tuple[Tensor, Tensor]:
 
     Args:
         scores: float32, or int32 whose smaller values are better.
-        k: how many places to return; None: all.
+        k: number of places to return; None: all.
 
     Returns:
         positions (Q, k) int64 and their scores (Q, k) of the dtype given.
@@ -30,7 +30,7 @@ def rank(scores: Tensor, k: int | None = None) -> tuple[Tensor, Tensor]:
 
 
 class Ranking:
-    """Rows of scores sorted best first, with a payload per place.
+    """Rows of scores, sorted best first, with a payload for each place.
 
     Args:
         scores: (Q, N) float32, larger is better, or int32, smaller is better.
@@ -41,7 +41,7 @@ class Ranking:
         count, size = scores.shape
         if size > MAX_DATABASE:
             raise ValueError(
-                f'a database of {size} images is more than one ranking can hold '
+                f'a database of {size} images is larger than a ranking can hold '
                 f'({MAX_DATABASE}); search it in parts'
             )
         self._is_float = scores.dtype == torch.float32
@@ -67,7 +67,7 @@ class Ranking:
 
 
 def _descending(scores):
-    """float32 -> int32 in the opposite order (IEEE 754: magnitudes compare like integers)."""
+    """Maps float32 to int32 in the opposite order (IEEE 754: magnitudes compare like integers)."""
     bits = (scores + 0.0).view(torch.int32)  # -0.0 becomes 0.0
     return ((bits >> 31).bitwise_and_(0x7FFFFFFF)).bitwise_xor_(bits).bitwise_not_()
 
@@ -80,6 +80,6 @@ def _from_descending(codes):
 def _sorted(keys):
     if keys.is_cuda:
         return keys.sort(dim=1).values
-    # numpy sorts integers in place with vector instructions; torch would build indices too
+    # numpy sorts integers in place with vector instructions; torch would also compute indices
     keys.numpy().sort(axis=1)
     return keys

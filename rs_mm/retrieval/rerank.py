@@ -1,7 +1,7 @@
 """Re-ranking: query expansion, and expansion of the best match by label affinity.
 
-A re-ranker is called with the normalised vectors, the database's labels and the best places of
-the plain ranking, and returns new scores in the form that :func:`evaluate` takes.
+A re-ranker is called with the normalised vectors, the labels of the database and the best images of
+the plain ranking. It returns new scores in the form that :func:`evaluate` takes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from .similarity import CosineScores
 
 @part
 class AverageQE:
-    """Average query expansion (Chum et al. 2007): q plus the sum of its best k, normalised.
+    """Average query expansion (Chum et al. 2007): the query plus the sum of its best k images,
+    normalised.
 
     Args:
         k: number of images to add.
@@ -43,13 +44,13 @@ class AverageQE:
         positions: Tensor,
         scores: Tensor,
     ) -> CosineScores:
-        """Scores of the expanded queries.
+        """Computes the scores of the expanded queries.
 
         Args:
             queries: (Q, D) normalised.
             database: (N, D) normalised.
             database_labels: (N, L) of 0 and 1.
-            positions: (Q, >= k) best places of the plain ranking.
+            positions: (Q, >= k) best images of the plain ranking.
             scores: (Q, >= k) their similarities.
         """
         return CosineScores(self.expand(queries, database, positions, scores), database)
@@ -57,14 +58,14 @@ class AverageQE:
     def expand(
         self, queries: Tensor, database: Tensor, positions: Tensor, scores: Tensor
     ) -> Tensor:
-        """The expanded, normalised queries (Q, D)."""
+        """Returns the expanded, normalised queries (Q, D)."""
         if self.k > len(database):
             raise ConfigError(
                 f'{type(self).__name__}: k is {self.k}, but the database holds '
                 f'{len(database)} images; use a smaller k.'
             )
         weights = self.weights(scores[:, : self.k])
-        # gathers, weighs and sums in one pass, where k gathers of (Q, D) take seven times as long
+        # gathers, weighs and sums in one pass; k gathers of (Q, D) take seven times as long
         expanded = F.embedding_bag(
             positions[:, : self.k], database, per_sample_weights=weights, mode='sum'
         )
@@ -72,7 +73,7 @@ class AverageQE:
         return expanded.div_(torch.linalg.vector_norm(expanded, dim=1, keepdim=True))
 
     def weights(self, scores: Tensor) -> Tensor:
-        """Weight of each added image, (Q, k)."""
+        """Returns the weight of each added image, (Q, k)."""
         return torch.ones_like(scores)
 
 
@@ -107,13 +108,13 @@ class AlphaQE(AverageQE):
 class LabelAffinity:
     """Database expansion by label affinity (``ja``).
 
-    The new ranking of a query is that of the whole database by label similarity to the query's
-    best match: shared labels over (union + 1e-6), in descending order, ties by ascending position.
-    It reads the labels of the database, so its figures are no fair comparison with the others.
+    The whole database is ranked by label similarity to the query's best match: shared labels over
+    (union + 1e-6), in descending order, ties by ascending position. The re-ranker reads the labels
+    of the database, so its figures are not comparable with others.
 
     Args:
-        precision: ``double``, or ``single``, as the original has it for BigEarthNet; the small
-            constant orders equal ratios by their union, as far as the precision tells them apart.
+        precision: ``double``, or ``single`` as in the original for BigEarthNet. The small constant
+            orders equal ratios by their union, if the precision can represent the difference.
         name: prefix of its results.
     """
 
@@ -134,12 +135,13 @@ class LabelAffinity:
         positions: Tensor,
         scores: Tensor,
     ) -> LabelScores:
-        """Scores by labels; the arguments are those of :class:`AverageQE`."""
+        """Computes scores by labels; the arguments are those of :class:`AverageQE`."""
         return LabelScores(database_labels[positions[:, 0]], database_labels, self.dtype)
 
 
 class LabelScores:
-    """Rank of shared / (union + 1e-6) among all possible values, int32, 0 is the best."""
+    """Returns the rank of shared / (union + 1e-6) among all possible values, int32, 0 is the
+    best."""
 
     def __init__(self, labels: Tensor, database_labels: Tensor, dtype: type[np.floating]) -> None:
         self.labels = labels

@@ -1,8 +1,8 @@
-"""Finished pieces of a feature cache that is being made, each a file of its own.
+"""Finished pieces of a feature cache that is being computed, one file per piece.
 
-A shard is one ``.npz`` that is written under another name and then renamed, so that a shard which
-can be seen is whole. It says which model made it and which files it holds: after a run that was
-broken off, any number of processes find what need not be computed again.
+A shard is an ``.npz`` that is written under another name and then renamed, so every visible shard
+is complete. It names its model and its files. After an interrupted run, any number of processes can
+find the features that need not be computed again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FOLDER = 'shards'
 
 
 class File(NamedTuple):
-    """An image as the cache knows it."""
+    """An image file in the cache."""
 
     name: str
     size: int
@@ -32,19 +32,19 @@ class File(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """A finished piece: its readable files, row by row, and the others with the reason."""
+    """A finished piece: its readable files, row by row, and unreadable files with the reason."""
 
     path: Path
     files: list[File]
     unreadable: dict[File, str]
 
     def features(self) -> np.ndarray:
-        """The rows of ``files``, (n, D) float32."""
+        """Returns the rows of ``files``, (n, D) float32."""
         return load_arrays(self.path)['features']
 
 
 def digest(identity: Mapping[str, str]) -> str:
-    """A hash of what decides the features besides the files."""
+    """Returns a hash of what the features depend on besides the files."""
     return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
 
 
@@ -71,12 +71,12 @@ def write_shard(
             target, features=features, about=np.frombuffer(json.dumps(about).encode(), np.uint8)
         )
         target.flush()
-        os.fsync(target.fileno())  # else a power cut could leave a name without its content
+        os.fsync(target.fileno())  # otherwise a power cut could leave a file name without content
     os.replace(temporary, folder / f'{name}.npz')
 
 
 def read_shards(folder: str | Path, identity: dict) -> tuple[list[Shard], int]:
-    """The shards in ``folder`` that ``identity`` made, and the number of those of others."""
+    """Returns the shards of ``identity`` in ``folder``, and the number of other shards."""
     wanted, shards, others = digest(identity), [], 0
     for path in sorted((Path(folder) / FOLDER).glob('*.npz')):
         try:
@@ -91,14 +91,14 @@ def read_shards(folder: str | Path, identity: dict) -> tuple[list[Shard], int]:
             unreadable = {File(*file): reason for file, reason in about['unreadable']}
             whole = arrays['features'].ndim == 2 and len(arrays['features']) == len(files)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            continue  # damaged since it was written; its files are computed again
+            continue  # the shard is damaged; its files are computed again
         if whole:
             shards.append(Shard(path, files, unreadable))
     return shards, others
 
 
 def drop_shards(folder: str | Path) -> None:
-    """Removes all shards in ``folder``, and what killed runs left half-written."""
+    """Removes all shards in ``folder``, and incomplete files of killed runs."""
     folder = Path(folder) / FOLDER
     for path in [*folder.glob('*.npz'), *folder.glob('*.tmp')]:
         path.unlink(missing_ok=True)

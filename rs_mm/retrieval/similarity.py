@@ -14,7 +14,8 @@ def normalized(vectors: Tensor, what: str = 'embeddings') -> Tensor:
     """L2-normalises (N, D) float vectors; a zero vector stays zero.
 
     Raises:
-        DataError: there is none, or one is not finite; ``what`` names them in the message.
+        DataError: there is no vector, or one is not finite; ``what`` names the vectors in the
+            message.
     """
     if vectors.ndim != 2 or not len(vectors):
         raise DataError(
@@ -37,11 +38,11 @@ def check_finite(vectors: Tensor, names: Sequence[str | int], what: str = 'image
 
     Args:
         vectors: (N, D).
-        names: N names of what they are embeddings of, for the message.
-        what: what these are.
+        names: N names of the images or texts, for the message.
+        what: their kind.
 
     Raises:
-        DataError: with the name of the first such.
+        DataError: an embedding is NaN or infinite; the message names the first one.
     """
     broken = (~vectors.isfinite().all(1)).nonzero().flatten()
     if len(broken):
@@ -53,7 +54,7 @@ def check_finite(vectors: Tensor, names: Sequence[str | int], what: str = 'image
 
 
 class CosineScores:
-    """Scores of a slice of the queries against the whole database.
+    """The scores of a slice of the queries for the whole database.
 
     Args:
         queries: (Q, D) normalised.
@@ -68,5 +69,5 @@ class CosineScores:
         return len(self.queries)
 
     def __call__(self, start: int, stop: int) -> Tensor:
-        """(stop - start, N) float32, larger is more similar."""
+        """Returns (stop - start, N) float32; larger is more similar."""
         return torch.mm(self.queries[start:stop], self.database.t())

@@ -1,4 +1,4 @@
-"""Lists of phrases that describe a domain: what images show, and how they look."""
+"""Lists of phrases that describe a domain: the contents and the looks of images."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def read_corpus(path: str | Path) -> list[str]:
     """Reads the phrases of a CSV: its column ``text``, or its only column.
 
     Args:
-        path: the file, UTF-8. A file of one column has a header only if that is ``text``.
+        path: the file, UTF-8. A file of one column has a header only if its first line is ``text``.
 
     Returns:
         The phrases in the order of the file, each once, without empty ones.
 
     Raises:
-        MissingFileError: if there is no such file.
-        DataError: if it is not UTF-8, has several columns and none named ``text``, or fewer than
-            two phrases.
+        MissingFileError: the file does not exist.
+        DataError: the file is not UTF-8, has several columns and none named ``text``, or has fewer
+            than two phrases.
     """
     path = Path(path)
     if not path.is_file():

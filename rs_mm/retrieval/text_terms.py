@@ -1,4 +1,4 @@
-"""Texts put together: weighted terms, negative terms, and prompt templates for class names."""
+"""Combinations of texts: weighted terms, negative terms, and prompt templates for class names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rs_mm.errors import ConfigError, DataError
 
-#: weight of what shall not be there
+#: weight of negative terms
 WITHOUT = -0.5
 #: prompts for class names of overhead images; ``{}`` is the name
 TEMPLATES = (
@@ -26,7 +26,7 @@ TEMPLATES = (
 
 
 class Term(NamedTuple):
-    """A text and its weight; a negative weight means that it shall not be there."""
+    """A text and its weight; a negative weight means that images must not show it."""
 
     text: str
     weight: float = 1.0
@@ -35,18 +35,17 @@ class Term(NamedTuple):
 def read_terms(
     text: str | None = None, more: Sequence[str] = (), without: Sequence[str] = ()
 ) -> list[Term]:
-    """The terms of a query.
+    """Reads the terms of a query.
 
     Args:
-        text: the main text. What follows "but without" in it is a negative term.
+        text: the main text. The part after "but without" is a negative term.
         more: further terms as ``TEXT=WEIGHT``; a weight may be negative.
-        without: texts of what shall not be there.
+        without: texts of what images must not show.
 
-    Returns:
-        The terms; empty where nothing but space is given.
+    Returns: The terms; empty without any text.
 
     Raises:
-        ConfigError: for a weight that is no finite number, or negative terms alone.
+        ConfigError: a weight is not a finite number, or all terms are negative.
 
     Example:
         >>> read_terms('a harbor but without boats', more=['sand=0.3'])
@@ -66,21 +65,19 @@ def read_terms(
             raise ConfigError(f'the term "{term}" is not of the form TEXT=WEIGHT, as "boats=0.5".')
     terms += [Term(part.strip(), WITHOUT) for part in without if part.strip()]
     if terms and not any(term.weight > 0 for term in terms):
-        raise ConfigError(
-            'the query says only what shall not be there; add a text of what shall be.'
-        )
+        raise ConfigError('the query has only negative terms; add a text of what images must show.')
     return terms
 
 
 def encode_terms(terms: Sequence[Term], encode: Callable[[list[str]], Tensor]) -> Tensor:
-    """One feature ``(D,)`` of length 1 for weighted terms.
+    """Computes one feature ``(D,)`` of length 1 for weighted terms.
 
     Args:
         terms: one or more.
         encode: texts -> ``(T, D)`` features of length 1.
 
     Raises:
-        DataError: if the terms cancel each other out.
+        DataError: the terms cancel each other out.
     """
     features = encode([term.text for term in terms])
     if len(terms) == 1:
@@ -97,7 +94,7 @@ def class_features(
     encode: Callable[[list[str]], Tensor],
     templates: Sequence[str] = TEMPLATES,
 ) -> Tensor:
-    """Features ``(C, D)`` of length 1 of class names, for labels without training.
+    """Computes features ``(C, D)`` of length 1 of class names, for labels without training.
 
     Each is the normalised mean of the features of a name in every template (Radford et al.,
     Learning transferable visual models from natural language supervision, ICML 2021, 3.1.4).
@@ -108,7 +105,7 @@ def class_features(
         templates: prompts with ``{}`` in place of the name.
 
     Raises:
-        ConfigError: without a name, or for a template without ``{}``.
+        ConfigError: there is no name, or a template has no ``{}``.
     """
     bad = next((template for template in templates if '{}' not in template), None)
     if bad is not None or not templates:

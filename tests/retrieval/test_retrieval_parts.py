@@ -167,7 +167,7 @@ def test_memory_does_not_grow_with_the_queries():
 def test_bad_inputs():
     vectors = normalized(torch.randn(8, 4))
     labels = random_labels(8, p=0.6)
-    with pytest.raises(ConfigError, match='at asks for the best 20, but the database holds 8'):
+    with pytest.raises(ConfigError, match='at needs the best 20, but the database holds 8'):
         evaluate(CosineScores(vectors, vectors), labels, labels, at=[20])
     with pytest.raises(ConfigError, match='AverageQE: k is 9'):
         AverageQE(9).expand(vectors, vectors, *rank(vectors @ vectors.t()))

@@ -1,4 +1,4 @@
-"""What changed between two dates: pairs of arrays, files and folders.
+"""Change detection for pairs of arrays, files and folders.
 
 The two classes are imported when they are first used: :mod:`.folders` checks paths before torch
 is imported.

@@ -1,4 +1,4 @@
-"""Change detection from Python: two images in, a change map out; no config writing, no labels."""
+"""Change detection from Python: a change map of two images, without a new config or labels."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ IGNORED = 255  # class index of pixels without data
 
 @dataclass
 class ChangeMap:
-    """What :class:`ChangeDetector` finds.
+    """The result of :class:`ChangeDetector`.
 
     Attributes:
         mask: (H, W) uint8 class indices; 0 is *unchanged*, 255 a pixel without data.
         probability: (H, W) float32, 1 minus the probability of *unchanged*; NaN
             without data.
-        valid: (H, W) bool, where both dates hold data.
+        valid: (H, W) bool, True where both dates hold data.
         classes: name of each class.
-        grid: where date 1 lies on the ground, if that is known.
+        grid: georeference of date 1, if it is known.
     """
 
     mask: np.ndarray
@@ -58,7 +58,7 @@ class ChangeMap:
     grid: Grid | None = None
 
     def draw(self) -> np.ndarray:
-        """Mask and probability side by side: (H, W, 3) uint8 RGB."""
+        """Draws mask and probability side by side: (H, W, 3) uint8 RGB."""
         colours = np.array([*_PALETTE[: len(self.classes)]], np.uint8)
         mask = np.full((*self.mask.shape, 3), 127, np.uint8)
         mask[self.valid] = colours[self.mask[self.valid] % len(colours)]
@@ -78,8 +78,8 @@ class ChangeMap:
     def save(self, folder: str | Path, name: str = 'change') -> list[Path]:
         """Writes ``NAME_mask``, ``NAME_probability`` and ``NAME_picture.png``.
 
-        GeoTIFFs where the place on the ground is known, else PNGs (the probability as 0 to 255).
-        The mask has the numbers of :func:`~rs_mm.apis.change.outputs.numbers`.
+        The files are GeoTIFFs if the georeference is known, otherwise PNGs (the probability as 0 to
+        255). The mask has the numbers of :func:`~rs_mm.apis.change.outputs.numbers`.
 
         Returns:
             The files.
@@ -105,26 +105,26 @@ class ChangeMap:
 
 @INFERENCERS.register_module()
 class ChangeDetector:
-    """A trained change-detection model, ready for pairs of images of any size.
+    """A trained change detection model for pairs of images of any size.
 
     Args:
         config: the config the model was trained with.
-        checkpoint: its weights. Default: those the model starts from.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ... Default: CUDA where it is there.
+        checkpoint: its weights. Default: the initial weights of the config.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ... Default: CUDA if available.
         options: overrides of the config, as for the tools.
-        resize: bring images to the size of the config's test pipeline, as its benchmark
-            does; a pair is then predicted as a whole. Default: at the images' own resolution.
+        resize: resize images to the size of the config's test pipeline, as in its benchmark; a pair
+            is then predicted as a whole. Default: at the images' own resolution.
         tile: images with a longer side are predicted in tiles of this size.
         overlap: pixels that neighbouring tiles share; there they are blended.
-        batch: tiles that go through the network together.
-        threshold: pixels whose probability of change is above are changed.
-            Default: the most probable class; for a head of one channel its own threshold.
-        backend: what computes the network: ``torch``, ``bfloat16``, ``onnx``, or the
+        batch: number of tiles per pass of the network.
+        threshold: pixels with a larger probability of change are changed. Default: the most
+            probable class; for a head of one channel its own threshold.
+        backend: the back end of the network: ``torch``, ``bfloat16``, ``onnx``, or the
             folder of an export; see :func:`~rs_mm.apis.backends.use_backend`.
 
     Raises:
-        MissingFileError, CheckpointError: the config or the checkpoint is absent or does not fit.
-        ConfigError: an option names no key, or the machine has no such device.
+        MissingFileError, CheckpointError: the config or the checkpoint is missing or does not fit.
+        ConfigError: an option has an unknown key, or the machine does not have the device.
 
     Example:
         >>> from rs_mm.apis import ChangeDetector
@@ -145,7 +145,7 @@ class ChangeDetector:
         threshold: float | None = None,
         backend: str | Path = 'torch',
     ) -> None:
-        Tiling(1, 1, tile, overlap)  # says at once if they do not go together
+        Tiling(1, 1, tile, overlap)  # raises an error at once if they contradict each other
         if batch < 1:
             raise ConfigError(f'batch must be 1 or more, got {batch}.')
         if threshold is not None and not 0 <= threshold <= 1:
@@ -173,17 +173,17 @@ class ChangeDetector:
         Args:
             date1, date2: files, arrays (H, W, C) in file (RGB) order, Pillow images or rasterio
                 datasets; or two lists of these, whose entries are pairs.
-            bands: bands to take, from 0: red, green, blue for a model of colour images (default:
-                the first three, or the only one three times), as the config's loader lists them
-                for any other.
-            value_range: (low, high) that become black and white. Default: the loader's; a model of
-                colour images takes uint8 as it is, and other types from the 2nd to the 98th
-                percentile of both dates together, per band.
+            bands: bands to take, counted from 0. For a model of colour images: red, green, blue
+                (default: the first three, or the only band three times). For other models: the
+                bands in the order of the config's loader.
+            value_range: (low, high) that become black and white. Default: the range of the loader.
+                For a model of colour images uint8 is unchanged, and other types are stretched from
+                the 2nd to the 98th percentile of both dates together, per band.
             align: ``none``, ``ground``, ``resample`` or ``crop``; see
                 :func:`rs_mm.rasters.align_pair`.
 
         Returns:
-            On the grid of date 1; a list for two lists.
+            The changes on the grid of date 1; a list for two lists.
 
         Raises:
             DataError: the images do not show the same ground, hold no common data, or lack a band.
@@ -219,7 +219,7 @@ class ChangeDetector:
         scratch: Scratch | None = None,
         progress: bool = False,
     ) -> ChangeScene:
-        """Prepares the prediction of a pair, tile by tile; nothing is predicted yet."""
+        """Prepares the prediction of a pair, tile by tile, without predicting."""
         loading = PairLoading(self.loader, bands, value_range)
         loading.choose_bands(first, second)
         pair = align_pair(first, second, align, loading.bands)
@@ -243,14 +243,14 @@ class ChangeDetector:
 
     @torch.inference_mode()
     def predict_tiles(self, tiles: Sequence[list[np.ndarray]]) -> list[np.ndarray]:
-        """Probabilities of pairs that the config's loader has loaded.
+        """Computes the probabilities of pairs that the config's loader has loaded.
 
         Args:
             tiles: each a list of two (h, w, C) arrays.
 
         Returns:
-            For each (K, h, w) float32: the probability of change (K = 1) for a
-            model of two classes or one channel, else that of each class.
+            For each pair (K, h, w) float32: the probability of change (K = 1) for a model of two
+            classes or one channel, otherwise the probability of each class.
         """
         packed = [self.pipeline(dict(img=list(images))) for images in tiles]
         if len({tuple(p['inputs'].shape) for p in packed}) > 1:  # at the border of a scene
@@ -273,18 +273,19 @@ class ChangeDetector:
         if len(logits) > 2:
             return logits.softmax(0).cpu().numpy()
         if len(logits) == 1:
-            # mmseg keeps the probabilities of one channel under this name, others their logits
+            # mmseg stores probabilities under this name for one channel, otherwise logits
             inside = bool((logits >= 0).all() and (logits <= 1).all())
             changed = logits[0] if inside else logits[0].sigmoid()
             return changed[None].cpu().numpy()
         changed, found = 1 - logits.softmax(0)[0], sample.pred_sem_seg.data[0] > 0
-        # logits that are almost equal have a winner, but their probabilities round to one half
+        # almost equal logits have a larger one, but their probabilities both round to one half
         changed[found & (changed <= 0.5)] = np.nextafter(np.float32(0.5), np.float32(1)).item()
         changed[~found & (changed > 0.5)] = 0.5
         return changed[None].cpu().numpy()
 
     def reduce(self, blended: np.ndarray) -> dict[str, np.ndarray]:
-        """Class indices and probability of change from blended probabilities; NaN is no data."""
+        """Returns class indices and probability of change from blended probabilities; NaN is no
+        data."""
         known = ~np.isnan(blended[0])
         if len(blended) == 1:
             changed = blended[0]
@@ -309,7 +310,7 @@ class ChangeDetector:
 
 @dataclass
 class ChangeScene:
-    """A pair about to be predicted.
+    """A pair that is prepared for prediction.
 
     Attributes:
         pair: both dates on one grid.
@@ -329,7 +330,8 @@ def _raster(picture: Picture) -> Raster:
 
 
 def _split_pipeline(cfg, resize):
-    """The loading step of the test pipeline, and the others without labels and resizing."""
+    """Returns the loading step of the test pipeline, and the other steps without labels and
+    resizing."""
     try:
         pipeline = tested_pipeline(cfg)
     except ConfigError:
@@ -349,12 +351,13 @@ def _split_pipeline(cfg, resize):
             steps.append(step)
     if loader is None:
         raise ConfigError('the test pipeline of the config has no step that loads images.')
-    # found whatever the default scope of the config is
+    # found in any default scope of the config
     return loader, [dict(type='rs_mm.MultiImgLoadImageFromNDArray'), *steps]
 
 
 def _classes(cfg, meta):
-    """Names and colours: the config's, else the dataset class's, else those of the checkpoint."""
+    """Returns names and colours of the config, else of the dataset class, else of the
+    checkpoint."""
     known = dict(meta.get('dataset_meta') or {})
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or cfg.get('train_dataloader')
     if loader:
@@ -372,7 +375,7 @@ def _classes(cfg, meta):
     return classes, palette
 
 
-# black, then Okabe and Ito's colours, apart for colour-blind readers
+# black, then Okabe and Ito's colours, which colour-blind readers can distinguish
 _PALETTE = [
     (0, 0, 0), (255, 255, 255), (213, 94, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
     (0, 114, 178), (204, 121, 167), (230, 159, 0),

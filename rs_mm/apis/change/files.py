@@ -1,4 +1,4 @@
-"""From two files to maps that lie where date 1 lies, of any size; resumable."""
+"""Change maps of two files of any size, on the grid of date 1; resumable."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from rs_mm.visualization.sheet import save_sheet
 
 @dataclass
 class PairResult:
-    """What :func:`predict_files` did.
+    """The result of :func:`predict_files`.
 
     Attributes:
         written: the files, mask first.
         summary: shares and area.
-        notes: what a user should know about the pair.
-        seconds: for all of it.
+        notes: remarks for the user about the pair.
+        seconds: total time.
         times: seconds by kind of work.
     """
 
@@ -50,7 +50,7 @@ class PairResult:
     times: Times
 
     def row(self) -> dict:
-        """The figures, for a table; empty where there are none."""
+        """Returns the figures for a table; empty if there are none."""
         found = self.summary
         return dict(
             changed_share=f'{found.changed_share:.6f}',
@@ -75,28 +75,28 @@ def predict_files(
     resume: bool = False,
     progress: bool = False,
 ) -> PairResult:
-    """Predicts a pair of files and writes the mask, a picture, and what else is asked for.
+    """Predicts a pair of files and writes the mask, a picture, and optional outputs.
 
     Args:
         detector: the model.
         image1, image2: dates 1 and 2, of any format that GDAL reads.
         out: folder to write into.
         bands, value_range, align: see :meth:`ChangeDetector.__call__`.
-        options: what is written besides mask and picture.
-        stem: begin of the files' names, may hold folders. Default: the dates' stems.
-        resume: go on with the tiles that a run which was stopped has left.
-        progress: say on standard error how far it is.
+        options: outputs besides mask and picture.
+        stem: start of the file names, possibly with folders. Default: the stems of the dates.
+        resume: continue a stopped run with its remaining tiles.
+        progress: print the progress on standard error.
 
     Returns:
         ``STEM_change.tif`` (``.png`` for a plain picture without georeference): 0
-        unchanged, 255 changed, 127 no data; of more than two classes their indices, 255 no data.
-        If asked for ``STEM_probability.tif`` and polygons, and ``STEM_picture.png``. GeoTIFFs lie
-        where date 1 lies.
+        unchanged, 255 changed, 127 no data; with more than two classes, class indices and 255 for
+        no data. ``STEM_picture.png``, and optionally ``STEM_probability.tif`` and polygons.
+        GeoTIFFs are on the grid of date 1.
 
     Raises:
         DataError: the images do not show the same ground, hold no common data, or a file cannot
             be read or written.
-        ConfigError: ``out`` is no folder, or what is asked for needs a package.
+        ConfigError: ``out`` is not a folder, or an output needs a missing package.
     """
     start, options = time.perf_counter(), options or OutputOptions()
     check_writable(out)
@@ -126,7 +126,7 @@ def predict_files(
         except (DataError, ConfigError) as error:
             if keep and any(scratch.folder.glob('done_*')):
                 raise type(error)(
-                    f'{error} What is finished is kept in {scratch.folder}; --resume goes on.'
+                    f'{error} The finished tiles are kept in {scratch.folder}; --resume continues.'
                 ) from error
             scratch.remove()
             raise
@@ -138,7 +138,7 @@ def predict_files(
 
 
 def pair_stem(image1: Path, image2: Path) -> str:
-    """The dates' stems, equal ones once."""
+    """Returns the stems of the dates, once if they are equal."""
     return '_'.join(dict.fromkeys((image1.stem, image2.stem)))
 
 
@@ -150,7 +150,7 @@ def identity(
     value_range: Sequence[float] | None,
     align: str,
 ) -> dict:
-    """What the numbers of a map depend on: inputs, model and options."""
+    """Returns what the numbers of a map depend on: inputs, model and options."""
     return dict(
         dates=[_file_identity(path) for path in (image1, image2)],
         checkpoint=checkpoint_digest(detector.checkpoint),
@@ -175,7 +175,7 @@ def _file_identity(path):
 
 @lru_cache
 def checkpoint_digest(path: str | Path | None) -> str | None:
-    """The SHA-256 of a checkpoint file; None for a model without one, or one named by a URL."""
+    """Returns the SHA-256 of a checkpoint file; None without a checkpoint, or for a URL."""
     if path is None or not Path(path).is_file():
         return None if path is None else str(path)
     digest = hashlib.sha256()

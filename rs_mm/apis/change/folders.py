@@ -1,6 +1,6 @@
-"""Pairs of files in two folders: found, checked, predicted one after the other, and listed.
+"""Finding, checking, predicting and listing the pairs of two folders.
 
-Nothing here needs torch until the first pair is predicted, so that a wrong path answers at once.
+torch is imported only for the first prediction, so a wrong path is reported at once.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Pair:
-    """Two files of one place.
+    """Two files of the same place.
 
     Attributes:
-        name: relative, without suffix; unique among the pairs. Outputs are named after it.
+        name: relative name without suffix, unique among the pairs; outputs get this name.
         first, second: dates 1 and 2.
     """
 
@@ -48,22 +48,22 @@ def find_pairs(
     pattern1: str | None = None,
     pattern2: str | None = None,
 ) -> list[Pair]:
-    """The pair of two files, or the pairs in two folders and their subfolders, sorted.
+    """Finds the pair of two files, or the pairs in two folders and their subfolders, sorted.
 
     Args:
-        first, second: two files, or two folders (they may be one). Without patterns, files of the
-            same name are a pair, whatever the case of their suffix.
-        pattern1, pattern2: names of the dates with one ``*``, e.g. ``*_2009.tif``: what it stands
-            for ties a pair together.
+        first, second: two files, or two folders, which may be equal. Without patterns, files with
+            the same name are a pair; the case of the suffix is ignored.
+        pattern1, pattern2: names of the dates with one ``*``, e.g. ``*_2009.tif``; two files are a
+            pair if the ``*`` matches the same text.
 
     Returns:
-        Sorted by name.
+        The pairs, sorted by name.
 
     Raises:
         MissingFileError: a file or folder does not exist.
-        DataError: only one is a folder, two files of a folder have one name, a file has no
-            partner, or there is no image.
-        ConfigError: a pattern lacks its ``*``, or patterns are given for files.
+        DataError: only one of them is a folder, two files of a folder have the same name, a file
+            has no partner, or there is no image.
+        ConfigError: a pattern has no ``*``, or patterns are given for files.
     """
     first, second = Path(first), Path(second)
     for path in (first, second):
@@ -99,7 +99,7 @@ def _check_partners(found, folders):
 
 
 def _keyed(folder, pattern):
-    """The images of a folder by what ties them to their partners."""
+    """Returns the images of a folder by the part of the name that partners share."""
     match = _matcher(pattern)
     found = {}
     for path in sorted(folder.rglob('*')):
@@ -135,7 +135,7 @@ def _matcher(pattern):
 
 
 def _named(keyed, by_pattern):
-    """Pairs with names no two of which are equal: a suffix stays where stems meet."""
+    """Returns pairs with unique names: equal stems keep their suffix."""
     stems = Counter(key if by_pattern else str(Path(key).with_suffix('')) for key, _, _ in keyed)
     pairs = []
     for key, one, two in keyed:
@@ -151,10 +151,10 @@ def check_before(
     out: str | Path,
     options: OutputOptions,
 ) -> None:
-    """Finds what is wrong before anything heavy is imported.
+    """Checks the arguments before large packages are imported.
 
     Raises:
-        MissingFileError: config or checkpoint is not there.
+        MissingFileError: the config or the checkpoint does not exist.
         ConfigError: ``out`` cannot be a folder, or polygons cannot be written.
         DataError: the only pair cannot be read, or the disk has no room for its map.
     """
@@ -191,9 +191,9 @@ def predict_pairs(
     overwrite: bool = False,
     say: Callable[[str], None] = print,
 ) -> int:
-    """Predicts pair after pair; a bad one is listed and costs itself alone.
+    """Predicts pair after pair; a bad pair is listed, and the others are predicted.
 
-    ``summary.csv`` in ``out`` holds a line per pair, and is brought up to date after each.
+    ``summary.csv`` in ``out`` holds a line per pair and is updated after each.
 
     Args:
         pairs: from :func:`find_pairs`.
@@ -201,12 +201,12 @@ def predict_pairs(
         predict: function of a pair to a ``PairResult``.
         job: function of a pair to what its result depends on; a pair that was finished with the
             same job is not predicted again.
-        options: what is written.
+        options: outputs to write.
         overwrite: predict finished pairs again.
         say: prints a line.
 
     Returns:
-        How many pairs have no result.
+        The number of pairs without a result.
     """
     table = _Table(Path(out) / 'summary.csv')
     failed = []
@@ -248,7 +248,7 @@ def _all_there(pair, out, options):
 
 
 class _Table:
-    """``summary.csv``: written as a whole after each pair."""
+    """The table ``summary.csv``, which is written as a whole after each pair."""
 
     def __init__(self, path):
         self.path, self.rows = path, {}

@@ -1,4 +1,4 @@
-"""What the loading step of a change config makes of two dates, for windows instead of files."""
+"""The loading step of a change detection config, applied to windows instead of files."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from rs_mm.rasters import (
     stretch_limits,
 )
 
-_SAMPLE = 1_000_000  # pixels of a scene that the stretch and the fill value are taken from
+_SAMPLE = 1_000_000  # pixels of a scene from which the stretch and the fill value are computed
 _COLOUR, _BANDS = 'MultiImgLoadImageFromFile', 'MultiImgLoadTiff'
 
 
 class PairLoading:
-    """Reads windows of an aligned pair as the config's loader reads files.
+    """Reads windows of an aligned pair as the config's loader reads files; one object per pair.
 
-    Made once per pair. Pixels without data at either date get the mean of the scene at both, so
-    that the ground beside them is seen as if it ended there.
+    Pixels without data at either date get the mean of the scene at both dates.
 
     Args:
         step: config of the loading transform, e.g. ``dict(type='MultiImgLoadTiff', bands=...)``.
         bands: replaces the bands that the loader takes.
-        value_range: replaces the loader's; these values become 0 and 255.
+        value_range: replaces the range of the loader; these values become 0 and 255.
 
     Raises:
         ConfigError: ``value_range`` is empty.
@@ -62,13 +61,13 @@ class PairLoading:
         self._limits = self._fill = self._loaded = None
 
     def choose_bands(self, first: Raster, second: Raster) -> None:
-        """Settles which bands are read, where neither config nor user says."""
+        """Chooses the bands to read if neither config nor user names them."""
         if self.bands is None and self.kind == _COLOUR:
             enough = min(first.info.bands, second.info.bands) >= 3
             self.bands = [0, 1, 2] if enough else [0, 0, 0]
 
     def fit(self, pair: AlignedPair, paths: Sequence[str | None]) -> None:
-        """Looks at the scene once: for its stretch, its mean, and whether anything is valid.
+        """Reads the scene once, reduced, for its stretch, its mean, and valid pixels.
 
         Raises:
             DataError: no pixel holds data at both dates, or a date lacks a band.
@@ -81,7 +80,7 @@ class PairLoading:
         sample = self._read(pair, None, None if shrink == 1 else size)
         valid = common_valid(sample)
         if not valid.any():
-            # a reduced look may miss it; the scene run counts every pixel
+            # a reduced image may miss valid pixels; the scene run counts every pixel
             if shrink == 1:
                 raise DataError(_nothing_valid(pair, sample))
             self._fill = None
@@ -89,13 +88,13 @@ class PairLoading:
         arrays = [found.array for found in sample]
         deep = any(array.dtype != np.uint8 for array in arrays)
         if self.kind == _COLOUR and deep and self.value_range is None:
-            # one stretch for both dates: a change of brightness between them stays visible
+            # one stretch for both dates, so a change of brightness between them stays visible
             self._limits = stretch_limits(arrays, [valid, valid])
         loaded = [self._values(array)[valid] for array in arrays]
         self._fill = np.concatenate(loaded).mean(axis=0)
 
     def read(self, pair: AlignedPair, rows: slice, columns: slice) -> tuple[list, np.ndarray]:
-        """Both dates of a window as the loader gives them, and where both hold data."""
+        """Returns both dates of a window as the loader reads them, and a mask of common data."""
         found = self._read(pair, (rows, columns), None)
         return self._filled(found)
 
@@ -105,7 +104,8 @@ class PairLoading:
         shape: tuple[int, int] | None,
         window: tuple[slice, slice] | None = None,
     ) -> tuple[list, np.ndarray]:
-        """Both dates, reduced or a window, uint8 RGB for the eye, and where both hold data."""
+        """Returns both dates, reduced or a window, as uint8 RGB for display, and a mask of common
+        data."""
         found = self._read(pair, window, shape)
         images, valid = self._filled(found)
         shown = [image[..., _shown_bands(image.shape[2])] for image in images]
@@ -115,7 +115,7 @@ class PairLoading:
         return [np.ascontiguousarray(image.astype(np.uint8)) for image in shown], valid
 
     def describe(self) -> str | None:
-        """What was done to the values, for the user; None if nothing."""
+        """Describes the change of values for the user; None if there was none."""
         if self._limits is None:
             return None
         low, high = ('/'.join(f'{v:.5g}' for v in limits) for limits in self._limits)
@@ -132,7 +132,7 @@ class PairLoading:
         return images, valid
 
     def _values(self, array):
-        """As the loader of the config makes of a file with these pixels; a copy."""
+        """Returns a copy of pixels as the loader of the config would read them from a file."""
         if self.whole:
             return array.copy()
         if self.value_range is not None:
@@ -162,7 +162,7 @@ class PairLoading:
         return [Pixels(p.array[rows, columns], p.valid[rows, columns]) for p in self._loaded]
 
     def _load_whole(self, pair, paths):
-        """A loader of the user's own reads files, so that the whole pair is loaded by it."""
+        """Loads the whole pair with a user-defined loader, which reads only files."""
         from rs_mm.registry import TRANSFORMS
 
         if None in paths:
@@ -188,7 +188,7 @@ class PairLoading:
 
 
 def _shown_bands(count):
-    """Red, green, blue: three bands are loaded as blue, green, red; more as the file has them."""
+    """Returns red, green, blue: three bands are loaded as B, G, R, more bands in file order."""
     return [2, 1, 0] if count == 3 else [0, 1, 2] if count > 3 else [0, 0, 0]
 
 

@@ -1,4 +1,4 @@
-"""Writes what was found in a scene: mask, probability, polygons, picture, and figures about it."""
+"""Writing the results of a scene: mask, probability, polygons, picture, and figures."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ _PICTURES = ('.png', '.jpg', '.jpeg', '.bmp')
 
 @dataclass
 class OutputOptions:
-    """What is written besides mask and picture.
+    """The outputs besides mask and picture.
 
     Attributes:
         probability: ``float32``, ``uint8`` (250 is 1) or None.
-        polygons: file for polygons of the changes, or a suffix such as ``.gpkg``: one file per
-            pair beside the mask; None for none.
-        min_area: patches of fewer square metres (pixels without georeference) get no polygon.
-        simplify: tolerance of the outlines in units of the CRS; 0 keeps the pixels' own.
+        polygons: file for polygons of the changes, or a suffix such as ``.gpkg``: one file per pair
+            beside the mask; None: no polygons.
+        min_area: patches with a smaller area in square metres (without georeference: in pixels) get
+            no polygon.
+        simplify: tolerance of the outlines in units of the CRS; 0 keeps the outlines of the pixels.
         cog: whether rasters are cloud-optimised GeoTIFFs.
     """
 
@@ -48,7 +49,7 @@ class OutputOptions:
 
 @dataclass
 class Summary:
-    """Figures of one pair.
+    """The figures of one pair.
 
     Attributes:
         changed_share: of the pixels with data.
@@ -66,13 +67,14 @@ class Summary:
 
 
 def output_paths(stem: Path, first: Path, georeferenced: bool, options: OutputOptions) -> dict:
-    """Files of a pair: ``mask``, ``probability``, ``polygons``, ``picture``; those asked for.
+    """Returns the files of a pair: ``mask``, ``picture``, and optional ``probability`` and
+    ``polygons``.
 
     Args:
-        stem: folder and begin of the names.
-        first: date 1; where it is a plain picture without georeference, the mask is a PNG.
-        georeferenced: whether date 1 says where it lies.
-        options: what is written.
+        stem: folder and start of the names.
+        first: date 1; for a plain picture without georeference the mask is a PNG.
+        georeferenced: whether date 1 is georeferenced.
+        options: outputs to write.
     """
     plain = first.suffix.lower() in _PICTURES and not georeferenced and not options.cog
     paths = dict(mask=stem.with_name(f'{stem.name}_change.{"png" if plain else "tif"}'))
@@ -87,7 +89,7 @@ def output_paths(stem: Path, first: Path, georeferenced: bool, options: OutputOp
 
 
 def bytes_needed(shape: tuple[int, int], options: OutputOptions) -> int:
-    """Room on the disk for a map of (height, width): what is kept meanwhile, and the files."""
+    """Returns the disk space for a map of (height, width): temporary data and the files."""
     per_pixel = 5 + 1 + {None: 0, 'uint8': 1, 'float32': 4}[options.probability]
     return int(shape[0] * shape[1] * per_pixel * 1.1)
 
@@ -105,11 +107,11 @@ def write_maps(
 
     Args:
         paths: from :func:`output_paths`.
-        scene: whose strips hold ``mask`` (class indices, 255 without data) and ``probability``.
-        grid: of the scene.
+        scene: its strips hold ``mask`` (class indices, 255 without data) and ``probability``.
+        grid: grid of the scene.
         classes, palette: names and colours of the classes.
-        tags: of the files.
-        options: what is written and how.
+        tags: tags of the files.
+        options: outputs and their settings.
 
     Raises:
         DataError: a file cannot be written.
@@ -139,7 +141,8 @@ def write_maps(
 
 
 def numbers(mask: np.ndarray, class_count: int) -> np.ndarray:
-    """Class indices as they stand in the file: of two classes 0 and 255, and 127 for no data."""
+    """Converts class indices to the numbers in the file: with two classes 0, 255, and 127 for no
+    data."""
     if class_count > 2:
         return mask
     return np.where(mask == IGNORED, NODATA, np.where(mask > 0, CHANGED, UNCHANGED)).astype(

@@ -1,1 +1,1 @@
-"""A network and what surrounds it as files that run without torch."""
+"""Export of a model as files that run without torch."""

@@ -1,4 +1,4 @@
-"""Writes a trained model as networks and a description that run without this package's torch."""
+"""Export of a trained model as networks and a description that run without torch."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def export(
 
     Args:
         config: name or path of a config file, or a config.
-        checkpoint: its weights. Default: those that the model starts from.
+        checkpoint: its weights. Default: the initial weights of the config.
         out: folder to write into: the networks and ``model.json``.
         format: ``onnx`` (onnxruntime, QGIS) or ``torch`` (``torch.export.load``).
         shape: height and width (one number: both) of an image, or of a tile of a change detector.
-            Default: what the test pipeline or ``test_cfg.crop_size`` of the config says.
+            Default: the size in the test pipeline or ``test_cfg.crop_size`` of the config.
         batch: 1 fixes the batch at one. Default: any batch.
-        supports: for a few-shot segmenter, pairs of an image and a mask to be kept in the export.
+        supports: for a few-shot segmenter, pairs of an image and a mask to store in the export.
         options: overrides of the config, as for the tools.
 
     Returns:
-        What ``model.json`` holds, with the largest difference between network and model as
+        The content of ``model.json``, with the largest difference between network and model as
         ``max_difference`` of every graph.
 
     Raises:
-        MissingFileError, CheckpointError: the config or the checkpoint is absent or does not fit.
-        ConfigError: the model or its pipeline has no export, or a package is missing.
+        MissingFileError, CheckpointError: the config or the checkpoint is missing or does not fit.
+        ConfigError: the model or its pipeline cannot be exported, or a package is missing.
     """
     if format not in FORMATS:
         raise ConfigError(f'format {format!r}: choose one of {", ".join(FORMATS)}.')
@@ -96,7 +96,7 @@ def _check_packages():
 
 
 def _about(loaded: LoadedModel, task, shape, checkpoint):
-    """Task, sizes, classes, normalisation: what a runner must know beside the networks."""
+    """Returns the description for a runner: task, sizes, classes, normalisation."""
     model, cfg = loaded.model, loaded.cfg
     given = None if shape is None else _sides(shape)
     if task == 'change':
@@ -111,7 +111,7 @@ def _about(loaded: LoadedModel, task, shape, checkpoint):
     if task == 'few_shot':
         if model.post_processor is not None:
             print_log(
-                'the post-processor of the config stays outside the export', 'current',
+                'the post-processor of the config is not exported', 'current',
                 level=logging.WARNING,
             )  # fmt: skip
         info.update(vote_threshold=model.vote_threshold, classes=['background', 'object'])
@@ -125,7 +125,7 @@ def _about_change(loaded, given):
     preprocessor, test_cfg = model.data_preprocessor, dict(model.test_cfg or {})
     tile = given or tuple(test_cfg.get('crop_size') or _size_in(loaded.cfg) or _DEFAULT_TILE)
     stride = test_cfg.get('stride') or tile
-    if given:  # the windows of the config are of another size: the same share of them overlaps
+    if given:  # the windows of the config have another size; the same share of them overlaps
         crop = test_cfg.get('crop_size') or tile
         stride = [max(1, s * t // c) for s, t, c in zip(stride, tile, crop)]
     count = 3 if preprocessor.channel_conversion else model.backbone_inchannels
@@ -150,7 +150,7 @@ def _about_change(loaded, given):
 
 
 def _labels(loaded, checkpoint):
-    """How labels come about: by the classifier, by a memory, or not at all."""
+    """Returns the source of labels: the classifier, a memory, or none."""
     from rs_mm.apis.labels.predictor import LabelPredictor
 
     try:
@@ -194,13 +194,14 @@ def _write(graph: Graph, folder, format):
 
 
 def _trace_as_free_as_possible(graph):
-    """Networks with position embeddings are of one size; their export says so by an error."""
+    """Exports with a free size; networks with position embeddings have one size and raise an
+    error."""
     sizes = ('height', 'width')
     if not any(label in sizes for axes in graph.free.values() for label in axes.values()):
         return _trace(graph)
     try:
         return _trace(graph)
-    except Exception as error:  # torch.export raises types of several modules
+    except Exception as error:  # torch.export raises errors of several modules
         print_log(
             f'{graph.name}: the size of images is fixed ({str(error).splitlines()[0]})', 'current'
         )
@@ -219,7 +220,7 @@ def _trace(graph):
     }
     shapes = [free.get(name) for name in graph.inputs]
     if any(name.startswith('support_') for name in graph.inputs):
-        shapes = [shapes[0], tuple(shapes[1:])]  # they enter as *support
+        shapes = [shapes[0], tuple(shapes[1:])]  # the network takes them as *support
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         return torch.export.export(
@@ -228,7 +229,7 @@ def _trace(graph):
 
 
 def _axis(label):
-    # a pooling layer asks whether the size is odd, which a named axis would forbid
+    # a pooling layer tests whether the size is odd, which a named axis would forbid
     if label in ('height', 'width'):
         return torch.export.Dim.DYNAMIC
     return torch.export.Dim(label, min=1, max=8192)
@@ -245,7 +246,7 @@ def _save_onnx(program, graph, path):
 
 
 def _difference(graph, path, format):
-    """The largest difference of any output on images that the graph was not traced with."""
+    """Returns the largest difference of any output, on images that were not used for tracing."""
     from rs_mm.exported.model import open_session
 
     generator = torch.Generator().manual_seed(0)
@@ -255,7 +256,7 @@ def _difference(graph, path, format):
     }
     if 'mask' in inputs:
         inputs['mask'] = (inputs['mask'] > 0).float()
-    for name in inputs:  # vectors of masked maps are no noise
+    for name in inputs:  # vectors of masked maps are not noise
         if name.startswith('support_'):
             inputs[name] = graph.inputs[name]
     with torch.no_grad():
@@ -271,7 +272,7 @@ def _difference(graph, path, format):
 
 
 def _write_arrays(loaded, info, folder, supports, graphs, checkpoint):
-    """What the runner needs beside the networks: memory, supports, vocabulary."""
+    """Writes the further files for a runner: memory, supports, vocabulary."""
     if (info.get('labels') or {}).get('method') == 'knn':
         from rs_mm.models.memories import FeatureBank
 
@@ -313,7 +314,7 @@ def _write_supports(loaded, folder, supports, graphs, checkpoint):
 
 
 def _identity(loaded, checkpoint):
-    """Which config and weights were exported, and by which versions."""
+    """Returns config, weights and versions of the export."""
     path = checkpoint or loaded.cfg.get('load_from')
     digest = None
     if path and Path(path).is_file():
@@ -335,7 +336,7 @@ def _identity(loaded, checkpoint):
 
 
 def _add_metadata(folder, info):
-    """The keys that QGIS's plugin Deepness reads, in JSON, in a network of masks."""
+    """Returns the keys of a network of masks that QGIS's plugin Deepness reads, in JSON."""
     if info['task'] != 'change':
         return
     import onnx
@@ -365,7 +366,7 @@ def _sides(shape):
 
 
 def _size_of(steps):
-    """Height and width that the pipeline resizes to."""
+    """Returns the height and width that the pipeline resizes to."""
     for step in steps[::-1]:
         if step['kind'] == 'resize':
             return tuple(step.get('crop') or step['size'])
@@ -384,7 +385,7 @@ def _set_size(steps, size):
 
 
 def _size_in(cfg):
-    """The size that a change detector's test pipeline resizes to, height and width."""
+    """Returns the height and width that a change detector's test pipeline resizes to."""
     for step in tested_pipeline(cfg) or []:
         if str(step['type']).endswith('MultiImgResize') and step.get('scale'):
             return tuple(math.ceil(side) for side in step['scale'])[::-1]

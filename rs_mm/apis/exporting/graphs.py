@@ -1,7 +1,7 @@
-"""What of each kind of model becomes a graph: a network between preprocessing and post-processing.
+"""The graphs of each kind of model: its network between preprocessing and post-processing.
 
-Every graph takes normalised images, RGB or the bands of the config, and gives logits or vectors.
-Tiling, blending, votes and rankings stay outside; :mod:`rs_mm.exported` does them with numpy.
+Every graph takes normalised images, RGB or the bands of the config, and returns logits or vectors.
+:mod:`rs_mm.exported` does tiling, blending, votes and rankings with numpy.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Graph:
     """One network to export.
 
     Attributes:
-        name: of its file.
+        name: name of its file.
         module: the network.
         inputs: example inputs by name, in the order that the module takes them.
         outputs: names of the results.
-        free: input -> axis -> name of what may vary, e.g. ``{'image': {0: 'batch'}}``.
+        free: input -> axis -> name of a free size, e.g. ``{'image': {0: 'batch'}}``.
     """
 
     name: str
@@ -41,10 +41,10 @@ class Graph:
 
 
 def task_of(model: nn.Module) -> str:
-    """``change``, ``few_shot``, ``retrieval`` (image and text) or ``embedding``.
+    """Returns ``change``, ``few_shot``, ``retrieval`` (image and text) or ``embedding``.
 
     Raises:
-        ConfigError: the model is of a kind that has no export.
+        ConfigError: this kind of model cannot be exported.
     """
     if hasattr(model, 'encode_text'):
         return 'retrieval'
@@ -55,13 +55,13 @@ def task_of(model: nn.Module) -> str:
     if hasattr(model, 'head') and hasattr(model.head, 'from_correlations'):
         return 'few_shot'
     raise ConfigError(
-        f'{type(model).__name__} has no export: it is no change detector, few-shot segmenter, '
+        f'{type(model).__name__} cannot be exported: it is not a change detector, few-shot segmenter, '
         'embedder or retriever.'
     )
 
 
 def graphs_of(model: nn.Module, size: tuple[int, int], batch: int = 2) -> list[Graph]:
-    """The graphs of a model in evaluation mode.
+    """Makes the graphs of a model in evaluation mode.
 
     Args:
         model: see :func:`task_of`.
@@ -141,7 +141,7 @@ class _ChangeLogits(nn.Module):
 
 
 class _Embedding(nn.Module):
-    """Images (N, C, H, W) to vectors (N, D) of length 1 and, of a classifier, scores (N, L)."""
+    """Images (N, C, H, W) to vectors (N, D) of length 1 and, with a classifier, scores (N, L)."""
 
     def __init__(self, model):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Smaller numbers in an export: float16, or int8 with or without ranges from images."""
+"""Exports with smaller numbers: float16, or int8 with or without calibration images."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def reduce_precision(
 
     Args:
         folder: written by :func:`rs_mm.apis.export`.
-        precision: ``fp16``: weights kept in float16 and computed with in float32, half the file.
-            ``int8``: weights in int8. With ``images`` convolutions and activations too, whose
-            ranges those images show (for convolutional networks); without, matrix products
-            alone, whose ranges are measured as they come (for transformers).
-        images: files to calibrate with; before and after in turn for a change detector.
+        precision: ``fp16``: weights are stored in float16 and computations use float32; the file is
+            half as large. ``int8``: weights in int8. With ``images``, also convolutions and
+            activations, with ranges measured on these images (for convolutional networks). Without
+            ``images``, only matrix products, with ranges measured at run time (for transformers).
+        images: files for calibration; for a change detector date 1 and date 2 in turn.
 
     Raises:
         ConfigError: the precision is unknown, or a change detector got an odd number of images.
@@ -57,7 +57,7 @@ def reduce_precision(
 
 
 def _to_float16(path, out):
-    """Keeps weights in float16; onnxruntime turns them back once, when it opens the file."""
+    """Stores weights in float16; onnxruntime converts them to float32 when it opens the file."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -116,19 +116,22 @@ def _to_int8_by_images(path, out, feeds):
 
 
 def _shows_images(model, name):
-    """The text tower and the comparison with supports see no image alone."""
+    """Returns whether a network takes single images, unlike a text tower or the comparison with
+    supports."""
     return model.task in ('change', 'embedding') or name in ('image',)
 
 
 def _feeds(model, name, images) -> Iterator[dict[str, np.ndarray]]:
-    """What the network takes for each image, or each pair."""
+    """Yields the network's inputs for each image, or each pair."""
     if model.task != 'change':
         key = list(model.info['graphs'][name]['inputs'])[0]
         for image in images:
             yield {key: prepare(image, model.info['steps'])[None]}
         return
     if len(images) % 2:
-        raise ConfigError('a change detector is calibrated by pairs: before and after in turn.')
+        raise ConfigError(
+            'a change detector is calibrated with pairs: give date 1 and date 2 in turn.'
+        )
     runner = open_export(model.folder)
     height, width = runner.tile
     for before, after in zip(images[::2], images[1::2]):
@@ -141,7 +144,7 @@ def _feeds(model, name, images) -> Iterator[dict[str, np.ndarray]]:
 
 
 class _quiet:
-    """Leaves out onnxruntime's advice to prepare the model, which is done."""
+    """Hides onnxruntime's advice to prepare the model, because it is prepared."""
 
     def __enter__(self):
         self.level = logging.getLogger().level

@@ -1,4 +1,4 @@
-"""From a test pipeline to the steps that an exported model's runner takes, without torch."""
+"""The conversion of a test pipeline to the steps of the runner of an exported model."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 from rs_mm.errors import ConfigError
 
-# they change no pixel of an image that is predicted
+# they do not change the pixels of an image to predict
 _PASSED = ('PackEmbeddingInputs', 'PackEpisode', 'MultiImgPackSegInputs', 'MultiImgLoadAnnotations')
 
 
 def steps_of(pipeline: Sequence[dict], preprocessor: Any) -> list[dict]:
-    """Steps from a file to what the network takes.
+    """Converts a test pipeline to steps from a file to the network's input.
 
     Args:
         pipeline: configs of the test pipeline, in order.
         preprocessor: the model's data preprocessor, which normalises last.
 
     Raises:
-        ConfigError: a step has no counterpart without torch; it is named.
+        ConfigError: a step cannot run without torch; the message names it.
     """
     steps: list[dict] = []
     for config in pipeline:
@@ -44,7 +44,7 @@ def _rgb(config):
 
 
 def _sentinel2(config):
-    """A raster whose bands are those of the config, in their order."""
+    """Returns the step for a raster with the bands of the config, in their order."""
     from rs_mm.datasets.bigearthnet.dataset import LoadBigEarthNetPatch
 
     names = list(LoadBigEarthNetPatch(**config).bands)
@@ -123,7 +123,7 @@ _KNOWN = dict(
 
 
 def add_band_statistics(pipeline: Sequence[dict]) -> list[dict]:
-    """The pipeline with ``NormalizeBigEarthNet`` written out as ``NormalizeBands``."""
+    """Returns the pipeline with ``NormalizeBigEarthNet`` replaced by ``NormalizeBands``."""
     from rs_mm.datasets.bigearthnet.bands import STATISTICS
 
     found, names = [], ()

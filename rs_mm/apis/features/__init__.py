@@ -1,1 +1,1 @@
-"""Features of a whole data set: extracted once, evaluated and reduced many times."""
+"""Features of a whole dataset, which are extracted once and evaluated or reduced many times."""

@@ -1,4 +1,4 @@
-"""Evaluating extracted features by the metrics of a config: tools/retrieval/evaluate.py."""
+"""Evaluation of extracted features by the metrics of a config, for tools/retrieval/evaluate.py."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def evaluate_features(
     options: dict | list[str] | None = None,
     out: str | Path | None = None,
 ) -> dict[str, float]:
-    """Evaluates what tools/retrieval/extract.py wrote; needs neither the model nor the images.
+    """Evaluates features of tools/retrieval/extract.py, without the model and the images.
 
     Args:
-        config: its ``test_evaluator`` measures, its dataset knows the labels.
+        config: config with the metrics (``test_evaluator``) and the dataset with the labels.
         features: folder of the features.
-        split: the split they were extracted from: ``train``, ``val`` or ``test``.
+        split: the split of the features: ``train``, ``val`` or ``test``.
         reference: features of the training split, which ``KNNMetric``
-            searches; without them that metric is left out.
+            searches; without them this metric is left out.
         options: overrides of the config.
         out: ``.json`` for the metrics.
 
@@ -45,9 +45,9 @@ def evaluate_features(
         The metrics.
 
     Raises:
-        ConfigError: if no metric of the config works on features, or none needs ``reference``;
-            if another model made the reference, or the PCA that a metric takes.
-        DataError: if the split lacks images of the features.
+        ConfigError: no metric of the config works on features, or none needs ``reference``; or
+            another model made the reference, or the PCA of a metric.
+        DataError: images of the features are missing in the split.
     """
     if out:
         check_file_writable(out, '--out')
@@ -112,10 +112,10 @@ def _check_same_model(made_by, other, features, reference):
 def labelled(
     cfg: Config, features: str | Path, split: str
 ) -> tuple[Tensor, Tensor, list[str], Sequence[str]]:
-    """Features (N, D), labels (N, L) float32, names, and classes of a split.
+    """Returns features (N, D), labels (N, L) float32, names, and classes of a split.
 
     Raises:
-        DataError: if an image of the features is not in the split.
+        DataError: an image of the features is not in the split.
     """
     archive = load_features(features)
     parts = [DATASETS.build(part) for part in dataset_parts(split_loader(cfg, split)['dataset'])]
@@ -148,9 +148,10 @@ def labelled(
 
 
 def _labels(parts, places):
-    """Labels (N, L) of the samples at ``places``, pairs of (number of the part, row in it)."""
+    """Returns labels (N, L) of the samples at ``places``, pairs of (number of the part, row in
+    it)."""
     rows = [[row for part, row in places if part == number] for number in range(len(parts))]
-    # in the order of the parts; those of a part are in the order of the places
+    # in the order of the parts, and within a part in the order of the places
     found = [torch.from_numpy(part.labels(inside)) for part, inside in zip(parts, rows) if inside]
     order = sorted(range(len(places)), key=lambda i: places[i][0])
     labels = torch.cat(found)

@@ -1,4 +1,4 @@
-"""Extracting the features of an archive: what tools/retrieval/extract.py does."""
+"""Extraction of the features of an archive, for tools/retrieval/extract.py."""
 
 from __future__ import annotations
 
@@ -32,31 +32,32 @@ def extract(
 ) -> Archive | None:
     """Embeds the images of a split, or of a folder, into a feature cache.
 
-    Call it again to go on after an interruption, with any number of processes, or after images were
-    added or changed.
+    Call the function again after an interruption, with any number of processes, or after images
+    were added or changed.
 
     Args:
         config: config of an ``ImageEmbedder`` or ``ComposedRetriever``.
-        checkpoint: weights; None keeps those that the config starts from.
-        out: folder of the cache; all processes must see it.
-        split: ``train`` (prepared as test images are), ``val`` or ``test``.
-        archive: instead of a split, a folder: every image below it.
+        checkpoint: weights; None keeps the initial weights of the config.
+        out: folder of the cache, visible to all processes.
+        split: ``train`` (with the test pipeline), ``val`` or ``test``.
+        archive: instead of a split, a folder with images.
         options: overrides of the config.
-        shard_size: images per shard; bounds memory and what a killed process loses.
+        shard_size: images per shard; limits memory and the loss of a killed process.
         work_dir: folder of the logs. Default: ``work_dirs/CONFIG_NAME``.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
 
     Returns:
-        On the first process; None on the others.
+        The features on the first process; None on the others.
 
     Raises:
-        ConfigError: if the model embeds no images, or ``out`` holds features of another one.
+        ConfigError: the model does not embed images, or ``out`` holds features of another model.
     """
     if shard_size < 1:
         raise ConfigError(f'--shard-size {shard_size}: a shard holds at least one image.')
 
     def configure(cfg):
-        # every process has the whole model, whatever strategy a training takes; nothing is drawn
+        # every process has the whole model, also with a sharded training strategy; no picture is
+        # drawn
         for key in ('runner_type', 'strategy', 'compile', 'custom_hooks'):
             cfg.pop(key, None)
         cfg.load_from = checkpoint or cfg.get('load_from')
@@ -87,16 +88,16 @@ def extract(
 
 
 def load_features(folder: str | Path, made_by: dict[str, str] | None = None) -> Archive:
-    """The features that :func:`extract` wrote, as a memory map; runs no code of the folder's.
+    """Opens the features of :func:`extract` as a memory map, without running code.
 
     Args:
         folder: ``--out`` of the extraction.
-        made_by: what must have made them, see
-            :func:`~rs_mm.engine.feature_extraction.identity_of`; None takes all.
+        made_by: expected model of the features, see
+            :func:`~rs_mm.engine.feature_extraction.identity_of`; None accepts any.
 
     Raises:
-        MissingFileError: if the folder holds no finished features.
-        ConfigError: if they cannot be used, or something else made them.
+        MissingFileError: the folder holds no finished features.
+        ConfigError: the features cannot be used, or another model made them.
 
     Examples:
         >>> archive = load_features('work_dirs/features/ucm')

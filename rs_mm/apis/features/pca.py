@@ -1,4 +1,4 @@
-"""Fits a PCA to a model's embeddings: what tools/retrieval/fit_pca.py does."""
+"""Fitting a PCA to a model's embeddings, for tools/retrieval/fit_pca.py."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def fit_pca(
 
     Args:
         config: config file.
-        checkpoint: weights; None keeps those that the config starts from.
-        out: ``.npz`` to write; the suffix is added where it lacks.
+        checkpoint: weights; None keeps the initial weights of the config.
+        out: ``.npz`` file to write; a missing suffix is added.
         dims: dimensions to keep.
         whiten: whether every direction gets unit variance.
-        split: ``train`` (by the test pipeline), ``val`` or ``test``.
+        split: ``train`` (with the test pipeline), ``val`` or ``test``.
         options: overrides of the config.
         work_dir: folder of the logs.
 
     Returns:
-        What was written; ``test_evaluator.pca=dict(path=...)`` takes it.
+        The file; ``test_evaluator.pca=dict(path=...)`` takes it.
     """
 
     def configure(cfg):
@@ -64,7 +64,7 @@ def fit_pca(
 
 @torch.no_grad()
 def embed(model: nn.Module, dataloader: DataLoader) -> torch.Tensor:
-    """L2-normalised embeddings (N, D) of all images of a loader, on the CPU."""
+    """Returns the L2-normalised embeddings (N, D) of all images of a loader, on the CPU."""
     model.eval()
     parts = []
     for batch in dataloader:

@@ -1,4 +1,4 @@
-"""Finding a class that is known from a few images with masks."""
+"""Finding a class that a few images with masks define."""
 
 from .result import FewShotMask
 from .segmenter import FewShotSegmenter

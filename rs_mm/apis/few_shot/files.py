@@ -1,4 +1,4 @@
-"""From files to files: what tools/predict_fewshot.py does."""
+"""Few-shot segmentation of files and folders, for tools/predict_fewshot.py."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class FewShotRow:
     Attributes:
         image: the file.
         status: ``done``, ``kept`` (an earlier run wrote the same), or ``failed``.
-        share: of the pixels with data that show the class.
-        pixels: of the class.
-        area_m2: of the class; empty where the ground is not known.
+        share: share of the pixels with data that show the class.
+        pixels: pixels of the class.
+        area_m2: area of the class; empty without georeference.
         score: mean probability of the class.
-        seconds: it took.
-        reason: why it failed.
+        seconds: time.
+        reason: reason of a failure.
     """
 
     image: str
@@ -55,7 +55,7 @@ class FewShotRow:
 
 
 def find_queries(queries: Sequence[str | Path]) -> list[tuple[Path, str]]:
-    """The images of files and folders, with a name that no two share.
+    """Returns the images of files and folders with unique names.
 
     Raises:
         MissingFileError: a file or folder does not exist.
@@ -76,7 +76,7 @@ def find_queries(queries: Sequence[str | Path]) -> list[tuple[Path, str]]:
 
 
 def _without_twins(found):
-    """a.png and a.tif of one folder would write one file: then the suffix stays in the name."""
+    """Keeps the suffix in names if a.png and a.tif of one folder would write the same file."""
     names = [name.lower() for _, name in found]
     named = [
         (path, f'{name}_{path.suffix[1:]}' if names.count(name.lower()) > 1 else name)
@@ -100,21 +100,21 @@ def segment_files(
     progress: bool = False,
     **maps: Any,
 ) -> list[FewShotRow]:
-    """Searches files, folders and scenes of any size, and writes what was found.
+    """Searches files, folders and scenes of any size, and writes the results.
 
-    Each image gives ``NAME_mask``, ``NAME_probability`` and ``NAME_picture.png``, a georeferenced
-    one as GeoTIFF with ``NAME_polygons``; see :meth:`FewShotMask.save`. Scenes are written as they
-    are computed. ``summary.csv`` has a row for each image; one that cannot be read costs itself
-    alone. What an earlier run with the same inputs wrote is kept.
+    Each image gives ``NAME_mask``, ``NAME_probability`` and ``NAME_picture.png``, for a
+    georeferenced image GeoTIFFs and ``NAME_polygons``; see :meth:`FewShotMask.save`. Scenes are
+    written as they are computed. ``summary.csv`` has a row for each image; after an unreadable
+    image the others are processed. Results of an earlier run with the same inputs are kept.
 
     Args:
         segmenter: with supports.
         queries: files and folders.
         out: folder to write into; subfolders of a query folder are kept.
         plan: how scenes are cut.
-        overwrite: compute all anew.
-        resume: go on with the tiles of a scene that an interrupted run had finished.
-        progress: say how far a scene is, on standard error.
+        overwrite: compute all images again.
+        resume: continue a scene of an interrupted run after its finished tiles.
+        progress: print the progress of a scene on standard error.
         **maps: ``polygons`` (suffix) and ``min_area`` of :func:`~.maps.write_maps`.
 
     Returns:
@@ -131,7 +131,7 @@ def segment_files(
 
 
 class _Job:
-    """What all images of a run share."""
+    """The settings that all images of a run share."""
 
     def __init__(self, segmenter, plan, out, overwrite, resume, progress, maps):
         self.segmenter, self.plan, self.out = segmenter, plan, out
@@ -205,7 +205,7 @@ class _Job:
         return result.save(stem.parent, **self.maps)
 
     def _picture(self, scene, strips, name):
-        """The scene and what was found in it, reduced."""
+        """Returns the scene and its result, reduced."""
         image = scene.preview(_PREVIEW)
         rows, columns = (
             np.minimum((np.arange(n) + 0.5) * whole / n, whole - 1).astype(int)
@@ -264,9 +264,10 @@ def _write_summary(path, rows):
 
 
 def support_pictures(pairs: Sequence[Sequence[str]]) -> tuple[list[Picture], list[str]]:
-    """Pairs of an image and a mask file as two lists; a missing file is said at once."""
+    """Returns pairs of an image and a mask file as two lists; a missing file is an error at
+    once."""
     for pair in pairs:
         for path in pair:
             if not Path(path).exists():
-                raise MissingFileError(f'{path}: no such file; it is to be a support or its mask.')
+                raise MissingFileError(f'{path}: this file, a support or its mask, does not exist.')
     return [as_picture(image) for image, _ in pairs], [mask for _, mask in pairs]

@@ -1,4 +1,4 @@
-"""Mask, probability and polygons on the ground, strip by strip."""
+"""Writing georeferenced masks, probabilities and polygons, strip by strip."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Strips = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]]
 
 @dataclass
 class MapFiles:
-    """What was written.
+    """The files of an image, and figures.
 
     Attributes:
         paths: the files.
-        pixels: of the class.
+        pixels: pixels of the class.
         known: pixels with data.
-        area_m2: of the class in square metres; NaN where the ground is not known.
-        score: mean probability of the class; 0 where it was not found.
+        area_m2: area of the class in square metres; NaN without georeference.
+        score: mean probability of the class; 0 if it was not found.
     """
 
     paths: list[Path]
@@ -46,13 +46,13 @@ def write_maps(
 
     Args:
         stem: path without the endings.
-        grid: where the scene lies.
-        strips: gives (first row, mask, probability) from top to bottom, anew at each call; the mask
+        grid: grid of the scene.
+        strips: yields (first row, mask, probability) from top to bottom, at each call; the mask
             is 1 for the class and 255 without data.
-        class_name: of class 1.
-        tags: of the rasters.
+        class_name: name of class 1.
+        tags: tags of the rasters.
         polygons: suffix of the file of polygons.
-        min_area: polygons below so many square metres are left out.
+        min_area: polygons with a smaller area in square metres are left out.
 
     Raises:
         DataError: a file cannot be written.

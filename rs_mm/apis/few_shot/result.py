@@ -1,4 +1,4 @@
-"""What a few-shot segmenter finds in one image."""
+"""The result of a few-shot segmenter for one image."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from rs_mm.visualization.sheet import Panel, draw_sheet, save_sheet
 
 from .maps import write_maps
 
-_ROWS = 512  # of a strip that is written at a time
+_ROWS = 512  # rows of a strip that is written at a time
 
 
 @dataclass
 class FewShotMask:
-    """Where an image shows the class of the supports.
+    """The mask of an image where it shows the class of the supports.
 
     Attributes:
         mask: (H, W) uint8 at the size of the image: 1 for the class, 255 where a raster holds no
             data.
-        votes: (H, W) float32, how many of the K supports voted for the class. Where tiles of a
-            scene overlap, it is their weighted mean. NaN without data.
+        votes: (H, W) float32, number of the K supports that voted for the class; where tiles of a
+            scene overlap, their weighted mean; NaN without data.
         probability: (H, W) float32 in [0, 1], mean over the supports of the softmax of their
             logits; NaN without data.
-        image: (H, W, 3) uint8 RGB, what the model saw.
-        name: of the image.
-        class_name: of what was searched.
+        image: (H, W, 3) uint8 RGB, the input of the model.
+        name: name of the image.
+        class_name: name of the class.
         supports: pairs of an image (h, w, 3) uint8 and its mask (h, w) uint8, for the picture.
-        grid: where the image lies on the ground, if that is known.
+        grid: georeference of the image, if it is known.
     """
 
     mask: np.ndarray
@@ -46,17 +46,17 @@ class FewShotMask:
 
     @property
     def score(self) -> float:
-        """Mean probability where the class was found; 0 where it was not."""
+        """The mean probability where the class was found; 0 if it was not found."""
         found = self.mask == 1
         return float(self.probability[found].mean()) if found.any() else 0.0
 
     @property
     def share(self) -> float:
-        """Share of the pixels with data that show the class."""
+        """The share of the pixels with data that show the class."""
         return float((self.mask == 1).sum() / max(1, (self.mask < 2).sum()))
 
     def draw(self) -> np.ndarray:
-        """A sheet of supports, image and prediction: (H, W, 3) uint8 RGB."""
+        """Draws supports, image and prediction: (H, W, 3) uint8 RGB."""
         examples = [
             Panel(overlay(image, mask == 1, FOREGROUND), f'support {i}')
             for i, (image, mask) in enumerate(self.supports, 1)
@@ -78,13 +78,13 @@ class FewShotMask:
     ) -> list[Path]:
         """Writes mask, probability and a picture, ``NAME_mask``, ``NAME_probability``, ….
 
-        A georeferenced image gives GeoTIFFs (class 1, no data 255; probability float32) and
-        ``NAME_polygons.gpkg``; another one PNGs (255 for the class; probability 0 to 255).
+        For a georeferenced image the files are GeoTIFFs (class 1, no data 255; probability float32)
+        and ``NAME_polygons.gpkg``, otherwise PNGs (255 for the class; probability 0 to 255).
 
         Args:
-            folder: to write into.
+            folder: folder to write into.
             polygons: suffix of the file of polygons.
-            min_area: polygons below so many square metres are left out.
+            min_area: polygons with a smaller area in square metres are left out.
 
         Returns:
             The files.

@@ -1,4 +1,4 @@
-"""Searching scenes larger than the supports: tiles at the supports' resolution, votes blended."""
+"""Search in scenes that are larger than the supports: tiles with blended votes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rs_mm.rasters import Grid, SceneRun, SceneTiles, Scratch, Tiling, pixel_met
 
 from .supports import Supports
 
-UNKNOWN = 255  # in masks: no data
-_WHOLE = 1.5  # images up to so many tiles wide and high are not cut
+UNKNOWN = 255  # value without data in masks
+_WHOLE = 1.5  # images up to this number of tiles wide and high are not cut
 _ROUNDING = 1e-4  # shares of votes that were blended
 
 
@@ -24,12 +24,12 @@ class TilePlan:
     """How scenes are cut.
 
     Attributes:
-        tile: side in pixels of the scene. Default: the size of the supports, so that a tile shows
-            as much as a support does.
-        overlap: pixels that neighbours share. Default: a quarter of the tile.
-        scale: size of a pixel of the scene divided by that of a support; ``auto``: by the ground
-            both have where both are georeferenced, else 1.
-        whole: never cut; every image is resized as the config does.
+        tile: side in pixels of the scene. Default: the size of the supports, so a tile shows as
+            much as a support.
+        overlap: pixels that neighbouring tiles share. Default: a quarter of the tile.
+        scale: pixel size of the scene divided by the pixel size of the supports; ``auto``: from the
+            georeferences if both are known, otherwise 1.
+        whole: never cut; every image is resized as in the config.
         batch: tiles per pass of the backbone.
     """
 
@@ -44,7 +44,7 @@ class TilePlan:
             raise ConfigError(f"scale is 'auto' or a number above 0, not {self.scale!r}.")
 
     def tiling(self, grid: Grid, supports: Supports, name: str) -> Tiling | None:
-        """The windows over an image; None if it is taken as a whole.
+        """Returns the windows over an image; None if the image is not cut.
 
         Raises:
             DataError: the image is smaller than a tile.
@@ -64,7 +64,8 @@ class TilePlan:
         return Tiling(*grid.shape, tile, overlap)
 
     def _side(self, grid, supports):
-        """Side of a tile in pixels, and whether more than the supports' size says so."""
+        """Returns the side of a tile in pixels, and whether the user or the georeference decided
+        it."""
         if self.tile is not None:
             return self.tile, True
         height, width = supports.size
@@ -81,8 +82,8 @@ class OpenScene:
 
     Args:
         picture: a file or pixels in memory.
-        to_rgb: brings (h, w, C) pixels to it.
-        bands: 0-based bands of a file to take as red, green and blue.
+        to_rgb: converts (h, w, C) pixels to RGB.
+        bands: 0-based bands of a file for red, green and blue.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class OpenScene:
             self._tiles.__exit__(*exception)
 
     def read(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels and whether they hold data, of a window."""
+        """Returns the pixels of a window and whether they hold data."""
         if self._tiles is None:
             array = self.picture.array[rows, columns]
             return self._to_rgb(array, self.name), np.ones(array.shape[:2], bool)
@@ -118,7 +119,7 @@ class OpenScene:
         return self._to_rgb(array, self.name), valid
 
     def preview(self, longest: int) -> np.ndarray:
-        """The image, reduced to at most ``longest`` pixels: (h, w, 3) uint8 RGB."""
+        """Returns the image, reduced to at most ``longest`` pixels: (h, w, 3) uint8 RGB."""
         if self._tiles is not None:
             return self._to_rgb(self._tiles.preview(longest), self.name)
         step = max(1, -(-max(self.grid.shape) // longest))
@@ -126,20 +127,21 @@ class OpenScene:
 
 
 class SceneVotes:
-    """Votes and probability over a whole scene, strip by strip.
+    """The votes and the probability over a whole scene, strip by strip.
 
     The published rule is applied to the scene as one image: a pixel belongs to the class if its
     votes reach the threshold times the largest number of votes anywhere in the scene.
 
     Args:
-        scene: open.
+        scene: the open scene.
         tiling: its windows.
-        votes: images to maps of the share of votes, the probability and, with a post-processor,
-            the refined mask: (2 or 3, h, w) float32 for each.
-        threshold: of the vote, see :func:`~rs_mm.models.segmentors.few_shot_segmentor.vote`.
-        scratch: where finished tiles are kept.
+        votes: function from images to maps of the share of votes, the probability and, with a
+            post-processor, the refined mask: (2 or 3, h, w) float32 for each.
+        threshold: threshold of the vote, see
+            :func:`~rs_mm.models.segmentors.few_shot_segmentor.vote`.
+        scratch: storage of finished tiles.
         batch: tiles per call of ``votes``.
-        progress: say how far it is.
+        progress: print the progress.
     """
 
     def __init__(
@@ -164,7 +166,7 @@ class SceneVotes:
         )
 
     def run(self) -> None:
-        """Computes what is not there yet.
+        """Computes the tiles that are not finished.
 
         Raises:
             DataError: no pixel holds data.
@@ -177,9 +179,10 @@ class SceneVotes:
         self.most = most
 
     def strips(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """(first row, mask, share of votes, probability) from top to bottom.
+        """Yields (first row, mask, share of votes, probability) from top to bottom.
 
-        The mask is uint8 with 1 for the class and 255 without data, the others are NaN there.
+        The mask is uint8 with 1 for the class and 255 without data; the other maps are NaN without
+        data.
         """
         maps = [self._run.strips(name) for name in ('share', 'probability', 'refined')]
         for (row, share), (_, probability), (_, refined) in zip(*maps):
@@ -193,7 +196,7 @@ class SceneVotes:
 
 
 def _at_full_size(votes, images, tile):
-    """Votes of tiles of which those at the border may be shorter: mirrored to the full size."""
+    """Computes votes of tiles; shorter tiles at the border are mirrored to the full size."""
     padded = [
         np.pad(image, [(0, tile - image.shape[0]), (0, tile - image.shape[1]), (0, 0)], 'symmetric')
         for image in images

@@ -1,4 +1,4 @@
-"""Finding in images what a few others show under their masks."""
+"""Finding a class in images that a few other images with masks define."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from .supports import Supports
 
 @INFERENCERS.register_module()
 class FewShotSegmenter:
-    """A trained few-shot segmentor, ready for one's own class and images.
+    """A trained few-shot segmenter for your own class and images.
 
     Args:
         config: name or path of a config of ``configs/sccnet``, or a config.
-        checkpoint: its weights. Default: those that the model starts training from.
-        device: ``cpu``, ``cuda``, ... Default: CUDA where it is there.
+        checkpoint: its weights. Default: the initial weights of the config.
+        device: ``cpu``, ``cuda``, ... Default: CUDA if available.
         options: overrides of the config, as for the tools.
-        bands: 0-based bands of raster files to take as red, green and blue. Default: the first
+        bands: 0-based bands of raster files for red, green and blue. Default: the first
             three.
-        backend: what computes the network: ``torch``, ``bfloat16``, ``onnx``, or the folder of an
+        backend: the back end of the network: ``torch``, ``bfloat16``, ``onnx``, or the folder of an
             export; see :func:`~rs_mm.apis.backends.use_backend`.
 
     Raises:
-        MissingFileError, CheckpointError: the config or the checkpoint is absent or does not fit.
-        ConfigError: the config is one of another task.
+        MissingFileError, CheckpointError: the config or the checkpoint is missing or does not fit.
+        ConfigError: the config is for another task.
 
     Example:
         >>> from rs_mm.apis import FewShotSegmenter
@@ -88,20 +88,20 @@ class FewShotSegmenter:
         class_value: int | Sequence[int] | None = None,
         class_name: str = 'object',
     ) -> FewShotSegmenter:
-        """Learns what to find; their features are computed once.
+        """Stores the supports of the class to find; their features are computed once.
 
         Args:
             images: one support or a list: paths, arrays (H, W, C), Pillow images, rasterio
                 datasets, each of its own size.
-            masks: one for each; see :func:`~.support_masks.read_mask`.
-            class_value: number or colour of the class in the masks. Default: all that is not 0.
-            class_name: for pictures and tables.
+            masks: one mask for each image; see :func:`~.support_masks.read_mask`.
+            class_value: number or colour of the class in the masks. Default: all values except 0.
+            class_name: name for pictures and tables.
 
         Returns:
             The segmenter itself.
 
         Raises:
-            DataError: there is no support, or its mask is empty, has another size, or lacks the
+            DataError: there is no support, or a mask is empty, has another size, or lacks the
                 class.
         """
         if is_many(images) and not len(images):
@@ -132,7 +132,7 @@ class FewShotSegmenter:
         self.fitted().save(path)
 
     def load(self, path: str | Path) -> FewShotSegmenter:
-        """Takes the supports from a file of :meth:`save`, in place of :meth:`fit`."""
+        """Takes the supports from a file of :meth:`save`, instead of :meth:`fit`."""
         self._set_supports(Supports.load(path))
         return self
 
@@ -147,9 +147,9 @@ class FewShotSegmenter:
     ) -> FewShotMask | list[FewShotMask]:
         """Finds the class in images and scenes.
 
-        An image about as large as the supports is resized as a whole, as a test does. A larger one
-        is cut into overlapping tiles that show as much as a support; see
-        :class:`~.scenes.TilePlan` for ``tile``, ``overlap``, ``scale`` and ``whole``.
+        An image about as large as the supports is resized as a whole, as in a test. A larger image
+        is cut into overlapping tiles that show as much as a support; see :class:`~.scenes.TilePlan`
+        for ``tile``, ``overlap``, ``scale`` and ``whole``.
 
         Args:
             images: one image or a list: paths, arrays (H, W, C), Pillow images, rasterio datasets.
@@ -165,7 +165,7 @@ class FewShotSegmenter:
         """
         plan = TilePlan(tile, overlap, scale, whole, batch_size)
         found: list[FewShotMask | None] = []
-        waiting: list[tuple[int, Picture]] = []  # images that are taken as a whole
+        waiting: list[tuple[int, Picture]] = []  # images that are not cut
         for number, picture in enumerate(as_pictures(images)):
             with self.open(picture) as scene:
                 tiling = plan.tiling(scene.grid, self.fitted(), scene.name)
@@ -179,11 +179,11 @@ class FewShotSegmenter:
         return found if is_many(images) else found[0]
 
     def open(self, picture: Picture) -> OpenScene:
-        """An image for reading window by window."""
+        """Opens an image for reading window by window."""
         return OpenScene(picture, to_rgb, self.bands)
 
     def read(self, picture: Picture) -> np.ndarray:
-        """The pixels of an image by the loading step of the config: (H, W, 3) uint8 RGB."""
+        """Reads an image by the loading step of the config: (H, W, 3) uint8 RGB."""
         if picture.array is not None:
             return to_rgb(picture.array, picture.name)
         if self.bands is not None:
@@ -192,14 +192,14 @@ class FewShotSegmenter:
         return self.load_step(_episode(picture.path))['query_read']['img']
 
     def votes(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Votes and probability of images, each at its own size.
+        """Computes votes and probability of images, each at its own size.
 
         Args:
             images: (H, W, 3) uint8 RGB each.
 
         Returns:
             For each image (2, H, W) float32 in [0, 1]: the share of the supports that vote for the
-            class, and the probability; enlarged linearly where the pipeline resized the image. With
+            class, and the probability; enlarged linearly if the pipeline resized the image. With
             a post-processor a third map, the refined mask of the image.
         """
         logits = self._logits(images)
@@ -223,7 +223,8 @@ class FewShotSegmenter:
         batch: int = 4,
         progress: bool = False,
     ) -> SceneVotes:
-        """Votes over a scene, computed tile by tile; see :class:`~.scenes.SceneVotes`."""
+        """Returns the votes over a scene, computed tile by tile; see
+        :class:`~.scenes.SceneVotes`."""
         threshold = cast(float, self.model.vote_threshold)
         found = SceneVotes(scene, tiling, self.votes, threshold, scratch, batch, progress)
         found.run()
@@ -246,7 +247,7 @@ class FewShotSegmenter:
         )
 
     def fitted(self) -> Supports:
-        """The supports, or a sentence that there are none."""
+        """Returns the supports, or raises an error if there are none."""
         if self.supports is None:
             raise ConfigError('there are no supports yet: call fit(images, masks) or load(file).')
         return self.supports
@@ -256,7 +257,7 @@ class FewShotSegmenter:
         return image, read_mask(mask, picture, image.shape[:2], class_value)
 
     def _prepare(self, image, label=None):
-        """One image through the pipeline: as the query, or with its label as the only support."""
+        """Runs the pipeline on one image as the query, or with its label as the only support."""
         read = dict(img=image, label=None if label is None else label)
         episode = _episode('')
         episode['query_read'] = dict(read, label=None)
@@ -273,7 +274,7 @@ class FewShotSegmenter:
 
     @torch.no_grad()
     def _logits(self, images):
-        """(B, K, 2, h, w) at the size that the pipeline makes."""
+        """Returns logits (B, K, 2, h, w) at the size of the pipeline."""
         self.fitted()
         inputs = [self._prepare(image)['inputs']['query'] for image in images]
         if len({tensor.shape for tensor in inputs}) > 1:  # a pipeline that does not resize
@@ -308,7 +309,7 @@ class FewShotSegmenter:
         return Grid(*image.shape[:2], picture.transform, picture.crs)
 
     def _fuse(self, mask, image):
-        """The post-processor of the config, e.g. spectral fusion, on one predicted mask."""
+        """Applies the post-processor of the config, e.g. spectral fusion, to one predicted mask."""
         if self.model.post_processor is None:
             return mask
         sample = EpisodeDataSample(metainfo=dict(query_name='the image'))
@@ -316,17 +317,18 @@ class FewShotSegmenter:
         return self.model.post_processor(sample)
 
     def shown_supports(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Images and masks of the supports, for pictures."""
+        """Returns images and masks of the supports, for pictures."""
         supports = self.fitted()
         images = supports.images.permute(0, 2, 3, 1).numpy()
         return list(zip(np.ascontiguousarray(images), supports.masks.numpy()))
 
 
 def to_rgb(array: np.ndarray, name: str) -> np.ndarray:
-    """An array as (H, W, 3) uint8 RGB: one band is repeated, a fourth one (alpha) is dropped.
+    """Converts an array to (H, W, 3) uint8 RGB: a single band is repeated, a fourth (alpha) is
+    dropped.
 
     Raises:
-        DataError: the array has another number of bands, or numbers beyond 8 bits.
+        DataError: the array has another number of bands, or values beyond 8 bits.
     """
     count = array.shape[2]
     if count not in (1, 3, 4):
@@ -345,7 +347,7 @@ def to_rgb(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def picture_metres(picture: Picture) -> float | None:
-    """Ground size of a pixel in metres; None where it is not known."""
+    """Returns the ground size of a pixel in metres; None if it is unknown."""
     if picture.path is not None:
         return pixel_metres(Grid.of(describe(picture.path))) if has_rasterio() else None
     return pixel_metres(
@@ -362,7 +364,7 @@ def _check_still_there(name, mask):
 
 
 def _episode(path):
-    """What the pipeline of episodes starts from, for one image."""
+    """Returns the input of the pipeline of episodes for one image."""
     return dict(
         query='image',
         query_files=(path, None),
@@ -375,7 +377,7 @@ def _episode(path):
 
 
 def _resized(maps, size, mode):
-    """(1, 1, h, w) as a numpy array (H, W) float32."""
+    """Resizes (1, 1, h, w) to a numpy array (H, W) float32."""
     maps = maps.float()
     if tuple(maps.shape[2:]) != tuple(size):
         maps = F.interpolate(maps, size, mode=mode)

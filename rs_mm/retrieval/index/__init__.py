@@ -1,6 +1,6 @@
 """Indexes of vectors with metadata: in a folder, on one disk, on a cluster.
 
-``open_index(uri)`` gives an :class:`Index`, whatever stores it.
+``open_index(uri)`` returns an :class:`Index` for each of them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _OPTIONS = {'exact': ('memory',), 'lance': ('memory',), 'milvus': ('collection',
 def open_index(
     uri: str, dims: int | None = None, identity: dict[str, str] | None = None, token: str = ''
 ) -> Index:
-    """Opens an index, or makes it where ``dims`` is given.
+    """Opens an index, or creates it if ``dims`` is given.
 
     Args:
         uri: ``DIR`` or ``exact://DIR``; ``lance://DIR``; ``milvus://FILE.db`` or
@@ -51,19 +51,19 @@ def open_index(
             ``?memory=MIB``, what they may keep in memory between searches; the others
             ``?collection=NAME`` and ``&timeout=SECONDS``, how long an answer may take.
         dims: dimension of the vectors.
-        identity: what must have made the vectors; see :class:`Index`.
-        token: ``USER:PASSWORD`` or key of a Milvus server. Default: that of the environment
-            variable ``RS_MM_MILVUS_TOKEN``, because command lines can be read by others.
+        identity: identity of the model of the vectors; see :class:`Index`.
+        token: ``USER:PASSWORD`` or key of a Milvus server. Default: the environment variable
+            ``RS_MM_MILVUS_TOKEN``, because other users can read command lines.
 
     Raises:
-        ConfigError: for a URI of another kind; see also :class:`Index`.
-        MissingFileError: if there is none and ``dims`` is None.
+        ConfigError: the URI has an unknown kind; see also :class:`Index`.
+        MissingFileError: the index does not exist and ``dims`` is None.
     """
     place, _, options = str(uri).partition('?')
     kind, separator, rest = place.partition('://')
     kind, place = (kind, rest) if separator else ('exact', place)
     if not place:
-        raise ConfigError(f'the index "{uri}" names no place; write DIR, lance://DIR or so.')
+        raise ConfigError(f'the index "{uri}" has no path; write for example DIR or lance://DIR.')
     settings = _settings(uri, options, kind)
     if kind == 'exact':
         return ExactIndex(place, dims, identity, **settings)
@@ -78,7 +78,7 @@ def open_index(
         token = token or os.environ.get('RS_MM_MILVUS_TOKEN', '')
         return MilvusIndex(target, dims, identity, token=token, **settings)
     raise ConfigError(
-        f'the index "{uri}" is of no known kind; write DIR, lance://DIR, milvus://FILE.db or '
+        f'the index "{uri}" has an unknown kind; write DIR, lance://DIR, milvus://FILE.db or '
         'milvus+http://HOST:19530.'
     )
 

@@ -1,7 +1,7 @@
 """The interface of an index: vectors with metadata, searched by product.
 
-A back end stores rows and finds the largest products. What all share is here: identity, checks,
-moments, exact scans.
+A back end stores rows and finds the largest products. This module has the shared part: identity,
+checks, moments, exact scans.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Hits(NamedTuple):
 
 
 class FileState(NamedTuple):
-    """A file as the index knows it: keys of its records, and what tells whether it changed."""
+    """A file in the index: the keys of its records, and its size, time and digest."""
 
     keys: list[str]
     size: int
@@ -42,21 +42,21 @@ class FileState(NamedTuple):
 
 
 class Index(ABC):
-    """Vectors ``(N, D)`` float32 with a :class:`Record` each.
+    """An index of vectors ``(N, D)`` float32, each with a :class:`Record`.
 
     Args:
-        uri: what to open, as the user wrote it.
+        uri: location of the index, as the user wrote it.
         dims: dimension of the vectors; needed for a new index.
-        identity: what made the vectors: architecture, weights, preprocessing. None takes what is
-            stored, whatever made it.
+        identity: model of the vectors: architecture, weights, preprocessing. None accepts the
+            stored vectors of any model.
 
     Raises:
-        ConfigError: if the index is of another model, dimension or version.
-        MissingFileError: if there is none and ``dims`` is None.
+        ConfigError: the index has another model, dimension or version.
+        MissingFileError: the index does not exist and ``dims`` is None.
     """
 
     name = ''
-    #: results of one search, at most
+    #: largest number of results of one search
     most_candidates = 1 << 62
 
     def __init__(
@@ -88,11 +88,11 @@ class Index(ABC):
                 'weights that built it, or another index.'
             )
 
-    # what a back end does
+    # methods of a back end
 
     @abstractmethod
     def _read_state(self, name: str) -> bytes | None:
-        """Content that was stored under a name, or None."""
+        """Returns the content stored under a name, or None."""
 
     @abstractmethod
     def _write_state(self, name: str, content: bytes) -> None:
@@ -104,7 +104,7 @@ class Index(ABC):
 
     @abstractmethod
     def _upsert(self, records: Sequence[Record], vectors: np.ndarray) -> None:
-        """Adds rows, or replaces those of the same key."""
+        """Adds rows, or replaces rows with the same key."""
 
     @abstractmethod
     def _delete(self, keys: Sequence[str]) -> None:
@@ -112,13 +112,14 @@ class Index(ABC):
 
     @abstractmethod
     def _stamp(self) -> str:
-        """Changes whenever rows do, and tells whether stored moments are still true."""
+        """A value that changes with the rows and shows whether stored moments are still valid."""
 
     @abstractmethod
     def candidates(
         self, query: np.ndarray, k: int, where: Condition | None = None
     ) -> tuple[list[str], np.ndarray]:
-        """At least the ``k`` records with the largest products with a query ``(D,)``, if so many.
+        """Finds at least the ``k`` records with the largest products with a query ``(D,)``, if
+        there are ``k``.
 
         Returns:
             Their keys, in any order, and their vectors ``(n, D)`` float32.
@@ -126,36 +127,36 @@ class Index(ABC):
 
     @abstractmethod
     def is_exact(self, where: Condition | None = None) -> bool:
-        """Whether a search misses nothing."""
+        """Whether a search is exact."""
 
     @abstractmethod
     def count(self, where: Condition | None = None) -> int:
-        """Number of records that meet a condition."""
+        """Counts the records that meet a condition."""
 
     @abstractmethod
     def fetch(self, keys: Sequence[str]) -> np.ndarray:
-        """Vectors ``(n, D)`` float32 of keys, in their order.
+        """Returns vectors ``(n, D)`` float32 of keys, in their order.
 
         Raises:
-            KeyError: if there is no such key.
+            KeyError: a key does not exist.
         """
 
     @abstractmethod
     def records(self, keys: Sequence[str]) -> list[Record]:
-        """Records of keys, in their order."""
+        """Returns the records of keys, in their order."""
 
     @abstractmethod
     def scan(self, where: Condition | None = None) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Keys and vectors of all records that meet a condition, block by block."""
+        """Yields keys and vectors of all records that meet a condition, block by block."""
 
     @abstractmethod
     def files(self) -> dict[str, FileState]:
-        """What is known of every file, by name."""
+        """Returns the files of the index by name."""
 
     def compact(self) -> None:  # noqa: B027  most back ends have nothing to do
-        """Gives back the space of removed rows and, where a back end has one, builds its index."""
+        """Frees the space of removed rows and, if the back end has one, builds its index."""
 
-    # what all share
+    # methods of all back ends
 
     def __len__(self) -> int:
         return self.count()
@@ -170,10 +171,10 @@ class Index(ABC):
             self._write_state(f'note:{name}', text.encode())
 
     def add(self, records: Sequence[Record], vectors: np.ndarray) -> None:
-        """Adds vectors ``(n, D)`` with their records; those of known keys are replaced.
+        """Adds vectors ``(n, D)`` with their records; records with existing keys are replaced.
 
         Raises:
-            DataError: if a vector is not finite, two keys are equal, or shapes differ.
+            DataError: a vector is not finite, two keys are equal, or shapes differ.
         """
         vectors = np.ascontiguousarray(vectors, np.float32)
         if vectors.shape != (len(records), self.dims):
@@ -198,7 +199,7 @@ class Index(ABC):
             self._keep(moments, self._stamp())
 
     def remove(self, keys: Sequence[str]) -> None:
-        """Removes records; a key that is not there is passed over."""
+        """Removes records; unknown keys are ignored."""
         with self._writing() as stamp:
             keys, moments = self._known(keys), self._kept(stamp) or self._summed(None)
             moments.update(self.fetch(keys), -1)
@@ -207,12 +208,12 @@ class Index(ABC):
 
     @abstractmethod
     def _known(self, keys: Sequence[str]) -> list[str]:
-        """Those of the keys that are there."""
+        """Returns the keys that are in the index."""
 
     def search(self, query: np.ndarray, k: int, where: Condition | None = None) -> Hits:
-        """The ``k`` records with the largest products with a query ``(D,)``.
+        """Finds the ``k`` records with the largest products with a query ``(D,)``.
 
-        Whatever the back end compared, products are computed again in float64.
+        The products of the back end are computed again in float64.
         """
         keys, vectors = self.candidates(query, k, where)
         return best(keys, vectors.astype(np.float64) @ np.asarray(query, np.float64), k)
@@ -229,7 +230,7 @@ class Index(ABC):
         return keys.tolist(), np.zeros((0, self.dims), np.float32) if kept is None else kept
 
     def sample(self, count: int, where: Condition | None = None) -> np.ndarray:
-        """At most ``count`` vectors, spread over the records that meet a condition."""
+        """Returns at most ``count`` vectors, spread over the records that meet a condition."""
         total = self.count(where)
         wanted = np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
         found, start = [], 0
@@ -240,7 +241,7 @@ class Index(ABC):
         return np.concatenate(found) if found else np.zeros((0, self.dims), np.float32)
 
     def moments(self, where: Condition | None = None) -> Moments:
-        """Count, mean and covariance of the records that meet a condition."""
+        """Returns count, mean and covariance of the records that meet a condition."""
         stamp = self._stamp()
         kept = self._kept(stamp) if where is None else None
         if kept is not None:
@@ -266,10 +267,10 @@ class Index(ABC):
 
 
 def best(keys: Sequence[str], scores: np.ndarray, k: int) -> Hits:
-    """The ``k`` highest scores, ties by ascending key; scores are rounded to 12 decimals.
+    """Returns the ``k`` highest scores, ties by ascending key; scores are rounded to 12 decimals.
 
-    The last bit of a product depends on how many rows are multiplied together, and equal vectors
-    shall be equal.
+    Without rounding, the last bit of a product depends on the number of rows in the multiplication,
+    and equal vectors would have different scores.
     """
     scores = np.round(scores, 12)
     order = np.lexsort((np.array(keys, dtype=object).astype(str), -scores))[:k] if keys else []

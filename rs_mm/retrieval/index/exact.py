@@ -25,13 +25,14 @@ _TYPES = {**dict.fromkeys(INTEGERS, 'INTEGER'), **dict.fromkeys(NUMBERS, 'REAL')
 
 
 class ExactIndex(Index):
-    """A folder with ``index.sqlite`` and ``vectors-*.f32``: little-endian float32, row by row.
+    """An index in a folder with ``index.sqlite`` and ``vectors-*.f32``: little-endian float32, row
+    by row.
 
-    A row is appended before the transaction that names it, so that a killed process leaves what
-    was there. Removed rows leave holes until :meth:`compact`. Writers wait for each other.
+    A row is appended before the transaction that names it, so a killed process leaves the previous
+    state. Removed rows leave gaps until :meth:`compact`. Writers wait for each other.
 
     Args:
-        folder: the folder; made for a new index.
+        folder: the folder; it is created for a new index.
         dims: see :class:`Index`.
         identity: see :class:`Index`.
         memory: MiB of the vectors that stay in the memory of the process after a search; see
@@ -66,7 +67,7 @@ class ExactIndex(Index):
     def of(
         cls, vectors: np.ndarray, records: Sequence[Record], identity: dict[str, str]
     ) -> ExactIndex:
-        """An index of ``(N, D)`` float32 that lie elsewhere; its metadata stays in memory."""
+        """Makes an index of an existing array ``(N, D)`` float32; its metadata stays in memory."""
         index = cls.__new__(cls)
         index.folder, index._live, index._transaction = Path(), None, False
         index._vectors, index._mapped = vectors, None
@@ -78,7 +79,7 @@ class ExactIndex(Index):
 
     def _connect(self, file):
         try:
-            # threads of a server take turns, see rs_mm.serve
+            # only one thread of a server runs at a time, see rs_mm.serve
             self._db = sqlite3.connect(file, _WAIT, isolation_level=None, check_same_thread=False)
             columns = ', '.join(f'"{name}" {_TYPES.get(name, "TEXT")}' for name in COLUMNS[1:])
             if not self._db.execute('SELECT 1 FROM sqlite_master WHERE name = "rows"').fetchone():
@@ -92,7 +93,7 @@ class ExactIndex(Index):
             raise self._busy(error) from error
         except sqlite3.DatabaseError as error:
             raise DataError(
-                f'{file} is no index, or is damaged ({error}); build it again.'
+                f'{file} is not an index, or is damaged ({error}); build it again.'
             ) from error
 
     def _sql(self, text, parameters=()):
@@ -123,7 +124,7 @@ class ExactIndex(Index):
         try:
             self._db.execute('INSERT OR REPLACE INTO state VALUES (?, ?)', (name, content))
         except sqlite3.OperationalError as error:
-            if 'readonly' not in str(error):  # moments are kept where that is possible
+            if 'readonly' not in str(error):  # moments are stored if possible
                 raise self._busy(error) from error
 
     @contextlib.contextmanager
@@ -198,7 +199,7 @@ class ExactIndex(Index):
         self._write_state('stamp', secrets.token_hex(8).encode())
 
     def _array(self):
-        """The vectors, ``(rows, D)`` float32."""
+        """Returns the vectors, ``(rows, D)`` float32."""
         name = self._read_state('array')
         if name is None:
             return self._vectors if self._vectors is not None else np.zeros((0, self.dims), '<f4')
@@ -211,7 +212,7 @@ class ExactIndex(Index):
         if len(mapped.array) <= last:
             raise DataError(
                 f'{self.folder / name.decode()} holds {len(mapped.array)} vectors, the index knows '
-                f'{last + 1}; it is cut short: build the index again.'
+                f'{last + 1}; the file is truncated; build the index again.'
             )
         return mapped.array
 
@@ -220,7 +221,7 @@ class ExactIndex(Index):
             self._mapped[1].forget()
 
     def _rows(self, where):
-        """Rows that meet a condition, ascending, int64."""
+        """Returns the rows that meet a condition, ascending, int64."""
         if where is None and self._live is not None and self._live[0] == self._stamp():
             return self._live[1]
         sql = 'SELECT row FROM rows' + ('' if where is None else f' WHERE {to_sql(where)}')
@@ -240,7 +241,7 @@ class ExactIndex(Index):
                 products.append(_block(array, part) @ query)
                 self._forget()
             if len(rows) > k:
-                # rounding may swap neighbours: a few more are looked at in float64
+                # rounding may swap neighbours, so a few more are compared in float64
                 order = np.argpartition(-np.concatenate(products), min(len(rows) - 1, k + 16))
                 rows = rows[order[: k + 16]]
             keys = [key for _, key in self._by('row', rows.tolist(), 'row, key')]
@@ -249,7 +250,8 @@ class ExactIndex(Index):
             return keys, vectors
 
     def _by(self, column, values, what):
-        """Selected columns of the rows with one of the values, in the order of the values."""
+        """Returns selected columns of the rows with one of the values, in the order of the
+        values."""
         found, values = {}, list(values)
         for start in range(0, len(values), 500):
             part = values[start : start + 500]
@@ -323,7 +325,7 @@ class ExactIndex(Index):
                     self._forget()
                 file.flush()
                 os.fsync(file.fileno())
-            # by way of negative numbers, because a number may still be another row's
+            # first to negative numbers, because a number may still belong to another row
             pairs = [(-1 - i, row) for i, row in enumerate(rows.tolist())]
             self._db.executemany('UPDATE rows SET row = ? WHERE row = ?', pairs)
             self._sql('UPDATE rows SET row = -1 - row')
@@ -339,7 +341,7 @@ def _parts(rows):
 
 
 def _block(array, rows):
-    """Rows of an array; a view where they follow each other."""
+    """Returns rows of an array; a view if the rows are consecutive."""
     if rows[-1] - rows[0] + 1 == len(rows):
         return array[rows[0] : rows[-1] + 1]
     return array[rows]

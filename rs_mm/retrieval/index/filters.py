@@ -1,4 +1,4 @@
-"""Filters over the metadata of an index: one language, written for each back end.
+"""Filters over the metadata of an index: one language, translated for each back end.
 
 A filter is an expression in Python's syntax over the fields of a record, for example
 ``sensor == 'S2' and 'harbor' in labels and north > 54``. It is parsed, never run.
@@ -73,18 +73,18 @@ def make_filter(
     """The conditions of a query, all of which must hold.
 
     Args:
-        bbox: ``(west, south, east, north)`` in degrees, which the footprint must meet; west may
-            be larger than east, for a box across the date line.
+        bbox: ``(west, south, east, north)`` in degrees, which the footprint must meet; west is
+            larger than east for a box across the date line.
         after: first date, ``2020``, ``2020-05`` or ``2020-05-31``, possibly with a time.
-        before: last date, likewise; it is included.
-        labels: labels that all must be there.
+        before: last date, in the same form; it is included.
+        labels: labels that a record must all have.
         where: a further expression.
 
     Returns:
-        The condition, or None if nothing is asked for.
+        The condition, or None without any.
 
     Raises:
-        ConfigError: naming what is wrong.
+        ConfigError: a value is wrong; the message names it.
     """
     parts: list[Condition] = []
     if bbox is not None:
@@ -107,7 +107,7 @@ def parse(text: str) -> Condition:
     """Reads an expression.
 
     Raises:
-        ConfigError: if it is none, or names a field that no record has.
+        ConfigError: the text is not an expression, or names an unknown field.
     """
     try:
         tree = ast.parse(text.strip(), mode='eval').body
@@ -127,7 +127,7 @@ def _condition(node, text):
         return Not(_condition(node.operand, text))
     if not isinstance(node, ast.Compare):
         raise ConfigError(
-            f'the filter "{text}": "{ast.unparse(node)}" is no comparison; write a field, an '
+            f'the filter "{text}": "{ast.unparse(node)}" is not a comparison; write a field, an '
             'operator and a value, such as north > 54.'
         )
     sides = [node.left, *node.comparators]
@@ -149,7 +149,7 @@ def _comparison(left, operator, right, text):
         left, right, sign = right, left, _TURNED.get(sign, sign)
     field = _field(left, text)
     if field == 'labels':
-        raise ConfigError(f'the filter "{text}": ask for a label as "harbor" in labels.')
+        raise ConfigError(f'the filter "{text}": write a label as "harbor" in labels.')
     return Compare(field, sign, _value(right, field, text))
 
 
@@ -220,7 +220,7 @@ def _date(text, option):
 
 
 def to_sql(condition: Condition) -> str:
-    """The condition in SQL, as SQLite and Lance both read it.
+    """Returns the condition in SQL for SQLite and Lance.
 
     Labels are one text in the column ``tags``, see :attr:`Record.tags`.
     """
@@ -230,7 +230,7 @@ def to_sql(condition: Condition) -> str:
     if isinstance(condition, Not):
         return f'NOT ({to_sql(condition.part)})'
     if isinstance(condition, Has):
-        # replace() is in both dialects, and takes no character for a wildcard
+        # replace() exists in both dialects and has no wildcards
         tag = _quoted(joined((condition.label,)))
         return f"replace(tags, {tag}, '') != tags"
     return f'"{condition.field}" {condition.operator} {_quoted(condition.value)}'
@@ -243,7 +243,7 @@ def _quoted(value):
 
 
 def to_milvus(condition: Condition) -> str:
-    """The condition in the expression language of Milvus."""
+    """Returns the condition in the expression language of Milvus."""
     if isinstance(condition, Joined):
         return f' {condition.operator} '.join(f'({to_milvus(part)})' for part in condition.parts)
     if isinstance(condition, Not):

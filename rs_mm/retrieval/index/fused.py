@@ -1,8 +1,8 @@
-"""The best records for an image and a text together, from candidates, with a proof.
+"""Search with an image and a text together, from candidates, with a proof.
 
 A record that is not among the best K for the image, nor among the best K for the text, has at most
-the K-th similarity in both. Where the best score that such a pair allows is below the k-th score
-found, nothing outside belongs to the best k. K is doubled until that holds.
+the K-th similarity in both. If the best score for such a pair of similarities is below the k-th
+score found, no other record belongs to the best k. K is doubled until this holds.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from ..fusion import Fusion, Queries
 from .base import Hits, Index, best
 from .filters import Condition
 
-SCAN = 20_000  # records; so few are all compared
+SCAN = 20_000  # up to this number of records, all are compared
 FIRST = 1000  # candidates per modality to begin with
 _SLACK = 1e-5  # by which a back end's float32 products may be out of order, for a query of length 1
 
 
 @dataclass
 class Answer:
-    """What was found, and how.
+    """The result of a search, and how it was found.
 
     Attributes:
         keys: best first; equal scores by key.
         scores: float64.
         backend: name of the back end.
-        exact: whether nothing can have been missed.
+        exact: whether the result is certainly complete.
         seen: records whose score was computed.
         total: records that were searched.
     """
@@ -45,21 +45,21 @@ class Answer:
     total: int
 
     def report(self) -> str:
-        """One line on how the answer came about."""
+        """Returns one line about how the answer was found."""
         kind = 'exact' if self.exact else 'approximate'
         return f'{self.backend} index, {kind}: {self.seen} of {self.total} records compared'
 
 
 @dataclass
 class Query:
-    """A query as one archive is asked it.
+    """A query that is prepared for one archive.
 
     Attributes:
         fusion: how the two similarities become a score.
-        image: ``(vector, offset)`` of the image, or None where it plays no part.
-        text: the same of the text.
-        spread: mean and deviation of the similarities to image and text over the archive; used
-            where the fusion normalises.
+        image: ``(vector, offset)`` of the image, or None if it is not used.
+        text: ``(vector, offset)`` of the text, or None.
+        spread: mean and deviation of the similarities to image and text over the archive, for a
+            fusion that normalises.
     """
 
     fusion: Fusion
@@ -106,7 +106,8 @@ class Query:
         return cls(fusion, parts[0], parts[1], (spread[0], spread[1]))
 
     def similarities(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Similarities ``(n,)`` of vectors ``(n, D)`` to image and text, float64; 0 without one."""
+        """Returns similarities ``(n,)`` of vectors ``(n, D)`` to image and text, float64; 0 for a
+        missing one."""
         vectors = vectors.astype(np.float64)
         zero = np.zeros(len(vectors))
         image, text = (
@@ -116,11 +117,11 @@ class Query:
         return image, text
 
     def scores(self, image: np.ndarray, text: np.ndarray) -> np.ndarray:
-        """Scores ``(n,)`` of similarities."""
+        """Returns scores ``(n,)`` of similarities."""
         return self.fusion.fuse(*self._normalised(image, text)).numpy()
 
     def bound(self, image: float, text: float) -> float:
-        """The highest score of similarities that exceed neither of these."""
+        """Returns the highest score of similarities that are not larger than these."""
         parts = self._normalised(np.array([image]), np.array([text]))
         return float(self.fusion.bound(*parts)[0])
 
@@ -144,20 +145,21 @@ def search_fused(
     first: int = FIRST,
     scan: int = SCAN,
 ) -> Answer:
-    """The ``k`` records with the highest fused scores.
+    """Finds the ``k`` records with the highest fused scores.
 
     Args:
-        index: what to search.
-        fusion: how similarities become scores; already fitted where it has to be.
+        index: index to search.
+        fusion: how similarities become scores; already fitted if it needs statistics.
         image: ``(D,)`` feature of the query image, of length 1; None without one.
         text: ``(D,)`` feature of the text.
-        k: how many records.
-        where: only records that meet this condition; mean and deviation are then theirs.
-        first: candidates per modality to begin with.
-        scan: an archive of no more records is compared as a whole.
+        k: number of records.
+        where: only records that meet this condition; mean and deviation are then computed from
+            them.
+        first: first number of candidates per modality.
+        scan: in an archive of at most this many records, all are compared.
 
     Raises:
-        DataError: if no record meets the condition, or a score is not a number.
+        DataError: no record meets the condition, or a score is not a number.
     """
     total = index.count(where)
     if not total:
@@ -179,7 +181,8 @@ def search_fused(
 
 
 def _compare_candidates(index, query, size, k, where):
-    """The best of the candidates, their number, and what a record outside could reach."""
+    """Returns the best candidates, their number, and the highest possible score of other
+    records."""
     found, limits = {}, []
     for part in (query.image, query.text):
         if part is None:
@@ -201,7 +204,7 @@ def _compare_all(index, query, k, where, total):
     for block, vectors in index.scan(where):
         of_block = query.scores(*query.similarities(vectors))
         _check_finite(index, block, of_block)
-        if len(block) > k:  # ties at the limit are kept; they are ordered by key in the end
+        if len(block) > k:  # ties at the limit are kept and finally ordered by key
             kept = np.flatnonzero(of_block >= np.partition(of_block, -k)[-k] - 1e-9)
             block, of_block = [block[i] for i in kept], of_block[kept]
         keys += block
@@ -228,13 +231,14 @@ def _plain(queries: Queries):
 
 
 def check_recall(index: Index, k: int, where: Condition | None = None, queries: int = 20) -> float:
-    """Share of the true best ``k`` that the back end's search finds, on a sample of the archive.
+    """Measures the share of the true best ``k`` that the back end finds, for a sample of the
+    archive.
 
     Args:
-        index: what to check.
-        k: how many records a query asks for.
+        index: index to check.
+        k: number of records per query.
         where: only records that meet this condition.
-        queries: vectors of the archive that are asked with, spread over it.
+        queries: number of queries, which are vectors spread over the archive.
     """
     sample = index.sample(queries, where).astype(np.float64)
     keys: list[list[str]] = [[] for _ in sample]

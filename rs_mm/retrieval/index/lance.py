@@ -18,27 +18,27 @@ from .filters import Condition, to_sql
 from .locking import folder_lock
 from .record import COLUMNS, INTEGERS, NUMBERS, Record
 
-_INDEX_FROM = 100_000  # below, a plain scan is as fast
+_INDEX_FROM = 100_000  # with fewer vectors, a plain scan is as fast
 _PROBES = 64  # partitions looked into
 _BLOCK = 1 << 14
-_KEEP = datetime.timedelta(minutes=10)  # old versions, which readers may still use
+_KEEP = datetime.timedelta(minutes=10)  # age of old versions, which readers may still use
 
 
 class LanceIndex(Index):
-    """A folder that LanceDB manages, and beside it what all back ends keep.
+    """An index in a folder that LanceDB manages.
 
     :meth:`compact` builds an IVF_FLAT index once there are 100,000 vectors. Searches with a filter
-    that leaves few records go round it, since an IVF loses recall there. A killed process leaves
-    the last version.
+    that leaves few records do not use it, because an IVF index loses recall there. A killed process
+    leaves the last version.
 
     Args:
-        folder: the folder; made for a new index.
+        folder: the folder; it is created for a new index.
         dims: see :class:`Index`.
         identity: see :class:`Index`.
         memory: MiB of its caches; LanceDB's own limits are several GiB.
 
     Raises:
-        ConfigError: without lancedb.
+        ConfigError: lancedb is not installed.
     """
 
     name = 'lance'
@@ -206,7 +206,7 @@ class LanceIndex(Index):
         with self._writing():
             moments, count = self.moments(), self.count()
             if count >= FEW and not self._has_index('key'):
-                self._table.create_scalar_index('key')  # else every look-up reads all keys
+                self._table.create_scalar_index('key')  # otherwise every look-up reads all keys
             if count >= _INDEX_FROM and not self._has_index():
                 from lancedb.index import IvfFlat
 

@@ -18,15 +18,15 @@ def folder_lock(folder: Path, what: str, wait: float = WAIT) -> Iterator[None]:
 
     Args:
         folder: the folder.
-        what: name of what it holds, for the message.
+        what: name of the content, for the message.
         wait: seconds to wait for another process.
 
     Raises:
-        ConfigError: if another process holds it for longer.
+        ConfigError: another process holds the lock for longer.
     """
     try:
         import fcntl
-    except ImportError:  # Windows: one writer, as docs/search.md says
+    except ImportError:  # Windows has no lock: one writer, see docs/search.md
         yield
         return
     with open(folder / 'lock', 'a') as file:

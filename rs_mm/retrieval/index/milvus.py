@@ -27,11 +27,11 @@ _MOST = 16_384 - 16  # results of a search, at most
 
 
 class MilvusIndex(Index):
-    """A collection of Milvus and, beside it, one for what all back ends keep.
+    """An index in a collection of Milvus, with a second collection for the state of the index.
 
-    ``milvus://FILE.db`` is Milvus Lite, which compares with every vector (FLAT) and is slow above
-    some 30,000: it is for trials. ``milvus+http://HOST:19530`` is a server or cluster, where the
-    index is HNSW. ``?collection=NAME`` chooses the collection.
+    ``milvus://FILE.db`` is Milvus Lite, for trials: it compares with every vector (FLAT) and is
+    slow above about 30,000. ``milvus+http://HOST:19530`` is a server or cluster, where the index is
+    HNSW. ``?collection=NAME`` chooses the collection.
 
     Args:
         target: a file, or ``http://HOST:PORT``.
@@ -42,7 +42,7 @@ class MilvusIndex(Index):
         timeout: seconds for a server to answer a request.
 
     Raises:
-        ConfigError: without pymilvus, or if the server does not answer.
+        ConfigError: pymilvus is not installed, or the server does not answer.
     """
 
     name = 'milvus'
@@ -60,7 +60,7 @@ class MilvusIndex(Index):
         self.remote = target.startswith('http')
         uri = f'milvus+{target}' if self.remote else f'milvus://{target}'
         if not re.fullmatch(r'[A-Za-z_]\w{0,200}', collection, re.ASCII):
-            raise ConfigError(f'{uri}: a collection is named by letters, digits and "_".')
+            raise ConfigError(f'{uri}: the name of a collection has letters, digits and "_".')
         if not self.remote:
             if dims is None and not Path(target).exists():
                 raise MissingFileError(
@@ -94,7 +94,7 @@ class MilvusIndex(Index):
                 _add_fields(schema, DataType)
             schema.add_field('vector', DataType.FLOAT_VECTOR, dim=size)
             index = MilvusClient.prepare_index_params()
-            # Lite's IVF returns a part of all similarities without a word
+            # Lite's IVF returns incomplete results without a message
             kind = 'HNSW' if self.remote and name == self._rows else 'FLAT'
             settings = dict(M=32, efConstruction=200) if kind == 'HNSW' else {}
             index.add_index('vector', index_type=kind, metric_type='IP', params=settings)
@@ -106,7 +106,7 @@ class MilvusIndex(Index):
                 consistency_level='Strong',
             )
 
-    # state: texts in pieces, since a field holds 64 KiB
+    # state: texts in pieces, because a field holds 64 KiB
 
     def _read_state(self, name):
         found = self._milvus.ask(
@@ -138,7 +138,7 @@ class MilvusIndex(Index):
         for start in range(0, len(pieces), _PIECES):
             part = entries[start : min(start + _PIECES, len(pieces))]
             self._milvus.ask('upsert', self._states, part)
-        self._milvus.ask('upsert', self._states, entries[-1:])  # the last one makes it valid
+        self._milvus.ask('upsert', self._states, entries[-1:])  # the last piece makes it valid
         gone = [row['key'] for row in old if row['key'] != f'{name}/count']
         if gone:
             self._milvus.ask('delete', self._states, ids=[_id(key) for key in gone])
@@ -280,7 +280,8 @@ def _add_fields(schema, types):
 
 
 def _id(key):
-    """A primary key without quotes: the client does not escape them where it asks by id."""
+    """Returns a primary key without quotes, because the client does not escape them in requests by
+    id."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Count, mean and covariance of an archive, from which those of any similarity follow."""
+"""Count, mean and covariance of an archive, which give the mean and deviation of any similarity."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = 4096
 
 @dataclass
 class Moments:
-    """n, sum x and sum xx' of vectors in float64; adding and removing updates them.
+    """The sums n, sum x and sum xx' of vectors in float64, which are updated when vectors change.
 
     The similarities of a query q to the archive have the mean q.m and the variance q'Cq, with the
     archive's mean m and (unbiased) covariance C.
@@ -29,11 +29,11 @@ class Moments:
 
     @classmethod
     def empty(cls, dims: int) -> Moments:
-        """Those of no vector."""
+        """Returns the moments of an empty archive."""
         return cls(0, np.zeros(dims), np.zeros((dims, dims)))
 
     def update(self, vectors: np.ndarray, sign: int = 1) -> None:
-        """Adds ``(n, D)`` vectors, or takes them away with ``sign=-1``."""
+        """Adds ``(n, D)`` vectors, or removes them with ``sign=-1``."""
         for start in range(0, len(vectors), _BLOCK):
             block = np.asarray(vectors[start : start + _BLOCK], np.float64)
             self.total += sign * block.sum(0)
@@ -42,11 +42,11 @@ class Moments:
 
     @property
     def mean(self) -> np.ndarray:
-        """``(D,)`` mean of the vectors."""
+        """The ``(D,)`` mean of the vectors."""
         return self.total / max(self.count, 1)
 
     def of_similarity(self, query: np.ndarray) -> tuple[float, float]:
-        """Mean and (unbiased) standard deviation of the products with a query ``(D,)``."""
+        """Returns mean and (unbiased) standard deviation of the products with a query ``(D,)``."""
         query = np.asarray(query, np.float64)
         mean = float(query @ self.mean)
         if self.count < 2:
@@ -55,7 +55,7 @@ class Moments:
         return mean, max(0.0, (squares - self.count * mean**2) / (self.count - 1)) ** 0.5
 
     def to_bytes(self) -> bytes:
-        """All of it as an ``.npz`` file."""
+        """Returns the moments as the bytes of an ``.npz`` file."""
         buffer = io.BytesIO()
         np.savez(buffer, count=self.count, total=self.total, products=self.products)
         return buffer.getvalue()

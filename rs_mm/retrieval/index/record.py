@@ -1,16 +1,16 @@
-"""What an index knows of an image, or of a window of one, beside its vector."""
+"""The record of an image, or of a window of an image, in an index."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: a footprint that meets no box, of an image whose place on Earth is not known
+#: a footprint outside every box, for an image with unknown coordinates
 NOWHERE = (999.0, 999.0, -999.0, -999.0)
-_BETWEEN = '\x1f'  # the unit separator of ASCII, which no label holds
+_BETWEEN = '\x1f'  # the unit separator of ASCII, which labels do not contain
 
 
 def joined(labels: tuple[str, ...]) -> str:
-    """Labels as one text in which each stands between separators."""
+    """Joins labels to one text, with a separator before and after each label."""
     return _BETWEEN + ''.join(label + _BETWEEN for label in labels) if labels else ''
 
 
@@ -20,12 +20,12 @@ class Record:
 
     Attributes:
         name: path relative to the archive, with ``/``.
-        path: where the file lies.
+        path: path of the file.
         x, y, width, height: window in pixels; width 0 means the whole image.
-        west, south, east, north: WGS84 bounds in degrees; :data:`NOWHERE` if they are not known.
-        date: ISO date or date and time in UTC, empty if it is not known.
+        west, south, east, north: WGS84 bounds in degrees; :data:`NOWHERE` if they are unknown.
+        date: ISO date or date and time in UTC, empty if unknown.
         sensor: name of the sensor, or empty.
-        labels: words for what it shows.
+        labels: labels of the image.
         size: bytes of the file; -1 if it is missing.
         changed: time of change of the file in ns.
         digest: hash of the file's content.
@@ -50,7 +50,7 @@ class Record:
 
     @property
     def key(self) -> str:
-        """Identifies the record: its name, and its window if it has one."""
+        """The key of the record: its name, and its window if it has one."""
         if not self.width:
             return self.name
         return f'{self.name}#{self.x},{self.y},{self.width},{self.height}'
@@ -62,7 +62,7 @@ class Record:
 
     @property
     def footprint(self) -> tuple[float, float, float, float] | None:
-        """``(west, south, east, north)`` in degrees, or None if it is not known."""
+        """``(west, south, east, north)`` in degrees, or None if unknown."""
         return None if self.west > self.east else (self.west, self.south, self.east, self.north)
 
     @property
@@ -71,12 +71,12 @@ class Record:
         return joined(self.labels)
 
     def values(self) -> tuple:
-        """Key, plain fields and tags, in the order of :data:`COLUMNS`."""
+        """Returns key, plain fields and tags, in the order of :data:`COLUMNS`."""
         return tuple(getattr(self, name) for name in COLUMNS)
 
     @classmethod
     def of_values(cls, values: dict) -> Record:
-        """The inverse of :meth:`values`, from a dict that may hold more."""
+        """Makes a record from a dict of :meth:`values`, which may have further keys."""
         labels = values.get('labels')
         if labels is None:
             labels = filter(None, values['tags'].split(_BETWEEN))

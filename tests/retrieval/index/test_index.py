@@ -177,16 +177,16 @@ def test_damage_is_told(tmp_path):
         open_index(uri('exact', tmp_path)).search(vectors()[0], 1)
     (tmp_path / 'bad').mkdir()
     (tmp_path / 'bad/index.sqlite').write_bytes(b'no database at all' * 100)
-    with pytest.raises(DataError, match='is no index, or is damaged'):
+    with pytest.raises(DataError, match='is not an index, or is damaged'):
         open_index(str(tmp_path / 'bad'))
 
 
 @pytest.mark.parametrize(
     'place,message',
     [
-        ('ftp://x', 'is of no known kind'),
-        ('lance://', 'names no place'),
-        ('milvus://x.db?collection=a-b', 'named by letters'),
+        ('ftp://x', 'has an unknown kind'),
+        ('lance://', 'has no path'),
+        ('milvus://x.db?collection=a-b', 'has letters, digits'),
         ('lance://x?colection=a', 'has no option "colection"; it has memory'),
         ('milvus://x.db?timeout=soon', 'timeout is a number above 0, not "soon"'),
         ('x?memory=0', 'memory is a number above 0'),
@@ -293,11 +293,11 @@ def test_a_part_of_the_file_stays_in_memory(tmp_path):
         ('colour == "S2"', 'no field colour; it has name, path'),
         ('north > "x"', "north is compared with a number, not 'x'"),
         ('sensor == S2', 'a text in quotes, not S2'),
-        ('north', 'is no comparison'),
+        ('north', 'is not a comparison'),
         ('__import__("os").system("x") == 1', 'no field __import__'),
         ('north > 1e999', 'is not finite'),
         ('sensor = "S2"', 'cannot be read'),
-        ('labels == "a"', 'ask for a label as'),
+        ('labels == "a"', 'write a label as'),
         ('sensor in "S2"', '"in" takes a list'),
         ('north is 3', 'not "is"'),
     ],
