@@ -1,4 +1,4 @@
-"""What a user hands in: a path, an array, a Pillow image, a rasterio dataset, or a list of them."""
+"""Images from a user: a path, an array, a Pillow image, a rasterio dataset, or a list of them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rs_mm.rasters import RasterInfo
 
 @dataclass
 class Picture:
-    """One image that was handed in.
+    """One image from a user.
 
     Attributes:
-        name: stem of the file, or ``image 3`` by its place in the list.
+        name: stem of the file, or ``image 3`` for its position in the list.
         path: the file, which the loading step of the config reads; None for pixels in memory.
         array: (H, W, C) pixels in memory, bands in file order; None for a file.
-        crs, transform: where pixels in memory of a rasterio dataset lie; None otherwise.
+        crs, transform: georeference of pixels in memory from a rasterio dataset; None otherwise.
     """
 
     name: str
@@ -32,11 +32,12 @@ class Picture:
     transform: Any = None
 
     def source(self) -> str | np.ndarray:
-        """The path, or the pixels where there is no file."""
+        """The path, or the pixels without a file."""
         return self.array if self.path is None else self.path
 
     def results(self, number: int = 0) -> dict:
-        """What a pipeline of one image starts from; with ``img`` its loading step reads no file."""
+        """Returns the input of a pipeline of one image; with ``img`` the loading step reads no
+        file."""
         found = dict(img_path=self.path or self.name, name=self.name, sample_idx=number)
         return found if self.array is None else dict(found, img=self.array)
 
@@ -53,22 +54,22 @@ def say_unplaced(info: RasterInfo) -> None:
 
 
 def is_many(given: Any) -> bool:
-    """Whether a user handed in a list of images instead of one."""
+    """Returns whether a user gave a list of images instead of one."""
     return isinstance(given, (list, tuple))
 
 
 def as_pictures(given: Any, eight_bit: bool = True) -> list[Picture]:
-    """Every image that was handed in, in order.
+    """Returns every given image, in order.
 
     Args:
         given: one image or a list: path, array (H, W) or (H, W, C) with the bands in file order,
             Pillow image, or open rasterio dataset.
-        eight_bit: whether the model takes values from 0 to 255. Arrays of floats are then brought
-            to them: those within 0 to 1 are multiplied by 255, and a log line says so.
+        eight_bit: whether the model takes values from 0 to 255. Arrays of floats from 0 to 1 are
+            then multiplied by 255, and a log line says so.
 
     Raises:
         MissingFileError: a file does not exist.
-        DataError: something else was handed in, or an array has another shape, type or range.
+        DataError: an image has an unknown type, or an array has another shape, type or range.
     """
     if not is_many(given):
         return [as_picture(given, eight_bit=eight_bit)]
@@ -78,7 +79,7 @@ def as_pictures(given: Any, eight_bit: bool = True) -> list[Picture]:
 
 
 def as_picture(given: Any, name: str = 'image', eight_bit: bool = True) -> Picture:
-    """One image that was handed in; see :func:`as_pictures`. ``name`` is that of an array."""
+    """Converts one given image; see :func:`as_pictures`. ``name`` is the name of an array."""
     if isinstance(given, Picture):
         return given
     if isinstance(given, (str, Path)):
@@ -96,17 +97,16 @@ def as_picture(given: Any, name: str = 'image', eight_bit: bool = True) -> Pictu
 
 
 def check_array(array: np.ndarray, name: str, eight_bit: bool = True) -> np.ndarray:
-    """An image array as (H, W, C), or a sentence about what is wrong with it.
+    """Converts an image array to (H, W, C).
 
     Args:
         array: (H, W) or (H, W, C) of integers, floats or bools.
-        name: begins the sentence.
-        eight_bit: see :func:`as_pictures`. The result is then uint8 unless the type was a longer
-            integer, which the loading step of the config treats as it treats a file of that type.
+        name: name of the array for errors.
+        eight_bit: see :func:`as_pictures`. The result is then uint8, except for longer integers,
+            which the loading step of the config treats like a file of this type.
 
     Raises:
-        DataError: another shape, an empty array, a type without numbers, or floats that are not
-            within 0 to 255.
+        DataError: the array has another shape or type, is empty, or has floats outside 0 to 255.
     """
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise DataError(f'{name} has shape {array.shape}; an image is (H, W) or (H, W, C).')
@@ -152,7 +152,7 @@ def _file(path):
 
 
 def _dataset(dataset, name, eight_bit):
-    """A plain file is read as its path is; anything else (memory, a warped view) is read here."""
+    """Converts a rasterio dataset: a plain file becomes its path, other datasets are read."""
     path = Path(dataset.name)
     if type(dataset).__name__ == 'DatasetReader' and path.is_file():
         return Picture(path.stem, path=str(path))
@@ -175,7 +175,7 @@ def _dataset(dataset, name, eight_bit):
 
 
 def _from_pillow(image):
-    """The pixels as a file of this image would give them: upright, without palette."""
+    """Returns the pixels of a Pillow image as from a file: upright, without palette."""
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)

@@ -1,4 +1,4 @@
-"""Masks of a prediction as a map in one HTML file: pictures, mask, and a polygon per patch."""
+"""A map of predicted masks in one HTML file: pictures, mask, and a polygon per patch."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _COLOURS = ('#e02828', '#f08c00', '#1c7ed6', '#7048e8', '#0ca678', '#d6336c')
 
 @dataclass
 class MappedMask:
-    """A mask that was written, and the pictures that it belongs to.
+    """The file of a mask, and its pictures.
 
     Attributes:
         path: the mask: 0 is nothing, other values are classes.
         pictures: files by the name of their layer, e.g. ``date 1``.
-        name: of the entry in the list. Default: the mask's stem.
-        blank: values that say nothing, beside the nodata value of the file.
-        facts: what the list says of it.
+        name: name of the entry in the list. Default: the mask's stem.
+        blank: values without meaning, besides the nodata value of the file.
+        facts: facts for the list.
     """
 
     path: Path
@@ -52,7 +52,7 @@ def check_map(path: str | Path | None) -> None:
     """Refuses a name for a map before any work is done.
 
     Raises:
-        ConfigError: if it is no HTML file, or rasterio is missing.
+        ConfigError: the name does not end in .html, or rasterio is missing.
     """
     if path is None:
         return
@@ -65,12 +65,13 @@ def check_map(path: str | Path | None) -> None:
 def mask_map(
     title: str, masks: Sequence[MappedMask], classes: dict[int, str] | None = None
 ) -> WebMap:
-    """A map of masks. Georeferenced ones lie where they are, others side by side in pixels.
+    """Makes a map of masks. Georeferenced masks are at their places, other masks side by side in
+    pixels.
 
     Args:
         title: heading.
-        masks: what was predicted. Where some are georeferenced, the others are only listed.
-        classes: names of mask values. Default: ``class 1`` and so on; of one value ``found``.
+        masks: predicted masks. If some are georeferenced, the others are only listed.
+        classes: names of mask values. Default: ``class 1`` and so on; ``found`` for a single value.
     """
     placed = [mask for mask in masks if _on_earth(mask.path)]
     page = WebMap(title, f'{len(masks)} maps', geographic=bool(placed))
@@ -101,7 +102,7 @@ def mask_map(
 
 
 def colour_of(value: int) -> str:
-    """CSS colour of a mask value; 255 is that of 1."""
+    """Returns the CSS colour of a mask value; 255 has the colour of 1."""
     return _COLOURS[(1 if value == 255 else value) % len(_COLOURS) - 1]
 
 
@@ -111,7 +112,7 @@ def _on_earth(path):
 
 
 def _patches(path, values):
-    """The largest patches of the values, with outlines."""
+    """Returns the largest patches of the values, with outlines."""
     with open_raster(path) as raster:
         height = raster.info.height
         rows = [slice(first, min(first + _STRIP, height)) for first in range(0, height, _STRIP)]
@@ -123,7 +124,8 @@ def _patches(path, values):
 
 
 class _Place:
-    """Where a mask and its pictures are on the map: on Earth, or in pixels from ``left`` on."""
+    """The position of a mask and its pictures on the map: on Earth, or in pixels from ``left``
+    on."""
 
     def __init__(self, mask: Path, left: int | None = None):
         self.path, self.left = mask, left
@@ -131,7 +133,7 @@ class _Place:
         self.right = (left or 0) + self.info.width
 
     def mask(self, blank: tuple[int, ...]) -> tuple[list[int], np.ndarray, Bounds]:
-        """The values that are classes, and the mask in colours with transparency."""
+        """Returns the values that are classes, and the mask in colours with transparency."""
         array, _, bounds = self._read(self.path, nearest=True)
         values = set(np.unique(array[..., 0]).tolist()) if array.size else set()
         nodata = {int(value) for value in self.info.nodata if value is not None}
@@ -144,13 +146,13 @@ class _Place:
         return chosen, image, bounds
 
     def picture(self, path: Path) -> tuple[np.ndarray, Bounds]:
-        """A picture (H, W, 4) in colours; transparent where it holds no data."""
+        """Returns a picture (H, W, 4) in colours; transparent where it holds no data."""
         array, valid, bounds = self._read(path)
         rgb = LoadRGBImage()(dict(img_path=str(path), img=array))['img']
         return np.dstack([rgb, np.where(valid, 255, 0).astype(np.uint8)]), bounds
 
     def feature(self, region: Any, name: str) -> dict:
-        """A GeoJSON feature of a patch."""
+        """Returns a GeoJSON feature of a patch."""
         from shapely.geometry import mapping
 
         geometry = mapping(region.geometry)
@@ -167,7 +169,7 @@ class _Place:
         return dict(type='Feature', geometry=geometry, properties=about)
 
     def _read(self, path, nearest=False):
-        """Pixels (H, W, C), where they hold data (H, W), and bounds."""
+        """Reads pixels (H, W, C), a mask of pixels with data (H, W), and bounds."""
         if self.left is None:
             return _warped(path, nearest)
         pixels = read_pixels(path)
@@ -177,7 +179,7 @@ class _Place:
 
 
 def _warped(path, nearest):
-    """A reduced picture in web Mercator, as Leaflet lays it out, and its bounds in degrees."""
+    """Returns a reduced picture in web Mercator, as Leaflet needs it, and its bounds in degrees."""
     import rasterio
     from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
@@ -186,7 +188,7 @@ def _warped(path, nearest):
     way = Resampling.nearest if nearest else Resampling.bilinear
     with rasterio.open(path) as source:
         if source.crs is None:
-            raise DataError(f'{path} does not say where it lies, as the mask does.')
+            raise DataError(f'{path} has no georeference, but the mask has one.')
         shape = source.width, source.height
         _, width, height = calculate_default_transform(
             source.crs, 'EPSG:3857', *shape, *source.bounds

@@ -1,4 +1,4 @@
-"""What can be asked: every config by its published name."""
+"""The list of models: every config by its published name."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class ModelInfo:
         task: what the model does.
         dataset: what it is trained or tested on.
         backbone: its encoder.
-        weights: where its trained weights come from, e.g. ``open_clip:openai``; None where none are
-            published in this format, so that it is trained or an official checkpoint is converted.
+        weights: source of its trained weights, e.g. ``open_clip:openai``; None if none are
+            published in this format: train the model, or convert an official checkpoint.
         path: the config file.
     """
 
@@ -45,7 +45,7 @@ class ModelInfo:
 
 
 def list_models(pattern: str = '') -> list[ModelInfo]:
-    """Every config of this installation.
+    """Lists every config of this installation.
 
     Args:
         pattern: words that must occur in name, task, dataset or backbone; case does not matter.

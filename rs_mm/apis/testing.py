@@ -1,4 +1,4 @@
-"""Testing a checkpoint by a config's metrics: what tools/test.py does."""
+"""Testing a checkpoint by the metrics of a config, for tools/test.py."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test(
 
     Args:
         config: config file.
-        checkpoint: its weights; None keeps those that the config starts from.
+        checkpoint: its weights; None keeps the initial weights of the config.
         options: overrides, as a dict of dotted keys or ``KEY=VALUE``.
         work_dir: folder of the logs. Default: ``work_dirs/CONFIG_NAME``.
         out: ``.json`` for the metrics, ``.pkl`` for mmengine's dump of predictions.
@@ -51,10 +51,10 @@ def test(
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         out_samples: a table (CSV) with the scores of every pair, episode, image or
             query; see :mod:`rs_mm.evaluation.sample_scores`.
-        worst: draws so many samples of the lowest score into ``show_dir``, and no others.
-        out_curves: folder for confusion matrices, precision and recall over the
-            threshold, and scores per class, as far as the metrics have them: PNG and CSV.
-        backend: what computes the network; see :func:`~rs_mm.apis.backends.use_backend`.
+        worst: draw only this number of samples, with the lowest scores, into ``show_dir``.
+        out_curves: folder for confusion matrices, precision and recall over the threshold, and
+            scores per class, if the metrics have them: PNG and CSV.
+        backend: the back end of the network; see :func:`~rs_mm.apis.backends.use_backend`.
 
     Returns:
         The metrics.
@@ -116,8 +116,8 @@ def draw_rows(
     """Draws some samples of a config's test set as ``test`` draws them.
 
     Args:
-        config, checkpoint, options: as of :func:`test`.
-        rows: places in the dataset, as in the column ``row`` of ``--out-samples``.
+        config, checkpoint, options: see :func:`test`.
+        rows: positions in the dataset, as in the column ``row`` of ``--out-samples``.
         show_dir: folder for the pictures.
         work_dir: folder of the logs.
 
@@ -135,7 +135,7 @@ def draw_rows(
         load_weights(runner)
         runner.test_loop.evaluator.dataset_meta = runner.test_loop.dataloader.dataset.metainfo
         runner.visualizer.dataset_meta = runner.test_loop.dataloader.dataset.metainfo
-    else:  # what retrieval draws is known after the whole test
+    else:  # retrieval can draw only after the whole test
         if not runner.cfg.load_from and not runner.cfg.get('training_free'):
             keep_initial_weights(runner)
         runner.test()
@@ -174,7 +174,7 @@ def _drawing_hook(runner):
     )
 
 
-test.__test__ = False  # pytest: do not collect this
+test.__test__ = False  # pytest must not collect this function
 
 
 def _dump_predictions(cfg, out):
@@ -184,7 +184,7 @@ def _dump_predictions(cfg, out):
 
 
 def _check_display():
-    import matplotlib  # half a second, for those who open windows
+    import matplotlib  # takes half a second, only needed for windows
 
     if matplotlib.get_backend().lower() in _WITHOUT_WINDOWS:
         raise ConfigError(
@@ -206,7 +206,7 @@ def _switch_drawing_on(cfg, show, show_dir, draw=True):
     if _is_own_hook(hook):
         hook.out_dir = show_dir
         return
-    # hooks of mmseg and Open-CD draw through a visualizer that knows the folder
+    # hooks of mmseg and Open-CD draw with a visualizer that has the folder
     if show:
         hook.setdefault('wait_time', 2)
     if show_dir and cfg.get('visualizer'):
@@ -223,7 +223,8 @@ def _is_own_hook(hook):
 
 
 def _use_tta(cfg):
-    """The model is wrapped in the config's TTA model and the test pipeline replaced by its own."""
+    """Wraps the model in the config's TTA model and replaces the test pipeline by the TTA
+    pipeline."""
     if 'tta_pipeline' not in cfg:
         raise ConfigError('--tta: this config has no `tta_pipeline`.')
     cfg.test_dataloader.dataset = with_settings(

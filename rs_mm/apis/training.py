@@ -1,4 +1,4 @@
-"""Training from a config: what tools/train.py does."""
+"""Training from a config, for tools/train.py."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def train(
         config: config file.
         options: overrides, as a dict of dotted keys or ``KEY=VALUE``.
         work_dir: folder of logs and checkpoints. Default: ``work_dirs/CONFIG_NAME``.
-        resume: a checkpoint, or ``auto`` for the latest one of ``work_dir``.
-        amp: automatic mixed precision: float16, on a CPU bfloat16.
+        resume: a checkpoint, or ``auto`` for the latest checkpoint of ``work_dir``.
+        amp: automatic mixed precision: float16, or bfloat16 on a CPU.
         auto_scale_lr: scale the learning rate with the batch size.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
 
@@ -89,7 +89,8 @@ def _scale_lr(cfg):
 
 
 def _choose_start(cfg, resume):
-    """Sets ``load_from`` to a checkpoint that is whole; a run without one yet starts anew."""
+    """Sets ``load_from`` to an undamaged checkpoint; a run without a checkpoint starts from the
+    beginning."""
     if resume:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
     if not cfg.get('resume'):
@@ -102,5 +103,5 @@ def _choose_start(cfg, resume):
             verify(cfg.load_from)
         except CheckpointError as error:
             other = older_checkpoint(cfg.load_from)
-            offer = f' The one before it is sound: --resume {other}' if other else ''
+            offer = f' The previous one is undamaged: --resume {other}' if other else ''
             raise CheckpointError(f'{error}{offer}') from error

@@ -1,4 +1,4 @@
-"""A page in the browser: search an archive, look at changes, find what a few examples show.
+"""A page in the browser: search an archive, view changes, find a class by a few examples.
 
 Needs Gradio (extra ``page``). ``rs_mm serve INDEX --config CONFIG`` starts it.
 """

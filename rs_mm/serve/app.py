@@ -1,4 +1,4 @@
-"""The page as a whole: its tabs, and the server with its limits."""
+"""The page with its tabs, and the server with its limits."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _CSS = 'footer { display: none !important; } .map iframe { width: 100%; height: 
 
 @dataclass
 class Settings:
-    """How the page is served.
+    """The settings of the server.
 
     Attributes:
         host: address to listen at; only this machine by default.
         port: number, or None for the first free one from 7860.
-        uploads: largest file that is taken, in megabytes.
-        waiting: requests that may wait for the one that is worked on.
-        users: names and passwords; nobody else is let in. Empty: no login.
+        uploads: size of the largest upload, in megabytes.
+        waiting: number of requests that may wait while one is processed.
+        users: names and passwords for the login. Empty: no login.
     """
 
     host: str = '127.0.0.1'
@@ -36,10 +36,10 @@ class Settings:
 
 
 def gradio() -> Any:
-    """The package, or a sentence on how to get it.
+    """Returns the package Gradio.
 
     Raises:
-        ConfigError: if it is not installed.
+        ConfigError: Gradio is not installed.
     """
     os.environ.update({key: os.environ.get(key, value) for key, value in _QUIET.items()})
     try:
@@ -55,13 +55,13 @@ def build_page(
     dates: tuple[str | Path, str | Path] | None = None,
     segmenter: Any = None,
 ) -> Any:
-    """The page as ``gradio.Blocks``.
+    """Builds the page as ``gradio.Blocks``.
 
     Args:
-        engine: what is searched.
-        changes: folder that ``tools/predict_change.py`` wrote.
+        engine: archive to search.
+        changes: output folder of ``tools/predict_change.py``.
         dates: folders of the images of date 1 and date 2 of these changes.
-        segmenter: a ``FewShotSegmenter``; without one there is no tab for it.
+        segmenter: a ``FewShotSegmenter``; without it there is no few-shot tab.
     """
     gr = gradio()
     from .change_tab import change_tab
@@ -69,7 +69,7 @@ def build_page(
     from .few_shot_tab import few_shot_tab
     from .search_tab import search_tab
 
-    lock = threading.Lock()  # the model is asked by one request at a time
+    lock = threading.Lock()  # the model works for one request at a time
     downloads = Downloads()
     with gr.Blocks(title='rs_mm', analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
         gr.Markdown(f'## rs_mm\n{len(engine)} images in {engine.index.name} index')
@@ -96,10 +96,10 @@ def serve(page: Any, settings: Settings | None = None, block: bool = True) -> st
         Its address.
 
     Raises:
-        ConfigError: if the port is taken.
+        ConfigError: the port is in use.
     """
     gr, settings = gradio(), settings or Settings()
-    plain = ['system-ui', 'sans-serif']  # other fonts would be fetched from a server
+    plain = ['system-ui', 'sans-serif']  # other fonts would be loaded from a server
     page.queue(max_size=settings.waiting, default_concurrency_limit=1)
     try:
         _, address, _ = page.launch(
@@ -129,11 +129,11 @@ def serve(page: Any, settings: Settings | None = None, block: bool = True) -> st
 
 
 def read_users(path: str | Path) -> dict[str, str]:
-    """Names and passwords of a file with a line ``NAME:PASSWORD`` each.
+    """Reads names and passwords from a file with lines ``NAME:PASSWORD``.
 
     Raises:
-        MissingFileError: there is no such file.
-        DataError: naming the line that is none; the password is not shown.
+        MissingFileError: the file does not exist.
+        DataError: a line has another form; the message names the line, not the password.
     """
     path = Path(path)
     if not path.is_file():
@@ -147,5 +147,5 @@ def read_users(path: str | Path) -> dict[str, str]:
             raise DataError(f'{path}, line {number}: write NAME:PASSWORD.')
         users[name] = password
     if not users:
-        raise DataError(f'{path} names nobody; write NAME:PASSWORD in each line.')
+        raise DataError(f'{path} has no user; write NAME:PASSWORD in each line.')
     return users

@@ -1,4 +1,4 @@
-"""Which files the page may show: those below the archive."""
+"""The files that the page may show: files below the archive."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rs_mm.retrieval.index import Record
 
 
 def is_inside(record: Record) -> bool:
-    """Whether the file of a record is below the archive it is listed in.
+    """Returns whether the file of a record is below its archive.
 
-    A link may lead out of the archive, and whoever writes an index may name any file.
+    A link may lead out of the archive, and an index may name any file.
     """
     names = Path(record.name).parts
     if '..' in names or Path(record.path).parts[-len(names) :] != names:
@@ -20,10 +20,10 @@ def is_inside(record: Record) -> bool:
 
 
 def folder_inside(root: Path, name: str) -> Path:
-    """A folder below another one.
+    """Returns a folder below another one.
 
     Raises:
-        DataError: if there is none, or it lies elsewhere.
+        DataError: the folder does not exist, or is not below the other one.
     """
     folder = (root / name.strip().lstrip('/')).resolve()
     if not folder.is_relative_to(root.resolve()) or not folder.is_dir():
@@ -32,6 +32,6 @@ def folder_inside(root: Path, name: str) -> Path:
 
 
 def archive_root(record: Record) -> Path:
-    """The folder that a record's name is relative to."""
+    """Returns the folder to which a record's name is relative."""
     path = Path(record.path)
     return Path(*path.parts[: len(path.parts) - len(Path(record.name).parts)])

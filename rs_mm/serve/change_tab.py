@@ -18,18 +18,18 @@ from .search_tab import small, told
 _SIDE = 900
 _MASKS = ('_change.tif', '_change.png')
 _COLOUR = np.array([230, 40, 40])
-_MOST = 200  # patches that are listed
+_MOST = 200  # number of listed patches
 
 
 def change_tab(folder: Path, dates: tuple[str | Path, str | Path] | None) -> None:
-    """Shows what ``tools/predict_change.py`` wrote.
+    """Builds the tab for results of ``tools/predict_change.py``.
 
     Args:
         folder: its ``--out``.
         dates: folders of the images of date 1 and date 2; without them only the mask is shown.
 
     Raises:
-        MissingFileError: if the folder holds no mask, or a folder is not there.
+        MissingFileError: the folder holds no mask, or a folder does not exist.
     """
     masks = find_masks(folder)
     for date in dates or ():
@@ -64,10 +64,10 @@ def change_tab(folder: Path, dates: tuple[str | Path, str | Path] | None) -> Non
 
 
 def find_masks(folder: Path) -> dict[str, Path]:
-    """Masks of a folder by the names of their pairs.
+    """Finds the masks of a folder by the names of their pairs.
 
     Raises:
-        MissingFileError: if there is none.
+        MissingFileError: there is no mask.
     """
     found = sorted(path for path in folder.rglob('*_change.*') if path.name.endswith(_MASKS))
     if not found:
@@ -82,7 +82,7 @@ def find_masks(folder: Path) -> dict[str, Path]:
 
 
 def show_pair(mask_path: Path, dates: tuple[str | Path, str | Path] | None) -> tuple:
-    """Both sliders, the table of patches and a line about a pair.
+    """Returns both sliders, the table of patches and a line about a pair.
 
     Args:
         mask_path: a mask of ``predict_change``: 0 unchanged, 127 no data, other values changed.
@@ -106,10 +106,10 @@ def show_pair(mask_path: Path, dates: tuple[str | Path, str | Path] | None) -> t
 
 
 def patches(mask_path: Path, changed: np.ndarray) -> list[list[Any]]:
-    """Number, area, unit and centre of every patch (8-connected), the largest first.
+    """Returns number, area, unit and centre of every patch (8-connected), the largest first.
 
     Args:
-        mask_path: the raster, which says how large a pixel is.
+        mask_path: the raster, which gives the size of a pixel.
         changed: (H, W) bool.
     """
     areas = pixel_areas(Grid.of(describe(mask_path)))
@@ -129,7 +129,7 @@ def patches(mask_path: Path, changed: np.ndarray) -> list[list[Any]]:
 
 
 def _date(mask_path, folder, number):
-    """The image of one date, by the name in the mask's tags or by the name of the pair."""
+    """Finds the image of one date, by the name in the mask's tags or by the name of the pair."""
     if folder is None:
         return None
     names, stem = [], mask_path.stem.removesuffix('_change')

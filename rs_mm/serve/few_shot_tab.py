@@ -1,4 +1,4 @@
-"""The tab that finds what a few painted examples show."""
+"""The tab that finds a class by a few painted examples."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from .archive_files import archive_root, folder_inside
 from .downloads import Downloads
 from .search_tab import small, told
 
-_MOST = 60  # pictures that are shown
+_MOST = 60  # number of pictures shown
 _COLOUR = np.array([230, 40, 40])
 
 
 def few_shot_tab(
     segmenter: Any, engine: ImageSearch, lock: threading.Lock, downloads: Downloads
 ) -> None:
-    """Examples are painted, or uploaded with their masks; then a folder of the archive is searched.
+    """Builds the tab: examples are painted or uploaded with masks, then a folder is searched.
 
     Args:
         segmenter: a ``FewShotSegmenter``.
         engine: the archive.
-        lock: held while the model works.
+        lock: lock that is held while the model works.
         downloads: where the table of an answer is.
     """
     examples = gr.State([])
-    gr.Markdown('Paint over what shall be found, or upload an image and its mask; add a few.')
+    gr.Markdown('Paint over the class to find, or upload an image and its mask; add a few.')
     with gr.Row():
         painted = gr.ImageEditor(
             label='Image: paint the object',
@@ -108,10 +108,10 @@ def few_shot_tab(
 
 
 def read_example(painted: dict | None, files: list[str] | None) -> tuple[np.ndarray, np.ndarray]:
-    """An image (H, W, 3) and its mask (H, W) of 0 and 1, painted or uploaded.
+    """Returns an image (H, W, 3) and its mask (H, W) of 0 and 1, painted or uploaded.
 
     Raises:
-        DataError: if there is neither, or nothing is painted.
+        DataError: there is no image, or nothing is painted.
     """
     if files:
         if len(files) != 2:
@@ -160,7 +160,7 @@ def search_folder(segmenter: Any, engine: ImageSearch, folder: str) -> tuple[lis
 
 
 def overlaid(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3) uint8 with the pixels of a mask (H, W) in red."""
+    """Returns an image (H, W, 3) uint8 with the pixels of a mask (H, W) in red."""
     image, mask = image.copy(), np.asarray(mask, bool)
     image[mask] = (0.45 * image[mask] + 0.55 * _COLOUR).astype(np.uint8)
     return image

@@ -1,4 +1,4 @@
-"""The tab that searches: a query, its answer as pictures and as a map, and files of it."""
+"""The tab for search: a query, its results as pictures, as a map, and as files."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from rs_mm.retrieval.index import make_filter
 from .archive_files import is_inside
 from .downloads import Downloads
 
-_SIDE = 320  # of a picture in the gallery
+_SIDE = 320  # longer side of a picture in the gallery
 _IMAGES = ['.bmp', '.jp2', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp']
 
 
 def search_tab(engine: ImageSearch, lock: threading.Lock, downloads: Downloads) -> None:
-    """Two queries side by side, the second one on request.
+    """Builds the tab with two queries side by side, the second on request.
 
     Args:
-        engine: what is searched.
-        lock: held while the model works.
+        engine: archive to search.
+        lock: lock that is held while the model works.
         downloads: where the files of an answer are.
     """
     second = gr.Checkbox(label='Compare two queries', elem_id='compare')
@@ -43,7 +43,7 @@ def search_tab(engine: ImageSearch, lock: threading.Lock, downloads: Downloads) 
 
 
 def _panel(engine, lock, downloads, name):
-    """A query and its answer; ``name`` tells the two apart."""
+    """A panel for a query and its results; ``name`` distinguishes the two panels."""
     has_text = hasattr(engine.model, 'encode_text')
     chosen, hits = gr.State(None), gr.State([])
     with gr.Row():
@@ -131,7 +131,7 @@ def _panel(engine, lock, downloads, name):
 
 
 def _answer(engine, image, found: Results, folder: Path):
-    """What the panel shows of an answer."""
+    """Returns the values that the panel shows for a result."""
     inside = [hit for hit in found if is_inside(hit.record)]
     hidden = len(found) - len(inside)
     found = Results(inside, found.answer, found.method, found.sheet)
@@ -155,12 +155,12 @@ def _answer(engine, image, found: Results, folder: Path):
 
 
 def framed(page: str) -> str:
-    """A page inside the page, which may run its own scripts and reach nothing else."""
+    """Returns an HTML page in a frame, which can run its scripts but access nothing else."""
     return f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(page)}"></iframe>'
 
 
 def small(image: np.ndarray, side: int = _SIDE) -> np.ndarray:
-    """A picture (H, W, 3) uint8 whose longer side is at most ``side``."""
+    """Reduces a picture (H, W, 3) uint8 to a longer side of at most ``side``."""
     picture = Image.fromarray(image)
     picture.thumbnail((side, side))
     return np.asarray(picture)
@@ -168,7 +168,7 @@ def small(image: np.ndarray, side: int = _SIDE) -> np.ndarray:
 
 @contextlib.contextmanager
 def told() -> Iterator[Any]:
-    """An error that a user can act on is shown on the page; it is no defect of the program."""
+    """Shows errors that a user can correct on the page."""
     try:
         yield
     except (RSMMError, OSError) as error:

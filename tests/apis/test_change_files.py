@@ -359,7 +359,7 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(outputs, 'write_raster', full)
-        with pytest.raises(DataError, match=r'the disk is full. What is finished .*--resume'):
+        with pytest.raises(DataError, match=r'the disk is full. The finished tiles .*--resume'):
             predict(tmp_path, paths, found)
         assert [p.name for p in (tmp_path / 'out').iterdir()] == ['.a_b.unfinished']
         with pytest.raises(DataError, match='the disk is full.$'):

@@ -266,8 +266,8 @@ class ChangeDetector:
     def _probabilities(self, sample):
         if 'seg_logits' not in sample:
             raise ConfigError(
-                f'{self.name}: its model predicts no `seg_logits`, so that it is no model of '
-                'change maps.'
+                f'{self.name}: its model does not predict `seg_logits`; it is not a change '
+                'detection model.'
             )
         logits = sample.seg_logits.data.float()
         if len(logits) > 2:

@@ -52,11 +52,11 @@ class Summary:
     """The figures of one pair.
 
     Attributes:
-        changed_share: of the pixels with data.
-        changed_area_m2: NaN without georeference.
-        valid_share: of all pixels.
-        patches: how many patches of change there are.
-        largest: the largest of them, the largest first.
+        changed_share: share of the pixels with data that changed.
+        changed_area_m2: changed area; NaN without georeference.
+        valid_share: share of all pixels that hold data.
+        patches: number of patches of change.
+        largest: the largest patches, the largest first.
     """
 
     changed_share: float

@@ -55,8 +55,8 @@ def task_of(model: nn.Module) -> str:
     if hasattr(model, 'head') and hasattr(model.head, 'from_correlations'):
         return 'few_shot'
     raise ConfigError(
-        f'{type(model).__name__} cannot be exported: it is not a change detector, few-shot segmenter, '
-        'embedder or retriever.'
+        f'{type(model).__name__} cannot be exported: it is not a change detector, few-shot '
+        'segmenter, embedder or retriever.'
     )
 
 

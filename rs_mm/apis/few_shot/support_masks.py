@@ -1,4 +1,4 @@
-"""From what a user has as the mask of a support to an array: pictures, palettes, polygons."""
+"""Reading the mask of a support from a picture, a palette, or polygons."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_mask(
     shape: tuple[int, int],
     class_value: int | Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Where a support shows the class.
+    """Reads where a support shows the class.
 
     Args:
         mask: array (H, W) or (H, W, 3), Pillow image, raster file, or a file of polygons over a
@@ -31,16 +31,16 @@ def read_mask(
         image: the support.
         shape: (H, W) of the support.
         class_value: the number of the class in the mask, or the three of its colour. Default: the
-            only number besides 0 there is. Polygons have none: they all are the class.
+            only number besides 0. Polygons have no number; all of them are the class.
 
     Returns:
-        (H, W) uint8: 1 for the class, 0 for the rest, 255 where the label is unknown, which a map
-        of class numbers says by 255.
+        (H, W) uint8: 1 for the class, 0 for the rest, 255 for unknown pixels, which a map of class
+        numbers marks by 255.
 
     Raises:
-        MissingFileError: there is no such file.
-        DataError: the mask has another size, holds several classes and ``class_value`` says not
-            which, lacks the class, or is empty.
+        MissingFileError: the file does not exist.
+        DataError: the mask has another size, holds several classes without a ``class_value``, lacks
+            the class, or is empty.
     """
     name = _name(mask, image)
     if isinstance(mask, (str, Path)) and Path(mask).suffix.lower() in _POLYGONS:
@@ -65,7 +65,7 @@ def _name(mask, image):
 
 
 def _values(mask, image, name):
-    """The numbers of a mask as they are stored: (H, W), or (H, W, 3) of a coloured one."""
+    """Returns the stored numbers of a mask: (H, W), or (H, W, 3) for a coloured mask."""
     if isinstance(mask, (str, Path)):
         with open_raster(mask) as raster:
             _check_place(raster.info, image, name)
@@ -144,7 +144,7 @@ def _listed(values):
 
 
 def _burn(path, image, shape):
-    """Polygons on the grid of the support."""
+    """Rasterises polygons on the grid of the support."""
     if not path.exists():
         raise MissingFileError(f'{path}: no such file of polygons.')
     where = image if image.path is None else describe(image.path)

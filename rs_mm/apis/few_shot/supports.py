@@ -1,4 +1,4 @@
-"""The examples that a class is known from, as the model takes them."""
+"""The examples of a class, in the form of the model's input."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Supports:
     Attributes:
         images: (K, 3, h, w) uint8 RGB, prepared by the pipeline of the config.
         masks: (K, h, w) uint8, 1 where an image shows the class.
-        names: of the images.
+        names: names of the images.
         sizes: (height, width) of each image before it was prepared.
-        pixel_metres: ground size of a pixel of each image in metres, None where it is not known.
-        class_name: of what they show.
+        pixel_metres: ground size of a pixel of each image in metres, None if it is unknown.
+        class_name: name of the class.
     """
 
     images: Tensor
@@ -40,18 +40,19 @@ class Supports:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of a typical support, the median of all."""
+        """The (height, width) of a typical support, the median of all."""
         heights, widths = zip(*self.sizes)
         return sorted(heights)[len(heights) // 2], sorted(widths)[len(widths) // 2]
 
     @property
     def metres(self) -> float | None:
-        """Ground size of a pixel in metres, the median of those known; None if none is."""
+        """The ground size of a pixel in metres, the median of the known ones; None if none is
+        known."""
         known = sorted(value for value in self.pixel_metres if value is not None)
         return known[len(known) // 2] if known else None
 
     def save(self, path: str | Path) -> None:
-        """Writes a file that :meth:`load` reads; it is complete or not there."""
+        """Writes a file that :meth:`load` reads; an interrupted write leaves no file."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f'.{path.name}.{os.getpid()}')
@@ -60,10 +61,10 @@ class Supports:
 
     @classmethod
     def load(cls, path: str | Path) -> Supports:
-        """Reads what :meth:`save` wrote.
+        """Reads a file of :meth:`save`.
 
         Raises:
-            MissingFileError, CheckpointError: there is no such file, or it holds something else.
+            MissingFileError, CheckpointError: the file does not exist, or holds something else.
         """
         found = load_file(path)
         if not isinstance(found, dict) or found.pop('kind', None) != _KIND:

@@ -1,4 +1,4 @@
-"""Which labels images have."""
+"""Predicting the labels of images and scenes."""
 
 from .predictor import LabelPredictor
 from .result import ImageLabels, SceneLabels

@@ -1,4 +1,4 @@
-"""From files to a table of labels: what tools/predict_labels.py does."""
+"""Labels of files and folders as a table, for tools/predict_labels.py."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .result import ImageLabels, SceneLabels, table_row
 from .tables import check_tiles_file, class_sheet, write_rows, write_tiles
 
 SUFFIXES = ('.bmp', '.jp2', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.vrt', '.webp', '.img')
-_SHOWN = 6  # images of a class in a sheet, of the most certain and of the least
+_SHOWN = 6  # number of images of a class in a sheet, for the most and the least certain each
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """The images of files and folders, with subfolders, sorted within each.
+    """Returns the images of files and folders, with subfolders, sorted within each.
 
     Raises:
         MissingFileError: a file or folder does not exist.
@@ -54,12 +54,12 @@ def label_images(
         predictor: the model.
         paths: files and folders.
         out: CSV file.
-        show_dir: folder for a sheet of each class: the most certain images, and those nearest to
-            its threshold.
+        show_dir: folder for a sheet of each class: the most certain images, and the images nearest
+            to the threshold.
         batch_size: images per pass of the model.
 
     Returns:
-        The files that could not be read, and why; they are rows too.
+        The files that could not be read, with the reasons; they also have rows.
     """
     sheets, failed = _Sheets(predictor), {}
 
@@ -96,7 +96,7 @@ def label_scenes(
         rasters: folder for a GeoTIFF of each class and scene.
 
     Returns:
-        The scenes that could not be read, and why; they are rows too.
+        The scenes that could not be read, with the reasons; they also have rows.
     """
     if tiles is not None:
         check_tiles_file(tiles)
@@ -122,7 +122,7 @@ def label_scenes(
         if show_dir is not None:
             save_sheet(Path(show_dir) / f'{scene.name}.png', scene.draw())
         if tiles is not None:
-            scene.preview = scene.preview[:1, :1]  # no longer needed
+            scene.preview = scene.preview[:1, :1]  # freed: it may be large
             scenes.append(scene)
 
     write_rows(out, rows(), predictor.classes)
@@ -134,7 +134,7 @@ def label_scenes(
 
 
 class _Sheets:
-    """For each class the images that most certainly show it, and those nearest to its threshold."""
+    """For each class, the most certain images and the images nearest to the threshold."""
 
     def __init__(self, predictor):
         self.classes = predictor.classes
@@ -146,7 +146,7 @@ class _Sheets:
         self._count = 0
 
     def add(self, probability, path, window):
-        """Remembers an image or tile where it is among the first of a class."""
+        """Keeps an image or tile if it is among the first of a class."""
         self._count += 1
         for i, value in enumerate(map(float, probability)):
             entry = (-self._count, path, window, value)

@@ -13,17 +13,17 @@ from rs_mm.errors import DataError
 from rs_mm.rasters import Window
 from rs_mm.visualization.web_map import Item, Overlay, Shapes, WebMap, rectangle
 
-_PICTURES = 300  # images whose pictures are in the page
+_PICTURES = 300  # number of images with pictures in the page
 _SIDE = 1024
 _NONE = '#868e96'
 _COLOURS = ('#e02828', '#f08c00', '#1c7ed6', '#7048e8', '#0ca678', '#d6336c', '#5c940d', '#0b7285')
 
 
 def labels_map(table: str | Path) -> WebMap:
-    """A map of what :func:`~.files.label_images` or :func:`~.files.label_scenes` wrote.
+    """Makes a map of a table of :func:`~.files.label_images` or :func:`~.files.label_scenes`.
 
-    Georeferenced images are on the map, each tile as a rectangle in the colour of its first label;
-    others are listed with their pictures, the first 300 of them.
+    Georeferenced images are on the map, each tile as a rectangle in the colour of its first label.
+    Other images are listed, the first 300 with pictures.
 
     Args:
         table: the CSV.
@@ -57,7 +57,7 @@ def labels_map(table: str | Path) -> WebMap:
 
 
 def _colours(rows):
-    """A colour for each of the most frequent first labels."""
+    """Returns a colour for each of the most frequent first labels."""
     names = [row['labels'].split(';')[0] for row in rows if row['labels']]
     frequent = sorted(set(names), key=lambda name: (-names.count(name), name))
     return dict(zip(frequent, _COLOURS))

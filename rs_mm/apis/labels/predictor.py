@@ -1,4 +1,4 @@
-"""Which labels images and the tiles of scenes have."""
+"""A predictor of the labels of images and of the tiles of scenes."""
 
 from __future__ import annotations
 
@@ -31,32 +31,33 @@ from rs_mm.visualization.retrieval_sheet import to_rgb
 from .result import ImageLabels, SceneLabels
 
 METHODS = ('auto', 'classifier', 'knn')
-THRESHOLDS = 'label_thresholds'  # key of the checkpoint's meta
+THRESHOLDS = 'label_thresholds'  # key in the meta data of the checkpoint
 
 
 @INFERENCERS.register_module()
 class LabelPredictor:
-    """A trained multi-label model, ready for one's own images.
+    """A trained multi-label model for your own images.
 
     Args:
         config: name or path of a config of ``configs/oml`` or ``configs/grn``, or a config.
-        checkpoint: its weights. Default: those that the model starts training from.
-        device: ``cpu``, ``cuda``, ... Default: CUDA where it is there.
+        checkpoint: its weights. Default: the initial weights of the config.
+        device: ``cpu``, ``cuda``, ... Default: CUDA if available.
         options: overrides of the config, as for the tools.
         method: ``classifier``: the sigmoid of the model's logits; ``knn``: the nearest neighbours
             in the memory of a GRN, weighted with 1 / distance, as published. Default: the
-            classifier where the model has one.
-        k: neighbours. Default: as the config's metric has it, else 10.
-        thresholds: a class counts as found from this probability on: a number, a list, or a dict
-            from class names. Default: what ``tools/choose_thresholds.py`` stored in the checkpoint
-            for this method, else 0.5; for ``knn`` then more than 0.5, which is the published vote.
-        classes: names of the classes. Default: those in the checkpoint, then in the config.
-        backend: what computes the network: ``torch``, ``bfloat16``, ``onnx``, or the folder of an
+            classifier, if the model has one.
+        k: number of neighbours. Default: as in the config's metric, else 10.
+        thresholds: least probability of a found class: a number, a list, or a dict
+            from class names. Default: the thresholds that ``tools/choose_thresholds.py`` stored in
+            the checkpoint for this method, else 0.5; for ``knn`` the default is more than 0.5, the
+            published vote.
+        classes: names of the classes. Default: from the checkpoint, else from the config.
+        backend: the back end of the network: ``torch``, ``bfloat16``, ``onnx``, or the folder of an
             export; see :func:`~rs_mm.apis.backends.use_backend`.
 
     Raises:
-        MissingFileError, CheckpointError: the config or the checkpoint is absent or does not fit.
-        ConfigError: the config is one of another task, or the model cannot do what ``method`` asks.
+        MissingFileError, CheckpointError: the config or the checkpoint is missing or does not fit.
+        ConfigError: the config is for another task, or the model does not have ``method``.
 
     Example:
         >>> from rs_mm.apis import LabelPredictor
@@ -120,9 +121,9 @@ class LabelPredictor:
             tile: cuts every image into tiles of this size: pixels (``256``), or metres on the
                 ground (``'150m'``). Default: an image is one sample, as in a test.
             stride: distance between the starts of tiles. Default: the tile.
-            batch_size: images per pass of the model. Default: that of a test by the config, so that
-                a list of all images gives what the test gives, to the last bit; the sums of
-                another batch size may round differently.
+            batch_size: images per pass of the model. Default: the batch size of the config's test.
+                With it, a list of all images gives the results of the test to the last bit; with
+                another batch size, sums may round differently.
 
         Returns:
             A result, or a list in the order of the images. In a list, an image that cannot be read
@@ -148,10 +149,9 @@ class LabelPredictor:
         Args:
             images: as for a call.
             batch_size: images per pass of the model; see the call.
-            threads: that read images.
+            threads: number of threads that read images.
 
-        Yields:
-            The labels of each image in order; of one that cannot be read the reason.
+        Yields: The labels of each image in order; for an unreadable image the reason.
         """
         numbered, batch_size = iter(enumerate(images, 1)), batch_size or self.batch_size
         with ThreadPoolExecutor(threads) as pool:
@@ -161,7 +161,8 @@ class LabelPredictor:
                 yield from self._predict(items)
 
     def scene(self, image: Any, size: TileSize, batch_size: int | None = None) -> SceneLabels:
-        """Predicts the labels of the tiles of one scene; tiles mostly without data are left out.
+        """Predicts the labels of the tiles of one scene; tiles that are mostly without data are
+        left out.
 
         Raises:
             MissingFileError, DataError: the scene cannot be read, or no tile of it holds data.
@@ -229,12 +230,13 @@ class LabelPredictor:
             return Picture(name, path=path), str(error)
 
     def _prepare(self, picture):
-        """The picture and what the pipeline makes of it."""
+        """Returns the picture and its packed sample."""
         return picture, self.pipeline(picture.results())
 
     @torch.no_grad()
     def _predict(self, items) -> list[ImageLabels]:
-        """Labels of pairs of a picture and its packed pixels, or the reason why there are none."""
+        """Returns the labels of pairs of a picture and its packed sample, or the reason of a
+        failure."""
         packed = [data for _, data in items if not isinstance(data, str)]
         rows = iter(self._probabilities(packed) if packed else ())
         results = []
@@ -290,10 +292,11 @@ class LabelPredictor:
 def check_thresholds(
     thresholds: float | Sequence[float] | Mapping[str, float] | None, classes: Sequence[str]
 ) -> np.ndarray | None:
-    """Thresholds as one number for each class; None stays None.
+    """Converts thresholds to one number for each class; None stays None.
 
     Raises:
-        ConfigError: there are too many or too few, a class is unknown, or one is outside [0, 1].
+        ConfigError: the number of thresholds is wrong, a class is unknown, or a threshold is
+            outside [0, 1].
     """
     if thresholds is None:
         return None
@@ -337,7 +340,7 @@ def _k_of(cfg):
 
 
 def _classes_of(loaded: LoadedModel, count: int) -> list[str]:
-    """Names from the checkpoint, the dataset of the config, or its label table."""
+    """Returns class names from the checkpoint, the dataset of the config, or its label table."""
     stored = (loaded.meta.get('dataset_meta') or {}).get('classes')
     if stored and len(stored) == count:
         return list(stored)
@@ -360,7 +363,7 @@ def _names_in(dataset):
         return names
     try:
         return read_label_table(table).classes
-    except (DataError, OSError):  # a file of a dataset that is not here
+    except (DataError, OSError):  # the dataset of the config may be missing
         return ()
 
 

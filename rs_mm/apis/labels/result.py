@@ -1,4 +1,4 @@
-"""What a label predictor finds in an image, and in the tiles of a scene."""
+"""The results of a label predictor for an image, and for the tiles of a scene."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class ImageLabels:
     """The labels of one image.
 
     Attributes:
-        name: of the image.
+        name: name of the image.
         classes: names of the L classes.
-        probability: (L,) float32 in [0, 1]; the share of the neighbours' weights where labels come
-            from nearest neighbours. Empty where the image could not be read.
-        label: (L,) bool: the classes found.
+        probability: (L,) float32 in [0, 1]; for nearest neighbours the share of their weights.
+            Empty if the image could not be read.
+        label: (L,) bool: the found classes.
         path: the file; None for pixels in memory.
         image: (H, W, C) pixels in memory, for the picture; None for a file.
         reason: why the image could not be read; None if it could.
@@ -39,17 +39,18 @@ class ImageLabels:
 
     @property
     def labels(self) -> list[str]:
-        """Names of the classes found."""
+        """The names of the found classes."""
         return [name for name, found in zip(self.classes, self.label) if found]
 
     def row(self) -> dict[str, Any]:
-        """One row of a table: path, window, labels, reason, and the probability of each class."""
+        """Returns a row of a table: path, window, labels, reason, and the probability of each
+        class."""
         return table_row(
             self.path or self.name, None, self.classes, self.probability, self.label, self.reason
         )
 
     def picture(self) -> np.ndarray:
-        """The image as (H, W, 3) uint8 RGB."""
+        """Returns the image as (H, W, 3) uint8 RGB."""
         from rs_mm.datasets.transforms.clip_images import LoadRGBImage
 
         results = dict(img_path=self.path or self.name)
@@ -58,7 +59,7 @@ class ImageLabels:
         return LoadRGBImage()(results)['img']
 
     def draw(self) -> np.ndarray:
-        """The image with its labels: (H, W, 3) uint8 RGB."""
+        """Draws the image with its labels: (H, W, 3) uint8 RGB."""
         if self.reason is not None:
             raise ValueError(f'{self.name} could not be read: {self.reason}')
         order = np.argsort(-self.probability, kind='stable')
@@ -81,15 +82,15 @@ class SceneLabels:
     """The labels of the tiles of one scene.
 
     Attributes:
-        name: of the scene.
+        name: name of the scene.
         classes: names of the L classes.
-        windows: N windows, those without data left out.
+        windows: N windows, without windows that hold no data.
         probability: (N, L) float32 in [0, 1].
         label: (N, L) bool.
         shape: (height, width) of the scene.
         stride: pixels between the starts of neighbouring windows.
         path: the file; None for pixels in memory.
-        crs, transform: where the scene lies; None where that is not known.
+        crs, transform: georeference of the scene; None if it is unknown.
         preview: (h, w, 3) uint8, the scene reduced.
     """
 
@@ -106,18 +107,18 @@ class SceneLabels:
     preview: np.ndarray = field(default_factory=lambda: np.zeros((1, 1, 3), np.uint8))
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row of a table for each tile; see :meth:`ImageLabels.row`."""
+        """Returns a row of a table for each tile; see :meth:`ImageLabels.row`."""
         return [
             table_row(self.path or self.name, window, self.classes, *found)
             for window, *found in zip(self.windows, self.probability, self.label)
         ]
 
     def footprints(self) -> list[list[tuple[float, float]] | None]:
-        """Corners (longitude, latitude) of each tile; None without georeference."""
+        """Returns the corners (longitude, latitude) of each tile; None without georeference."""
         return [footprint(self.transform, self.crs, window) for window in self.windows]
 
     def class_map(self, name: str) -> np.ndarray:
-        """The probability of a class as a grid of cells, one for each stride.
+        """Returns the probability of a class as a grid of cells, one for each stride.
 
         Returns:
             (rows, columns) float32: the mean over the tiles that cover the middle of a cell, NaN
@@ -138,7 +139,8 @@ class SceneLabels:
         return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
     def draw(self) -> np.ndarray:
-        """The scene, and a map of each class that was found somewhere: (H, W, 3) uint8 RGB."""
+        """Draws the scene, and a map of each class that was found somewhere: (H, W, 3) uint8
+        RGB."""
         shown = [name for i, name in enumerate(self.classes) if self.label[:, i].any()]
         panels = [Panel(self.preview, self.name)]
         for name in shown:
@@ -153,8 +155,8 @@ class SceneLabels:
         """Writes ``NAME_labels.csv``, ``NAME_picture.png`` and, georeferenced, a GeoPackage.
 
         Args:
-            folder: to write into.
-            rasters: also a GeoTIFF of the probability for each class.
+            folder: folder to write into.
+            rasters: whether to write a GeoTIFF of the probability of each class.
 
         Returns:
             The files.
@@ -188,7 +190,7 @@ class SceneLabels:
 
 
 def scaled(transform: Any, factor: float) -> Any:
-    """The transform of a raster whose pixels are ``factor`` times as large."""
+    """Returns the transform of a raster with pixels ``factor`` times as large."""
     if transform is None:
         return None
     a, b, c, d, e, f = tuple(transform)[:6]
@@ -203,7 +205,7 @@ def table_row(
     label: np.ndarray,
     reason: str | None = None,
 ) -> dict[str, Any]:
-    """One row of ``tags.csv``; the window is ``row column height width`` in pixels."""
+    """Returns a row of ``tags.csv``; the window is ``row column height width`` in pixels."""
     labels = ';'.join(name for name, found in zip(classes, label) if found)
     where = '' if window is None else ' '.join(map(str, window))
     row = dict(path=path, window=where, labels=labels, reason=reason or '')

@@ -1,4 +1,4 @@
-"""Writes labels as a table, as tiles on the ground, and as sheets of pictures."""
+"""Writing labels as a table, as georeferenced tiles, and as sheets of pictures."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _DRIVERS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON'}
 
 
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]], classes: Sequence[str]) -> None:
-    """Writes a CSV file with a row for each image or tile; it is complete or not there.
+    """Writes a CSV file with a row for each image or tile; an interrupted write leaves no file.
 
     Args:
         path: the file.
-        rows: as :func:`~.result.table_row` makes them; taken one by one.
+        rows: rows of :func:`~.result.table_row`, taken one by one.
         classes: names of the columns with probabilities.
     """
     path = Path(path)
@@ -40,7 +40,7 @@ def write_rows(path: str | Path, rows: Iterable[dict[str, Any]], classes: Sequen
 
 
 def check_tiles_file(path: str | Path) -> None:
-    """The tiles can be written to this file, or a sentence says why not."""
+    """Checks that tiles can be written to this file."""
     if Path(path).suffix.lower() not in _DRIVERS:
         raise ConfigError(f'{path}: tiles are written as .gpkg or .geojson.')
     geo_package('geopandas', f'{path}: writing tiles')
@@ -51,7 +51,7 @@ def write_tiles(path: str | Path, scenes: Sequence[Any]) -> None:
 
     Args:
         path: ``.gpkg`` or ``.geojson``; replaced if it exists.
-        scenes: :class:`~.result.SceneLabels`; those without georeference are left out.
+        scenes: :class:`~.result.SceneLabels`; scenes without georeference are left out.
     """
     check_tiles_file(path)
     import geopandas
@@ -80,10 +80,10 @@ def class_sheet(
     certain: Sequence[tuple[np.ndarray, str]],
     uncertain: Sequence[tuple[np.ndarray, str]],
 ) -> np.ndarray:
-    """A sheet of the images that most certainly show a class and of those nearest to its threshold.
+    """Draws the most certain images of a class and the images nearest to its threshold.
 
     Args:
-        name: of the class.
+        name: name of the class.
         certain, uncertain: pictures (H, W, 3) uint8 with a caption each.
 
     Returns:
@@ -92,6 +92,6 @@ def class_sheet(
     rows = [[Panel(*pair) for pair in group] for group in (certain, uncertain)]
     return draw_sheet(
         [row for row in rows if row],
-        f'{name}: above the most certain, below those nearest to the threshold',
+        f'{name}: above the most certain images, below the images nearest to the threshold',
         panel_size=192,
     )

@@ -1,4 +1,4 @@
-"""Choosing thresholds on labelled images and keeping them in the checkpoint."""
+"""Choosing thresholds on labelled images and storing them in the checkpoint."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .predictor import THRESHOLDS, LabelPredictor
 
 @dataclass
 class ChosenThresholds:
-    """What :func:`choose_thresholds` found.
+    """The result of :func:`choose_thresholds`.
 
     Attributes:
         classes: names of the L classes.
         values: (L,) the thresholds.
-        before: sample, macro and micro F1 on the images they were chosen on, without them.
-        after: the same with them.
+        before: sample, macro and micro F1 on the images of the choice, with the default thresholds.
+        after: the same with the chosen thresholds.
         path: the checkpoint that holds them.
     """
 
@@ -50,15 +50,15 @@ def choose_thresholds(
 ) -> ChosenThresholds:
     """Chooses thresholds for the best F1 on a labelled split, and stores them in the checkpoint.
 
-    They lie in the ``meta`` of the checkpoint, where :class:`LabelPredictor` finds them.
+    The thresholds are in the ``meta`` of the checkpoint, where :class:`LabelPredictor` finds them.
 
     Args:
         config: config of the model, whose ``SPLIT_dataloader`` names the images and labels.
         checkpoint: its weights.
         out: file to write. Default: the checkpoint itself, replaced in one step.
         split: ``val``, ``test`` or ``train``.
-        per_class: one threshold for each class, for the best F1 of that class. Default: one for
-            all, for the best F1 averaged over samples.
+        per_class: one threshold for each class, for the best F1 of that class. Default: one
+            threshold for all, for the best F1 averaged over samples.
         method: see :class:`LabelPredictor`.
         device, options: see :class:`LabelPredictor`.
 
@@ -67,7 +67,7 @@ def choose_thresholds(
         DataError: an image of it has no label or cannot be read.
     """
     predictor = LabelPredictor(config, checkpoint, device, options, method)
-    predictor.thresholds = None  # those of an earlier choice
+    predictor.thresholds = None  # thresholds of an earlier choice
     probability, label, true = predict_split(predictor, config, split, options)
     if per_class:
         values = best_thresholds(probability, true).tolist()
@@ -92,7 +92,7 @@ def predict_split(
     split: str,
     options: dict | list[str] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Probabilities, found labels and true labels, each (N, L), of the images of a split.
+    """Returns probabilities, found labels and true labels, each (N, L), of the images of a split.
 
     Raises:
         ConfigError: the config has no such split.

@@ -1,4 +1,4 @@
-"""Searching an archive by an image, a text, or both."""
+"""Search in an archive by an image, a text, or both."""
 
 from .engine import ImageSearch
 from .methods import METHODS, fusion_of

@@ -1,4 +1,4 @@
-"""Building an index without asking it."""
+"""Building an index without a search."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def build_index(
     tile: str | float | None = AUTO,
     stride: str | float | None = None,
 ) -> Index:
-    """Builds an index of a folder or of extracted features, or brings it up to date.
+    """Builds or updates an index of a folder or of extracted features.
 
     Args:
         uri: see :func:`~rs_mm.retrieval.index.open_index`.
         archive: a folder of images; the other arguments are then those of :class:`ImageSearch`.
-        features: instead, a folder that ``tools/retrieval/extract.py`` wrote; no model is needed.
-        metadata: CSV of what is known of the images.
+        features: instead, a folder of ``tools/retrieval/extract.py``; no model is needed.
+        metadata: CSV with metadata of the images.
         config: see :class:`ImageSearch`.
         weights: see :class:`ImageSearch`.
         bands: see :class:`ImageSearch`.
@@ -47,7 +47,7 @@ def build_index(
         stride: see :class:`ImageSearch`.
 
     Raises:
-        ConfigError: if not one of ``archive`` and ``features`` is given, or the index is of
+        ConfigError: not exactly one of ``archive`` and ``features`` is given, or the index has
             another model.
     """
     if (archive is None) == (features is None):

@@ -1,4 +1,4 @@
-"""What ``tools/retrieval/search.py`` does with its arguments."""
+"""The command ``tools/retrieval/search.py``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from .results import Results, check_output, save_results
 
 
 def search(args: Namespace) -> Results | dict[str, Results]:
-    """Runs one search, prints it and writes what was asked for.
+    """Runs one search, prints the results and writes the requested files.
 
     Args:
         args: the options of ``tools/retrieval/search.py``.
 
     Raises:
-        ConfigError, MissingFileError: before any work where the options show it.
+        ConfigError, MissingFileError: an option is wrong; if possible, this is raised before any
+            work.
     """
     where = _check(args)
     rerank = None if args.rerank is None else ChangeRerank(*args.rerank, device=args.device)
@@ -78,7 +79,7 @@ def _print(found):
 
 
 def _ask_many(args, engine, where):
-    """Queries of a table or a prompt; a bad one costs itself alone and is told at the end."""
+    """Answers the queries of a table or a prompt; a bad query is reported at the end."""
     results, failed = {}, {}
     for query in read_queries(args.queries) if args.queries else prompted():
         print(f'{query.name}: {" | ".join(filter(None, (query.image, query.text)))}')
@@ -103,7 +104,7 @@ def _ask_many(args, engine, where):
 
 
 def _check(args):
-    """The filter of the options, after all that needs no model is known to be right."""
+    """Returns the filter of the options, after a check of all options that need no model."""
     many = bool(args.queries or args.prompt)
     if many and (args.image or args.text or args.rerank or args.map or args.check):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""An archive that can be asked by an image, a text, or both."""
+"""Search in an archive by an image, a text, or both."""
 
 from __future__ import annotations
 
@@ -50,30 +50,31 @@ from .methods import fusion_of
 from .places import LOOKED_AROUND, settle_places
 from .results import Found, Results
 
-_SAMPLE = 1000  # images from which a method learns about the archive
+_SAMPLE = 1000  # number of images for the statistics of the archive
 _AUTO_CUT = str(dict(tile=AUTO, stride=None))
 
 
 @INFERENCERS.register_module()
 class ImageSearch:
-    """An archive that can be asked.
+    """An archive for search.
 
-    Its vectors are computed once and kept in an index; later only new content is. Or they are those
-    that ``tools/retrieval/extract.py`` has written, or those of an index that is only asked.
+    Its vectors are computed once and kept in an index; later, only new content is computed. Instead
+    of an archive, the vectors may be features of ``tools/retrieval/extract.py``, or an existing
+    index.
 
     Args:
         archive: folder; every image below it is searched, and the index is brought up to date.
         config: a config of ``configs/weicom`` (image and text), or of ``configs/oml`` or
             ``configs/grn`` (image): model, weights and pipeline are used.
         weights: weights file or checkpoint instead of the config's.
-        index_dir: below it the index of ``archive`` is kept where ``index`` names none.
-        bands: 0-based bands of a TIFF shown as red, green and blue.
+        index_dir: folder for the index of ``archive`` if ``index`` names none.
+        bands: 0-based bands of a TIFF for red, green and blue.
         device: default: the GPU if there is one.
         options: overrides of the config.
         features: instead of ``archive``: a folder of extracted features.
         index: ``DIR``, ``lance://DIR``, ``milvus://FILE.db`` or ``milvus+http://HOST:19530``;
             see :func:`~rs_mm.retrieval.index.open_index`.
-        metadata: CSV of what is known of the images; see
+        metadata: CSV with metadata of the images; see
             :func:`~rs_mm.datasets.archive_metadata.read_metadata_table`.
         token: of a Milvus server.
         tile: scenes of the archive are cut into tiles of this side, in pixels (``256``) or metres
@@ -84,12 +85,12 @@ class ImageSearch:
 
     Attributes:
         index: the index.
-        update: what was done to it, or None.
+        update: the changes of the index, or None.
         settles: whether a part of a scene that a query image finds is moved to where it fits best;
             see :func:`~rs_mm.apis.search.places.settle_places`. So where ``tile`` is ``auto``.
 
     Raises:
-        ConfigError: if index or features are of another model, or the model needs weights.
+        ConfigError: index or features belong to another model, or the model needs weights.
 
     Example:
         >>> search = ImageSearch('tiles', 'configs/weicom/weicom_clip-vit-l14_patterncom.py')
@@ -181,13 +182,13 @@ class ImageSearch:
                 of an image of the archive; or a list of these, which are embedded together.
             text: query text; "... but without ..." is understood.
             lam: share of the text in [0, 1], for ``weicom``.
-            k: how many.
+            k: number of images.
             method: how the two similarities become a score; see
                 :func:`~rs_mm.apis.search.fusion_of`.
             where: only images that meet this condition; see
                 :func:`~rs_mm.retrieval.index.make_filter`.
             terms: further texts as ``TEXT=WEIGHT``.
-            without: texts of what shall not be there.
+            without: texts of what images must not show.
 
         Returns:
             What was found; for a list of images a list.
@@ -208,7 +209,7 @@ class ImageSearch:
                 f'{type(self.model).__name__} takes no text; search by an image, or '
                 'by a config of configs/weicom.'
             )
-        with self._lock, torch.no_grad():  # a page asks from several threads
+        with self._lock, torch.no_grad():  # a page searches from several threads
             if fusion.transforms_queries:
                 self._fit(fusion, where)
             images = list(image) if is_many(image) else [image]
@@ -253,7 +254,7 @@ class ImageSearch:
         )
 
     def picture(self, record: Record) -> np.ndarray:
-        """The image of a record, or its window: (H, W, 3) uint8 RGB."""
+        """Reads the image of a record, or its window: (H, W, 3) uint8 RGB."""
         if self.of_patches:
             return read_true_colour(record.path)
         if record.window is None:
@@ -264,7 +265,7 @@ class ImageSearch:
         return self.reader(dict(img_path=record.path, img=array))['img']
 
     def query_picture(self, image: Any) -> np.ndarray:
-        """The query image as it is shown: (H, W, 3) uint8 RGB."""
+        """Returns the query image for display: (H, W, 3) uint8 RGB."""
         record = self._record_of(image)
         if record is not None:
             return self.picture(record)
@@ -274,7 +275,7 @@ class ImageSearch:
         return self.reader(picture.results())['img']
 
     def _record_of(self, image):
-        """The record of an image that is named as the archive names it."""
+        """Returns the record of an image by its name in the archive."""
         if not isinstance(image, (str, Path)) or Path(image).is_file():
             return None
         if str(image) in self._settled:
@@ -329,7 +330,7 @@ class ImageSearch:
         return feature
 
     def _fit(self, fusion, where):
-        """Gives a fusion the statistics of the archive, which are computed once."""
+        """Fits a fusion to the statistics of the archive, which are computed once."""
         moments = self.index.moments(where)
         options = {name: str(value) for name, value in vars(fusion).items() if name != 'fitted'}
         key = (type(fusion), *options.items(), where, moments.count, moments.total.tobytes())

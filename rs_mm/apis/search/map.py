@@ -1,4 +1,4 @@
-"""What a search found, as a map in one HTML file."""
+"""The results of a search as a map in one HTML file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from .results import Results
 
 
 def search_map(engine: ImageSearch, found: Results) -> WebMap:
-    """A map with a quicklook and a footprint of every hit; hits without a place are listed.
+    """Makes a map with a small picture and a footprint of every hit; hits without coordinates are
+    listed.
 
     Args:
-        engine: what found them.
-        found: its answer.
+        engine: the searched archive.
+        found: its results.
     """
     page = WebMap('Search results', f'{found.method}; {found.answer.report()}', side=512)
     features = []

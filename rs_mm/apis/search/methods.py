@@ -1,4 +1,4 @@
-"""Methods of composed search by the names that commands and the page use."""
+"""Methods of composed search by name, for commands and the page."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ METHODS = ('weicom', 'basic', 'sum', 'average', 'product', 'minimum')
 
 
 def fusion_of(image: bool, text: bool, method: str | Fusion = 'weicom', lam: float = 0.5) -> Fusion:
-    """The fusion that a query calls for: that of what is given.
+    """Returns the fusion for a query.
 
     Args:
         image: whether there is a query image.
         text: whether there is a query text.
-        method: how the two become one score: one of :data:`METHODS`, or a fusion.
+        method: how the two similarities become one score: one of :data:`METHODS`, or a fusion.
         lam: share of the text in [0, 1], for ``weicom``.
 
     Raises:
-        ConfigError: without image and text, for an unknown method, or a lambda outside [0, 1].
+        ConfigError: there is neither image nor text, the method is unknown, or lambda is outside
+            [0, 1].
     """
     named = dict(
         weicom=lambda: WeiCom(lam),
@@ -43,7 +44,7 @@ def fusion_of(image: bool, text: bool, method: str | Fusion = 'weicom', lam: flo
             f'there is no search method {method!r}{suggest(str(method), METHODS)}'
             f' (methods: {", ".join(METHODS)}).'
         )
-    WeiCom(lam)  # lambda is checked whatever is given
+    WeiCom(lam)  # lambda is always checked
     if not image and not text:
         raise ConfigError('give an image, a text, or both to search by.')
     if not text:

@@ -1,4 +1,4 @@
-"""Many queries in one start: from a table, or typed at a prompt."""
+"""Several queries in one start: from a table, or typed at a prompt."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class AskedQuery:
     """One query.
 
     Attributes:
-        name: of its row in the results.
-        image: a file or the name of an image of the archive; None without one.
-        text: the words; None without.
+        name: name of its rows in the results.
+        image: a file or the name of an image of the archive, or None.
+        text: the text, or None.
     """
 
     name: str
@@ -32,12 +32,12 @@ def read_queries(path: str | Path) -> list[AskedQuery]:
     """Reads a CSV file with a query in each row.
 
     Args:
-        path: UTF-8, with a header of ``image``, ``text`` or both, and ``name`` if wanted. A file is
-            looked for as it is named, then beside the table.
+        path: UTF-8, with a header of ``image``, ``text`` or both, and optionally ``name``. A file
+            is searched at its path, then in the folder of the table.
 
     Raises:
-        MissingFileError: there is no such table.
-        DataError: a column is unknown, or a row asks for nothing; file and line are named.
+        MissingFileError: the table does not exist.
+        DataError: a column is unknown, or a row is empty; the message names file and line.
     """
     path = Path(path)
     if not path.is_file():
@@ -73,10 +73,11 @@ def _query(row, line, path):
 
 
 def prompted() -> Iterator[AskedQuery]:
-    """Queries typed line by line as ``IMAGE``, ``| TEXT`` or ``IMAGE | TEXT``; an empty one ends.
+    """Yields queries typed line by line as ``IMAGE``, ``| TEXT`` or ``IMAGE | TEXT``; an empty line
+    ends.
 
     Raises:
-        ConfigError: nothing was typed at all.
+        ConfigError: nothing was typed.
     """
     number = 0
     while True:

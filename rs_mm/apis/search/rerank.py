@@ -1,4 +1,4 @@
-"""Change detection and composed retrieval together: hits ordered by how much has changed."""
+"""Re-ranking of search results by a change detector."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _NO_DATA = 255
 class ChangeRerank:
     """Orders hits by the share of pixels that a change detector calls changed.
 
-    The query image is the first date, each hit the second one. A picture of another size is resized
-    to the query's. A hit that cannot be compared keeps its place behind all others.
+    The query image is date 1, each hit is date 2. A hit of another size is resized to the size of
+    the query. Hits that cannot be compared come last, in their order.
 
     Args:
         kind: ``change``.
@@ -42,13 +42,13 @@ class ChangeRerank:
         self.detector = ChangeDetector(config, checkpoint, device=device)
 
     def share(self, engine: ImageSearch, image: Any, hit: Found) -> float:
-        """Share of the pixels with data that change between the query image and a hit.
+        """Returns the share of the pixels with data that change between the query image and a hit.
 
-        Files of one size, or that both say where they lie, are read as the detector's config says;
-        what shows other ground is refused. Otherwise both are compared as RGB pictures.
+        Two files with the same size, or with georeferences, are read as in the detector's config;
+        files of different ground are refused. Other pairs are compared as RGB pictures.
 
         Raises:
-            DataError: if they cannot be compared.
+            DataError: the two cannot be compared.
         """
         if hit.record.window is None and isinstance(image, (str, Path)) and Path(image).is_file():
             first, second = (open_raster(path) for path in (image, hit.path))
@@ -65,12 +65,12 @@ class ChangeRerank:
         return _share(self.detector(before, after).mask)
 
     def __call__(self, engine: ImageSearch, image: Any, found: Results) -> Results:
-        """The same hits with their share of change, the most changed first.
+        """Returns the hits with their share of change, the most changed first.
 
         Args:
-            engine: what found them.
+            engine: the searched archive.
             image: the query image.
-            found: its answer.
+            found: its results.
         """
         compared: list[Found] = []
         rest: list[Found] = []

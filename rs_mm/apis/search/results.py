@@ -1,4 +1,4 @@
-"""What a search found, and files of it."""
+"""The results of a search, and their files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FIELDS = ('rank', 'score', 'path', 'window', 'date', 'sensor', 'labels', 'change
 
 
 class Found(NamedTuple):
-    """One image found, or a window of one.
+    """One found image, or a window of an image.
 
-    ``score`` is a cosine, or what the method makes of two; ``record`` is what the index knows;
-    ``change`` is the predicted share of changed pixels where it was asked for.
+    ``score`` is a cosine, or the fused score of the method; ``record`` is the record of the index;
+    ``change`` is the predicted share of changed pixels, if requested.
     """
 
     path: str
@@ -33,10 +33,10 @@ class Found(NamedTuple):
 
 
 class Results(list):
-    """The images found, best first.
+    """The found images, best first.
 
     Attributes:
-        answer: how they were found: back end, exact or not, how many were compared.
+        answer: back end, exactness, and number of compared records.
         method: name of the method.
         sheet: draws query and hits; None where there is no engine to read the pictures.
     """
@@ -72,7 +72,7 @@ class Results(list):
         return self.sheet(self)
 
     def rows(self) -> list[dict]:
-        """A dict per image with the keys :data:`FIELDS`; what is not known is empty."""
+        """Returns a dict per image with the keys :data:`FIELDS`; unknown values are empty."""
         return [
             dict(
                 rank=rank,
@@ -88,7 +88,7 @@ class Results(list):
         ]
 
     def geojson(self) -> dict:
-        """A FeatureCollection of footprints; an image without one has no geometry."""
+        """Returns a FeatureCollection of footprints; an image without footprint has no geometry."""
         return dict(
             type='FeatureCollection',
             features=[
@@ -124,14 +124,14 @@ class Results(list):
 
 
 def save_results(path: str | Path, results: dict[str, Results]) -> None:
-    """Writes what one or several queries found into one file.
+    """Writes the results of one or several queries into one file.
 
     Args:
-        path: ``.csv``, ``.geojson`` or ``.gpkg`` (those with a footprint alone).
-        results: by the name of the query, which becomes a column where there are several.
+        path: ``.csv``, ``.geojson`` or ``.gpkg`` (only results with a footprint).
+        results: results by the name of the query, which becomes a column if there are several.
 
     Raises:
-        ConfigError: for another suffix.
+        ConfigError: the suffix is another one.
     """
     check_output(path)
     many = len(results) > 1
@@ -158,7 +158,7 @@ def save_results(path: str | Path, results: dict[str, Results]) -> None:
 def _write_geopackage(path, features):
     geopandas = geo_package('geopandas', f'{path}: writing a GeoPackage')
     if not features:
-        raise DataError(f'{path}: nothing that was found has a footprint; write a .csv.')
+        raise DataError(f'{path}: no result has a footprint; write a .csv.')
     table = geopandas.GeoDataFrame.from_features(features, crs='EPSG:4326')
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.part_{path.name}')
@@ -174,7 +174,7 @@ def check_output(path: str | Path) -> None:
     """Refuses a name that :meth:`Results.save` cannot write.
 
     Raises:
-        ConfigError: naming the suffixes.
+        ConfigError: the suffix is another one; the message names the suffixes.
     """
     if Path(path).suffix.lower() not in ('.csv', '.geojson', '.json', '.gpkg'):
         raise ConfigError(f'{path}: results are written as .csv, .geojson or .gpkg.')

@@ -1,4 +1,4 @@
-"""Labels of an archive by class names alone, without training."""
+"""Labels of an archive by class names, without training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def zero_shot_labels(
     """Writes a row for each image of an archive, as ``tools/predict_labels.py`` does.
 
     The probability of a class is the softmax over the classes of the similarity to its name in
-    every template, times the scale that the tower has learnt (Radford et al., ICML 2021, 3.1.2).
+    every template, times the learnt scale of the tower (Radford et al., ICML 2021, 3.1.2).
     The vectors are those of the index: no image is read again.
 
     Args:
@@ -36,11 +36,11 @@ def zero_shot_labels(
         threshold: classes above it are labels. Default: the most probable class is.
 
     Returns:
-        How many rows were written.
+        The number of rows.
 
     Raises:
-        ConfigError: with one class, a class twice, a threshold outside 0 to 1, or a model that
-            takes no text.
+        ConfigError: there is only one class, a class occurs twice, the threshold is outside 0 to 1,
+            or the model takes no text.
     """
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise ConfigError('give two class names or more, each once.')
