@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -46,11 +47,31 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(folder: str | Path, last: str) -> Iterator[Path]:
+    """The same for files that belong together: gives an empty folder to write them into.
+
+    At the end they are moved into ``folder``. Whoever reads them looks for ``last`` first, which
+    is taken away before the others change and comes back after them.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f'.{os.getpid()}{_UNFINISHED}'
+    try:
+        unfinished.mkdir(exist_ok=True)
+        yield unfinished
+        (folder / last).unlink(missing_ok=True)
+        for path in sorted(unfinished.iterdir(), key=lambda path: path.name == last):
+            os.replace(path, folder / path.name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def remove_unfinished(folder: str | Path) -> int:
     """Removes what killed runs left half-written in a folder; returns how many files."""
     left = list(Path(folder).glob(f'.*{_UNFINISHED}*'))
     for path in left:
-        path.unlink(missing_ok=True)
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return len(left)
 
 

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import zlib
+from itertools import zip_longest
 from pathlib import Path
 
 from rs_mm.errors import DataError, MissingFileError
@@ -67,6 +68,18 @@ def read_csv(path: str | Path, what: str = 'table') -> list[list[str]]:
         return list(rows)
     except csv.Error as error:
         raise DataError(f'{path}, line {rows.line_num}: the {what} is no CSV ({error}).') from error
+
+
+def read_records(path: str | Path, what: str = 'table') -> tuple[list[str], list[dict[str, str]]]:
+    """The header of such a file, and its further lines by the header; empty lines are left out.
+
+    A cell that a line lacks is empty; cells beyond the header are left out.
+    """
+    rows = read_csv(path, what)
+    header = [cell.strip() for cell in rows[0]] if rows else []
+    return header, [
+        dict(zip_longest(header, row[: len(header)], fillvalue='')) for row in rows[1:] if any(row)
+    ]
 
 
 def read_lines(path: str | Path, what: str = 'table') -> list[str]:

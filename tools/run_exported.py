@@ -114,6 +114,7 @@ def _vectors(runner, images, args):
 
     from rs_mm.errors import RSMMError
     from rs_mm.exported.vectors import write_labels, write_ranking
+    from rs_mm.files import atomic_write
 
     vectors, scores, names, failed = [], [], [], 0
     for image in images:
@@ -134,8 +135,10 @@ def _vectors(runner, images, args):
     scores = None if scores[0] is None else np.concatenate(scores)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    np.save(out / 'embeddings.npy', vectors)
-    (out / 'names.txt').write_text('\n'.join(names) + '\n')
+    with atomic_write(out / 'embeddings.npy') as file:
+        np.save(file, vectors)
+    with atomic_write(out / 'names.txt', 'w', encoding='utf-8') as file:
+        file.writelines(f'{name}\n' for name in names)
     written = ['embeddings.npy', 'names.txt']
     if runner.model.info.get('labels'):
         classes = runner.model.classes

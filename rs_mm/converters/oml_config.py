@@ -10,6 +10,7 @@ import yaml
 
 from rs_mm.converters.oml import published_encoder
 from rs_mm.errors import ConfigError, MissingFileError
+from rs_mm.files import atomic_write
 
 # setting -> names it may have in the YAML, wherever it is nested, in lower case
 _NAMES = {
@@ -117,8 +118,8 @@ def convert_yaml(src: str | Path, dst: str | Path) -> list[str]:
     text = lines[0] + lines[1] + '\n' + ''.join(lines[2:]) + ']\n\n'
     for key, value in config.items():
         text += f'{key} = {pprint.pformat(value, width=96, sort_dicts=False)}\n'
-    Path(dst).parent.mkdir(parents=True, exist_ok=True)
-    Path(dst).write_text(text)
+    with atomic_write(dst, 'w', encoding='utf-8') as file:
+        file.write(text)
     report = [f'{dst}: {len(settings)} settings converted', *notes]
     if unknown:
         report.append('not understood and left out: ' + ', '.join(sorted(unknown)))

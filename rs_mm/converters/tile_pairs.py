@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.files import atomic_path, atomic_write
 from rs_mm.rasters import (
     AlignedPair,
     Grid,
@@ -163,7 +164,10 @@ def _cut(pair, labels, infos, out, options):
     if not rows:
         reasons = ', '.join(f'{n} {reason}' for reason, n in report.left_out.items())
         raise DataError(f'no tile is left ({reasons}).')
-    with system_errors(out), (out / 'tiles.csv').open('w', newline='') as file:
+    with (
+        system_errors(out),
+        atomic_write(out / 'tiles.csv', 'w', newline='', encoding='utf-8') as file,
+    ):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
@@ -281,20 +285,20 @@ def _write(path: Path, array, valid, grid: Grid, info: Any):
     )
     if grid.transform is not None:
         profile['transform'] = grid.transform
-    with system_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-            rasterio.open(path, 'w', **profile) as file,
-        ):
-            if count > 3 and not colour:  # GDAL would call the fourth band alpha
-                file.colorinterp = [
-                    rasterio.enums.ColorInterp.gray,
-                    *[rasterio.enums.ColorInterp.undefined] * (count - 1),
-                ]
-            file.write(array.transpose(2, 0, 1))
-            if nodata is None and not valid.all():
-                file.write_mask(valid)
+    with (
+        system_errors(path),
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        atomic_path(path) as part,
+        rasterio.open(part, 'w', **profile) as file,
+    ):
+        if count > 3 and not colour:  # GDAL would call the fourth band alpha
+            file.colorinterp = [
+                rasterio.enums.ColorInterp.gray,
+                *[rasterio.enums.ColorInterp.undefined] * (count - 1),
+            ]
+        file.write(array.transpose(2, 0, 1))
+        if nodata is None and not valid.all():
+            file.write_mask(valid)
 
 
 def _labels(path: Path, grid: Grid, class_field: str | None):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from rs_mm.errors import DataError, MissingFileError, suggest
 from rs_mm.rasters import describe, has_rasterio
+from rs_mm.tables import read_csv
 
 COLUMNS = ('name', 'date', 'sensor', 'labels', 'west', 'south', 'east', 'north')
 _TIFF = ('.tif', '.tiff')
@@ -69,11 +69,7 @@ def read_metadata_table(path: str | Path) -> dict[str, dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f'there is no metadata table {path}.')
-    try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            lines = list(csv.reader(file))
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path} is not UTF-8 ({error.reason}); save it as UTF-8.') from error
+    lines = read_csv(path)
     header = [cell.strip() for cell in lines[0]] if lines else []
     unknown = next((name for name in header if name not in COLUMNS), None)
     if 'name' not in header or unknown is not None:

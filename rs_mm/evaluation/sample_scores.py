@@ -10,6 +10,7 @@ from typing import Any
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.files import atomic_write
+from rs_mm.tables import read_records
 
 Row = dict[str, Any]
 
@@ -79,8 +80,7 @@ def read_csv(path: str | Path) -> list[Row]:
     """
     if not Path(path).is_file():
         raise MissingFileError(f'there is no table of scores {path}.')
-    with open(path, newline='', encoding='utf-8') as file:
-        rows = list(csv.DictReader(file))
+    rows = read_records(path)[1]
     if not rows or 'sample' not in rows[0]:
         raise DataError(
             f'{path} has no column `sample`; it must be written by test.py --out-samples.'

@@ -10,6 +10,7 @@ import numpy as np
 
 from rs_mm.arrays import load_array
 from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.limits import check_inside
 
 MANIFEST = 'model.json'
 FORMAT = 1
@@ -69,9 +70,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingFileError(f'{folder} holds no exported model: there is no {MANIFEST} in it.')
     try:
-        info = json.loads(path.read_text())
+        info = json.loads(path.read_text(encoding='utf-8'))
         version, task = info['format_version'], info['task']
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f'{path} is damaged ({error!r}); export the model again.') from error
     if version != FORMAT or task not in TASKS:
         raise DataError(
@@ -82,10 +83,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f'{path} describes a model in the format {info.get("format")!r}, which onnxruntime '
             'does not read; export it with --format onnx.'
         )
-    for graph in info['graphs'].values():
-        if not (folder / graph['file']).is_file():
-            raise MissingFileError(f'{folder / graph["file"]} is missing; export the model again.')
+    for file in _files(info, path):
+        if not (folder / check_inside(file, path)).is_file():
+            raise MissingFileError(f'{folder / file} is missing; export the model again.')
     return info
+
+
+def _files(info, path):
+    try:
+        parts = [*info['graphs'].values(), info.get('tokenizer')]
+        return [str(part['file']) for part in parts if part]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f'{path} is damaged ({error!r}); export the model again.') from error
 
 
 def open_session(path: Path, threads: int | None = None) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rs_mm.errors import ConfigError, DataError
+from rs_mm.files import atomic_write
 
 from .images import prepare
 from .model import ExportedModel
@@ -165,7 +166,7 @@ def write_labels(
     path: Path, names: Sequence[str], classes: Sequence[str], scores: np.ndarray, found: np.ndarray
 ) -> None:
     """A CSV with a row per image: name, labels found, probability of each class."""
-    with path.open('w', newline='') as file:
+    with atomic_write(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(['image', 'labels', *classes])
         for name, row, present in zip(names, scores, found):
@@ -175,7 +176,7 @@ def write_labels(
 
 def write_ranking(path: Path, names: Sequence[str], rows: np.ndarray, scores: np.ndarray) -> None:
     """A CSV with a row per image found: rank from 1, image, score."""
-    with path.open('w', newline='') as file:
+    with atomic_write(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(['rank', 'image', 'score'])
         writer.writerows(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rs_mm.errors import ConfigError, DataError
+from rs_mm.files import atomic_write, write_json
 
 
 class Scratch:
@@ -38,7 +39,7 @@ class Scratch:
         with system_errors(self.folder):
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-            job.write_text(json.dumps(identity, indent=2))
+            write_json(job, identity, indent=2)
 
     def __contains__(self, name: str) -> bool:
         return self._path(name).is_file()
@@ -46,11 +47,8 @@ class Scratch:
     def save(self, name: str, array: np.ndarray) -> None:
         """Keeps an array; a process that is killed meanwhile leaves nothing under its name."""
         path = self._path(name)
-        part = path.with_suffix('.part')
-        with system_errors(path):
-            with part.open('wb') as file:
-                np.save(file, array, allow_pickle=False)
-            part.replace(path)
+        with system_errors(path), atomic_write(path) as file:
+            np.save(file, array, allow_pickle=False)
 
     def load(self, name: str) -> np.ndarray:
         """The array of this name."""

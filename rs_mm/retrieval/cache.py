@@ -10,7 +10,6 @@ only those of changed images.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from rs_mm.arrays import load_array
+from rs_mm.files import atomic_write
 
 from .shards import File, Shard
 
@@ -170,9 +170,8 @@ class FeatureCache:
         )
 
     def _commit(self, stored):
-        temporary = self.folder / f'{stored["array"]}.json'
-        temporary.write_text(json.dumps(stored), encoding='utf-8')
-        os.replace(temporary, self.folder / 'features.json')
+        with atomic_write(self.folder / 'features.json', 'w', encoding='utf-8') as file:
+            file.write(json.dumps(stored))
         self.stored = stored
         for path in self.folder.glob('features-*'):  # the previous array, and abandoned ones
             if path.name != stored['array']:

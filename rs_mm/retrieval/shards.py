@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rs_mm.arrays import load_arrays
+from rs_mm.files import atomic_write
 
 VERSION = 1
 FOLDER = 'shards'
@@ -57,22 +57,16 @@ def write_shard(
 ) -> None:
     """Adds a shard to the cache in ``folder``; ``features`` are (n, D) float32 of ``files``."""
     folder = Path(folder) / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
     about = dict(
         version=VERSION,
         identity=digest(identity),
         files=list(files),
         unreadable=list(unreadable.items()),
     )
-    name = secrets.token_hex(6)
-    temporary = folder / f'{name}.tmp'
-    with open(temporary, 'wb') as target:
+    with atomic_write(folder / f'{secrets.token_hex(6)}.npz') as target:
         np.savez(
             target, features=features, about=np.frombuffer(json.dumps(about).encode(), np.uint8)
         )
-        target.flush()
-        os.fsync(target.fileno())  # otherwise a power cut could leave a file name without content
-    os.replace(temporary, folder / f'{name}.npz')
 
 
 def read_shards(folder: str | Path, identity: dict) -> tuple[list[Shard], int]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from rs_mm.errors import DataError, MissingFileError
+from rs_mm.tables import read_csv
 
 FOLDER = Path(__file__).parent / 'corpora'
 #: class names of AID, UCM, DFC15, BigEarthNet and PatternNet
@@ -31,11 +31,7 @@ def read_corpus(path: str | Path) -> list[str]:
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f'there is no list of phrases {path}.')
-    try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path} is not UTF-8 ({error.reason}); save it as UTF-8.') from error
+    rows = [[cell.strip() for cell in row] for row in read_csv(path, 'list')]
     rows = [row for row in rows if any(row)]
     column = 0
     if rows and 'text' in rows[0]:

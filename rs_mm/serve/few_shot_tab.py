@@ -13,6 +13,7 @@ from PIL import Image
 from rs_mm.apis.search import ImageSearch
 from rs_mm.datasets.image_archive import SUFFIXES
 from rs_mm.errors import DataError, RSMMError
+from rs_mm.files import atomic_write
 
 from .archive_files import archive_root, folder_inside
 from .downloads import Downloads
@@ -80,7 +81,7 @@ def few_shot_tab(
             segmenter.fit(images, masks, class_name=name or 'object')
             pictures, rows, failed = search_folder(segmenter, engine, folder or '')
         path = downloads.folder() / 'found.csv'
-        with open(path, 'w', newline='', encoding='utf-8') as file:
+        with atomic_write(path, 'w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows([('image', 'share', 'score'), *rows])
         text = f'{len(rows)} images, {sum(row[1] > 0 for row in rows)} with {name}'
         text += ''.join(f'\n\n{reason}' for reason in failed[:10])

@@ -116,8 +116,7 @@ def draw_sheet(
 
 
 def save_sheet(path: str | Path, sheet: np.ndarray) -> None:
-    """Writes an (H, W, 3) uint8 RGB array as an image file, making its folder."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    """Writes (H, W, 3) RGB or (H, W) grey values, uint8, as an image file, making its folder."""
     with atomic_path(path) as unfinished:
         Image.fromarray(sheet).save(unfinished)
 

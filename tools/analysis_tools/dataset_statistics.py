@@ -8,7 +8,6 @@ file could not be read.
 """
 
 import argparse
-import json
 
 
 def parse_args():
@@ -39,8 +38,6 @@ def main():
 
 def show(args):
     """Prints the table and the lines."""
-    from pathlib import Path
-
     from rs_mm.analysis.raster_statistics import (
         as_json,
         band_statistics,
@@ -48,12 +45,13 @@ def show(args):
         format_statistics,
         image_files,
     )
+    from rs_mm.files import write_json
 
     found = band_statistics(image_files(args.paths, args.pattern), args.bands, args.value_range)
     print(format_statistics(found))
     print('\n' + config_lines(found, args.value_range))
     if args.out:
-        Path(args.out).write_text(json.dumps(as_json(found), indent=2))
+        write_json(args.out, as_json(found))
     if found.failed:
         raise SystemExit(1)
 

@@ -45,6 +45,7 @@ def run(args):
     import numpy as np
 
     from rs_mm.errors import ConfigError
+    from rs_mm.files import atomic_write
 
     if not 0 < args.val_share < 1:
         raise ConfigError(f'--val-share {args.val_share}: give a share between 0 and 1.')
@@ -71,8 +72,8 @@ def run(args):
                 if label - 1 in group
             ]
             path = Path(args.out) / part / f'fold{fold}.txt'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(''.join(lines), encoding='utf-8')
+            with atomic_write(path, 'w', encoding='utf-8') as file:
+                file.writelines(lines)
             names = ', '.join(args.classes[i] for i in group)
             print(f'{path}: {len(lines)} entries ({names})')
 

@@ -146,12 +146,11 @@ def _mask_of(scene, split):
 
 def _cut(job):
     import numpy as np
-    from PIL import Image
 
     from rs_mm.datasets.pictures import read_rgb
     from rs_mm.errors import DataError
+    from rs_mm.visualization.sheet import save_sheet
 
-    Image.MAX_IMAGE_PIXELS = None  # scenes of DOTA reach 13000 x 6000
     scene, mask_path, out, listed = job
     image, colours = read_rgb(scene), read_rgb(mask_path)
     if image.shape != colours.shape:
@@ -163,8 +162,6 @@ def _cut(job):
     pad = [(0, max(0, SIZE - side)) for side in label.shape]
     image = np.pad(image, [*pad, (0, 0)])
     label = np.pad(label, pad, constant_values=255)
-    for folder in ('images', 'semantic_png'):
-        (out / folder).mkdir(parents=True, exist_ok=True)
     count = 0
     for y in starts(label.shape[0]):
         for x in starts(label.shape[1]):
@@ -172,8 +169,11 @@ def _cut(job):
             if listed is not None and name not in listed:
                 continue
             window = slice(y, y + SIZE), slice(x, x + SIZE)
-            Image.fromarray(image[window]).save(out / 'images' / f'{name}.png')
-            Image.fromarray(label[window]).save(out / 'semantic_png' / f'{name}{MASK}')
+            for part, path in (
+                (image, f'images/{name}.png'),
+                (label, f'semantic_png/{name}{MASK}'),
+            ):
+                save_sheet(out / path, part[window])
             count += 1
     return count
 

@@ -19,9 +19,11 @@ from typing import Any
 
 from rs_mm.apis.change.outputs import OutputOptions, bytes_needed, output_paths
 from rs_mm.errors import ConfigError, DataError, MissingFileError, RSMMError
+from rs_mm.files import atomic_write
 from rs_mm.rasters import check_free_space, check_writable, describe
 from rs_mm.rasters.formats import SUFFIXES, is_image
 from rs_mm.rasters.polygon_files import check_polygon_file
+from rs_mm.tables import read_records
 
 _COLUMNS = (
     'pair', 'status', 'changed_share', 'changed_area_m2', 'valid_share', 'seconds', 'reason', 'job',
@@ -253,10 +255,9 @@ class _Table:
     def __init__(self, path):
         self.path, self.rows = path, {}
         if path.is_file():
-            with path.open(newline='', encoding='utf-8') as file:
-                for row in csv.DictReader(file):
-                    if row.get('pair'):
-                        self.rows[row['pair']] = row
+            for row in read_records(path)[1]:
+                if row.get('pair'):
+                    self.rows[row['pair']] = row
 
     def finished(self, name, key):
         row = self.rows.get(name, {})
@@ -264,10 +265,7 @@ class _Table:
 
     def put(self, row):
         self.rows[row['pair']] = row
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name('.summary.csv.part')
-        with part.open('w', newline='', encoding='utf-8') as file:
+        with atomic_write(self.path, 'w', newline='', encoding='utf-8') as file:
             writer = csv.DictWriter(file, _COLUMNS, extrasaction='ignore', restval='')
             writer.writeheader()
             writer.writerows(self.rows[name] for name in sorted(self.rows))
-        part.replace(self.path)

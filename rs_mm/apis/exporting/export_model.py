@@ -22,6 +22,7 @@ from rs_mm.apis.exporting.steps import add_band_statistics, steps_of
 from rs_mm.datasets.wrapped_datasets import tested_pipeline
 from rs_mm.errors import ConfigError
 from rs_mm.exported.model import FORMAT, MANIFEST
+from rs_mm.files import atomic_folder, write_json
 from rs_mm.launch.model_loading import LoadedModel, load_model
 from rs_mm.version import __version__
 
@@ -74,15 +75,14 @@ def export(
         raise ConfigError(f'supports are for a few-shot segmenter, and this is one of {task}.')
     info = _about(loaded, task, shape, checkpoint)
     graphs = graphs_of(loaded.model, tuple(info.pop('example_size')), 1 if batch == 1 else 2)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    info['graphs'] = {graph.name: _write(graph, folder, format) for graph in graphs}
-    info.update(format_version=FORMAT, format=format, batch=1 if batch == 1 else None)
-    info.update(_identity(loaded, checkpoint))
-    _write_arrays(loaded, info, folder, supports, graphs, checkpoint)
-    if format == 'onnx':
-        _add_metadata(folder, info)
-    (folder / MANIFEST).write_text(json.dumps(info, indent=1) + '\n')
+    with atomic_folder(out, last=MANIFEST) as folder:
+        info['graphs'] = {graph.name: _write(graph, folder, format) for graph in graphs}
+        info.update(format_version=FORMAT, format=format, batch=1 if batch == 1 else None)
+        info.update(_identity(loaded, checkpoint))
+        _write_arrays(loaded, info, folder, supports, graphs, checkpoint)
+        if format == 'onnx':
+            _add_metadata(folder, info)
+        write_json(folder / MANIFEST, info)
     return info
 
 

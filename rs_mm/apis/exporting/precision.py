@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from rs_mm.errors import ConfigError
 from rs_mm.exported import open_export
 from rs_mm.exported.images import prepare
 from rs_mm.exported.model import MANIFEST, ExportedModel
+from rs_mm.files import atomic_path, write_json
 from rs_mm.rasters import read_pixels, to_uint8
 
 PRECISIONS = ('fp16', 'int8')
@@ -40,20 +39,16 @@ def reduce_precision(
     model = ExportedModel(folder)
     for name, graph in model.info['graphs'].items():
         path = model.folder / graph['file']
-        part = path.with_suffix('.part.onnx')
-        try:
+        with atomic_path(path) as part:
             if precision == 'fp16':
                 _to_float16(path, part)
             elif images and _shows_images(model, name):
                 _to_int8_by_images(path, part, list(_feeds(model, name, images)))
             else:
                 _to_int8(path, part)
-            os.replace(part, path)
-            path.with_suffix('.onnx.data').unlink(missing_ok=True)
-        finally:
-            part.unlink(missing_ok=True)
+        path.with_suffix('.onnx.data').unlink(missing_ok=True)
     model.info['precision'] = precision
-    (model.folder / MANIFEST).write_text(json.dumps(model.info, indent=1) + '\n')
+    write_json(model.folder / MANIFEST, model.info)
 
 
 def _to_float16(path, out):

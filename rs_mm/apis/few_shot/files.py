@@ -15,6 +15,7 @@ import numpy as np
 
 from rs_mm.apis.inputs import Picture, as_picture
 from rs_mm.errors import DataError, MissingFileError, RSMMError
+from rs_mm.files import atomic_write, write_json
 from rs_mm.models.utils.model_identity import model_identity
 from rs_mm.rasters import Scratch, check_writable
 from rs_mm.visualization.sheet import save_sheet
@@ -236,9 +237,7 @@ class _Job:
         jobs = _read_jobs(self.out)
         files = [str(path.relative_to(self.out)) for path in written]
         jobs[name] = dict(identity=identity, row=asdict(row), files=files)
-        part = self.out / f'{_JOBS}.part'
-        part.write_text(json.dumps(jobs, indent=1))
-        part.replace(self.out / _JOBS)
+        write_json(self.out / _JOBS, jobs)
 
 
 def _read_jobs(out):
@@ -254,13 +253,10 @@ def _stamp(path: Path) -> list:
 
 
 def _write_summary(path, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name('.summary.part')
-    with open(part, 'w', newline='', encoding='utf-8') as file:
+    with atomic_write(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, list(FewShotRow.__dataclass_fields__))
         writer.writeheader()
         writer.writerows(map(asdict, rows))
-    part.replace(path)
 
 
 def support_pictures(pairs: Sequence[Sequence[str]]) -> tuple[list[Picture], list[str]]:

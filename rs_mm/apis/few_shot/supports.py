@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from rs_mm.checkpoint import load_file
 from rs_mm.errors import CheckpointError
+from rs_mm.files import atomic_write
 
 _KIND = 'rs_mm few-shot supports'
 
@@ -53,11 +53,8 @@ class Supports:
 
     def save(self, path: str | Path) -> None:
         """Writes a file that :meth:`load` reads; an interrupted write leaves no file."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-        torch.save(dict(asdict(self), kind=_KIND), temporary)
-        os.replace(temporary, path)
+        with atomic_write(path) as file:
+            torch.save(dict(asdict(self), kind=_KIND), file)
 
     @classmethod
     def load(cls, path: str | Path) -> Supports:

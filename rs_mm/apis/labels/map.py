@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from rs_mm.datasets.archive_metadata import file_metadata
 from rs_mm.datasets.transforms.clip_images import LoadRGBImage
 from rs_mm.errors import DataError
 from rs_mm.rasters import Window
+from rs_mm.tables import read_records
 from rs_mm.visualization.web_map import Item, Overlay, Shapes, WebMap, rectangle
 
 _PICTURES = 300  # number of images with pictures in the page
@@ -30,8 +30,10 @@ def labels_map(table: str | Path) -> WebMap:
     """
     page = WebMap('Labels', Path(table).name)
     features: list[dict] = []
-    with open(table, newline='', encoding='utf-8') as file:
-        rows = list(csv.DictReader(file))
+    header, rows = read_records(table)
+    missing = [name for name in ('path', 'window', 'labels', 'reason') if name not in header]
+    if missing:
+        raise DataError(f'{table} has no column {missing[0]!r}; it is no table of labels.')
     colours = _colours(rows)
     pictures: dict[str, np.ndarray | None] = {}
     for row in rows:
@@ -64,7 +66,12 @@ def _colours(rows):
 
 
 def _place(row):
-    window = Window(*map(int, row['window'].split())) if row['window'] else None
+    try:
+        window = Window(*map(int, row['window'].split())) if row['window'] else None
+    except (TypeError, ValueError):
+        raise DataError(
+            f'the window {row["window"]!r} of {row["path"]} is no four numbers.'
+        ) from None
     return _bounds(row['path'], window)
 
 

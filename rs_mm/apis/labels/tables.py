@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rs_mm.errors import ConfigError
+from rs_mm.files import atomic_path, atomic_write
 from rs_mm.rasters import geo_package
 from rs_mm.visualization.sheet import Panel, draw_sheet
 
@@ -26,17 +26,10 @@ def write_rows(path: str | Path, rows: Iterable[dict[str, Any]], classes: Sequen
         rows: rows of :func:`~.result.table_row`, taken one by one.
         classes: names of the columns with probabilities.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        with open(part, 'w', newline='', encoding='utf-8') as file:
-            writer = csv.DictWriter(file, [*_COLUMNS, *classes], restval='')
-            writer.writeheader()
-            writer.writerows(rows)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(path, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, [*_COLUMNS, *classes], restval='')
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def check_tiles_file(path: str | Path) -> None:
@@ -65,14 +58,9 @@ def write_tiles(path: str | Path, scenes: Sequence[Any]) -> None:
             rows.append(dict(path=row['path'], window=row['window'], labels=row['labels'], **named))
             shapes.append(Polygon(corners))
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{os.getpid()}_{path.name}')
     table = geopandas.GeoDataFrame(rows, geometry=shapes, crs='EPSG:4326')
-    try:
+    with atomic_path(path) as part:
         table.to_file(part, driver=_DRIVERS[path.suffix.lower()], engine='pyogrio', layer=path.stem)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def class_sheet(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from rs_mm.checkpoint import load_file
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.evaluation.label_thresholds import best_threshold, best_thresholds
 from rs_mm.evaluation.multilabel_scores import f1_scores
+from rs_mm.files import atomic_write
 from rs_mm.launch.config import load_config
 from rs_mm.registry import DATASETS
 
@@ -123,10 +123,5 @@ def _store(checkpoint, path, about):
     if 'state_dict' not in content:  # bare weights
         content = dict(state_dict=content)
     content['meta'] = {**(content.get('meta') or {}), THRESHOLDS: about}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        torch.save(content, part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        torch.save(content, file)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.tables import read_records
 
 COLUMNS = ('name', 'image', 'text')
 
@@ -42,12 +42,7 @@ def read_queries(path: str | Path) -> list[AskedQuery]:
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f'there is no table of queries {path}.')
-    try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            reader = csv.DictReader(file)
-            header, rows = reader.fieldnames or [], list(reader)
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path} is not UTF-8 ({error.reason}); save it as UTF-8.') from error
+    header, rows = read_records(path)
     unknown = [name for name in header if name not in COLUMNS]
     if unknown or not {'image', 'text'} & set(header):
         raise DataError(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rs_mm.errors import ConfigError, DataError
-from rs_mm.files import atomic_write
+from rs_mm.files import atomic_path, atomic_write
 from rs_mm.rasters import geo_package
 from rs_mm.retrieval.index import Answer, Record
 from rs_mm.visualization import save_sheet
@@ -160,14 +160,8 @@ def _write_geopackage(path, features):
     if not features:
         raise DataError(f'{path}: no result has a footprint; write a .csv.')
     table = geopandas.GeoDataFrame.from_features(features, crs='EPSG:4326')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.part_{path.name}')
-    try:
-        part.unlink(missing_ok=True)
+    with atomic_path(path) as part:
         table.to_file(part, driver='GPKG', engine='pyogrio', layer='results')
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def check_output(path: str | Path) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rs_mm.errors import DataError, RSMMError
+from rs_mm.files import atomic_write
 
 from ..label_tables import check_unique
 from .bands import GROUPS, SIZES
@@ -237,6 +238,5 @@ def _write_split(out, split, names) -> dict:
 
 
 def _replace(path, text):
-    temporary = path.with_suffix(path.suffix + '.tmp')
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(path)
+    with atomic_write(path, 'w', encoding='utf-8') as file:
+        file.write(text)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.limits import check_inside
 
 from ..pictures import read_valid
 from . import legacy
@@ -124,7 +125,7 @@ class FolderV1:
         return {}  # v1 is published without splits; the command line gives lists
 
     def read(self, name: str, bands: Sequence[str] = ALL_BANDS) -> dict[str, np.ndarray]:
-        folder = self.root / name
+        folder = self.root / check_inside(name, self.root)
         if not folder.is_dir():
             raise MissingFileError(f'no folder {folder}')
         path = folder / f'{name}_labels_metadata.json'

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rs_mm.errors import DataError, MissingFileError
+from rs_mm.limits import check_inside
 
 from ..label_tables import check_unique
 from .labels import check_labels, encode
@@ -65,6 +66,8 @@ class Metadata:
             raise DataError(
                 f'{path}: row {nameless[0]} has no `patch_id` ({len(nameless)} row(s) have none).'
             )
+        for name in names:
+            check_inside(name, path)
         check_unique([*self._labels, *names], str(path))
         self._labels.update(zip(names, labels))
         if 'split' in table.column_names:

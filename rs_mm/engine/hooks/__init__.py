@@ -4,6 +4,7 @@ from .batch_check import BatchCheckHook
 from .checkpoint import CheckpointHook
 from .class_check import ClassCheckHook
 from .composed_visualization import ComposedRetrievalVisualizationHook
+from .data_watch import DataWatchHook
 from .embedding_visualization import EmbeddingVisualizationHook
 from .feature_bank import FeatureBankHook, KNNReferenceHook
 from .numeric_guard import NumericGuardHook
@@ -22,6 +23,7 @@ RUN_HOOKS = (
     ReproducibleHook,
     ResumeCheckHook,
     BatchCheckHook,
+    DataWatchHook,
     PCAIdentityHook,
     PreemptionHook,
     RunCheckHook,
@@ -33,6 +35,7 @@ __all__ = [
     'CheckpointHook',
     'ClassCheckHook',
     'ComposedRetrievalVisualizationHook',
+    'DataWatchHook',
     'EmbeddingVisualizationHook',
     'FeatureBankHook',
     'KNNReferenceHook',

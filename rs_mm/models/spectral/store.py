@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
 from rs_mm.arrays import load_array
 from rs_mm.errors import DataError, MissingFileError
+from rs_mm.files import atomic_write, write_json
 
 SETTINGS = 'spectral.json'
 
@@ -49,7 +49,7 @@ class EigenvectorStore:
                 )
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(path, lambda file: file.write(json.dumps(settings, indent=1).encode()))
+            write_json(path, settings)
 
     def path(self, name: str) -> Path:
         """Returns the file of an image."""
@@ -86,11 +86,5 @@ class EigenvectorStore:
 
     def save(self, name: str, vectors: np.ndarray) -> None:
         """Writes the eigenvectors of an image; an interrupted write leaves no file."""
-        _write(self.path(name), lambda file: np.save(file, vectors.astype(np.float32)))
-
-
-def _write(path, write):
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    with open(temporary, 'wb') as file:
-        write(file)
-    os.replace(temporary, path)
+        with atomic_write(self.path(name)) as file:
+            np.save(file, vectors.astype(np.float32))

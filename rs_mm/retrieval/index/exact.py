@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.files import atomic_write
 
 from .base import FileState, Index
 from .filters import Condition, to_sql
@@ -174,7 +176,7 @@ class ExactIndex(Index):
         if name is None:
             name = f'vectors-{secrets.token_hex(4)}.f32'.encode()
             self._write_state('array', name)
-        with open(self.folder / name.decode(), 'ab') as file:
+        with open(self._file(name), 'ab') as file:
             # nothing is written over, because others may read what was removed a moment ago
             start = -(-file.tell() // (self.dims * 4))
             file.truncate(start * self.dims * 4)
@@ -182,6 +184,13 @@ class ExactIndex(Index):
             file.flush()
             os.fsync(file.fileno())
         self._insert(records, start)
+
+    def _file(self, name):
+        """The file of vectors that the database names: one of ours, beside it."""
+        text = name.decode(errors='replace')
+        if not re.fullmatch(r'vectors-[0-9a-f]+\.f32', text):
+            raise DataError(f'{self.folder} names the vectors {text!r}; build the index again.')
+        return self.folder / text
 
     def _insert(self, records, start):
         marks = ', '.join('?' * (len(COLUMNS) + 1))
@@ -206,12 +215,12 @@ class ExactIndex(Index):
         last = self._sql('SELECT coalesce(max(row), -1) FROM rows').fetchone()[0]
         mapped = self._mapped[1] if self._mapped and self._mapped[0] == name else None
         if mapped is None or len(mapped.array) <= last:
-            mapped = MappedRows(self.folder / name.decode(), self.dims, self._memory)
+            mapped = MappedRows(self._file(name), self.dims, self._memory)
             # one mapping at a time: each holds the pages that it was looked at through
             self._mapped = name, mapped
         if len(mapped.array) <= last:
             raise DataError(
-                f'{self.folder / name.decode()} holds {len(mapped.array)} vectors, the index knows '
+                f'{self._file(name)} holds {len(mapped.array)} vectors, the index knows '
                 f'{last + 1}; the file is truncated; build the index again.'
             )
         return mapped.array
@@ -319,12 +328,10 @@ class ExactIndex(Index):
             if len(rows) == len(self._array()):
                 return
             name = f'vectors-{secrets.token_hex(4)}.f32'
-            with open(self.folder / name, 'wb') as file:
+            with atomic_write(self.folder / name) as file:
                 for part in _parts(rows):
                     file.write(_block(self._array(), part).tobytes())
                     self._forget()
-                file.flush()
-                os.fsync(file.fileno())
             # first to negative numbers, because a number may still belong to another row
             pairs = [(-1 - i, row) for i, row in enumerate(rows.tolist())]
             self._db.executemany('UPDATE rows SET row = ? WHERE row = ?', pairs)
@@ -332,7 +339,7 @@ class ExactIndex(Index):
             self._write_state('array', name.encode())
             self._changed()
             self._keep(moments, self._stamp())
-        (self.folder / old.decode()).unlink(missing_ok=True)
+        self._file(old).unlink(missing_ok=True)
 
 
 def _parts(rows):

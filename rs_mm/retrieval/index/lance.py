@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
-import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from rs_mm.errors import ConfigError, DataError, MissingFileError
+from rs_mm.files import atomic_write
 
 from .base import FEW, FileState, Index
 from .filters import Condition, to_sql
@@ -91,9 +90,8 @@ class LanceIndex(Index):
         return path.read_bytes() if path.is_file() else None
 
     def _write_state(self, name, content):
-        temporary = self.folder / f'{name}.{secrets.token_hex(4)}.tmp'
-        temporary.write_bytes(content)
-        os.replace(temporary, self.folder / name)
+        with atomic_write(self.folder / name) as file:
+            file.write(content)
 
     @contextlib.contextmanager
     def _writing(self):
