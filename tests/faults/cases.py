@@ -249,15 +249,61 @@ def _configs():
 
 
 def _paths():
+    for name in ('../../x', '/etc/passwd', 'a/../../x', 'C:\\x', '~/x'):
+        for what, read in _NAMED.items():
+
+            def run(folder, draw, name=name, read=read):
+                return refused(lambda: read(folder, name))
+
+            yield Fault('Names that lead out of the data folder', f'{what}: {name}', run)
+
+
+def _few_shot_list(folder, name):
     from rs_mm.datasets.episodes import read_entries
 
-    for name in ('../../x', '/etc/passwd', 'a/../../x', 'C:\\x', '~/x'):
+    (folder / 'a.txt').write_text(f'{name}__1\n')
+    read_entries(folder / 'a.txt')
 
-        def run(folder, draw, name=name):
-            (folder / 'a.txt').write_text(f'{name}__1\n')
-            return refused(lambda: read_entries(folder / 'a.txt'))
 
-        yield Fault('Names that lead out of the data folder', name, run)
+def _parquet(folder, name):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from rs_mm.datasets.bigearthnet.metadata import Metadata
+
+    table = pa.table({'patch_id': [name], 'labels': [['Pastures']]})
+    pq.write_table(table, folder / 'a.parquet')
+    Metadata([folder / 'a.parquet'])
+
+
+def _manifest(folder, name):
+    import json
+
+    from rs_mm.exported.model import FORMAT, read_manifest
+
+    info = dict(format_version=FORMAT, task='change', format='onnx', graphs={'m': {'file': name}})
+    (folder / 'model.json').write_text(json.dumps(info))
+    read_manifest(folder)
+
+
+def _index(folder, name):
+    import sqlite3
+
+    from rs_mm.retrieval.index import Record, open_index
+
+    index = open_index(str(folder), dims=2, identity={'model': 'x'})
+    index.add([Record('a', 'a')], np.ones((1, 2), np.float32))
+    with sqlite3.connect(folder / 'index.sqlite') as base:
+        base.execute("UPDATE state SET content = ? WHERE name = 'array'", (name.encode(),))
+    open_index(str(folder)).fetch(['a'])
+
+
+_NAMED = {
+    'few-shot list': _few_shot_list,
+    'table of patches': _parquet,
+    'manifest of an export': _manifest,
+    'index': _index,
+}
 
 
 def _folders():

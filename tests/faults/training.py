@@ -28,6 +28,10 @@ class PacedHook(Hook):
     """Gives the disturbance time to come."""
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         time.sleep(float(os.environ.get('PACE', '0')))
+        if 'FILL' in os.environ and runner.iter == 4:
+            with open(os.environ['FILL'], 'wb') as file:
+                while file.write(bytes(1 << 12)):
+                    file.flush()
         if os.environ.get('STOP_RANK') == str(runner.rank) and runner.iter == 4:
             os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -62,7 +66,8 @@ def _config(folder, **over):
     return folder / 'toy.py'
 
 
-def _start(folder, *options, processes=1, **environment):
+def _start(folder, *options, processes=1, before='', **environment):
+    """Starts a training; ``before``: shell commands first, in a name space of mounts of its own."""
     env = {
         **os.environ,
         'PYTHONPATH': f'{ROOT}{os.pathsep}{folder}',
@@ -74,8 +79,11 @@ def _start(folder, *options, processes=1, **environment):
     tool = [sys.executable, 'tools/train.py', str(folder / 'toy.py')]
     if processes > 1:
         tool = ['bash', 'tools/dist_train.sh', str(folder / 'toy.py'), str(processes)]
+    command = [*tool, *options]
+    if before:
+        command = ['unshare', '-m', 'bash', '-ec', f'{before}; exec "$@"', '-', *command]
     return subprocess.Popen(
-        [*tool, *options],
+        command,
         cwd=ROOT,
         env=env,
         stdout=subprocess.DEVNULL,
@@ -195,22 +203,34 @@ def training_faults() -> Iterator[Fault]:
 
     yield Fault(GROUP, 'too few open files are allowed', no_files)
 
-    def full(folder, draw):
-        small = folder / 'small'
-        small.mkdir()
-        mounted = subprocess.run(
-            ['mount', '-t', 'tmpfs', '-o', 'size=12k', 'none', str(small)], capture_output=True
-        )
-        if mounted.returncode:
-            return 'not tried: no right to mount'
-        try:
-            _config(folder)
-            ended = _end(_start(folder, '--work-dir', str(small / 'run')))
-            return _one_sentence(*ended, 'no room left')
-        finally:
-            subprocess.run(['umount', str(small)], check=False)
+    def mounted(name, place, options, words, *arguments, **environment):
+        """A fault of a file system, which only the training sees."""
 
-    yield Fault(GROUP, 'the disk is full', full)
+        def run(folder, draw):
+            _config(folder, workers=environment.get('workers', 0))
+            (folder / 'small').mkdir()
+            at = str(folder / 'small') if place == 'small' else place
+            before = f'mount -t tmpfs -o {options} none {at}'
+            variables = {k: v.format(folder) for k, v in environment.items() if k != 'workers'}
+            given = [text.format(folder) for text in arguments]
+            status, errors = _end(_start(folder, *given, before=before, **variables))
+            if 'unshare' in errors or 'mount:' in errors:
+                return 'not tried: no right to mount'
+            return _one_sentence(status, errors, words)
+
+        return Fault(GROUP, name, run)
+
+    inside = ('--work-dir', '{}/small/run')
+    yield mounted('the disk is full from the start', 'small', 'size=12k', 'no room left', *inside)
+    yield mounted(
+        'the disk becomes full during a checkpoint', 'small', 'size=1m', 'no room left',
+        *inside, FILL='{}/small/run/fill',
+    )  # fmt: skip
+    yield mounted('the work folder cannot be written to', 'small', 'ro', 'no permission', *inside)
+    yield mounted(
+        '/dev/shm is full', '/dev/shm', 'size=4k', r'loader worker',
+        '--cfg-options', 'train_dataloader.timeout=20', workers=2,
+    )  # fmt: skip
 
     def second_run(folder, draw):
         _config(folder)
