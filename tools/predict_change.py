@@ -132,7 +132,7 @@ def predict(args):
     """Runs the prediction as the command line says."""
     from rs_mm.apis.change.folders import check_before, find_pairs, predict_pairs
     from rs_mm.apis.change.outputs import OutputOptions
-    from rs_mm.apis.mask_maps import check_map
+    from rs_mm.apis.paths import check_map
     from rs_mm.rasters import Tiling
 
     check_map(args.map)

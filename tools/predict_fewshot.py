@@ -92,27 +92,31 @@ def main():
 
 def predict(args) -> list:
     """Runs one prediction as the command line says; returns the rows that failed."""
-    from rs_mm.apis.few_shot import FewShotSegmenter
-    from rs_mm.apis.few_shot.files import find_queries, segment_files, support_pictures
-    from rs_mm.apis.few_shot.scenes import TilePlan
-    from rs_mm.apis.mask_maps import check_map
+    from rs_mm.apis.paths import check_map, check_supports, find_queries
     from rs_mm.errors import ConfigError
     from rs_mm.rasters import check_writable
 
     check(args)
     check_map(args.map)
-    if args.query:  # before anything is loaded
+    check_supports([*(args.support or ()), *([[args.fitted]] if args.fitted else [])])
+    if args.query:
         find_queries(args.query)
         check_writable(args.out)
     scale = args.scale if args.scale == 'auto' else _number(args.scale)
+
+    # from here on with torch
+    from rs_mm.apis.few_shot import FewShotSegmenter
+    from rs_mm.apis.few_shot.files import segment_files
+    from rs_mm.apis.few_shot.scenes import TilePlan
+
     plan = TilePlan(args.tile, args.overlap, scale, args.whole, args.batch)
-    images, masks = support_pictures(args.support or ())
     segmenter = FewShotSegmenter(
         args.config, args.checkpoint, args.device, args.cfg_options, args.bands
     )
     if args.fitted:
         segmenter.load(args.fitted)
     else:
+        images, masks = (list(paths) for paths in zip(*args.support))
         segmenter.fit(images, masks, _class_value(args.class_value), args.class_name)
     if args.save_fitted:
         segmenter.save(args.save_fitted)
@@ -145,8 +149,8 @@ def _write_map(args) -> None:
     """Every image that has a mask, on one map."""
     from pathlib import Path
 
-    from rs_mm.apis.few_shot.files import find_queries
     from rs_mm.apis.mask_maps import MappedMask, mask_map
+    from rs_mm.apis.paths import find_queries
 
     masks = []
     for path, name in find_queries(args.query):

@@ -71,13 +71,11 @@ def main():
 
 def predict(args) -> dict:
     """Runs one prediction as the command line says; returns what could not be read."""
-    from rs_mm.apis.labels import LabelPredictor
-    from rs_mm.apis.labels.files import find_images, label_images, label_scenes
+    from rs_mm.apis.paths import check_map, find_images
     from rs_mm.errors import ConfigError
     from rs_mm.rasters import TileSize, check_writable
 
-    if args.map and not args.map.lower().endswith(('.html', '.htm')):
-        raise ConfigError(f'--map {args.map}: the map is an .html file.')
+    check_map(args.map)
     if args.tile is None and (args.stride or args.tiles or args.rasters):
         raise ConfigError('--stride, --tiles and --rasters are for scenes that --tile cuts.')
     if not args.out.lower().endswith('.csv'):
@@ -85,7 +83,12 @@ def predict(args) -> dict:
     size = None if args.tile is None else TileSize.parse(args.tile, args.stride)
     thresholds = _thresholds(args.threshold)
     check_writable(args.out.rpartition('/')[0] or '.')
-    count = len(find_images(args.images))  # before anything is loaded
+    count = len(find_images(args.images))
+
+    # from here on with torch
+    from rs_mm.apis.labels import LabelPredictor
+    from rs_mm.apis.labels.files import label_images, label_scenes
+
     predictor = LabelPredictor(
         args.config, args.checkpoint, args.device, args.cfg_options, args.method, None, thresholds
     )

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from rs_mm.datasets.transforms.clip_images import LoadRGBImage
-from rs_mm.errors import ConfigError, DataError
+from rs_mm.errors import DataError
 from rs_mm.rasters import (
     Grid,
     by_size,
     describe,
-    has_rasterio,
     open_raster,
     read_pixels,
     regions,
@@ -46,20 +45,6 @@ class MappedMask:
     name: str = ''
     blank: tuple[int, ...] = ()
     facts: str = ''
-
-
-def check_map(path: str | Path | None) -> None:
-    """Refuses a name for a map before any work is done.
-
-    Raises:
-        ConfigError: the name does not end in .html, or rasterio is missing.
-    """
-    if path is None:
-        return
-    if Path(path).suffix.lower() not in ('.html', '.htm'):
-        raise ConfigError(f'--map {path}: the map is an .html file.')
-    if not has_rasterio():
-        raise ConfigError('--map needs rasterio: pip install "rs_mm[geo]".')
 
 
 def mask_map(

@@ -163,14 +163,19 @@ def test_the_command(segmenter, folder, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count('kept') == 4
 
 
+SUPPORT = ['--support', __file__, __file__]
+
+
 @pytest.mark.parametrize(
     ('given', 'message'),
     [
         (['--query', 'x.png', '--out', 'o'], 'give the examples either by --support'),
         (['--support', 'a.png', 'b.png'], 'give images to search by --query'),
         (['--support', 'a.png', 'b.png', '--query', 'x.png'], 'by --out'),
-        (['--support', 'a.png', 'b.png', '--query', 'x.png', '--out', 'o'], 'no query x.png'),
-        (['--fitted', 'f', '--save-fitted', 'g', '--scale', 'big'], '--scale big: give a number'),
+        (['--support', 'a.png', 'b.png', '--save-fitted', 'g'], 'a.png: no such file; it is to be'),
+        ([*SUPPORT, '--query', 'x.png', '--out', 'o'], 'no image or folder x.png'),
+        (['--fitted', __file__, '--save-fitted', 'g', '--scale', 'big'], 'big: give a number'),
+        (['--fitted', 'f', '--save-fitted', 'g'], 'f: no such file'),
     ],
 )
 def test_a_wrong_command_is_one_sentence(folder, monkeypatch, capsys, given, message):

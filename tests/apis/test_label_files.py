@@ -107,7 +107,7 @@ def test_tiles_of_scenes(root, checkpoint, tmp_path, monkeypatch):  # noqa: F811
 @pytest.mark.parametrize(
     ('given', 'message'),
     [
-        (['x.png', '--out', 'o.csv'], 'x.png does not exist'),
+        (['x.png', '--out', 'o.csv'], 'no image or folder x.png'),
         ([__file__, '--out', 'o.txt'], 'the name must end in .csv'),
         ([__file__, '--out', 'o.csv', '--stride', '4'], 'for scenes that --tile cuts'),
         ([__file__, '--out', 'o.csv', '--threshold', 'a', 'b=2'], 'give one number, or CLASS='),

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from rs_mm.apis.mask_maps import MappedMask, check_map, mask_map
+from rs_mm.apis.mask_maps import MappedMask, mask_map
+from rs_mm.apis.paths import check_map
 from rs_mm.errors import ConfigError
 from tests.browser import opened
 

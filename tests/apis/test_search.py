@@ -198,9 +198,12 @@ def test_options_are_checked_before_the_model_is_built(search_tool, tmp_path):
         (['--text', 'x', '--rerank', 'change', 'a', 'b'], 'give --image'),
         (['--text', 'x', '--where', 'north > a'], 'compared with a number, not a'),
         (['--image', 'none.jpg', '--archive', tmp_path], 'no query image none.jpg'),
+        (['--text', 'x', '--archive', 'none'], '--archive none: there is no such folder'),
+        (['--text', 'x', '--weights', 'none.pth'], 'no weights none.pth'),
+        (['--queries', 'none.csv'], '--queries none.csv: there is no such table'),
     ):
         with pytest.raises((ConfigError, MissingFileError), match=message):
-            search_command(parse(search_tool, arguments))
+            search_tool.search(parse(search_tool, arguments))
 
 
 def test_an_index_is_built_without_a_query(archive, tmp_path):

@@ -159,12 +159,20 @@ def main():
     # heavy imports wait, so that --help answers at once
     from rs_mm.launch.command_line import run_cli
 
-    def search():
-        from rs_mm.apis.search.command import search
+    run_cli(lambda: search(args), args)
 
-        search(args)
 
-    run_cli(search)
+def search(args):
+    """Runs one search as the command line says."""
+    from rs_mm.apis.paths import check_map, check_search
+
+    check_search(args)
+    check_map(args.map)
+
+    # from here on with torch
+    from rs_mm.apis.search.command import search
+
+    return search(args)
 
 
 if __name__ == '__main__':

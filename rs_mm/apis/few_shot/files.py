@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from rs_mm.apis.inputs import Picture, as_picture
-from rs_mm.errors import DataError, MissingFileError, RSMMError
+from rs_mm.apis.inputs import as_picture
+from rs_mm.apis.paths import find_queries
+from rs_mm.errors import RSMMError
 from rs_mm.files import atomic_write, write_json
 from rs_mm.models.utils.model_identity import model_identity
 from rs_mm.rasters import Scratch, check_writable
@@ -25,7 +26,6 @@ from .result import FewShotMask
 from .scenes import TilePlan
 from .segmenter import FewShotSegmenter
 
-SUFFIXES = ('.bmp', '.jp2', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.vrt', '.img')
 _PREVIEW = 1024
 _JOBS = '.jobs.json'
 
@@ -53,42 +53,6 @@ class FewShotRow:
     score: float | str = ''
     seconds: float | str = ''
     reason: str = ''
-
-
-def find_queries(queries: Sequence[str | Path]) -> list[tuple[Path, str]]:
-    """Returns the images of files and folders with unique names.
-
-    Raises:
-        MissingFileError: a file or folder does not exist.
-        DataError: a folder holds no image.
-    """
-    found = []
-    for query in map(Path, queries):
-        if not query.exists():
-            raise MissingFileError(f'there is no query {query}.')
-        if not query.is_dir():
-            found.append((query, query.stem))
-            continue
-        files = sorted(p for p in query.rglob('*') if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not files:
-            raise DataError(f'{query} holds no image ({" ".join(SUFFIXES)}).')
-        found += [(file, str(file.relative_to(query).with_suffix(''))) for file in files]
-    return _without_twins(found)
-
-
-def _without_twins(found):
-    """Keeps the suffix in names if a.png and a.tif of one folder would write the same file."""
-    names = [name.lower() for _, name in found]
-    named = [
-        (path, f'{name}_{path.suffix[1:]}' if names.count(name.lower()) > 1 else name)
-        for path, name in found
-    ]
-    taken: dict[str, int] = {}
-    result = []
-    for path, name in named:
-        count = taken[name.lower()] = taken.get(name.lower(), 0) + 1
-        result.append((path, name if count == 1 else f'{name}_{count}'))
-    return result
 
 
 def segment_files(
@@ -257,13 +221,3 @@ def _write_summary(path, rows):
         writer = csv.DictWriter(file, list(FewShotRow.__dataclass_fields__))
         writer.writeheader()
         writer.writerows(map(asdict, rows))
-
-
-def support_pictures(pairs: Sequence[Sequence[str]]) -> tuple[list[Picture], list[str]]:
-    """Returns pairs of an image and a mask file as two lists; a missing file is an error at
-    once."""
-    for pair in pairs:
-        for path in pair:
-            if not Path(path).exists():
-                raise MissingFileError(f'{path}: this file, a support or its mask, does not exist.')
-    return [as_picture(image) for image, _ in pairs], [mask for _, mask in pairs]

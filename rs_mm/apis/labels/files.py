@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rs_mm.errors import DataError, MissingFileError
+from rs_mm.apis.paths import find_images
+from rs_mm.errors import DataError
 from rs_mm.rasters import SceneTiles, TileSize, Window
 from rs_mm.visualization.retrieval_sheet import to_rgb
 from rs_mm.visualization.sheet import save_sheet
@@ -17,28 +18,7 @@ from .predictor import LabelPredictor
 from .result import ImageLabels, SceneLabels, table_row
 from .tables import check_tiles_file, class_sheet, write_rows, write_tiles
 
-SUFFIXES = ('.bmp', '.jp2', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.vrt', '.webp', '.img')
 _SHOWN = 6  # number of images of a class in a sheet, for the most and the least certain each
-
-
-def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """Returns the images of files and folders, with subfolders, sorted within each.
-
-    Raises:
-        MissingFileError: a file or folder does not exist.
-        DataError: a folder holds no image.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise MissingFileError(f'{path} does not exist.')
-        files = [path]
-        if path.is_dir():
-            files = sorted(p for p in path.rglob('*') if p.suffix.lower() in SUFFIXES)
-        if not files:
-            raise DataError(f'{path} holds no image ({" ".join(SUFFIXES)}).')
-        found += files
-    return list(dict.fromkeys(found))
 
 
 def label_images(

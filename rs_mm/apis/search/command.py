@@ -6,7 +6,7 @@ import re
 from argparse import Namespace
 from pathlib import Path
 
-from rs_mm.errors import ConfigError, DataError, MissingFileError, RSMMError
+from rs_mm.errors import ConfigError, DataError, RSMMError
 from rs_mm.retrieval.index import check_recall, make_filter
 from rs_mm.retrieval.text_terms import read_terms
 from rs_mm.visualization import save_sheet
@@ -117,10 +117,6 @@ def _check(args):
     fusion_of(many or args.image is not None, bool(parts), args.method, args.lam)
     if args.k < 1:
         raise ConfigError(f'k={args.k}: ask for at least one image.')
-    if args.archive and args.image and not Path(args.image).is_file():
-        inside = Path(args.archive) / args.image
-        if not inside.is_file():
-            raise MissingFileError(f'there is no query image {args.image}.')
     if args.rerank is not None:
         if args.rerank[0] != 'change':
             raise ConfigError(f'--rerank {args.rerank[0]}: only "change" is known.')
@@ -128,8 +124,6 @@ def _check(args):
             raise ConfigError('--rerank change compares with the query image; give --image.')
     if args.out:
         check_output(args.out)
-    if args.map and Path(args.map).suffix.lower() not in ('.html', '.htm'):
-        raise ConfigError(f'--map {args.map}: the map is an .html file.')
     return make_filter(args.bbox, args.after, args.before, args.label, args.where)
 
 
