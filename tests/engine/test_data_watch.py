@@ -99,5 +99,12 @@ def test_files_that_are_replaced_while_a_dataset_reads_them(said, tmp_path):
     assert len(said) == 1 and said[0].startswith(f'{paths[0]} has 6 x 6 pixels')
 
 
+def test_batches_of_others_are_left_alone(said):
+    for batch in (torch.zeros(3), [torch.zeros(2)], None, {'a': 1}):
+        run(DataWatchHook(), 1, batch, batch)
+    DataWatchHook().after_train_iter(runner(1), 0, [torch.zeros(1)])
+    assert said == []
+
+
 def test_every_run_has_it():
     assert DataWatchHook in RUN_HOOKS

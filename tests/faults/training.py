@@ -226,7 +226,9 @@ def training_faults() -> Iterator[Fault]:
         'the disk becomes full during a checkpoint', 'small', 'size=1m', 'no room left',
         *inside, FILL='{}/small/run/fill',
     )  # fmt: skip
-    yield mounted('the work folder cannot be written to', 'small', 'ro', 'no permission', *inside)
+    yield mounted(
+        'the work folder cannot be written to', 'small', 'ro', 'nothing can be written', *inside
+    )
     yield mounted(
         '/dev/shm is full', '/dev/shm', 'size=4k', r'loader worker',
         '--cfg-options', 'train_dataloader.timeout=20', workers=2,

@@ -10,6 +10,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 
 from rs_mm.registry import HOOKS
 
@@ -43,8 +44,9 @@ class DataWatchHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Looks at the samples of a batch, before the model moves them to its device."""
-        samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
-        if not isinstance(samples, (list, tuple)):
+        found = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+        samples = [s for s in (() if found is None else found) if isinstance(s, BaseDataElement)]
+        if not samples:  # a model of the user's may take tensors
             return
         self._look_at_sizes(samples)
         for sample in samples:
