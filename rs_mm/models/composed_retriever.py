@@ -16,6 +16,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from rs_mm.errors import ConfigError, MissingFileError
+from rs_mm.models.utils.pretrained import pretrained_file
 from rs_mm.registry import MODELS
 from rs_mm.structures import EmbeddingDataSample
 
@@ -105,8 +106,8 @@ class ComposedRetriever(BaseModel):
                 'model.init_cfg names no weights: they are random', 'current', logging.WARNING
             )
             return
-        source = self.init_cfg.get('checkpoint')
-        if self.init_cfg.get('type') != 'Pretrained' or not source:
+        source = pretrained_file(self)
+        if not source:
             raise ConfigError(
                 "model.init_cfg: write dict(type='Pretrained', checkpoint=FILE or "
                 '"open_clip:TAG").'

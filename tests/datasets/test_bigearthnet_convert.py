@@ -437,3 +437,5 @@ def test_the_file_of_an_lmdb_is_no_folder(tmp_path):
     (tmp_path / 'data.mdb').write_bytes(b'')
     with pytest.raises(DataError, match='data.mdb is a file of an LMDB; name the folder'):
         BigEarthNetDataset(str(tmp_path / 'data.mdb'))
+    with pytest.raises(DataError, match='data.mdb is a file; name the folder'):
+        open_source(tmp_path / 'data.mdb')

@@ -144,7 +144,12 @@ def test_vgg_maps():
 @pytest.mark.parametrize(
     'build, error, words',
     [
-        (lambda: PreActivationBackbone('resnet49'), ConfigError, 'resnet49'),
+        (lambda: PreActivationBackbone('resnet49'), ConfigError, "resnet49.*did you mean 'resnet"),
+        (
+            lambda: PreActivationBackbone('resnet18', init_cfg=['x']).init_weights(),
+            ConfigError,
+            r"init_cfg=\['x'\] of PreActivationBackbone is not understood",
+        ),
         (lambda: PreActivationBackbone('efficientnet_b0'), ConfigError, 'neither'),
         (lambda: _model()(None, None, mode='test'), ConfigError, 'mode'),
         (

@@ -141,6 +141,11 @@ def test_what_cannot_work_is_one_sentence():
     fixed = TimmEncoder('levit_128s')
     with pytest.raises(ConfigError, match=r'built for 224 x 224; set encoder.img_size=256'):
         fixed(torch.randn(1, 3, 256, 256))
+    for name in ('resnet18x', 'resnet18.a1_in1k'):
+        with pytest.raises(ConfigError, match="is not a model of timm; did you mean 'resnet18'"):
+            TimmEncoder(name)
+    with pytest.raises(ConfigError, match=r"init_cfg=\['timm'\] of TimmEncoder is not understood"):
+        TimmEncoder('resnet18', init_cfg=['timm']).init_weights()
     with pytest.raises(ConfigError, match='does not take .*output_stride'):
         TimmEncoder('vit_tiny_patch16_224', output_stride=16)
     with pytest.raises(ConfigError, match='leave out model.encoder.out_indices'):

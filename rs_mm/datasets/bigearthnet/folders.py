@@ -46,6 +46,8 @@ def open_source(
             which leaves out the patches with snow, cloud or shadow; these are in a separate table.
     """
     folder = Path(root)
+    if folder.is_file():
+        raise DataError(f'{folder} is a file; name the folder that holds it.')
     if not folder.is_dir():
         raise MissingFileError(f'{folder}: no such folder.')
     tables = [Path(path) for path in metadata or [str(folder / 'metadata.parquet')]]

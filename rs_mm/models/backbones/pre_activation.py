@@ -10,11 +10,12 @@ import timm
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from rs_mm.errors import CheckpointError, ConfigError, MissingFileError
+from rs_mm.errors import CheckpointError, ConfigError, MissingFileError, suggest
+from rs_mm.models.utils.pretrained import pretrained_file
 from rs_mm.registry import MODELS
 
 
@@ -52,8 +53,8 @@ class PreActivationBackbone(BaseModule):
         self.arch, self.frozen = arch, frozen
         if not timm.is_model(arch):
             raise ConfigError(
-                f'timm knows no network {arch!r}; use e.g. resnet50, resnet101 or '
-                'vgg16 as `arch` of the backbone.'
+                f'timm knows no network {arch!r}{suggest(arch, timm.list_models())} (a ResNet '
+                'or a VGG is needed, e.g. resnet50, resnet101 or vgg16).'
             )
         net = timm.create_model(arch, pretrained=False)
         self.net = nn.Module()
@@ -90,11 +91,12 @@ class PreActivationBackbone(BaseModule):
         """
         if not self.init_cfg or self.is_init:
             return
-        if self.init_cfg.get('type') != 'Pretrained':
+        checkpoint = pretrained_file(self)
+        if not checkpoint:
             raise ConfigError(
                 '`init_cfg` of the backbone must be dict(type="Pretrained", checkpoint=...).'
             )
-        self.load_classifier(_pretrained_state(self.init_cfg['checkpoint']))
+        self.load_classifier(_pretrained_state(checkpoint))
         self._is_init = True
 
     def load_classifier(self, state: dict[str, Tensor]) -> None:
@@ -218,19 +220,28 @@ def _own_name(name):
     return f'stem.{name}' if stem else name
 
 
+def _address(source):
+    """Where torchvision's weights lie, in parentheses; empty for other sources."""
+    kind, _, name = source.partition('://')
+    address = get_torchvision_models().get(name) if kind == 'torchvision' else None
+    return f'({address}) ' if address else ''
+
+
 def _pretrained_state(source):
     try:
         if source.startswith('timm://'):
             return timm.create_model(source[len('timm://') :], pretrained=True).state_dict()
         if '://' not in source and not Path(source).is_file():
-            raise FileNotFoundError(source)
+            raise FileNotFoundError('there is no such file')
         state = CheckpointLoader.load_checkpoint(source, map_location='cpu')
+    except MissingFileError:  # a run says where a download is looked for
+        raise
     except (OSError, RuntimeError) as error:
         raise MissingFileError(
-            f'the backbone weights {source!r} could not be read or downloaded '
-            f'({type(error).__name__}); put a file with the ImageNet weights of the network '
-            '(torchvision naming, e.g. resnet50-0676ba61.pth from download.pytorch.org/models) '
-            'there, or name it as `model.backbone.init_cfg.checkpoint`.'
+            f'the backbone weights {source} {_address(source)}could not be read or downloaded '
+            f'({error}); fetch the ImageNet weights of the network in the naming of torchvision by '
+            f'hand, e.g. resnet50-0676ba61.pth from download.pytorch.org/models, and give the path '
+            f'of the file in place of {source}.'
         ) from error
     state = state.get('state_dict', state)
     return {name.removeprefix('module.'): value for name, value in state.items()}

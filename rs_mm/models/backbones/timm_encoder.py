@@ -13,6 +13,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from rs_mm.errors import ConfigError
+from rs_mm.models.utils.pretrained import pretrained_file
 from rs_mm.registry import MODELS
 
 from . import timm_network as network
@@ -255,8 +256,9 @@ class TimmEncoder(BaseModule):
 
     def init_weights(self) -> None:
         """Loads the pretrained weights; without ``init_cfg`` timm's initialisation stays."""
-        if self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
-            load_weights(self.model, self.name, self.init_cfg['checkpoint'])
+        checkpoint = pretrained_file(self)
+        if checkpoint:
+            load_weights(self.model, self.name, checkpoint)
 
 
 def _multiple(size, step):

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from rs_mm.errors import ConfigError
+from rs_mm.errors import ConfigError, suggest
 
 # flags that let a network take images of any size; each family has some of them
 _ANY_SIZE = ({'dynamic_img_size': True, 'dynamic_img_pad': True}, {'dynamic_img_size': True}, {})
@@ -28,8 +28,10 @@ def create(name: str, args: dict) -> nn.Module:
     """
     if name not in timm.list_models():
         similar = timm.list_models(f'*{name}*')[:5]
-        hint = f'similar names: {", ".join(similar)}' if similar else 'see timm.list_models()'
-        raise ConfigError(f'encoder.model {name!r} is not a model of timm; {hint}.')
+        stem = name.partition('.')[0]  # before the tag of weights
+        hint = f'; similar names: {", ".join(similar)}' if similar else ''
+        hint = hint or suggest(stem, timm.list_models()) or '; see timm.list_models()'
+        raise ConfigError(f'encoder.model {name!r} is not a model of timm{hint}')
     for flags in _ANY_SIZE:
         try:
             model = timm.create_model(name, num_classes=0, **{**flags, **args})

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from rs_mm.errors import ConfigError
+from rs_mm.models.utils.pretrained import pretrained_file
 from rs_mm.registry import MODELS
 
 from . import timm_network as network
@@ -75,8 +76,9 @@ class TokenMapBackbone(BaseModule):
 
     def init_weights(self) -> None:
         """Loads the pretrained weights that ``init_cfg`` names; without it nothing changes."""
-        if self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
-            load_weights(self.net, self.arch, self.init_cfg['checkpoint'])
+        checkpoint = pretrained_file(self)
+        if checkpoint:
+            load_weights(self.net, self.arch, checkpoint)
 
     def train(self, mode: bool = True) -> nn.Module:
         """Training mode; a frozen network stays in evaluation mode."""

@@ -13,6 +13,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from rs_mm.errors import CheckpointError, ConfigError, MissingFileError
+from rs_mm.models.utils.pretrained import pretrained_file
 from rs_mm.registry import MODELS
 
 from .simple_pyramid import SimpleFeaturePyramid
@@ -157,9 +158,10 @@ class TorchGeoEncoder(BaseModule):
             MissingFileError: the file does not exist, or the weights cannot be downloaded.
             CheckpointError: the weights are another network's.
         """
-        if not self.init_cfg or self.init_cfg.get('type') != 'Pretrained':
+        checkpoint = pretrained_file(self)
+        if not checkpoint:
             return
-        state, own = _read(self.init_cfg['checkpoint']), self._network.state_dict()
+        state, own = _read(checkpoint), self._network.state_dict()
         places = state.get('pos_embed')
         if places is not None and places.shape != own['pos_embed'].shape:
             side = math.isqrt(own['pos_embed'].shape[1])
@@ -172,7 +174,7 @@ class TorchGeoEncoder(BaseModule):
         ]
         if wrong:
             raise CheckpointError(
-                f'{self.init_cfg["checkpoint"]} is not of {self.name}: {wrong[0]} is missing '
+                f'{checkpoint} is not of {self.name}: {wrong[0]} is missing '
                 'there or has another shape.'
             )
         self._network.load_state_dict(

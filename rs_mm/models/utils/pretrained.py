@@ -16,6 +16,21 @@ from rs_mm.errors import CheckpointError, ConfigError, MissingFileError
 _CONTAINERS = ('state_dict_ema', 'state_dict', 'model')
 
 
+def pretrained_file(owner: nn.Module) -> str | None:
+    """The checkpoint that the ``init_cfg`` of a module names; None where it names none.
+
+    Raises:
+        ConfigError: ``init_cfg`` is neither a dict nor None.
+    """
+    given = getattr(owner, 'init_cfg', None)
+    if given and not isinstance(given, dict):
+        raise ConfigError(
+            f'init_cfg={given!r} of {type(owner).__name__} is not understood; '
+            "use dict(type='Pretrained', checkpoint=FILE) or None."
+        )
+    return given.get('checkpoint') if given and given.get('type') == 'Pretrained' else None
+
+
 def load_pretrained(
     backbone: nn.Module, init_cfg: dict, source: str, rename: Callable | None = None
 ) -> None:
