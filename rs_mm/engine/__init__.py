@@ -1,4 +1,4 @@
-"""How training runs: samplers, loops, hooks; importing this package registers all of them."""
+"""Samplers, loops, hooks and other parts of a run; importing this package registers them."""
 
 from . import (  # noqa: F401
     amp,

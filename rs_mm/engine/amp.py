@@ -17,12 +17,12 @@ from rs_mm.registry import OPTIM_WRAPPERS
 class AmpOptimWrapper(_AmpOptimWrapper):
     """mmengine's mixed precision, which also trains on a CPU and scales the loss for float16 only.
 
-    bfloat16 has float32's range: without a scaler a step neither rescales its gradients nor waits
-    for the host to look for infinities.
+    bfloat16 has the range of float32, so it needs no scaler; a step then does not rescale gradients
+    or check them for infinities on the host.
 
     Args:
         loss_scale, dtype, use_fsdp: see mmengine's ``AmpOptimWrapper``. ``dtype`` is ``float16`` by
-            default, on a CPU ``bfloat16``, and nothing else is there.
+            default; on a CPU only ``bfloat16`` is possible.
         **kwargs: see mmengine's ``OptimWrapper``.
     """
 
@@ -46,7 +46,8 @@ class AmpOptimWrapper(_AmpOptimWrapper):
             self.loss_scaler = torch.amp.GradScaler(enabled=False)
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Takes the state of a run in either precision; a new scaler starts afresh."""
+        """Loads the state of a run in either precision; a new scaler starts with its initial
+        state."""
         state_dict = dict(state_dict)
         if not state_dict.get('loss_scaler'):
             state_dict.pop('loss_scaler', None)

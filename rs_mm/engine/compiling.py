@@ -1,4 +1,4 @@
-"""torch.compile, on the parts of a model that take and return tensors."""
+"""torch.compile for the parts of a model that take and return tensors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rs_mm.unwrap import unwrap
 def compile_parts(model: nn.Module, options: dict | None = None) -> None:
     """Compiles the networks of a model in place; each is traced when it first runs.
 
-    What surrounds them (losses, samples with their file names, mixed precision, the optimizer's
-    step) stays eager: it is a small part of the time, and tracing it would guard on values that
-    change with every batch. mmengine's own ``compile=True`` traces the whole training step, in
-    which mixed precision does not survive.
+    The rest (losses, samples with their file names, mixed precision, the optimizer's step) stays
+    eager. It takes little time, and tracing it would add guards on values that change with every
+    batch. mmengine's own ``compile=True`` traces the whole training step, which fails with mixed
+    precision.
 
     Args:
         model: its attribute ``compiled_parts`` names the parts to compile, with dots between

@@ -1,4 +1,4 @@
-"""Tests composed retrieval: features once, then every method on every query."""
+"""The test loop of composed retrieval: it extracts features once and evaluates all methods."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from .feature_extraction import archive_collate, extract_archive
 
 @LOOPS.register_module()
 class ComposedRetrievalLoop(BaseLoop):
-    """The whole test of a training-free retriever.
+    """The test loop of a training-free retriever.
 
     Loads the weights that the config names (unless a checkpoint was given), extracts the archive's
-    features or takes them from the cache, evaluates, prints the table, and writes it as
+    features or reads them from the cache, evaluates, prints the table, and writes it as
     ``composed_retrieval.csv`` and, with several lambdas, ``lambda_curve.png`` into the log folder.
 
-    After :meth:`run`, ``archive`` and ``report`` hold what hooks draw (on the first process).
+    After :meth:`run`, ``archive`` and ``report`` hold the data for hooks that draw (on the first
+    process).
 
     Args:
         runner: the runner.
         dataloader: over an ``ImageArchive``, with a ``ChosenSampler``.
         evaluator: one ``ComposedRetrievalMetric``.
-        cache_dir: feature caches lie below it, one folder per archive, model and weights.
+        cache_dir: folder of the feature caches, with one folder per archive, model and weights.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class ComposedRetrievalLoop(BaseLoop):
         model = unwrap(runner.model)
         if not runner._load_from:
             model.init_weights()
-        _ = self.evaluator.metrics[0].dataset  # bad tables are told before the long work
+        _ = self.evaluator.metrics[0].dataset  # bad tables are reported before the long work
         self.archive = extract_archive(runner.model, self.dataloader, self.cache_dir)
         metrics: list[Any] = [self._evaluate(model) if is_main_process() else None]
         broadcast_object_list(metrics)

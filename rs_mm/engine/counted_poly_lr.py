@@ -1,4 +1,4 @@
-"""Polynomial decay that counts from one and, as SCCNet does, counts validation too."""
+"""Polynomial decay that counts from one and, as in SCCNet, also counts validation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from rs_mm.registry import HOOKS, PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class CountedPolyLR(LRSchedulerMixin, _ParamScheduler):
-    """``lr * (1 - t / end) ** power`` with t = 1 at the first iteration, so that t = end gives 0.
+    """The schedule ``lr * (1 - t / end) ** power`` with t = 1 at the first iteration and 0 at t =
+    end.
 
-    Source: the published code of SCCNet. mmengine's ``PolyLR`` starts from t = 0 and multiplies
-    its way down, which drifts over 200,000 steps.
+    Source: the published code of SCCNet. mmengine's ``PolyLR`` starts from t = 0 and multiplies in
+    each step, which accumulates rounding errors over 200,000 steps.
 
     Args:
-        optimizer: whose groups are set.
+        optimizer: optimizer whose groups are set.
         power: exponent.
         end: t at which the rate reaches zero; the Runner fills in ``max_iters``.
     """
@@ -49,12 +50,12 @@ class CountedPolyLR(LRSchedulerMixin, _ParamScheduler):
 
 @HOOKS.register_module()
 class CountValidationHook(Hook):
-    """Validation iterations advance the schedule as well, and the run ends with the schedule.
+    """A hook that advances the schedule in validation too, and ends the run with the schedule.
 
     In the published code of SCCNet, which validates after each epoch with batches of the training's
-    size, a validation batch raises t and sets the rate as a training batch does: on iSAID-5i about
-    one in seven of the 200,000 steps trains nothing. Such batches are counted here, whatever the
-    batches and processes of the validation. Leave this hook out to train for all of the steps.
+    size, a validation batch raises t and sets the rate like a training batch. On iSAID-5i about one
+    in seven of the 200,000 steps therefore trains nothing. This hook counts such batches, for any
+    batch size and number of processes of the validation. Without this hook, all steps train.
     """
 
     priority = 'LOW'

@@ -18,8 +18,9 @@ from rs_mm.registry import MODEL_WRAPPERS
 
 @MODEL_WRAPPERS.register_module()
 class DistributedDataParallel(MMDistributedDataParallel):
-    """mmengine's wrapper; on CPUs without device ids, which torch refuses there, and with a
-    :class:`GlooSyncBatchNorm` in place of every ``nn.SyncBatchNorm``, which is for GPUs.
+    """mmengine's wrapper, which also works on CPUs: without device ids, which torch refuses for
+    CPUs, and with a :class:`GlooSyncBatchNorm` instead of each ``nn.SyncBatchNorm``, which needs a
+    GPU.
     """
 
     def __init__(
@@ -34,8 +35,8 @@ class DistributedDataParallel(MMDistributedDataParallel):
 class GlooSyncBatchNorm(_BatchNorm):
     """Batch norm over the batches of all processes, in plain differentiable collectives.
 
-    Equal to batch norm in one process with the joint batch: the processes may hold different
-    numbers of samples. In evaluation, and in a single process, it is batch norm.
+    The result equals batch norm in one process with the joint batch; processes may hold different
+    numbers of samples. In evaluation, and in a single process, it is plain batch norm.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ class GlooSyncBatchNorm(_BatchNorm):
         total = all_reduce(torch.cat([input.sum(axes), count]))
         mean = total[:-1] / total[-1]
         centred = input - mean.view(1, -1, *[1] * (input.dim() - 2))
-        # a second collective, but no cancellation as in mean(x^2) - mean(x)^2
+        # a second collective, but without the cancellation of mean(x^2) - mean(x)^2
         variance = all_reduce(centred.square().sum(axes)) / total[-1]
         if self.track_running_stats:
             self._track(mean.detach(), variance.detach(), total[-1].detach())

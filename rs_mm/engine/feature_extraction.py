@@ -1,4 +1,4 @@
-"""The features of an archive: from its cache, or computed once, by all processes together."""
+"""The features of an archive, from its cache or computed once by all processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEEP_EVERY = 60
 
 @DATA_SAMPLERS.register_module()
 class ChosenSampler(Sampler):
-    """Yields the indices put into :attr:`indices`, in order; at first all of them.
+    """A sampler of the indices in :attr:`indices`, in order; initially all indices.
 
     Args:
         dataset: the dataset.
@@ -48,11 +48,11 @@ class ChosenSampler(Sampler):
 
 
 def archive_collate(batch: list[dict]) -> dict:
-    """Makes one tensor of the readable images, so that one copy brings them to the device.
+    """Collates the readable images to one tensor, which one copy brings to the device.
 
     Returns:
-        ``inputs``, (n, C, H, W) or None if no image is readable, and ``data_samples``, those
-        of all images; the unreadable ones have ``unreadable``.
+        ``inputs``, (n, C, H, W) or None if no image is readable, and the ``data_samples`` of all
+        images; unreadable images have ``unreadable``.
     """
     images = [item['inputs'] for item in batch if item['inputs'] is not None]
     return dict(
@@ -62,10 +62,10 @@ def archive_collate(batch: list[dict]) -> dict:
 
 
 class Archive(NamedTuple):
-    """The readable images of an archive.
+    """The features of the readable images of an archive.
 
     ``names`` (N strings), ``paths`` (N strings), ``features`` (N, D) float32 of length 1,
-    ``unreadable`` maps the names of the others to the reason.
+    ``unreadable`` maps the names of the other images to the reason.
     """
 
     names: list[str]
@@ -75,22 +75,24 @@ class Archive(NamedTuple):
 
 
 def extract_archive(model: nn.Module, loader: DataLoader, cache_dir: str | Path) -> Archive | None:
-    """The features of an archive, in a folder of its own for every model and preprocessing.
+    """Returns the features of an archive, in one folder for each model and preprocessing.
 
     Args:
         model: see :func:`extract_features`.
         loader: see :func:`extract_features`.
-        cache_dir: seen by all processes.
+        cache_dir: folder that all processes see.
     """
     archive = Path(loader.dataset.data_root).resolve()
-    # with the bands and all else that is done to an image: one choice must not push out another
+    # with the bands and all preprocessing, because one setting must not replace the cache of
+    # another
     made_by = identity_of(model, loader.dataset.pipeline)
     key = hashlib.sha256(f'{archive} {sorted(made_by.items())}'.encode()).hexdigest()
     return extract_features(model, loader, Path(cache_dir) / f'{archive.name}_{key[:12]}')
 
 
 def identity_of(model: nn.Module, pipeline: Sequence[dict]) -> dict[str, str]:
-    """What decides the features besides the images: architecture, weights and preprocessing."""
+    """Returns what the features depend on besides the images: architecture, weights,
+    preprocessing."""
     return dict(unwrap(model).identity(), preprocessing=describe(pipeline))
 
 
@@ -103,12 +105,12 @@ def extract_features(
     refuse_foreign: bool = False,
     about: dict | None = None,
 ) -> Archive | None:
-    """Computes the features that the cache in ``folder`` lacks, and returns all.
+    """Computes the features that are missing in the cache, and returns all.
 
     Every process encodes its share and writes a shard whenever ``shard_size`` images are done; at
-    the end the first process puts the shards together. A run that was broken off is taken up by
-    calling this again, with any number of processes. Which images are encoded in one batch depends
-    on the archive alone, so the result is the same to the last bit however many processes made it.
+    the end the first process joins the shards. After an interruption, call the function again, with
+    any number of processes. The images of a batch depend only on the archive, so the result is the
+    same to the last bit for any number of processes.
 
     Args:
         model: wrapped or not, on its device. It has ``identity() -> dict[str, str]``,
@@ -121,15 +123,14 @@ def extract_features(
             by it, and what a killed process loses by it and by :data:`KEEP_EVERY`.
         refuse_foreign: whether features that another model made raise an error instead of
             being replaced.
-        about: kept in the manifest, beside the paths of the images.
+        about: further entries of the manifest.
 
-    Returns:
-        On the first process; None on the others.
+    Returns: The features on the first process; None on the others.
 
     Raises:
-        ConfigError: ``refuse_foreign`` is set, and the folder holds features that another model,
-            or other settings, made.
-        DataError: if no image can be read, or the features of one are NaN or infinite.
+        ConfigError: ``refuse_foreign`` is set, and the folder holds features of another model or
+            other settings.
+        DataError: no image can be read, or the features of an image are NaN or infinite.
     """
     rank, world_size = get_dist_info()
     logger, model = MMLogger.get_current_instance(), unwrap(model)
@@ -153,7 +154,7 @@ def extract_features(
         f'Features: {len(files) - count} of {len(files)} images are in {folder}, {count} '
         'to compute.'
     )
-    barrier()  # from now on shards appear
+    barrier()  # from here on, shards are written
     share, per_shard = _share(batches, max(1, shard_size // loader.batch_size), rank, world_size)
     if share:
         encode_batches(
@@ -213,7 +214,7 @@ def _files_of(dataset) -> list[File]:
 
 
 def _lacking(files, todo, shards, batch_size) -> list[np.ndarray]:
-    """The batches that no shard has whole."""
+    """Returns the batches that are not complete in a shard."""
     done = set()
     for shard in shards:
         done.update(shard.files, shard.unreadable)
@@ -222,7 +223,7 @@ def _lacking(files, todo, shards, batch_size) -> list[np.ndarray]:
 
 
 def _share(batches, per_shard, rank, world_size):
-    """This process's batches, and how many make a shard: all processes shall have one."""
+    """Returns the batches of this process, and the number per shard; each process gets a shard."""
     per_shard = min(per_shard, max(1, -(-len(batches) // world_size)))
     runs = [batches[i : i + per_shard] for i in range(0, len(batches), per_shard)]
     return [batch for run in runs[rank::world_size] for batch in run], per_shard
@@ -238,17 +239,17 @@ def encode_batches(
     logger: Any,
     store: Callable[[list[int], np.ndarray, dict[int, str]], None],
 ) -> None:
-    """Encodes batches of a dataset and hands them on in shards.
+    """Encodes batches of a dataset and stores them in shards.
 
     Args:
         model: see :func:`extract_features`.
         loader: see :func:`extract_features`.
         files: what has the ``name`` of each sample of the dataset.
-        share: the batches, each the numbers of its samples.
+        share: the batches, each a list of sample numbers.
         per_shard: batches of a shard, at most; one that takes longer than :data:`KEEP_EVERY` ends
             before.
         progress: whether a bar is shown.
-        logger: where the speed is told.
+        logger: log for the speed.
         store: takes the numbers of the samples of a shard, their features (n, D), and the reason
             for each that cannot be read.
     """
@@ -268,7 +269,8 @@ def encode_batches(
             if batch['inputs'] is not None:
                 images = model.data_preprocessor(dict(inputs=batch['inputs']))['inputs']
                 features = model.encode_image(images)
-            # the device already has this batch when the last one's features are fetched
+            # the device already has this batch while the features of the previous one are copied
+            # back
             if pending is not None:
                 shard.add(*pending)
                 bar.update(len(pending[0]))

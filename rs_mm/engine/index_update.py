@@ -1,4 +1,4 @@
-"""Brings an index up to date with an archive: only new content goes through the model."""
+"""Updating an index after changes of an archive; the model only computes new content."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .feature_extraction import encode_batches, identity_of
 
 @dataclass
 class Update:
-    """What :func:`update_index` did.
+    """The changes of :func:`update_index`.
 
     Attributes:
-        added: records whose content went through the model.
-        moved: records whose content was known under another name, or only touched.
-        removed: records whose file is gone.
-        kept: records that were left alone.
-        unreadable: name of each file that cannot be read, and why.
+        added: records with content that the model computed.
+        moved: records with known content, whose name or time of change is new.
+        removed: records of deleted files.
+        kept: unchanged records.
+        unreadable: name of each unreadable file with the reason.
     """
 
     added: int = 0
@@ -45,7 +45,7 @@ class Update:
 
 
 def content_digest(path: str | Path) -> str:
-    """A hash of a file's content; empty if the file cannot be read."""
+    """Returns a hash of a file's content; empty if the file cannot be read."""
     digest = hashlib.blake2b(digest_size=20)
     try:
         with open(path, 'rb') as file:
@@ -64,34 +64,34 @@ def update_index(
     token: str = '',
     shard_size: int = 2048,
 ) -> tuple[Index, Update]:
-    """Adds what is new in an archive to its index, and removes what is gone.
+    """Adds new files of an archive to its index, and removes deleted files.
 
-    A file is known by name, size and time of change, then by the hash of its content: one that
-    was moved, copied or touched is not computed again. What is finished is in the index, so that
-    an interrupted run goes on where it ended. Several processes may do this at once.
+    A file is identified by name, size and time of change, and otherwise by the hash of its content;
+    so a file that was moved, copied or touched is not computed again. Finished files are in the
+    index, so an interrupted run continues where it ended. Several processes may update an index at
+    once.
 
     Args:
         uri: see :func:`~rs_mm.retrieval.index.open_index`; made if there is none.
         model: see :func:`~rs_mm.engine.feature_extraction.extract_features`.
         loader: see :func:`~rs_mm.engine.feature_extraction.extract_features`.
-        metadata: what else is known of images, by name or base name; see
+        metadata: metadata of images by name or base name; see
             :func:`~rs_mm.datasets.archive_metadata.read_metadata_table`.
-        token: of a server.
+        token: token of a server.
         shard_size: images that are added together.
 
-    Returns:
-        The index, and what was done.
+    Returns: The index and its changes.
 
     Raises:
-        ConfigError: if another model built the index.
-        DataError: if no image can be read, or the features of one are NaN or infinite.
+        ConfigError: another model built the index.
+        DataError: no image can be read, or the features of an image are NaN or infinite.
     """
     dataset, model = loader.dataset, unwrap(model)
     identity = identity_of(model, dataset.pipeline)
     try:
         index = open_index(uri, None, identity, token)
     except MissingFileError:
-        index = None  # its dimension is that of the first features
+        index = None  # the first features give its dimension
     wanted = _records(dataset)
     known = index.files() if index is not None else {}
     done = Update()
@@ -129,7 +129,7 @@ def update_index(
 
 
 def _records(dataset):
-    """A record for every sample, without what needs the file to be opened."""
+    """Makes a record for every sample, without data from inside the file."""
     records = []
     for i, (name, size, changed) in enumerate(dataset.files()):
         info = dataset.get_data_info(i)
@@ -140,13 +140,13 @@ def _records(dataset):
 
 
 def _described(record, metadata):
-    """The record with what file and table say of it."""
+    """Adds the metadata of file and table to the record."""
     known = file_metadata(record.path, record.window)
     return replace(record, **{**known, **known_of(metadata, record.name)})
 
 
 def _refresh(index, records, metadata):
-    """Writes records anew whose row in the table has changed."""
+    """Rewrites records whose row in the table has changed."""
     for start in range(0, len(records), 1024):
         keys = [record.key for record in records[start : start + 1024]]
         changed = []
@@ -159,7 +159,7 @@ def _refresh(index, records, metadata):
 
 
 def _reuse(index, known, records, metadata, done):
-    """Takes the vectors of content that the index has; returns the other records, with digests."""
+    """Uses vectors of known content; returns the other records, with digests."""
     by_content = {}
     for state in known.values():
         if state.digest:

@@ -1,4 +1,4 @@
-"""Samplers that look at multi-hot labels: for rare classes, and for losses that compare samples."""
+"""Samplers that use multi-hot labels: for rare classes, and for losses that compare samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .samplers import InfiniteSampler, derive_seed, permutation
 
 
 class _LabelSampler(InfiniteSampler):
-    """Knows which samples hold which label."""
+    """The base of samplers with the samples of each label."""
 
     def __init__(self, dataset, seed=None):
         super().__init__(dataset, shuffle=True, seed=seed)
@@ -29,7 +29,7 @@ class _LabelSampler(InfiniteSampler):
 
 @DATA_SAMPLERS.register_module()
 class ClassBalancedSampler(_LabelSampler):
-    """An endless order in which every class that occurs is drawn equally often.
+    """A sampler with an endless order in which every class is drawn equally often.
 
     For each position a class is drawn, then a sample that has it; samples of rare classes repeat.
 
@@ -47,12 +47,12 @@ class ClassBalancedSampler(_LabelSampler):
 
 @DATA_SAMPLERS.register_module()
 class PairSampler(_LabelSampler):
-    """An endless order in which each sample is followed by one that shares a label with it.
+    """A sampler with an endless order of pairs of samples that share a label.
 
-    In every global batch of even size each sample then has a positive, as metric losses want,
-    whatever the number of processes: these losses see the global batch. The partner is drawn by
-    drawing one of the sample's labels, then another sample that has it; a sample that shares no
-    label with any other is followed by itself.
+    In every global batch of even size each sample then has a positive, which metric losses need.
+    This holds for any number of processes, because these losses get the global batch. The partner
+    is chosen by drawing one of the sample's labels, then another sample with this label; a sample
+    that shares no label with any other is followed by itself.
 
     Args:
         dataset: its ``get_data_info(i)`` has a multi-hot ``gt_label``.
@@ -77,6 +77,6 @@ class PairSampler(_LabelSampler):
             return anchor
         members = self.members[generator.choice(self.choices[anchor])]
         place = np.searchsorted(members, anchor)
-        # uniform over the others: step over the anchor's own place
+        # uniform over the other samples: skip the position of the anchor
         drawn = generator.integers(len(members) - 1)
         return int(members[drawn + (drawn >= place)])

@@ -14,7 +14,7 @@ from rs_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LearningRateDecayOptimizerConstructor(MMSegConstructor):
-    """mmseg's layer-wise decay, also for encoders of timm, whose layers it finds by itself.
+    """mmseg's layer-wise decay, also for encoders of timm, whose layers are found automatically.
 
     A layer ``n`` steps below the heads learns at ``lr * decay_rate ** n``; parameters outside the
     encoder learn at ``lr``. Biases, norms and position embeddings have no weight decay. A frozen
@@ -44,7 +44,7 @@ class LearningRateDecayOptimizerConstructor(MMSegConstructor):
             if not hasattr(module, 'backbone'):
                 raise ConfigError(
                     'LearningRateDecayOptimizerConstructor is for models with a TimmEncoder, or '
-                    "with a backbone that mmseg's knows."
+                    "with a backbone that mmseg's constructor supports."
                 )
             return super().add_params(params, module, **kwargs)
         layers = group_parameters(network, network.group_matcher(coarse=False))

@@ -1,4 +1,4 @@
-"""The training loops, with a resume that skips instead of replaying."""
+"""Training loops whose resume skips finished samples without loading them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from rs_mm.registry import LOOPS
 
 @LOOPS.register_module()
 class IterBasedTrainLoop(_IterBasedTrainLoop):
-    """mmengine's loop; after a resume the sampler jumps to its position.
+    """mmengine's loop, in which the sampler jumps to its position after a resume.
 
-    mmengine loads and throws away every batch that was already trained, hours of work late in a
-    long run. With :class:`rs_mm.engine.samplers.InfiniteSampler` the position is all there is to
-    know. Other samplers are replayed as before.
+    mmengine itself loads and discards every finished batch, which takes hours late in a long run.
+    With :class:`rs_mm.engine.samplers.InfiniteSampler` the position is enough. Other samplers are
+    replayed as in mmengine.
 
     Args:
-        val_interval: iterations from one validation to the next; ``'epoch'`` is as many
-            as see every training sample once, whatever the batch and the number of processes.
+        val_interval: iterations from one validation to the next; ``'epoch'`` is the number of
+            iterations that use every training sample once, for any batch size and number of
+            processes.
         *args, **kwargs: see :class:`mmengine.runner.IterBasedTrainLoop`.
     """
 
-    validates_first = False  # set by PreemptionHook, of a run that was ended before it could
+    validates_first = False  # set by PreemptionHook in a run that ended before its validation
     epoch_samples = 0
 
     def __init__(self, *args: Any, val_interval: int | str = 1000, **kwargs: Any) -> None:
@@ -70,7 +71,7 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
                 next(self.dataloader_iterator)
             return
         loader.sampler.skip_to(self._iter * batch_of_all_processes(loader), self.runner.seed)
-        # a new iterator ends the workers that already began with the first batches
+        # a new iterator ends workers that already loaded the first batches
         self.dataloader_iterator = _InfiniteDataloaderIterator(loader)
 
     def _validation_is_due(self):
@@ -83,10 +84,10 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
 
 @LOOPS.register_module()
 class EpochBasedTrainLoop(_EpochBasedTrainLoop):
-    """mmengine's loop; a run that was ended within an epoch goes on within it.
+    """mmengine's loop, which can resume in the middle of an epoch.
 
-    :class:`~rs_mm.engine.hooks.preemption.PreemptionHook` says how many samples of the epoch are
-    done. A sampler that cannot skip begins the epoch again.
+    :class:`~rs_mm.engine.hooks.preemption.PreemptionHook` stores the number of finished samples of
+    the epoch. A sampler that cannot skip begins the epoch again.
     """
 
     validates_first = False
@@ -99,7 +100,7 @@ class EpochBasedTrainLoop(_EpochBasedTrainLoop):
         return super().run()
 
     def run_epoch(self) -> None:
-        """One epoch, or what is left of it."""
+        """Runs one epoch, or the rest of an epoch."""
         batch = batch_of_all_processes(self.dataloader)
         done, self.epoch_samples = self.epoch_samples // batch, 0
         if done and not hasattr(self.dataloader.sampler, 'skip_to'):
@@ -127,5 +128,5 @@ class EpochBasedTrainLoop(_EpochBasedTrainLoop):
 
 
 def batch_of_all_processes(loader: DataLoader) -> int:
-    """Samples that one iteration takes, all processes together."""
+    """Returns the number of samples of one iteration in all processes."""
     return loader.batch_sampler.batch_size * get_world_size()

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1 of a scheduler: to the processes of a run they say "save and go"."""
+"""The signals SIGTERM and SIGUSR1 of a scheduler, which tell a run to save its state and end."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 from mmengine.dataset import worker_init_fn
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-_WORKER_LEFT = 60  # seconds that a worker which was told to end may take
+_WORKER_LEFT = 60  # seconds that a worker may take to end
 
 _caught: list[int] = []
 
 
 class Preempted(SystemExit):
-    """Ends a run that was told to, after it saved its state; the status is that of the signal.
+    """Ends a run that was told to end, after it saved its state; the status is that of the signal.
 
-    128 + the signal's number is what schedulers take for a job that was ended from outside, to be
-    queued again: 143 for SIGTERM, 138 for SIGUSR1.
+    Schedulers recognise 128 + the signal's number as a job that was ended from outside, and queue
+    it again: 143 for SIGTERM, 138 for SIGUSR1.
     """
 
 
@@ -28,7 +28,7 @@ class Preempted(SystemExit):
 def catching_signals() -> Iterator[None]:
     """Notes :data:`SIGNALS` instead of ending the process; see :func:`caught`."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python lets only the main thread do this
+        yield  # only the main thread may do this in Python
         return
     _caught.clear()
     before = {number: signal.signal(number, lambda n, _: _caught.append(n)) for number in SIGNALS}
@@ -41,17 +41,18 @@ def catching_signals() -> Iterator[None]:
 
 
 def caught() -> int:
-    """The number of the first signal that was caught; 0 if there was none."""
+    """Returns the number of the first caught signal; 0 if there was none."""
     return _caught[0] if _caught else 0
 
 
 def begin_worker(worker_id: int, **settings: Any) -> None:
-    """mmengine's own start of a worker, which then leaves the signals to the main process.
+    """Starts a worker as mmengine does, and leaves the signals to the main process.
 
-    Schedulers send them to every process of a job. A worker would end at once, and with it the
-    step under way.
+    Schedulers send the signals to every process of a job. Without this, a worker would end at once
+    and interrupt the current step.
     """
     worker_init_fn(worker_id, **settings)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    # the main process ends a worker that hangs by SIGTERM, too: it may not stay for ever
+    # the main process also ends a hanging worker by SIGTERM, so the worker must not ignore it for
+    # ever
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_WORKER_LEFT))

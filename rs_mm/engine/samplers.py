@@ -1,9 +1,9 @@
-"""Samplers whose order and augmentation depend on the seed and the position alone.
+"""Samplers whose order and augmentation depend only on the seed and the position.
 
-Position ``p`` of the global order goes to process ``p % world_size``, so that a global batch holds
-the same samples for any number of processes. Each index carries the seed of its augmentation
-(:class:`~rs_mm.datasets.seeding.SeededIndex`), so a resumed run draws what the uninterrupted one
-would have drawn.
+Position ``p`` of the global order goes to process ``p % world_size``, so a global batch holds the
+same samples for any number of processes. Each index carries the seed of its augmentation
+(:class:`~rs_mm.datasets.seeding.SeededIndex`), so a resumed run has the same draws as an
+uninterrupted run.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from rs_mm.registry import DATA_SAMPLERS
 
 
 def derive_seed(*parts: int) -> int:
-    """A seed in [0, 2**32) from several integers; equal on every machine and Python version."""
+    """Makes a seed in [0, 2**32) from several integers, equal on every machine and Python
+    version."""
     return zlib.crc32(','.join(map(str, parts)).encode())
 
 
 def permutation(size: int, seed: int, epoch: int) -> list[int]:
-    """The shuffled indices 0..size-1 of one epoch, found without replaying earlier epochs."""
+    """Returns the shuffled indices 0..size-1 of one epoch, without replaying earlier epochs."""
     generator = torch.Generator().manual_seed(derive_seed(seed, epoch))
     return torch.randperm(size, generator=generator).tolist()
 
@@ -50,13 +51,13 @@ class _SeededSampler(Sampler):
 
 @DATA_SAMPLERS.register_module()
 class InfiniteSampler(_SeededSampler):
-    """An endless order for iteration-based training; one permutation after another.
+    """A sampler for iteration-based training: an endless series of permutations.
 
     Args:
         dataset: the dataset.
         shuffle: whether each epoch is permuted. Default: True.
-        seed: seed of the order and of the augmentation; None draws one that all
-            processes share. The Runner passes its own.
+        seed: seed of the order and of the augmentation; None draws a seed that all processes share.
+            The Runner passes its seed.
     """
 
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
@@ -64,7 +65,7 @@ class InfiniteSampler(_SeededSampler):
         self.start = 0
 
     def skip_to(self, position: int, seed: int | None = None) -> None:
-        """The next iterator starts at ``position`` of the global order."""
+        """Makes the next iterator start at ``position`` of the global order."""
         self.start = position
         if seed is not None:
             self.seed = seed
@@ -74,7 +75,7 @@ class InfiniteSampler(_SeededSampler):
         for epoch in itertools.count(first // self.size):
             begin = epoch * self.size
             order = self._order(epoch)
-            # my positions within this epoch
+            # positions of this process within the epoch
             offset = max(first, begin + (first - begin) % self.world_size) - begin
             for place in range(offset, self.size, self.world_size):
                 yield SeededIndex(order[place], derive_seed(self.seed, begin + place, 1))
@@ -83,19 +84,20 @@ class InfiniteSampler(_SeededSampler):
         return self.size
 
     def set_epoch(self, epoch: int) -> None:
-        """Does nothing: the order has no end."""
+        """Does nothing, because the order is endless."""
 
 
 @DATA_SAMPLERS.register_module()
 class DefaultSampler(_SeededSampler):
-    """One pass over the dataset per epoch, for epoch-based training and for evaluation.
+    """A sampler with one pass over the dataset per epoch, for training by epochs and for
+    evaluation.
 
     Args:
         dataset: the dataset.
         shuffle: whether each epoch is permuted. Default: True.
         seed: see :class:`InfiniteSampler`.
-        round_up: whether the order is filled up from its start so that every process gets
-            equally many samples. Evaluation drops the repeated ones again. Default: True.
+        round_up: whether to fill up the order from its start, so every process gets equally many
+            samples. Evaluation drops the repeated samples again. Default: True.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class DefaultSampler(_SeededSampler):
         self.epoch, self.round_up, self.start = 0, round_up, 0
 
     def skip_to(self, position: int) -> None:
-        """The next iterator starts at ``position`` of its epoch's global order."""
+        """Makes the next iterator start at ``position`` of its epoch's global order."""
         self.start = position
 
     def __iter__(self) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Does a learning-rate schedule last as long as the training?"""
+"""A check that a learning-rate schedule lasts as long as the training."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import Any
 
 from rs_mm.errors import ConfigError
 
-_LOW = 0.1  # share of the highest rate below which the rest of a training deserves a warning
-_FOREVER = 10**8  # mmengine's schedulers without an end have a larger one
+_LOW = 0.1  # share of the highest rate below which a constant rest of the training gives a warning
+_FOREVER = 10**8  # mmengine's schedulers without an end have a larger end
 
 
 def check_schedules(schedulers: Sequence, loop: Any, resumed: bool = False) -> list[str]:
     """Refuses a schedule that reaches its end, at a rate of 0, before the training does.
 
     Args:
-        schedulers: those of one optimizer, at the point where the training begins or goes on.
+        schedulers: schedulers of one optimizer, at the start or resume of the training.
         loop: the training loop, with ``max_iters``, ``iter``, ``max_epochs`` and ``epoch``.
         resumed: whether a checkpoint has set them.
 
-    Returns:
-        Warnings: a rate that stays low to the end, or rises again.
+    Returns: Warnings about a rate that stays low to the end, or rises again.
 
     Raises:
-        ConfigError: the rate is 0 for a part of the training, or a schedule cannot be followed to
-            the end; the message names ``param_scheduler``.
+        ConfigError: the rate is 0 for a part of the training, or a schedule ends too early; the
+            message names ``param_scheduler``.
     """
     rates = [s for s in schedulers if s.param_name == 'lr' and hasattr(s, 'begin')]
     by_epoch = [s for s in rates if s.by_epoch]
@@ -83,7 +82,7 @@ def _end(scheduler):
 
 
 def _check_period(scheduler, limit, unit):
-    """Schedules that know a period: what happens after it."""
+    """Checks schedules with a period that is shorter than the training."""
     name, last = type(scheduler).__name__, min(limit, scheduler.end)
     for key, length in (
         ('total_steps', getattr(scheduler, 'total_steps', None)),
@@ -104,7 +103,7 @@ def _check_period(scheduler, limit, unit):
 
 
 def _follow(schedulers, last):
-    """The highest rate on the way, and the one that stays after the last schedule's end."""
+    """Returns the highest rate, and the rate after the end of the last schedule."""
     first = schedulers[0]
     group = max(first.optimizer.param_groups, key=lambda g: g.get('initial_lr', g['lr']))
     place = next(i for i, g in enumerate(first.optimizer.param_groups) if g is group)

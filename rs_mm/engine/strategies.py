@@ -27,17 +27,17 @@ from rs_mm.registry import STRATEGIES
 class FSDPStrategy(_FSDPStrategy):
     """mmengine's fully sharded data parallel, with checkpoints that every other run can read.
 
-    Rank 0 writes one file that is like a plain run's (mmengine's default: a folder of shards), the
-    initial weights are those of a plain run, and it works on CPUs too.
+    Rank 0 writes one file like a plain run (mmengine writes a folder of shards by default). The
+    initial weights equal those of a plain run, and the strategy also works on CPUs.
 
     Args:
         units: modules of the model, such as ``backbone``, that are gathered only while
-            they compute; the rest is gathered for the whole step. A unit must be used through its
-            ``forward`` alone, as backbones and encoders are. Default: none.
+            they compute; the rest is gathered for the whole step. A unit must be used only through
+            its ``forward``, as backbones and encoders are. Default: none.
         **kwargs: see mmengine's ``FSDPStrategy``.
 
     Raises:
-        ConfigError: if the model has no module of a unit's name.
+        ConfigError: the model has no module of a unit's name.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class FSDPStrategy(_FSDPStrategy):
         )
         self.units = units
         if state_dict_cfg == 'full' and not torch.cuda.is_available():
-            # torch frees what it "offloads" from a CPU to a CPU while it is still in use
+            # torch frees data that it "offloads" from a CPU to a CPU while the data is still in use
             self.state_dict_config = FullStateDictConfig(rank0_only=False)
             self.optim_state_dict_config = FullOptimStateDictConfig(rank0_only=False)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Builds the model from its config, with the initial weights of an unsharded run."""
-        set_random_seed(self.seed)  # the loaders were built meanwhile
+        set_random_seed(self.seed)  # the loaders were built in the meantime
         return super().build_model(model)
 
     def _wrap_model(self, model):
@@ -76,12 +76,12 @@ class FSDPStrategy(_FSDPStrategy):
             lambda_auto_wrap_policy, lambda_fn=lambda module: module in units
         )
         with warnings.catch_warnings():
-            # of the calls that mmengine makes
+            # warnings about calls of mmengine
             warnings.simplefilter('ignore', FutureWarning)
             return super()._wrap_model(model)
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
-        """Takes the optimizer's state of a full checkpoint; each rank keeps its shards."""
+        """Loads the optimizer's state of a full checkpoint; each rank keeps its shards."""
         # torch has changed the order of these arguments since mmengine was written
         shards = FullyShardedDataParallel.optim_state_dict_to_load(
             model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict
@@ -90,10 +90,10 @@ class FSDPStrategy(_FSDPStrategy):
 
 
 def submodule(model: nn.Module, name: str, key: str) -> nn.Module:
-    """The module of a dotted name; ``key`` is the config's key that names it.
+    """Returns the module of a dotted name; ``key`` is the config key of the name.
 
     Raises:
-        ConfigError: if the model has no such module.
+        ConfigError: the model does not have the module.
     """
     try:
         return model.get_submodule(name)

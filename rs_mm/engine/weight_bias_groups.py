@@ -1,4 +1,4 @@
-"""Four parameter groups, weights and biases of the backbone and of the rest, each with its rate."""
+"""Four parameter groups with separate rates: weights and biases of the backbone and of the rest."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rs_mm.unwrap import unwrap
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class WeightBiasOptimWrapperConstructor:
-    """Learning rates by weight or bias, and by backbone or not.
+    """An optimizer constructor with learning rates by weight or bias, and by backbone or not.
 
-    A parameter is a weight if its name contains ``weight`` (norm scales do), else a bias. SCCNet's
-    published groups are meant to be backbone weights, backbone biases, other weights, other
-    biases, at 1, 2, 10 and 20 times the rate. Its test for the backbone never matches, so there the
-    first two groups are empty and the backbone, which gets no gradient, sits in the last two. That
-    is the default here; it makes no difference while the backbone is frozen. To train the backbone
-    set ``split_backbone=True``.
+    A parameter is a weight if its name contains ``weight`` (as for norm scales), otherwise a bias.
+    SCCNet's published groups are meant to be backbone weights, backbone biases, other weights,
+    other biases, with 1, 2, 10 and 20 times the rate. Its test for the backbone never matches. So
+    in the published code the first two groups are empty, and the backbone, which gets no gradient,
+    is in the last two. This is the default; it makes no difference while the backbone is frozen. To
+    train the backbone set ``split_backbone=True``.
 
     Args:
         optim_wrapper_cfg: the wrapper with its ``optimizer``.

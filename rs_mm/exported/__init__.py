@@ -1,6 +1,6 @@
-"""Runs models that ``tools/export.py`` has written: onnxruntime, numpy and rs_mm.rasters alone.
+"""Running models of ``tools/export.py`` with only onnxruntime, numpy and rs_mm.rasters.
 
-No torch, no mm package. :func:`open_export` gives the runner of a folder's task.
+torch and the mm packages are not needed. :func:`open_export` returns the runner for a folder.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _RUNNERS = dict(
 
 
 def open_export(folder: str | Path, threads: int | None = None) -> Any:
-    """The runner of an exported model.
+    """Returns the runner of an exported model.
 
     Args:
-        folder: written by ``tools/export.py --format onnx``.
-        threads: of onnxruntime. Default: one for each core.
+        folder: folder of ``tools/export.py --format onnx``.
+        threads: threads of onnxruntime. Default: one for each core.
 
     Returns:
         :class:`~.change.ChangeRunner`, :class:`~.few_shot.FewShotRunner` or
         :class:`~.vectors.VectorRunner`.
 
     Raises:
-        MissingFileError, DataError: the folder holds no export, or a damaged one.
+        MissingFileError, DataError: the folder holds no export, or the export is damaged.
         ConfigError: onnxruntime is not installed.
     """
     from .model import ExportedModel

@@ -26,12 +26,12 @@ from rs_mm.rasters import (
 from .model import ExportedModel
 
 UNCHANGED, CHANGED, NODATA = 0, 255, 127
-_SAMPLE = 1_000_000  # pixels of a scene that the stretch is taken from
+_SAMPLE = 1_000_000  # pixels of a scene from which the stretch is computed
 _PICTURES = ('.png', '.jpg', '.jpeg', '.bmp')
 
 
 class ChangeRunner:
-    """Finds changes between two rasters of any size.
+    """A runner that finds changes between two rasters of any size.
 
     Args:
         model: an export of the task ``change``.
@@ -47,7 +47,7 @@ class ChangeRunner:
         self.std = np.asarray(info['std'], np.float32)[:, None, None]
 
     def predict(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Logits of one pair, by windows of the exported size that overlap and are averaged.
+        """Computes the logits of one pair, averaged over overlapping windows of the exported size.
 
         Args:
             images: two (H, W, C) arrays in the value range of the model, RGB.
@@ -60,7 +60,7 @@ class ChangeRunner:
         ]
         stacked = np.concatenate(pair)
         height, width = stacked.shape[1:]
-        # at the right and below, as the model's preprocessor pads, and up to one window
+        # pads at the right and bottom like the model's preprocessor, up to one window
         padded = [
             max(tile, -(-length // self.divisor) * self.divisor)
             for tile, length in zip(self.tile, (height, width))
@@ -90,24 +90,23 @@ class ChangeRunner:
         overlap: int = 256,
         probability: bool = False,
     ) -> list[Path]:
-        """Predicts a pair of files and writes the mask, where date 1 lies.
+        """Predicts a pair of files and writes the mask on the grid of date 1.
 
         Args:
             image1, image2: dates 1 and 2, of any format that GDAL reads.
             out: folder to write into.
-            stem: begin of the names. Default: the dates' stems.
+            stem: start of the file names. Default: the stems of the dates.
             align: see :func:`rs_mm.rasters.align_pair`.
-            bands: 0-based bands that serve as red, green, blue. Default: the first three, or the
-                only one.
-            value_range: (low, high) that become black and white. Default: 8-bit values as they
-                are, others from the 2nd to the 98th percentile of both dates.
-            tile, overlap: of the blended tiles.
+            bands: 0-based bands for red, green, blue. Default: the first three, or the only band.
+            value_range: (low, high) that become black and white. Default: 8-bit values are
+                unchanged, others are stretched from the 2nd to the 98th percentile of both dates.
+            tile, overlap: size and overlap of the blended tiles.
             probability: also write the probability of change, float32, -1 without data.
 
         Returns:
             ``STEM_change.tif`` (``.png`` for a picture without georeference): 0 unchanged, 255
-            changed, 127 no data (of more than two classes their numbers, 255 no data); and if
-            asked for ``STEM_probability.tif``.
+            changed, 127 no data (with more than two classes: class numbers, 255 no data); and
+            optionally ``STEM_probability.tif``.
 
         Raises:
             MissingFileError, DataError: the dates cannot be read or compared, or no pixel has data.
@@ -155,7 +154,7 @@ class ChangeRunner:
         if len(logits) > 2:
             return shares
         changed, found = 1 - shares[0], logits.argmax(0) > 0
-        # logits that are almost equal have a winner, but their probabilities round to one half
+        # almost equal logits have a larger one, but their probabilities both round to one half
         changed[found & (changed <= 0.5)] = np.nextafter(np.float32(0.5), np.float32(1))
         changed[~found & (changed > 0.5)] = 0.5
         return changed[None]
@@ -188,10 +187,10 @@ class ChangeRunner:
 
 
 class PairPixels:
-    """Windows of two aligned dates in 8 bits; pixels without data get the mean of the scene.
+    """A reader of windows of two aligned dates in 8 bits; pixels without data get the scene's mean.
 
     Args:
-        pair: of :func:`rs_mm.rasters.align_pair`.
+        pair: result of :func:`rs_mm.rasters.align_pair`.
         bands: 0-based bands that are read.
         value_range: (low, high) that become 0 and 255. Default: 8-bit values as they are, others
             from the 2nd to the 98th percentile of both dates together.
@@ -219,7 +218,7 @@ class PairPixels:
         self._fill = np.concatenate([self._values(array)[valid] for array in arrays]).mean(axis=0)
 
     def read(self, rows: slice, columns: slice) -> tuple[list[np.ndarray], np.ndarray]:
-        """Both dates of a window, (h, w, 3) uint8 RGB, and where both hold data."""
+        """Reads both dates of a window, (h, w, 3) uint8 RGB, and a mask of common data."""
         found = self.pair.read(self.bands, (rows, columns))
         valid = common_valid(found)
         images = [self._values(pixels.array) for pixels in found]
@@ -233,11 +232,11 @@ class PairPixels:
 
 
 def find_pairs(first: str | Path, second: str | Path) -> list[tuple[Path, Path]]:
-    """The pair of two files, or the files of equal names in two folders.
+    """Finds the pair of two files, or the files with equal names in two folders.
 
     Raises:
         ConfigError: one is a folder and the other a file.
-        DataError: no names agree.
+        DataError: no names are equal.
     """
     first, second = Path(first), Path(second)
     if first.is_dir() != second.is_dir():
@@ -246,7 +245,7 @@ def find_pairs(first: str | Path, second: str | Path) -> list[tuple[Path, Path]]
         return [(first, second)]
     names = sorted(p.name for p in first.iterdir() if p.is_file() and (second / p.name).is_file())
     if not names:
-        raise DataError(f'{first} and {second} hold no files of equal names.')
+        raise DataError(f'{first} and {second} hold no files with equal names.')
     return [(first / name, second / name) for name in names]
 
 

@@ -15,7 +15,7 @@ from .model import ExportedModel
 
 
 class FewShotRunner:
-    """Finds in images what the supports show.
+    """A runner that finds the class of the supports in images.
 
     Args:
         model: an export of the task ``few_shot``; it may hold supports already.
@@ -29,10 +29,10 @@ class FewShotRunner:
             self._supports = {name: model.array(name) for name in self._names}
 
     def fit(self, images: Sequence[str | Path], masks: Sequence[str | Path]) -> FewShotRunner:
-        """Learns what to find from images and masks of one size each, non-zero where it is.
+        """Encodes supports: images and masks of equal size, non-zero for the class.
 
         Raises:
-            DataError: the numbers differ, a mask has another size than its image, or is empty.
+            DataError: the numbers differ, or a mask is empty or has another size than its image.
         """
         if not images or len(images) != len(masks):
             raise DataError(f'{len(images)} supports need as many masks, but {len(masks)} came.')
@@ -53,7 +53,7 @@ class FewShotRunner:
         return self
 
     def logits(self, image: str | Path | np.ndarray) -> np.ndarray:
-        """Logits by every support alone, (K, 2, h, w) at the size of the network.
+        """Computes the logits for each support, (K, 2, h, w) at the size of the network.
 
         Raises:
             ConfigError: there are no supports.
@@ -69,14 +69,15 @@ class FewShotRunner:
         return found
 
     def __call__(self, image: str | Path | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The mask by a vote of the supports and the mean probability, at the network's size.
+        """Computes the mask by a vote of the supports and the mean probability, at the network's
+        size.
 
         Returns:
             (h, w) uint8 of 0 and 1, and (h, w) float32.
         """
         logits = self.logits(image)
         votes = logits.argmax(1).sum(0).astype(np.float32)
-        # the published vote: shares of the largest count, in float32, where 2 / 5 reaches 0.4
+        # the published vote: shares of the largest count, in float32, because 2 / 5 must reach 0.4
         mask = votes / max(votes.max(), 1) >= np.float32(self.model.info['vote_threshold'])
         shares = np.exp(logits - logits.max(1, keepdims=True))
         probability = (shares[:, 1] / shares.sum(1)).mean(0)
@@ -99,7 +100,7 @@ class FewShotRunner:
 
 
 def _nearest(array, size):
-    """The pixel at floor(i * old / new), as torch's ``nearest`` takes it."""
+    """Resizes by the pixel at floor(i * old / new), as torch's ``nearest`` does."""
     rows, columns = (
         np.floor(np.arange(new) * (np.float32(old) / np.float32(new))).astype(int)
         for old, new in zip(array.shape, size)

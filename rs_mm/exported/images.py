@@ -1,4 +1,4 @@
-"""From an image file to what a network takes, by the steps that ``model.json`` lists."""
+"""Preparing an image file for a network, by the steps of ``model.json``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .resampling import resize
 
 
 def prepare(image: str | Path | np.ndarray, steps: Sequence[dict]) -> np.ndarray:
-    """One image through the steps.
+    """Prepares one image by the steps.
 
     Args:
         image: a file, or an array (H, W) or (H, W, C) with the bands in file order.
-        steps: from ``model.json``, each with its ``kind``.
+        steps: steps from ``model.json``, each with its ``kind``.
 
     Returns:
         (C, h, w) float32.
@@ -35,7 +35,8 @@ def prepare(image: str | Path | np.ndarray, steps: Sequence[dict]) -> np.ndarray
 
 
 def _bands(array, step, name):
-    """Chooses bands, or makes their number fit by two rules: repeat one, drop a fourth (alpha)."""
+    """Chooses bands, or adapts their number by two rules: repeat a single band, drop a fourth
+    (alpha)."""
     bands, wanted, count = step.get('bands'), step.get('count'), array.shape[2]
     if bands is not None:
         if max(bands) >= count:
@@ -51,7 +52,7 @@ def _bands(array, step, name):
 
 
 def _rgb(array, step, name):
-    """Three bands of 8 bits: the first three or the only one, stretched by percentiles."""
+    """Returns three bands of 8 bits: the first three or the only one, stretched by percentiles."""
     count = array.shape[2]
     bands = step.get('bands') or ([0, 1, 2] if count >= 3 else [0, 0, 0])
     if max(bands) >= count:
@@ -69,7 +70,7 @@ def _resize(array, step, name):
         else:
             raise DataError(f'{name} is {array.dtype}; this model resizes 8-bit images only.')
     crop = step.get('crop')
-    if crop:  # the centre, as torchvision rounds it
+    if crop:  # the centre, rounded as in torchvision
         top, left = (int(round((a - b) / 2.0)) for a, b in zip(array.shape[:2], crop))
         array = array[top : top + crop[0], left : left + crop[1]]
     return array
@@ -78,7 +79,7 @@ def _resize(array, step, name):
 def _target(shape, step):
     if 'size' in step:
         return tuple(step['size'])
-    # the shorter side becomes `shortest`, the longer one is cut off after the point
+    # the shorter side becomes `shortest`, the longer one is truncated to an integer
     side, (height, width) = step['shortest'], shape
     if height <= width:
         return side, int(side * width / height)
@@ -98,13 +99,13 @@ def _by_opencv(array, size, kernel):
         cv2.resize(
             np.ascontiguousarray(array[..., i : i + 4]), size[::-1], interpolation=modes[kernel]
         ).reshape(*size, -1)
-        for i in range(0, array.shape[2], 4)  # OpenCV averages four bands at a time at most
+        for i in range(0, array.shape[2], 4)  # OpenCV averages at most four bands at a time
     ]
     return np.concatenate(parts, axis=2)
 
 
 def _normalise(array, step, name):
-    """``(x / divisor - mean) / std``, band by band, in float32."""
+    """Computes ``(x / divisor - mean) / std``, band by band, in float32."""
     array = array.astype(np.float32)
     if step.get('divisor'):
         array = array / np.float32(step['divisor'])

@@ -1,4 +1,4 @@
-"""An exported model: its networks as onnxruntime sessions, and what is written beside them."""
+"""An exported model: its networks as onnxruntime sessions, and its further files."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ TASKS = ('change', 'few_shot', 'embedding', 'retrieval')
 
 
 class ExportedModel:
-    """The networks of a folder that ``tools/export.py`` has written; each opens at its first use.
+    """The networks in a folder of ``tools/export.py``; each is opened at its first use.
 
     Args:
-        folder: holds ``model.json`` and the networks it names.
-        threads: of onnxruntime. Default: one for each core.
+        folder: folder with ``model.json`` and its networks.
+        threads: threads of onnxruntime. Default: one for each core.
 
     Attributes:
-        info: what ``model.json`` holds.
+        info: content of ``model.json``.
         task: ``change``, ``few_shot``, ``embedding`` or ``retrieval``.
-        classes: names of the classes; empty where there are none.
+        classes: names of the classes; empty if there are none.
 
     Raises:
-        MissingFileError: there is no such folder, or it lacks a file.
+        MissingFileError: the folder or a file is missing.
         DataError: ``model.json`` is damaged, of another version, or of another format.
     """
 
@@ -42,19 +42,19 @@ class ExportedModel:
         self._sessions: dict[str, Any] = {}
 
     def run(self, name: str, **inputs: np.ndarray) -> list[np.ndarray]:
-        """Results of one network, in the order that ``model.json`` names them."""
+        """Runs one network; returns its results in the order of ``model.json``."""
         session = self._sessions.get(name)
         if session is None:
             session = self._sessions[name] = open_session(self._file(name), self.threads)
         try:
             return session.run(None, inputs)
-        except Exception as error:  # onnxruntime raises types of its own for inputs that do not fit
+        except Exception as error:  # onnxruntime raises its own types for inputs that do not fit
             shapes = ', '.join(f'{key} {value.shape}' for key, value in inputs.items())
             reason = str(error).splitlines()[0]
             raise DataError(f'{self._file(name)} does not take {shapes}: {reason}') from error
 
     def array(self, name: str) -> np.ndarray:
-        """An array that is kept beside the networks, such as a memory of labelled images."""
+        """Reads an array of the export, for example a memory of labelled images."""
         path = self.folder / f'{name}.npy'
         if not path.is_file():
             raise MissingFileError(f'{path} is missing; export the model again.')
@@ -65,7 +65,7 @@ class ExportedModel:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What ``model.json`` of a folder holds; see :class:`ExportedModel` for the errors."""
+    """Reads ``model.json`` of a folder; see :class:`ExportedModel` for the errors."""
     path = folder / MANIFEST
     if not path.is_file():
         raise MissingFileError(f'{folder} holds no exported model: there is no {MANIFEST} in it.')
@@ -98,7 +98,7 @@ def _files(info, path):
 
 
 def open_session(path: Path, threads: int | None = None) -> Any:
-    """An onnxruntime session on the CPU, or on CUDA where this onnxruntime has it."""
+    """Opens an onnxruntime session on the CPU, or on CUDA if this onnxruntime has it."""
     try:
         import onnxruntime
     except ImportError as error:

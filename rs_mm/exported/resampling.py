@@ -1,7 +1,7 @@
-"""Antialiased resizing of 8-bit images as Pillow and torch do it, to the last bit, in numpy.
+"""Antialiased resizing of 8-bit images in numpy, equal to Pillow and torch to the last bit.
 
-Both weigh the pixels under a kernel that is widened when shrinking, along the rows and then along
-the columns, in integers: Pillow with weights of 22 bits after the point, torch with as many as
+Both libraries weigh the pixels under a kernel, which is wider when shrinking, along the rows and
+then along the columns, in integers. Pillow's weights have 22 fractional bits, torch's as many as
 fit into 16 bits.
 """
 
@@ -20,7 +20,7 @@ def resize(image: np.ndarray, size: tuple[int, int], kernel: str, rule: str) -> 
         image: (H, W, C) uint8.
         size: (height, width) of the result.
         kernel: ``bilinear`` or ``bicubic``.
-        rule: ``pillow`` or ``torch``: whose rounding.
+        rule: ``pillow`` or ``torch``, the library whose rounding is used.
 
     Returns:
         (height, width, C) uint8.
@@ -41,7 +41,7 @@ def _along_rows(image, length, kernel, rule):
     out = np.empty((image.shape[0], length, image.shape[2]), np.uint8)
     half = 1 << (bits - 1)
     step = max(1, 2**22 // max(1, columns.size * image.shape[2]))
-    for first in range(0, len(image), step):  # a few rows at a time stay in the cache
+    for first in range(0, len(image), step):  # a few rows at a time fit into the cache
         part = image[first : first + step].astype(np.int64)
         found = np.einsum('hokc,ok->hoc', part[:, columns], whole)
         out[first : first + step] = np.clip((found + half) >> bits, 0, 255)
@@ -49,7 +49,8 @@ def _along_rows(image, length, kernel, rule):
 
 
 def _weights(old, new, kernel):
-    """First pixel of each result, and the normalised weights of the pixels from there."""
+    """Returns the first pixel of each result, and the normalised weights of the pixels from
+    there."""
     scale = old / new
     widened = max(scale, 1.0)
     support = _SUPPORT[kernel] * widened
@@ -77,7 +78,7 @@ _KERNELS = dict(bilinear=_bilinear, bicubic=_bicubic)
 
 
 def _bits_of_torch(weights):
-    """The largest number of bits with which the largest weight still fits into 16 bits."""
+    """Returns the largest number of bits with which the largest weight fits into 16 bits."""
     bits = 0
     while bits < 22 and int(0.5 + weights.max() * (1 << (bits + 1))) < (1 << 15):
         bits += 1

@@ -1,8 +1,8 @@
 """CLIP's byte-pair tokens without torch, ftfy or regex.
 
-The vocabulary is the file of open_clip, which the export copies beside the network. Text is
-cleaned as open_clip cleans it, except for ftfy's repair of wrongly decoded text: quotes are made
-straight and Unicode is composed, which is what ftfy does to text that was decoded rightly.
+The vocabulary is the file of open_clip, which the export copies beside the network. Text is cleaned
+as in open_clip, except for ftfy's repair of wrongly decoded text: quotes are made straight and
+Unicode is composed, as ftfy does with correctly decoded text.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _MERGES = 49152 - 256 - 2
 
 
 class Tokenizer:
-    """Texts to token ids of CLIP.
+    """A tokenizer from texts to token ids of CLIP.
 
     Args:
         vocabulary: the gzipped list of merges.
-        length: tokens of a text; longer ones are cut.
+        length: tokens of a text; longer texts are cut.
     """
 
     def __init__(self, vocabulary: str | Path, length: int = 77) -> None:
@@ -40,7 +40,7 @@ class Tokenizer:
         self.length = length
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Token ids (N, length) int64, padded with 0."""
+        """Returns token ids (N, length) int64, padded with 0."""
         found = np.zeros((len(texts), self.length), np.int64)
         for row, text in zip(found, texts):
             ids = [self._start, *self._encode(text), self._end]
@@ -74,7 +74,8 @@ class Tokenizer:
 
 
 def _words(text):
-    """Contractions, runs of letters, single numerals, runs of anything else but white space."""
+    """Splits a text into contractions, runs of letters, single numerals, and runs of other
+    characters."""
     kinds = ''.join(
         'L' if unicodedata.category(c)[0] == 'L' else 'N' if unicodedata.category(c)[0] == 'N'
         else ' ' if c.isspace() else 'x'
@@ -90,7 +91,7 @@ def _words(text):
 
 
 def _byte_letters():
-    """A printable letter for every byte, as GPT-2 chose them."""
+    """Returns a printable letter for every byte, as in GPT-2."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return {

@@ -16,12 +16,12 @@ from .images import prepare
 from .model import ExportedModel
 from .tokens import Tokenizer
 
-_AT_ONCE = 16  # images per pass: more gain nothing on a CPU
-_QUERIES = 512  # rows of a memory's distances at a time
+_AT_ONCE = 16  # images per pass; more are not faster on a CPU
+_QUERIES = 512  # rows of distances to a memory at a time
 
 
 class VectorRunner:
-    """Embeds images (and texts), labels them, and ranks an archive.
+    """A runner that embeds images (and texts), labels them, and ranks an archive.
 
     Args:
         model: an export of the task ``embedding`` or ``retrieval``.
@@ -36,7 +36,8 @@ class VectorRunner:
     def embed(
         self, images: Sequence[str | Path | np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Vectors of length 1, (N, D) float32, and the classifier's scores (N, L) or None."""
+        """Returns vectors of length 1, (N, D) float32, and the classifier's scores (N, L) or
+        None."""
         parts = []
         for start in range(0, len(images), _AT_ONCE):
             batch = [prepare(i, self.model.info['steps']) for i in images[start : start + _AT_ONCE]]
@@ -49,7 +50,7 @@ class VectorRunner:
         return found[0], found[1] if len(found) > 1 else None
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of length 1 of texts, (N, D) float32.
+        """Returns vectors of length 1 of texts, (N, D) float32.
 
         Raises:
             ConfigError: the model takes no text.
@@ -62,7 +63,7 @@ class VectorRunner:
         return self.model.run('text', tokens=self._tokenizer(list(texts)))[0]
 
     def labels(self, images: Sequence[str | Path | np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Probability of every class and which classes count as found, both (N, L).
+        """Returns the probability of every class and the found classes, both (N, L).
 
         Raises:
             ConfigError: the model has neither a classifier nor a memory.
@@ -72,7 +73,7 @@ class VectorRunner:
     def labels_of(
         self, vectors: np.ndarray, scores: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The same from what :meth:`embed` returned."""
+        """Returns the same from the results of :meth:`embed`."""
         known = self.model.info.get('labels')
         if not known:
             raise ConfigError(f'{self.model.folder} has no classifier and no labelled memory.')
@@ -92,13 +93,13 @@ class VectorRunner:
         lam: float = 0.5,
         k: int = 10,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The best of an archive's vectors for an image, a text, or both (WeiCom).
+        """Ranks the vectors of an archive for an image, a text, or both (WeiCom).
 
         Args:
             archive: (N, D) from :meth:`embed`.
             image, text: the query.
-            lam: share of the text where both are given, 0 to 1.
-            k: how many.
+            lam: share of the text if both are given, 0 to 1.
+            k: number of results.
 
         Returns:
             Their rows and scores, best first.
@@ -119,7 +120,7 @@ class VectorRunner:
 
 
 def normal_cdf(similarity: np.ndarray) -> np.ndarray:
-    """Similarities (N,) to (0, 1) by the normal CDF of their own mean and deviation."""
+    """Maps similarities (N,) to (0, 1) by the normal CDF with their mean and deviation."""
     if len(similarity) == 1:
         return np.full_like(similarity, 0.5)
     centred = similarity - similarity.mean()
@@ -131,9 +132,9 @@ def normal_cdf(similarity: np.ndarray) -> np.ndarray:
 def nearest_labels(
     queries: np.ndarray, memory: np.ndarray, labels: np.ndarray, k: int
 ) -> np.ndarray:
-    """Share of the k nearest neighbours' weights, 1 / distance, that have each label.
+    """Returns, for each label, its share of the weights 1 / distance of the k nearest neighbours.
 
-    Where a neighbour is at distance 0, only those at distance 0 count.
+    If a neighbour is at distance 0, only neighbours at distance 0 count.
 
     Args:
         queries: (Q, D).
@@ -165,7 +166,7 @@ def nearest_labels(
 def write_labels(
     path: Path, names: Sequence[str], classes: Sequence[str], scores: np.ndarray, found: np.ndarray
 ) -> None:
-    """A CSV with a row per image: name, labels found, probability of each class."""
+    """Writes a CSV with a row per image: name, found labels, probability of each class."""
     with atomic_write(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(['image', 'labels', *classes])
@@ -175,7 +176,7 @@ def write_labels(
 
 
 def write_ranking(path: Path, names: Sequence[str], rows: np.ndarray, scores: np.ndarray) -> None:
-    """A CSV with a row per image found: rank from 1, image, score."""
+    """Writes a CSV with a row per found image: rank from 1, image, score."""
     with atomic_write(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(['rank', 'image', 'score'])

@@ -18,7 +18,7 @@ from .run_check import RunCheckHook
 from .throughput import ThroughputHook
 from .visualization import SampleVisualizationHook
 
-#: What every run has beside the hooks of its config; the runner of rs_mm.launch adds them.
+#: Hooks of every run in addition to its config; the runner of rs_mm.launch adds them.
 RUN_HOOKS = (
     ReproducibleHook,
     ResumeCheckHook,

@@ -1,4 +1,4 @@
-"""Is the batch large enough for what the losses compare?"""
+"""A check that the batch is large enough for the losses."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rs_mm.registry import HOOKS
 class BatchCheckHook(Hook):
     """Refuses a global batch below the ``min_batch`` of a loss.
 
-    A metric loss of one sample is zero: the run would go on and learn nothing. The last batch of an
-    epoch may be smaller, as published. An epoch of no batch at all is refused too.
+    A metric loss of one sample is zero, so the run would learn nothing. The last batch of an
+    epoch may be smaller, as published. An epoch without any batch is refused too.
 
     ``tools/train.py`` adds this hook to every run.
 

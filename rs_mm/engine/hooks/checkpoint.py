@@ -18,13 +18,13 @@ PREEMPTED = 'preempted.pth'  # of a run that was told to end, until its next che
 
 @HOOKS.register_module()
 class CheckpointHook(_CheckpointHook):
-    """mmengine's hook; an outdated checkpoint is removed after the new one is written, not before.
+    """mmengine's hook, which removes an outdated checkpoint only after the new one is written.
 
     Raises:
-        ConfigError: the config has a key that the hook does not take; this is raised when the hook
-            is built, whereas mmengine raises at the first checkpoint. Or the validation does not
-            report what ``save_best`` names; this is raised before the training, if every metric
-            has a ``result_keys()``.
+        ConfigError: the config has a key that the hook does not take (raised when the hook is
+            built; mmengine raises at the first checkpoint); or the validation does not report the
+            metric of ``save_best`` (raised before the training, if every metric has
+            ``result_keys()``).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -52,7 +52,7 @@ class CheckpointHook(_CheckpointHook):
             return
         kept, before = self.keep_ckpt_ids, list(self.keep_ckpt_ids)
         if step not in kept:
-            kept.append(step)  # at its limit the deque drops the oldest
+            kept.append(step)  # the deque drops its oldest entry at the limit
             runner.message_hub.update_info('keep_ckpt_ids', list(kept))
         self.max_keep_ckpts = -1  # mmengine's own removal comes too early
         try:
@@ -83,7 +83,7 @@ def _remove_preempted(runner):
 
 
 def _reported(loop):
-    """Names of all metrics of a validation; empty where they are not known beforehand."""
+    """Returns the names of all metrics of a validation; empty if they are not known beforehand."""
     metrics = loop.evaluator.metrics if hasattr(loop, 'evaluator') else ()
     if not all(hasattr(metric, 'result_keys') for metric in metrics):
         return []

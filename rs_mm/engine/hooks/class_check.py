@@ -1,4 +1,4 @@
-"""Does the head predict the classes that the labels hold?"""
+"""A check that the head predicts the classes of the labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ClassCheckHook(Hook):
 
 
 def _check(model, dataloader):
-    while hasattr(model, 'module'):  # of several processes, or of test-time augmentation
+    while hasattr(model, 'module'):  # wrapper of several processes, or of test-time augmentation
         model = model.module
     classes = dataloader.dataset.metainfo['classes']
     if model.decode_head.num_classes != len(classes):

@@ -1,4 +1,4 @@
-"""Sheets of queries and their best hits, after composed retrieval was tested."""
+"""Pictures of queries and their best hits, after a test of composed retrieval."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from rs_mm.visualization.composed_sheet import Hit, draw_composed_query
 
 @HOOKS.register_module()
 class ComposedRetrievalVisualizationHook(Hook):
-    """Draws some queries of every set: image and text, and the top-k of every method.
+    """Draws some queries of every set: image, text, and the k best images of every method.
 
-    A method that was evaluated at several lambdas is drawn at its best one.
+    A method that was evaluated at several lambdas is drawn with the best lambda.
 
     Args:
         draw: whether to draw at all; ``tools/test.py --show-dir`` sets it.
         out_dir: folder of the pictures. Default: ``vis`` in the run's log folder.
         show: whether to open each picture in a window.
-        queries_per_set: how many, spread evenly over the set's pairs.
-        k: how many hits.
+        queries_per_set: number of queries, spread evenly over the set's pairs.
+        k: number of hits.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class ComposedRetrievalVisualizationHook(Hook):
     def draw_chosen(
         self, runner: Runner, rows: Sequence[int], save: bool = True, show: bool = False
     ) -> dict[int, str]:
-        """Draws some queries; call it after a test.
+        """Draws some queries after a test.
 
         Args:
-            runner: after its test loop.
+            runner: the runner after its test loop.
             rows: queries, counted through all sets.
             save, show: whether to write the pictures, and to open them in windows.
 
@@ -70,7 +70,7 @@ class ComposedRetrievalVisualizationHook(Hook):
             return {}
         folder, drawn = Path(self.out_dir or Path(runner.log_dir) / 'vis'), {}
         report, archive = runner.test_loop.report, runner.test_loop.archive
-        # where the fusions keep what they know of the archive
+        # the fusions of the metric hold the statistics of the archive
         features = archive.features.to(report.prompt_features[0][0].device)
         places = [
             (queries, prompts, pair)
@@ -120,7 +120,7 @@ class ComposedRetrievalVisualizationHook(Hook):
         text = queries.prompts[queries.texts[pair]]
         title = (
             f'{queries.name}: {queries.labels[pair]} + "{text}" '
-            f'({len(answers)} right answers in {len(archive.names)} images)'
+            f'({len(answers)} correct answers in {len(archive.names)} images)'
         )
         return draw_composed_query(pictures[query], text, rows, title)
 

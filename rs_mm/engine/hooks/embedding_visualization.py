@@ -1,4 +1,4 @@
-"""Pictures of an embedding, drawn after a whole test: a map, and retrieval sheets."""
+"""Pictures of an embedding after a test: a map, and retrieval sheets."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class EmbeddingVisualizationHook(RetrievalVisualizationHook):
     :class:`RetrievalVisualizationHook`.
     """
 
-    most_images = 3000  # t-SNE takes a minute for as many
+    most_images = 3000  # t-SNE takes a minute for this number
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Draws, where ``tools/test.py --show-dir`` or ``--show`` asked for it."""
+        """Draws if ``tools/test.py --show-dir`` or ``--show`` is given."""
         super().after_test_epoch(runner, metrics)
         if not (self.draw or self.show) or not is_main_process():
             return
@@ -41,7 +41,7 @@ class EmbeddingVisualizationHook(RetrievalVisualizationHook):
         )
         if embedded is None:
             raise ConfigError(
-                '--show-dir: the map shows what KNNMetric scored; add '
+                '--show-dir: the map shows the images of KNNMetric; add '
                 "`dict(type='KNNMetric')` to test_evaluator."
             )
         count = len(embedded.embeddings)

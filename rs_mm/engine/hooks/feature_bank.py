@@ -1,4 +1,4 @@
-"""Prepares a model's feature bank for training, and lets metrics search it."""
+"""Hooks that prepare a model's feature bank for training, and let metrics search it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FeatureBankHook(Hook):
             ascending. Default: 0.5, 0.8 from epoch 80, 0.9 from epoch 120, as published.
 
     Raises:
-        ConfigError: the model has no feature bank, or one of another size than the training set.
+        ConfigError: the model has no feature bank, or its size is not that of the training set.
         DataError: the training set has no labels, or its ``sample_idx`` do not name its images.
     """
 
@@ -43,7 +43,7 @@ class FeatureBankHook(Hook):
         self.momentum = momentum
 
     def before_train(self, runner: Runner) -> None:
-        """Fills in the labels; on every process the memory of rank 0."""
+        """Fills in the labels; every process gets the memory of rank 0."""
         labels = training_labels(runner.train_dataloader.dataset)
         for bank in _banks(runner):
             if bank.labelled and not torch.equal(bank.labels.cpu(), labels.to(torch.uint8)):
@@ -63,18 +63,18 @@ class FeatureBankHook(Hook):
 
 @HOOKS.register_module()
 class KNNReferenceHook(Hook):
-    """Tells :class:`KNNMetric` which embeddings to search: the memory's, or fresh ones.
+    """Gives :class:`KNNMetric` the embeddings to search: the memory, or new embeddings.
 
     Args:
-        dataloader: loader of the images to embed afresh, usually the training
-            set with the test pipeline. Default: the model's :class:`FeatureBank`, as published.
+        dataloader: loader of the images to embed again, usually the training set with the test
+            pipeline. Default: the model's :class:`FeatureBank`, as published.
     """
 
     def __init__(self, dataloader: dict | None = None) -> None:
         self.dataloader = dataloader
 
     def before_train(self, runner: Runner) -> None:
-        """Says at once if the reference is smaller than the neighbours that are asked for."""
+        """Raises an error at once if there are fewer references than neighbours."""
         metrics = getattr(getattr(runner.val_loop, 'evaluator', None), 'metrics', ())
         wanted = max((metric.k for metric in metrics if isinstance(metric, KNNMetric)), default=0)
         if not wanted:
@@ -85,16 +85,16 @@ class KNNReferenceHook(Hook):
             there = len(self._loader(runner).dataset)
         if wanted > there:
             raise ConfigError(
-                f'KNNMetric: k={wanted} neighbours are asked for, but there are {there} '
+                f'KNNMetric: k={wanted} neighbours are requested, but there are {there} '
                 'reference images; use a smaller k.'
             )
 
     def before_val(self, runner: Runner) -> None:
-        """Hands the reference to the validation metrics."""
+        """Gives the reference to the validation metrics."""
         self._provide(runner, runner.val_evaluator.metrics)
 
     def before_test(self, runner: Runner) -> None:
-        """Hands the reference to the test metrics."""
+        """Gives the reference to the test metrics."""
         self._provide(runner, runner.test_evaluator.metrics)
 
     def _provide(self, runner, metrics):
@@ -131,11 +131,11 @@ class KNNReferenceHook(Hook):
                         f'the reference image {sample.get("name", "?")!r} has no '
                         'label, which KNN needs.'
                     )
-                # the index alone starts anew in each part of a concatenation
+                # the index starts at 0 in each part of a concatenation
                 place = sample.sample_idx, sample.get('img_path', sample.get('name', ''))
                 found[place] = sample.embedding.cpu(), sample.gt_label.cpu()
         runner.model.train(training)
-        # each process embeds a part; samplers may hand an image to two of them
+        # each process embeds a part; samplers may give an image to two processes
         parts = dist.all_gather_object(found)
         found = {place: pair for part in parts for place, pair in part.items()}
         pairs = [found[place] for place in sorted(found)]
@@ -146,7 +146,8 @@ class KNNReferenceHook(Hook):
 
 
 def training_labels(dataset: Any) -> torch.Tensor:
-    """Labels (N, L) of a training set, row i being those of the sample with ``sample_idx`` i."""
+    """Returns the labels (N, L) of a training set; row i belongs to the sample with ``sample_idx``
+    i."""
     rows, names = {}, {}
     for i in range(len(dataset)):
         info = dataset.get_data_info(i)

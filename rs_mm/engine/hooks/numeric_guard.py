@@ -1,4 +1,4 @@
-"""Stops a training whose loss or gradient is no longer a number, and says where it began."""
+"""A hook that stops a training when a loss or gradient is no longer finite."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from rs_mm.registry import HOOKS
 class NumericGuardHook(Hook):
     """Watches loss terms and gradients for NaN and infinity.
 
-    The flags stay on the model's device and are read only every ``interval`` iterations, and
-    before a checkpoint is written, so that a GPU is not made to wait in each step; no checkpoint is
-    ever written after the first bad iteration. With float16 scaling an overflow that the scaler
-    skips is not an error, since the optimizer does not step then.
+    The flags stay on the model's device and are read only every ``interval`` iterations and before
+    a checkpoint is written, so the host does not wait for a GPU in each step. No checkpoint is
+    written after the first bad iteration. With float16 scaling an overflow that the scaler skips is
+    not an error, since the optimizer does not step then.
 
     Args:
-        interval: iterations between two looks at the flags. Default: 10.
+        interval: iterations between two reads of the flags. Default: 10.
 
     Raises:
-        DataError: with the first bad iteration, the rank, the loss terms and the files of its
-            batch.
+        DataError: a value is not finite; the message names the first bad iteration, the rank, the
+            loss terms and the files of its batch.
     """
 
     priority = 'VERY_HIGH'
@@ -50,7 +50,7 @@ class NumericGuardHook(Hook):
             if p.grad is not None and not p.grad.is_sparse
         ]
         if gradients:
-            # the norm of a tensor is finite only if all of it is
+            # the norm of a tensor is finite only if all values are
             self._gradient = torch.stack([n.float() for n in torch._foreach_norm(gradients)]).sum()
 
     def after_train_iter(
@@ -95,7 +95,7 @@ def _finite(value):
 
 
 def batch_names(data_batch: Any) -> list[str]:
-    """The files of a batch, as far as its data samples know them."""
+    """Returns the files of a batch that its data samples name."""
     samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
     names = []
     for sample in samples if isinstance(samples, (list, tuple)) else ():

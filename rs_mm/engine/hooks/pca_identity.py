@@ -1,4 +1,4 @@
-"""A PCA must come from the model whose embeddings it turns."""
+"""A check that a PCA comes from the model of the embeddings."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from rs_mm.evaluation import MultiLabelRetrievalMetric
 
 
 class PCAIdentityHook(Hook):
-    """Tells the metrics what makes the embeddings, so that they refuse a PCA of another model."""
+    """Gives the metrics the identity of the model, with which they refuse a PCA of another
+    model."""
 
     def before_test(self, runner: Runner) -> None:
-        """By now the weights are loaded."""
+        """Sets the identity now, because the weights are loaded."""
         metrics = [
             metric
             for metric in getattr(runner.test_evaluator, 'metrics', ())

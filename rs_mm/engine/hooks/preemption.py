@@ -1,4 +1,4 @@
-"""Saves a run that is told to end, so that no step of it is lost."""
+"""A hook that saves a run when a scheduler ends it."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ from .checkpoint import PREEMPTED
 
 @HOOKS.register_module()
 class PreemptionHook(Hook):
-    """Writes a checkpoint at the end of the step in which SIGTERM or SIGUSR1 came, and leaves.
+    """Writes a checkpoint at the end of the step in which SIGTERM or SIGUSR1 came, and ends the
+    run.
 
-    The processes of a run agree on the step: each tells its state to the others while the next step
-    computes, so the run leaves one step after the first of them was told to. The checkpoint,
-    ``preempted.pth``, is what ``--resume`` takes next; the first ordinary one replaces it. In the
-    middle of an epoch it notes how many samples are done, and the resumed run goes on with the
-    next. A validation that was cut off is repeated by the resumed run.
+    The processes of a run agree on the last step. Each process sends its state to the others during
+    its next step, so the run ends one step after the first process received the signal.
+    ``--resume`` takes the checkpoint, ``preempted.pth``; the first regular checkpoint replaces it.
+    In the middle of an epoch, the checkpoint stores the number of finished samples, and the resumed
+    run continues with the next one. The resumed run repeats an interrupted validation.
 
     ``tools/train.py`` adds this hook to every run.
 
     Raises:
-        Preempted: when the checkpoint is there; the process then ends with status 128 + signal.
+        Preempted: the checkpoint is written; the process then ends with status 128 + signal.
     """
 
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
-        # on a group of its own: it never waits for a device, nor is it mixed up with gradients
+        # in a separate process group, which never waits for a device and is not mixed with
+        # gradients
         self._group = dist.new_group(backend='gloo') if get_world_size() > 1 else None
         self._asked = None
 
@@ -55,7 +57,7 @@ class PreemptionHook(Hook):
     ) -> None:
         if hasattr(self, '_group') and (number := self._agreed()):
             for hook in runner.hooks:
-                if isinstance(hook, EMAHook):  # a validation uses the averaged weights
+                if isinstance(hook, EMAHook):  # during a validation the averaged weights are in use
                     hook.after_val_epoch(runner)
             self._leave(runner, number, iter=runner.iter, epoch_samples=0)
 
@@ -65,7 +67,7 @@ class PreemptionHook(Hook):
             runner.train_loop.validates_first = True
 
     def _agreed(self):
-        """The signal that all processes know of by now; 0 if there is none."""
+        """Returns the signal that all processes know; 0 if there is none."""
         if self._group is None:
             return caught()
         number = 0
@@ -89,6 +91,6 @@ class PreemptionHook(Hook):
         if self._group is not None:
             dist.barrier(group=self._group)
         runner.logger.warning(
-            f'{name}: iteration {meta["iter"]} is saved as {PREEMPTED}; go on with --resume'
+            f'{name}: iteration {meta["iter"]} is saved as {PREEMPTED}; continue with --resume'
         )
         raise Preempted(128 + number)

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, on request."""
+"""A hook that profiles training steps on request."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class ProfilerHook(Hook):
     """Records a window of training iterations with ``torch.profiler``, on the first process.
 
     The folder of the run's log gets ``trace_iter_N.json`` (for https://ui.perfetto.dev or
-    ``chrome://tracing``), the log a table of the costliest operators. Ask for it with
+    ``chrome://tracing``), the log a table of the most expensive operators. Switch it on with
     ``--cfg-options default_hooks.profiler.iterations=5``.
 
     Args:
         iterations: length of the window; 0 records nothing. Default: 0.
-        skip: iterations before the window, in which caches fill. Default: 10.
+        skip: iterations before the window, while caches fill. Default: 10.
     """
 
-    priority = 'VERY_LOW'  # the other hooks' work belongs to the step
+    priority = 'VERY_LOW'  # the work of other hooks belongs to the step
 
     def __init__(self, iterations: int = 0, skip: int = 10) -> None:
         self.iterations, self.skip = iterations, skip

@@ -1,4 +1,4 @@
-"""Random draws of the model that depend on the iteration, and checkpoints read as data."""
+"""A hook for random draws that depend on the iteration, and for checkpoints as data."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ReproducibleHook(Hook):
     - Before each training iteration torch's generators (dropout, drop path, …) are seeded from the
       run's seed, the iteration and the rank; their state need not be stored.
     - After a resume, the samplers take the seed of the checkpoint.
-    - The config stored in a checkpoint is dropped before mmengine looks at it: it is Python source,
-      and comparing it would mean running it.
+    - The config stored in a checkpoint is removed before mmengine reads it, because it is Python
+      source and a comparison would run it.
 
     ``tools/train.py`` adds this hook to every run.
     """

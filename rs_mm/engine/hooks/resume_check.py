@@ -1,4 +1,4 @@
-"""Does a checkpoint belong to the training that wants to resume from it?"""
+"""A check that a checkpoint belongs to the training that resumes from it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from mmengine.runner import Runner
 from rs_mm.errors import CheckpointError
 from rs_mm.registry import HOOKS
 
-# of a parameter group: what is no setting, moves with the schedule, or is up to the machine
+# entries of a parameter group that are not settings, follow the schedule, or depend on the machine
 _NO_SETTINGS = {'params', 'lr', 'fused', 'foreach', 'capturable', 'differentiable'}
 _PROGRESS = {'base_values', 'last_step', 'verbose', '_global_step', '_last_value'}
 
 
 @HOOKS.register_module()
 class ResumeCheckHook(Hook):
-    """Refuses to resume from a training with another kind of optimizer or schedule, and says what
-    else is different.
+    """Refuses to resume with another kind of optimizer or schedule, and reports other differences.
 
-    Settings of optimizer and schedules stay those of the checkpoint; where the config's differ the
-    log names them.
+    The settings of optimizer and schedules come from the checkpoint; the log names settings that
+    differ in the config.
 
-    Checkpoints note the number of processes and the batch of each. A run may resume on another
-    number of processes; if the global batch changes with it, the log says so, because the learning
-    rate was chosen for the other one.
+    Checkpoints store the number of processes and their batch size. A run may resume with another
+    number of processes. If the global batch then changes, the log says so, because the learning
+    rate was chosen for the other batch.
 
     ``tools/train.py`` adds this hook to every run.
 
@@ -91,7 +90,7 @@ def _batch(runner):
 def _compare_schedules(runner, there, here):
     for before, after in zip(there, here):
         _must_agree('learning-rate schedule', sorted(before), sorted(after))
-        if 'best' not in before:  # ReduceOnPlateauLR: what it saw looks like settings
+        if 'best' not in before:  # state of ReduceOnPlateauLR that looks like settings
             _say_what_stays(runner, [before], [after], _PROGRESS)
 
 
@@ -110,7 +109,7 @@ def _say_what_stays(runner, there, here, progress):
 
 
 def _layout(groups):
-    """What tells optimizers apart: the settings and sizes of their parameter groups."""
+    """Describes an optimizer by the settings and sizes of its parameter groups."""
     settings = sorted(set(groups[0]) - {'params', 'initial_lr'})
     return f'{[len(group["params"]) for group in groups]} parameters with {", ".join(settings)}'
 

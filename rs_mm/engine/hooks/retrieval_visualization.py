@@ -1,4 +1,4 @@
-"""Sheets of queries and their results, drawn after a whole test."""
+"""Pictures of queries and their results after a test."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class RetrievalVisualizationHook(Hook):
         draw: whether to draw at all; ``tools/test.py --show-dir`` sets it.
         out_dir: folder of the pictures; default: ``vis`` in the run's log folder.
         show: whether to open each picture in a window.
-        num_queries: how many queries are drawn, spread evenly over all.
+        num_queries: number of drawn queries, spread evenly over all.
         topk: results per query.
-        bands: which bands of the loaded image are shown as red, green and blue.
+        bands: bands of the loaded image for red, green and blue.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class RetrievalVisualizationHook(Hook):
         return found[0]
 
     def draw_chosen(self, runner: Runner, rows: Sequence[int]) -> dict[int, str]:
-        """Draws the queries at some rows of the dataset; call it after a test.
+        """Draws the queries at some rows of the dataset after a test.
 
         Returns:
             Row -> the picture's file name.
@@ -84,14 +84,14 @@ class RetrievalVisualizationHook(Hook):
         folder, drawn = Path(self.out_dir or Path(runner.log_dir) / 'vis'), {}
         places = {int(query): place for place, query in enumerate(found.queries)}
         for row in rows:
-            if row in places:  # an image that KNNMetric alone scored is no query
+            if row in places:  # an image that only KNNMetric scored is not a query
                 name, sheet = self.sheet(found, dataset, places[row])
                 drawn[row] = f'{name}.png'
                 save_sheet(folder / drawn[row], sheet)
         return drawn
 
     def sheet(self, retrieved: Any, dataset: Any, place: int) -> tuple[str, np.ndarray]:
-        """Name and picture of the query at ``place``."""
+        """Returns name and picture of the query at ``place``."""
         query = int(retrieved.queries[place])
         classes = dataset.metainfo.get('classes')
         wanted = retrieved.labels[query]
@@ -115,9 +115,10 @@ class RetrievalVisualizationHook(Hook):
 
 
 def load_display_image(dataset: Any, row: int, bands: Sequence[int]) -> np.ndarray:
-    """Image ``row`` of a dataset as RGB uint8, before resizing and normalisation.
+    """Returns image ``row`` of a dataset as RGB uint8, before resizing and normalisation.
 
-    Without a pipeline of its own (a concatenation, say) the network's input is shown, stretched.
+    For a dataset without its own pipeline (e.g. a concatenation) the stretched input of the network
+    is shown.
     """
     pipeline = getattr(getattr(dataset, 'pipeline', None), 'transforms', None)
     if pipeline:

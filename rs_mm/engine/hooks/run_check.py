@@ -1,4 +1,4 @@
-"""What can be known to fail later in a run is said before its first step."""
+"""Checks before the first step for errors that would occur later in a run."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class RunCheckHook(Hook):
       (:func:`~rs_mm.models.losses.map_loss_check.check_map_losses`).
     - A learning-rate schedule must last as long as the training
       (:func:`~rs_mm.engine.schedule_check.check_schedules`).
-    - A metric that has ``check_dataset(dataset)`` is asked about the dataset it will measure.
-    - A module that has ``check_images(model, dataset)`` is asked about the images it will see.
+    - A metric with ``check_dataset(dataset)`` checks the dataset that it will measure.
+    - A module with ``check_images(model, dataset)`` checks the images that it will get.
 
     ``tools/train.py`` and ``tools/test.py`` add this hook to every run.
 
@@ -54,7 +54,7 @@ class RunCheckHook(Hook):
 
 
 def _validates(runner):
-    """Whether this training reaches a validation."""
+    """Returns whether this training reaches a validation."""
     if getattr(runner.val_loop, 'dataloader', None) is None:
         return False
     loop = runner.train_loop

@@ -1,4 +1,4 @@
-"""How fast a training runs, and how much of it is spent waiting for data."""
+"""A hook that logs the speed of a training and the share of waiting for data."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rs_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class ThroughputHook(Hook):
-    """Adds to the log, and so to TensorBoard, what decides how long a training takes.
+    """Adds the speed of a training to the log, and so to TensorBoard.
 
     - ``samples_per_second`` of all processes together (episodes, for few-shot segmentation);
-    - ``data_wait``: the share of an iteration spent waiting for the loader. Much above 0.1 means
-      that more workers or a cheaper pipeline help, and a faster GPU does not;
-    - ``peak_memory_mib`` allocated on this process's GPU so far, where there is one.
+    - ``data_wait``: the share of an iteration spent waiting for the loader. If it is much above
+      0.1, more workers or a faster pipeline help, and a faster GPU does not;
+    - ``peak_memory_mib`` allocated on the GPU of this process so far, if there is one.
 
-    It reads the times of mmengine's ``IterTimerHook``, so it must come after that one.
+    The hook reads the times of mmengine's ``IterTimerHook``, so it must come after that hook.
     """
 
     priority = 'BELOW_NORMAL'

@@ -1,4 +1,4 @@
-"""Pictures of samples: one per tested sample for --show-dir, a few per validation in the log."""
+"""Pictures of samples: of each tested sample for --show-dir, and of a few per validation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rs_mm.registry import HOOKS
 from rs_mm.unwrap import unwrap
 from rs_mm.visualization import save_sheet
 
-# what visualizers name a picture by
+# keys by which visualizers name a picture
 _NAMING = ('pair_name', 'name', 'img_path', 'sample_idx', 'class_name')
 
 
@@ -32,10 +32,10 @@ class SampleVisualizationHook(Hook):
         draw: whether to draw at all; ``tools/test.py --show-dir`` sets it. Default: False.
         out_dir: folder of the pictures. Default: ``vis`` in the run's log folder.
         show: whether to open each picture in a window. Default: False.
-        interval: every how many samples one is drawn. Default: 1.
-        save_mask: whether the plain prediction, ``raw_mask(data_sample)`` of the visualizer
-            (an (H, W) uint8 array), is saved too, as ``NAME_mask.png``. Default: False.
-        val_samples: how many samples each validation hands to the visualizer's backends
+        interval: draw one of this number of samples. Default: 1.
+        save_mask: whether to save also the plain prediction, ``raw_mask(data_sample)`` of the
+            visualizer (an (H, W) uint8 array), as ``NAME_mask.png``. Default: False.
+        val_samples: number of samples that each validation sends to the visualizer's backends
             (TensorBoard, or files in the log folder), always the same ones. Default: 0.
     """
 
@@ -58,7 +58,7 @@ class SampleVisualizationHook(Hook):
             self._check_names(runner.visualizer, runner.test_loop.dataloader.dataset)
 
     def _check_names(self, visualizer, dataset):
-        """No two samples may share a picture; it is said before anything is computed."""
+        """Refuses two samples with the same picture name, before anything is computed."""
         if not hasattr(dataset, 'get_data_info'):
             return
         owners = {}
@@ -72,7 +72,7 @@ class SampleVisualizationHook(Hook):
                 str(info.get('img_path', index)),
             )
             for file in files:
-                other = owners.setdefault(file.lower(), own)  # some file systems know no case
+                other = owners.setdefault(file.lower(), own)  # some file systems ignore case
                 if other != own:
                     raise ConfigError(
                         f'two samples would be drawn as {file}.png, of {other} and of {own}: test '
@@ -90,7 +90,7 @@ class SampleVisualizationHook(Hook):
         for i, sample in enumerate(outputs[: max(self.val_samples - self._seen, 0)]):
             picture = runner.visualizer.draw_sample(sample, _item(data_batch['inputs'], i))
             runner.visualizer.add_image(
-                # backends make no folders
+                # backends do not create folders
                 runner.visualizer.sample_name(sample).replace('/', '_'),
                 picture,
                 step=runner.iter,
@@ -115,14 +115,13 @@ class SampleVisualizationHook(Hook):
             runner.logger.info(f'The pictures are in {folder}')
 
     def draw_chosen(self, runner: Runner, rows: Sequence[int]) -> dict[int, str]:
-        """Draws some samples of the test set, whatever ``draw`` and ``interval`` say.
+        """Draws some samples of the test set, also without ``draw``.
 
         Args:
-            runner: with the weights to draw loaded.
-            rows: their places in the dataset.
+            runner: the runner with loaded weights.
+            rows: positions of the samples in the dataset.
 
-        Returns:
-            Row -> the picture's file name; what several processes share is the first one's work.
+        Returns: Row -> the picture's file name; the first process draws shared samples.
         """
         if not is_main_process():
             return {}
@@ -151,9 +150,9 @@ class SampleVisualizationHook(Hook):
 
 
 def _item(inputs, i):
-    """Sample ``i`` of a batch that is a list, a tensor, or a dict of either.
+    """Returns sample ``i`` of a batch that is a list, a tensor, or a dict of either.
 
-    With test-time augmentation (a list of views, each a list of samples) it is the first view.
+    With test-time augmentation (a list of views, each a list of samples) the first view is used.
     """
     if isinstance(inputs, dict):
         return {key: value[i] for key, value in inputs.items()}
