@@ -8,6 +8,7 @@ import importlib
 import inspect
 import re
 import textwrap
+import tokenize
 
 from rs_mm.errors import suggest
 
@@ -258,7 +259,7 @@ def _given_to_base(cls):
     """The names that the ``__init__`` of a class passes to that of its base itself."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls.__init__)))
-    except (OSError, TypeError, SyntaxError):
+    except (OSError, TypeError, SyntaxError, tokenize.TokenError):  # no file, or another one
         return set()
     calls = [
         node

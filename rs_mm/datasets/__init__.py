@@ -22,7 +22,7 @@ from .patterncom import PatternCom
 from .patternnet import PatternNet
 from .scene_archive import SceneArchive
 from .scene_split import SceneSplit
-from .seeding import ClassBalancedDataset
+from .seeding import ClassBalancedDataset, SeededSampleMixin
 from .xview2_cir import XView2CIR
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     'SVCD_Dataset',
     'SceneArchive',
     'SceneSplit',
+    'SeededSampleMixin',
     'WHU_CD_Dataset',
     'XView2CIR',
     'stack_collate',
