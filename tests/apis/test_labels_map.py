@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rs_mm.apis.labels.map import labels_map
+from tests.browser import opened
 
 from .test_mask_maps import write
 
@@ -32,4 +33,7 @@ def test_tiles_and_images(tmp_path):
         ('plain.png', 'water'),
         ('bad.png', 'bad.png is damaged'),
     ]
-    assert 'scene.tif' in page.html()
+    page.save(tmp_path / 'map.html')
+    with opened((tmp_path / 'map.html').as_uri()) as (shown, requests, errors):
+        assert shown.locator('path.leaflet-interactive').count() == 2
+        assert not errors and not [url for url in requests if url.startswith('http')]
