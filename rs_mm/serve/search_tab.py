@@ -66,7 +66,13 @@ def _panel(engine, lock, downloads, name):
     with gr.Row():
         method = gr.Dropdown(list(METHODS), value='weicom', label='Method', interactive=has_text)
         lam = gr.Slider(
-            0, 1, 0.5, step=0.05, label='Share of the text (lambda)', elem_id=f'lambda-{name}'
+            0,
+            1,
+            0.5,
+            step=0.05,
+            label='Share of the text (lambda)',
+            interactive=has_text,
+            elem_id=f'lambda-{name}',
         )
         count = gr.Slider(1, 60, 12, step=1, label='Images')
     with gr.Accordion('Filters', open=False):
