@@ -1,10 +1,10 @@
 """Rasters of any kind and size: open, describe, read with a mask, align, tile, write.
 
-rasterio and numpy, no torch. ``describe(path)`` says what a file is, ``open_raster(path)`` reads
-it window by window, ``read_pixels(path)`` at once. ``align_pair`` puts two dates on one grid;
-``SceneRun`` runs a model over a scene in blended tiles and goes on where it was stopped;
-``write_raster`` and ``write_polygons`` write maps as they come. The package
-imports without rasterio (the extra ``geo``); what needs it says so.
+rasterio and numpy, no torch. ``describe(path)`` returns the properties of a file,
+``open_raster(path)`` reads it window by window, ``read_pixels(path)`` at once. ``align_pair`` puts
+two dates on one grid; ``SceneRun`` runs a model over a scene in blended tiles and can resume;
+``write_raster`` and ``write_polygons`` write maps strip by strip. The package can be imported
+without rasterio (the extra ``geo``); functions that need it raise an error.
 """
 
 from rs_mm.files import check_writable

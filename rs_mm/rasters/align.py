@@ -1,4 +1,5 @@
-"""Puts two dates on one grid: as they are, cut to the shared ground, resampled, or by the pixel."""
+"""Alignment of two dates on one grid: unchanged, cut to the shared ground, resampled, or by
+pixel."""
 
 from __future__ import annotations
 
@@ -37,8 +38,8 @@ class AlignedPair:
     """Two dates on one grid; made by :func:`align_pair`.
 
     Attributes:
-        grid: of what is read.
-        notes: what was found or done that a user should know.
+        grid: the common grid.
+        notes: remarks for the user.
     """
 
     def __init__(self, grid: Grid, views: list, notes: Sequence[str] = ()) -> None:
@@ -50,7 +51,7 @@ class AlignedPair:
         window: tuple[slice, slice] | None = None,
         shape: tuple[int, int] | None = None,
     ) -> list[Pixels]:
-        """Both dates of a window of the grid; see :meth:`Raster.read`.
+        """Reads both dates of a window of the grid; see :meth:`Raster.read`.
 
         Raises:
             DataError: a date lacks a band, or a file is damaged.
@@ -67,7 +68,7 @@ class AlignedPair:
         return found
 
     def close(self) -> None:
-        """Closes what was opened for resampling; the rasters stay open."""
+        """Closes the files for resampling; the rasters stay open."""
         for raster, _, _ in self._views:
             if isinstance(raster, _Warped):
                 raster.close()
@@ -80,14 +81,15 @@ def align_pair(
 
     Args:
         first, second: dates 1 and 2.
-        how: ``none``: the grids must agree, to half a pixel. ``ground``: both are cut to the
-            ground they share; a shift by parts of a pixel resamples date 2. ``resample``: date 2
-            is warped onto the grid of date 1 (bilinear; palettes nearest). ``crop``: both are cut
-            to the smaller height and width from the upper left corner, whatever the georeference.
-        bands: that will be read; an alpha band among them is then resampled like any other.
+        how: ``none``: the grids must agree, to half a pixel. ``ground``: both are cut to the ground
+            that they share; date 2 is resampled if it is shifted by a part of a pixel.
+            ``resample``: date 2 is warped onto the grid of date 1 (bilinear; palettes nearest).
+            ``crop``: both are cut to the smaller height and width from the upper left corner,
+            without regard to the georeference.
+        bands: bands that will be read; an alpha band among them is resampled like any other.
 
     Raises:
-        DataError: the dates cannot be put together that way; the message says which other way.
+        DataError: the dates cannot be aligned in this way; the message names another way.
     """
     a, b = Grid.of(first.info), Grid.of(second.info)
     names = (str(first.info.path), str(second.info.path))
@@ -172,14 +174,15 @@ def _resampled(first, second, grid, bands):
 
 
 def on_grid(raster: Raster, grid: Grid) -> Raster:
-    """A raster of classes on another grid, by the nearest pixel; itself if it lies there already.
+    """Returns a raster of classes on another grid, by the nearest pixel; unchanged if the grids
+    agree.
 
     Args:
-        raster: with a georeference; without one it must have the size of the grid.
-        grid: to read it on.
+        raster: raster with a georeference, or with the size of the grid.
+        grid: the other grid.
 
     Raises:
-        DataError: it has no georeference, and another size.
+        DataError: the raster has no georeference and another size.
     """
     own = Grid.of(raster.info)
     if own.transform is None or grid.transform is None:
@@ -195,7 +198,7 @@ def on_grid(raster: Raster, grid: Grid) -> Raster:
 
 
 class _Warped(Raster):
-    """A raster on another grid. Where it does not reach, nothing is valid."""
+    """A raster on another grid; pixels outside the raster are not valid."""
 
     def __init__(self, raster, grid, bands=None, nearest=False):
         from rasterio.enums import Resampling
@@ -238,7 +241,7 @@ class _Warped(Raster):
         super().__init__(warped, self.vrt)
 
     def _stored(self, raster):
-        """A picture that was decoded as a whole, as a dataset with its mask as alpha."""
+        """Returns a picture that was decoded as a whole as a dataset with its mask as alpha."""
         from rasterio.io import MemoryFile
 
         pixels, info = raster.read(), raster.info
@@ -261,7 +264,7 @@ class _Warped(Raster):
         return dataset
 
     def _without_alpha(self, dataset):
-        """The same dataset with its alpha band as a band like any other, as a VRT."""
+        """Returns the dataset as a VRT whose alpha band is an ordinary band."""
         import rasterio
         import rasterio.shutil
 
@@ -279,11 +282,11 @@ class _Warped(Raster):
         return super()._bands(bands, stored)
 
     def close(self) -> None:
-        """Closes the warped view and what was made for it, not the raster."""
+        """Closes the warped view and its temporary files, but not the raster."""
         for dataset in [self.vrt, *self._opened]:
             dataset.close()
 
 
 def common_valid(pixels: Sequence[Pixels]) -> np.ndarray:
-    """(H, W) bool: where every date holds data."""
+    """Returns (H, W) bool: True where every date holds data."""
     return np.logical_and.reduce([found.valid for found in pixels])

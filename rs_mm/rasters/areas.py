@@ -1,4 +1,4 @@
-"""How much ground a pixel covers."""
+"""The ground area of pixels."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .grid import Grid
 
 
 def pixel_areas(grid: Grid) -> np.ndarray | None:
-    """Square metres that one pixel of each row covers.
+    """Computes the square metres of a pixel in each row.
 
-    In a projected system by its unit; on the ellipsoid (Karney, J. Geodesy 87, 2013, as in PROJ)
-    where coordinates are degrees, and in web Mercator, whose metres are none.
+    In a projected system the unit of the system is used. The ellipsoid (Karney, J. Geodesy 87,
+    2013, as in PROJ) is used if coordinates are degrees, and for web Mercator, whose units are not
+    metres on the ground.
 
     Args:
-        grid: of the raster.
+        grid: grid of the raster.
 
-    Returns:
-        (height,) float64; None where the place on the ground is unknown.
+    Returns: (height,) float64; None without georeference.
     """
     if grid.transform is None or grid.crs is None:
         return None
@@ -31,13 +31,13 @@ def pixel_areas(grid: Grid) -> np.ndarray | None:
 
 
 def pixel_metres(grid: Grid) -> float | None:
-    """Side in metres of a square of ground as large as a pixel in the middle of a raster.
+    """Computes the side in metres of a square with the ground area of a pixel in the raster's
+    centre.
 
     Args:
-        grid: of the raster.
+        grid: grid of the raster.
 
-    Returns:
-        None where the place on the ground is unknown.
+    Returns: The side; None without georeference.
     """
     row = grid.height // 2
     area = pixel_areas(grid.cut(slice(row, row + 1), slice(0, grid.width)))

@@ -1,4 +1,4 @@
-"""What a raster file is: size, bands, type, place on the ground, nodata, colour model, pages."""
+"""The properties of a raster file: size, bands, type, georeference, nodata, colour model, pages."""
 
 from __future__ import annotations
 
@@ -23,33 +23,35 @@ _REDUCED, _MASK = 1, 4  # bits of TIFF's NewSubfileType
 
 @dataclass(frozen=True)
 class RasterInfo:
-    """What :func:`describe` finds.
+    """The result of :func:`describe`.
 
     Attributes:
         path: the file.
-        driver: name of the format as GDAL has it, e.g. ``GTiff``, ``JP2OpenJPEG``, ``PNG``.
-        width, height: in pixels, as the picture is meant to be seen (orientation applied).
+        driver: GDAL's name of the format, e.g. ``GTiff``, ``JP2OpenJPEG``, ``PNG``.
+        width, height: size in pixels of the upright picture (orientation applied).
         bands: number of bands that are read by default: red, green and blue of a palette, and all
             stored bands except alpha otherwise.
         stored_bands: number of bands in the file, alpha included.
         dtype: type of the pixels, e.g. ``uint16``.
         crs: ``rasterio.crs.CRS``; None if the file names none.
         transform: ``affine.Affine`` from (column, row) to (x, y); None without georeference.
-        placed_by: what else says where the file lies, where no transform does: ``4 ground control
-            points`` or ``the polynomials of its sensor (RPC)``; None otherwise. No map follows it.
-        nodata: declared nodata value of each stored band, None where there is none.
+        placed_by: other information about the place of the file if there is no transform: ``4
+            ground control points`` or ``the polynomials of its sensor (RPC)``; None otherwise. Maps
+            do not use it.
+        nodata: declared nodata value of each stored band, or None.
         alpha: 0-based number of the alpha band, or None. It is read as a mask, not as a band.
-        has_mask: whether the file holds a mask of its own beside alpha and nodata.
+        has_mask: whether the file holds a mask in addition to alpha and nodata.
         colour: ``grey``, ``rgb``, ``palette``, ``white_is_zero`` or ``other`` (bands without a
             colour). CMYK, YCbCr and Lab are converted and count as ``rgb``.
         palette: (N, 4) uint8 colours with alpha of a palette image, or None.
         orientation: 1 to 8 of TIFF and EXIF; 1 is upright.
-        pages: number of pictures of full size in the file; more than one is refused by reading.
+        pages: number of pictures of full size in the file; files with more than one are refused
+            when they are read.
         page: 1-based page of a TIFF that holds the picture; the others are previews or masks.
         overviews: factors of the reduced copies, e.g. ``(2, 4, 8)``.
         descriptions: name of each stored band, or None.
-        scales, offsets: of each stored band, from stored values to physical ones; not applied.
-        bits: significant bits of a sample where fewer than the type holds, or None.
+        scales, offsets: conversion of each stored band to physical values; not applied.
+        bits: significant bits of a sample if fewer than in the type, or None.
     """
 
     path: Path
@@ -78,12 +80,12 @@ class RasterInfo:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(height, width)."""
+        """The pair (height, width)."""
         return self.height, self.width
 
     @property
     def all_valid(self) -> bool:
-        """Whether nothing in the file can say that a pixel holds no data."""
+        """Whether the file has no information about pixels without data."""
         return (
             self.dtype.startswith(('int', 'uint'))
             and self.alpha is None
@@ -94,20 +96,20 @@ class RasterInfo:
 
     @property
     def georeferenced(self) -> bool:
-        """Whether the file says where it lies."""
+        """Whether the file is georeferenced."""
         return self.transform is not None
 
 
 def describe(path: str | Path) -> RasterInfo:
-    """Says what a raster file is, without reading its pixels.
+    """Reads the properties of a raster file, without its pixels.
 
     Args:
         path: a file of any format that GDAL reads.
 
     Raises:
-        MissingFileError: there is no such file.
-        DataError: the file is no raster, is damaged, or holds what cannot be read as one picture:
-            complex numbers, several pages, subdatasets; the message names it.
+        MissingFileError: the file does not exist.
+        DataError: the file is not a raster, is damaged, or cannot be read as one picture (complex
+            numbers, several pages, subdatasets); the message names the reason.
         ConfigError: rasterio is not installed.
     """
     with open_gdal(path) as dataset:
@@ -115,7 +117,7 @@ def describe(path: str | Path) -> RasterInfo:
 
 
 def open_gdal(path: str | Path, page: int | None = None) -> Any:
-    """Opens a file as a rasterio dataset, quietly, or says what is wrong with it."""
+    """Opens a file as a rasterio dataset, without GDAL's messages."""
     from .optional import rasterio_or_raise
 
     path = Path(path)
@@ -126,9 +128,9 @@ def open_gdal(path: str | Path, page: int | None = None) -> Any:
     rasterio = rasterio_or_raise(f'{path}: reading this file')
     address = str(path) if page is None else f'GTIFF_DIR:{page}:{path}'
     try:
-        with warnings.catch_warnings():  # a picture without georeference is no trouble
+        with warnings.catch_warnings():  # a picture without georeference is not an error
             warnings.simplefilter('ignore', rasterio.errors.NotGeoreferencedWarning)
-            # a dataset is opened by one thread; without sharing, no other one meets its handle
+            # a dataset is used by one thread; without sharing, no other thread gets its handle
             return rasterio.open(address, sharing=False)
     except rasterio.errors.RasterioIOError as error:
         raise DataError(f'{path}: {_why_not_opened(path, error)}') from error
@@ -138,14 +140,14 @@ def _why_not_opened(path, error):
     text = str(error).replace(str(path), path.name)
     if 'not recognized as being in a supported file format' in text:
         return (
-            'this is no image that GDAL reads; the file is damaged or of another kind (convert '
+            'GDAL cannot read this image; the file is damaged or of another kind (convert '
             'it to GeoTIFF, e.g. with gdal_translate).'
         )
     return f'the image cannot be opened ({text.rstrip(".")}).'
 
 
 def describe_dataset(dataset: Any, path: Path) -> RasterInfo:
-    """:func:`describe` of an open rasterio dataset."""
+    """Does the same as :func:`describe` for an open rasterio dataset."""
     _check_parts(dataset, path)
     check_pixels(dataset.height, dataset.width, path, windowed=True)
     facts = tiff_facts(path) if dataset.driver == 'GTiff' else {}
@@ -181,7 +183,7 @@ def _info(dataset, path, facts):
     _check_colour_space(dataset, interpretation, facts, path)
     white_is_zero = dataset.tags(ns='IMAGE_STRUCTURE').get('MINISWHITE') == 'YES'
     bits = dataset.tags(1, ns='IMAGE_STRUCTURE').get('NBITS')
-    # GDAL makes up a palette for pictures of one bit
+    # GDAL adds a palette to one-bit pictures
     made_up = white_is_zero or (bits == '1' and dataset.driver == 'GTiff')
     palette = None if made_up else _palette(dataset, interpretation)
     count = dataset.count - (alpha is not None)
@@ -261,7 +263,7 @@ def _palette(dataset, interpretation):
 
 
 def tiff_facts(path: Path) -> dict:
-    """Pages, colour space and orientation of a TIFF, which GDAL does not report.
+    """Reads pages, colour space and orientation of a TIFF, which GDAL does not report.
 
     Returns:
         ``pages`` (pictures that are neither a preview nor a mask), ``page`` (1-based, the

@@ -1,4 +1,4 @@
-"""Which files of a folder are rasters, by their names."""
+"""Finding rasters by file name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SUFFIXES = (
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is called like a raster, or has a header of ENVI's beside it."""
+    """Returns whether a file name is that of a raster, or the file has an ENVI header."""
     if path.suffix.lower() in SUFFIXES:
         return path.is_file() or path.suffix.lower() == '.zarr'
     headers = path.with_name(f'{path.name}.hdr'), path.with_suffix('.hdr'), path.with_suffix('.HDR')

@@ -1,4 +1,4 @@
-"""Where rasters lie: the grid of pixels on the ground, and whether two of them agree."""
+"""The grid of a raster on the ground, and the comparison of two grids."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rs_mm.errors import DataError
 
 from .describe import RasterInfo
 
-# dates whose corners lie closer than this are taken for the same grid without resampling
+# dates whose corners are closer than this (in pixels) count as one grid without resampling
 TOLERANCE = 0.5
-_WHOLE = 0.01  # of a pixel: a shift nearer to whole pixels than this is one of whole pixels
+_WHOLE = 0.01  # in pixels: a shift that is closer than this to whole pixels counts as whole pixels
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Pixels on the ground.
+    """A grid of pixels on the ground.
 
     Attributes:
         height, width: in pixels.
@@ -34,7 +34,7 @@ class Grid:
 
     @classmethod
     def of(cls, info: RasterInfo) -> Grid:
-        """The grid of a raster."""
+        """Returns the grid of a raster."""
         return cls(info.height, info.width, info.transform, info.crs)
 
     @property
@@ -43,7 +43,7 @@ class Grid:
         return self.height, self.width
 
     def cut(self, rows: slice, columns: slice) -> Grid:
-        """The part of these rows and columns."""
+        """Returns the part with these rows and columns."""
         transform = self.transform
         if transform is not None:
             from affine import Affine
@@ -53,22 +53,22 @@ class Grid:
 
     @property
     def pixel_size(self) -> tuple[float, float]:
-        """Width and height of a pixel in units of the CRS."""
+        """The width and height of a pixel in units of the CRS."""
         t = self.transform
         return math.hypot(t.a, t.d), math.hypot(t.b, t.e)
 
     @property
     def angle(self) -> float:
-        """How far rows are turned from the x axis, in degrees."""
+        """The rotation of the rows from the x axis, in degrees."""
         return math.degrees(math.atan2(self.transform.d, self.transform.a))
 
 
 def same_crs(first: Any, second: Any, grid: Grid) -> bool:
-    """Whether two CRSs give the same coordinates on this ground, however they are written.
+    """Returns whether two CRSs give the same coordinates on this ground, in any notation.
 
     Args:
-        first, second: ``rasterio.crs.CRS``; an unknown one (None) agrees with every other.
-        grid: where to compare, in coordinates of the first.
+        first, second: ``rasterio.crs.CRS``; an unknown CRS (None) agrees with every other.
+        grid: area of the comparison, in coordinates of the first.
     """
     if first is None or second is None or first == second:
         return True
@@ -80,18 +80,18 @@ def same_crs(first: Any, second: Any, grid: Grid) -> bool:
         found = np.column_stack(transform(first, second, *points.T))
     except (RasterioError, ValueError):
         return False
-    # both in units of the CRS; a hundredth of a pixel matters to no one
+    # both in units of the CRS; a hundredth of a pixel does not matter
     return bool(np.abs(found - points).max() <= 0.01 * max(grid.pixel_size))
 
 
 def offset(first: Grid, second: Grid) -> tuple[float, float]:
-    """Columns and rows by which the corner of the second lies right of and below the first's."""
+    """Returns columns and rows by which the second corner is right of and below the first."""
     x, y = second.transform @ (0, 0)
     return ~first.transform @ (x, y)
 
 
 def whole_shift(first: Grid, second: Grid) -> tuple[int, int] | None:
-    """The shift in (columns, rows) of two grids if it is one of whole pixels, else None."""
+    """Returns the shift in (columns, rows) of two grids if it is in whole pixels, else None."""
     columns, rows = offset(first, second)
     nearest = round(columns), round(rows)
     fits = max(abs(columns - nearest[0]), abs(rows - nearest[1])) <= _WHOLE
@@ -99,7 +99,8 @@ def whole_shift(first: Grid, second: Grid) -> tuple[int, int] | None:
 
 
 def _drift(first, second, shift=(0, 0)):
-    """The largest distance, in pixels, between pixels of equal number, after the shift."""
+    """Returns the largest distance, in pixels, between equal pixels of two grids, after the
+    shift."""
     corners = _pixel_corners(second)
     places = np.array([~first.transform @ (second.transform @ tuple(p)) for p in corners])
     return float(np.abs(places - corners - shift).max())
@@ -116,11 +117,11 @@ def _corners(grid):
 def check_same_grid(
     first: Grid, second: Grid, names: tuple[str, str], how: str = '', how_shifted: str = ''
 ) -> None:
-    """Two rasters can be compared pixel by pixel, or a sentence says why not.
+    """Checks that two rasters can be compared pixel by pixel.
 
     Args:
-        first, second: grids; one without georeference is only compared by size.
-        names: of the rasters, for the message.
+        first, second: grids; without a georeference only the size is compared.
+        names: names of the rasters, for the message.
         how: how to put them on one grid, appended to the message.
         how_shifted: the same for grids that are only shifted.
 
@@ -171,12 +172,13 @@ def check_same_pixels(first: Grid, second: Grid, names: tuple[str, str], how: st
 
 
 def shared_window(first: Grid, second: Grid) -> tuple[slice, slice] | None:
-    """Rows and columns of the first grid that lie within the second; None if there are none.
+    """Returns rows and columns of the first grid that are within the second; None if there are
+    none.
 
-    The grids have one CRS, one rotation and one pixel size.
+    Both grids have the same CRS, rotation and pixel size.
     """
     columns, rows = offset(first, second)
-    # within a hundredth of a pixel, a border is on the line
+    # a border within a hundredth of a pixel counts as on the line
     top, left = (max(0, math.ceil(value - _WHOLE)) for value in (rows, columns))
     bottom = min(first.height, math.floor(rows + second.height + _WHOLE))
     right = min(first.width, math.floor(columns + second.width + _WHOLE))
@@ -184,7 +186,7 @@ def shared_window(first: Grid, second: Grid) -> tuple[slice, slice] | None:
 
 
 def crs_name(crs: Any) -> str:
-    """``EPSG:32650`` where there is such a code, else the name in the CRS's text."""
+    """Returns a code such as ``EPSG:32650``, or else the name in the CRS's text."""
     if crs is None:
         return 'an unknown coordinate system'
     code = crs.to_epsg()

@@ -1,4 +1,4 @@
-"""Packages of the extra ``geo``, asked for only where they are needed."""
+"""Packages of the extra ``geo``, imported only when needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rs_mm.errors import ConfigError
 
 
 def has_rasterio() -> bool:
-    """Whether rasterio is installed and works."""
+    """Returns whether rasterio is installed and works."""
     try:
         rasterio_or_raise('reading rasters')
     except ConfigError:
@@ -20,10 +20,10 @@ def has_rasterio() -> bool:
 
 
 def rasterio_or_raise(what: str) -> ModuleType:
-    """The module rasterio, or a sentence that says what needs it.
+    """Returns the module rasterio.
 
     Args:
-        what: begins the sentence, e.g. ``'a.tif: reading this file'``.
+        what: start of the error message, e.g. ``'a.tif: reading this file'``.
 
     Raises:
         ConfigError: rasterio is not installed.
@@ -32,14 +32,14 @@ def rasterio_or_raise(what: str) -> ModuleType:
 
 
 def geo_package(name: str, what: str) -> ModuleType:
-    """A module of the extra ``geo``, or a sentence that says what needs it.
+    """Returns a module of the extra ``geo``.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: the package is not installed.
     """
     if name == 'rasterio':
-        # GDAL keeps decoded blocks in 5 % of the memory, each process for itself: a few rows of
-        # blocks of a wide scene are enough; whoever sets the variable decides
+        # in each process, GDAL keeps decoded blocks in 5 % of the memory; a few rows of blocks of a
+        # wide scene are enough. A value of the user is kept
         os.environ.setdefault('GDAL_CACHEMAX', '256')
     try:
         module = importlib.import_module(name)
@@ -47,8 +47,8 @@ def geo_package(name: str, what: str) -> ModuleType:
         raise ConfigError(f'{what} needs {name} ({error}): pip install "rs_mm[geo]".') from error
     if name == 'rasterio':
         importlib.import_module('rasterio.errors')
-        # libtiff's remarks on tags that it passes over are no matter for the user
+        # libtiff's remarks on ignored tags do not matter for the user
         log = logging.getLogger('rasterio._env')
-        if log.level != logging.ERROR:  # each setting makes all loggers forget what they know
+        if log.level != logging.ERROR:  # each setting clears the caches of all loggers
             log.setLevel(logging.ERROR)
     return module

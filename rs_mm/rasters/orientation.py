@@ -1,4 +1,4 @@
-"""How a PNG or WebP is to be turned, which GDAL does not say."""
+"""The orientation of PNG and WebP files, which GDAL does not report."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 _PNG = b'\x89PNG\r\n\x1a\n'
 _TEXTS = (b'tEXt', b'zTXt', b'iTXt')
-_HOLDS_EXIF = (b'Raw profile', b'XML:')  # texts in which programs keep EXIF and XMP
+_HOLDS_EXIF = (b'Raw profile', b'XML:')  # texts in which programs store EXIF and XMP
 _TAG = 274
 
 
 def picture_orientation(path: str | Path) -> int:
-    """The EXIF orientation of a PNG or WebP, 1 to 8; 1 where nothing is said.
+    """Returns the EXIF orientation of a PNG or WebP, 1 to 8; 1 without EXIF.
 
-    Pillow decodes a whole PNG to find its EXIF, so it is only asked where a chunk may hold some.
+    Pillow decodes a whole PNG to find its EXIF, so it is used only if a chunk may hold EXIF.
     """
     from PIL import Image
 
@@ -31,7 +31,7 @@ def picture_orientation(path: str | Path) -> int:
             warnings.simplefilter('ignore')
             with Image.open(path) as image:
                 found = image.getexif().get(_TAG, 1)
-    except Exception:  # a damaged file; its reader says what is wrong
+    except Exception:  # a damaged file; its reader reports the reason
         return 1
     return found if found in range(1, 9) else 1
 

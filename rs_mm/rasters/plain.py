@@ -1,4 +1,4 @@
-"""Pictures that are decoded as a whole, without GDAL: JPEG, and common ones without rasterio."""
+"""Decoding whole pictures without GDAL: JPEG, and common formats without rasterio."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ _JPEG_START = b'\xff\xd8'
 
 
 def open_plain(path: Path) -> tuple[RasterInfo, None, Pixels]:
-    """A PNG, JPEG or BMP as OpenCV decodes it, its orientation applied.
+    """Decodes a PNG, JPEG or BMP with OpenCV and applies its orientation.
 
-    Returns:
-        What :class:`~rs_mm.rasters.reading.Raster` takes.
+    Returns: The arguments of :class:`~rs_mm.rasters.reading.Raster`.
 
     Raises:
         DataError: the file is damaged or ends too early.
@@ -35,7 +34,7 @@ def open_plain(path: Path) -> tuple[RasterInfo, None, Pixels]:
     check_one_frame(path)
     content = np.fromfile(path, np.uint8)
     check_header(content.tobytes(), path)
-    # alpha is only kept by a mode that ignores the orientation; JPEG has no alpha
+    # only a mode that ignores the orientation keeps alpha; JPEG has no alpha
     jpeg = content[:2].tobytes() == _JPEG_START
     mode = cv2.IMREAD_ANYCOLOR if jpeg else cv2.IMREAD_UNCHANGED
     try:
@@ -52,7 +51,7 @@ def open_plain(path: Path) -> tuple[RasterInfo, None, Pixels]:
     image = image if jpeg else turn(image, picture_orientation(path))
     alpha = 3 if image.shape[2] == 4 else None
     info = _info(path, image, alpha, {1: 'grey'}.get(image.shape[2], 'rgb'))
-    if jpeg and has_rasterio():  # a world file or .aux.xml may say where it lies
+    if jpeg and has_rasterio():  # a world file or .aux.xml may hold a georeference
         placed = describe(path)
         info = replace(info, crs=placed.crs, transform=placed.transform)
     valid = np.ones(image.shape[:2], bool) if alpha is None else image[..., alpha] > 0
@@ -60,7 +59,7 @@ def open_plain(path: Path) -> tuple[RasterInfo, None, Pixels]:
 
 
 def open_plain_tiff(path: Path) -> tuple[RasterInfo, None, Pixels]:
-    """A TIFF through tifffile: grey, RGB or many bands; the rest needs rasterio.
+    """Reads a TIFF with tifffile: grey, RGB or several bands; other TIFFs need rasterio.
 
     Raises:
         DataError: the file is damaged, has several pages or complex pixels.
@@ -82,7 +81,7 @@ def open_plain_tiff(path: Path) -> tuple[RasterInfo, None, Pixels]:
             'rasterio: pip install "rs_mm[geo]".'
         )
     if array.dtype == bool:
-        array = array.view(np.uint8) * 255  # as a picture, 1 is white
+        array = array.view(np.uint8) * 255  # 1 is white in a picture
     array = array[..., None] if array.ndim == 2 else array
     array = turn(array, facts['orientation'])
     alpha = next(

@@ -1,4 +1,4 @@
-"""Writes regions as polygons, some thousand at a time, so that any number of them goes."""
+"""Writing any number of regions as polygons, some thousand at a time."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .polygons import Region, by_size
 from .scratch import system_errors
 
 FORMATS = {'.gpkg': 'GPKG', '.geojson': 'GeoJSON', '.json': 'GeoJSON', '.parquet': 'Parquet'}
-_BATCH = 20_000  # regions that are held at a time, sorted among themselves
+_BATCH = 20_000  # number of regions that are held and sorted at a time
 _DEGREES = 'EPSG:4326'
 
 
 def check_polygon_file(path: str | Path) -> None:
-    """The suffix is one that can be written, and the packages are there.
+    """Checks that the suffix can be written and the packages are installed.
 
     Raises:
-        ConfigError: an unknown suffix, or a package is missing.
+        ConfigError: the suffix is unknown, or a package is missing.
     """
     if Path(path).suffix.lower() not in FORMATS:
         raise ConfigError(f'{path}: polygons are written as .gpkg, .geojson or .parquet.')
@@ -43,16 +43,17 @@ def write_polygons(
 ) -> None:
     """Writes regions with class, name, pixels, area in square metres and mean probability.
 
-    The largest comes first; of more than 20,000 regions, the largest of each 20,000. GeoJSON is in
-    longitude and latitude, as its standard (RFC 7946) has it; the areas are those of the raster
-    in every format.
+    The largest region comes first; more than 20,000 regions are sorted in groups of 20,000. GeoJSON
+    is in longitude and latitude, as its standard (RFC 7946) requires; the areas are those of the
+    raster in every format.
 
     Args:
         path: ``.gpkg``, ``.geojson`` or ``.parquet``; replaced if it exists.
-        found: from :func:`~rs_mm.rasters.regions`; taken as they come.
-        grid: whose coordinates the geometries are in.
+        found: regions of :func:`~rs_mm.rasters.regions`, taken one by one.
+        grid: grid with the coordinates of the geometries.
         class_names: name of each class.
-        simplify: tolerance in units of the CRS (Douglas-Peucker); 0 keeps the pixels' outlines.
+        simplify: tolerance in units of the CRS (Douglas-Peucker); 0 keeps the outlines of the
+            pixels.
 
     Raises:
         DataError: the file cannot be written.
@@ -84,7 +85,7 @@ def _groups(found: Iterable[Region]) -> Iterator[list[Region]]:
 
 
 class _Shapes:
-    """From the geometry of a region to the one that is written."""
+    """Returns a function from the geometry of a region to the geometry in the file."""
 
     def __init__(self, grid: Grid, simplify: float, degrees: bool) -> None:
         import pyproj
@@ -97,7 +98,7 @@ class _Shapes:
             self.crs, self.project = target, change.transform
 
     def __call__(self, regions: list[Region]) -> list[bytes]:
-        """Well-known binary of each."""
+        """Returns the well-known binary of each geometry."""
         import shapely
 
         shapes: Any = [region.geometry for region in regions]
@@ -174,12 +175,12 @@ def _write_layer(path, part, batches, crs, kind):
         raise DataError(
             f'{path} cannot be written: {"the disk is full" if full else text}.'
         ) from error
-    if written != count[0]:  # a driver that does not say what it could not write
+    if written != count[0]:  # a driver that does not report its error
         raise OSError(errno.ENOSPC, 'it cannot be read back')
 
 
 def _write_parquet(part, batches, crs):
-    """GeoParquet 1.0: the geometry is described in the metadata of the file."""
+    """Writes GeoParquet 1.0, which describes the geometry in the metadata of the file."""
     import pyarrow.parquet
 
     column: dict[str, Any] = dict(encoding='WKB', geometry_types=['Polygon'])

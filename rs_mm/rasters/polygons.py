@@ -1,4 +1,4 @@
-"""From a map of classes to polygons, strip by strip, joined where strips meet."""
+"""Polygons of a map of classes, strip by strip, joined where strips meet."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Region:
 
     Attributes:
         class_index: its class.
-        pixels: how many pixels it has.
+        pixels: number of its pixels.
         area_m2: square metres of ground; NaN without georeference.
-        mean: mean of the values that went with the classes (a probability), or NaN.
+        mean: mean of the values of the pixels (a probability), or NaN.
         geometry: ``shapely`` polygon in the coordinates of the grid (pixels without one), or None.
         bounds: (first row, last row, first column, last column) in pixels.
     """
@@ -50,7 +50,7 @@ class _Piece:
         return piece
 
     def join(self, other):
-        """Other becomes part of this one's patch."""
+        """Joins another part to the patch of this one."""
         a, b = self.root(), other.root()
         if a is b:
             return
@@ -71,20 +71,20 @@ def regions(
     min_area: float = 0.0,
     geometry: bool = True,
 ) -> Iterator[Region]:
-    """Patches of pixels of one class that touch by a side.
+    """Yields patches of pixels of one class that touch by a side.
 
-    Memory holds the patches of two strips and those that go on below them, whatever the height.
+    Memory holds the patches of two strips and those that continue below, at any height.
 
     Args:
-        grid: of the map.
+        grid: grid of the map.
         strips: (first row, (rows, width) classes, (rows, width) values or None), from top to
             bottom, without a gap.
-        classes: that become polygons.
-        min_area: patches below so many square metres (pixels without georeference) are left out.
+        classes: classes that become polygons.
+        min_area: patches with a smaller area in square metres (without georeference: in pixels) are
+            left out.
         geometry: whether outlines are made.
 
-    Yields:
-        Each as soon as no later strip can touch it.
+    Yields: Each patch as soon as no later strip can touch it.
     """
     if geometry:
         geo_package('shapely', 'polygons')
@@ -97,7 +97,7 @@ def regions(
         if above is not None:
             _join_seam(above, (ids[0], pieces))
         above = (ids[-1].copy(), pieces)
-        # what no later strip can touch is whole; the rest may go on
+        # patches that no later strip can touch are complete; the others may continue
         touching = dict.fromkeys(pieces[i].root() for i in np.unique(ids[-1]) if i >= 0)
         roots = [piece for piece in growing + pieces if piece.parent is None]
         yield from _whole([piece for piece in roots if piece not in touching], areas, min_area)
@@ -106,19 +106,19 @@ def regions(
 
 
 def by_size(region: Region) -> tuple:
-    """A key that sorts the largest first."""
+    """Returns a key that sorts the largest first."""
     return -region.pixels, region.bounds
 
 
 class PatchCount:
-    """Counts regions that pass by, and remembers the largest.
+    """A counter of regions that keeps the largest.
 
     Args:
-        shown: how many of the largest are remembered.
+        shown: number of the largest regions to keep.
 
     Attributes:
-        count: regions that have passed.
-        largest: the largest of them, the largest first.
+        count: number of regions so far.
+        largest: the largest regions, the largest first.
     """
 
     def __init__(self, shown: int = 3) -> None:
@@ -126,7 +126,7 @@ class PatchCount:
         self.largest: list[Region] = []
 
     def __call__(self, found: Iterable[Region]) -> Iterator[Region]:
-        """The same regions."""
+        """Yields the regions unchanged."""
         for region in found:
             self.count += 1
             if len(self.largest) < self.shown or region.pixels >= self.largest[-1].pixels:
@@ -140,7 +140,7 @@ def _whole(pieces, areas, min_area):
 
 
 def _pieces(grid, first, labels, values, classes, areas):
-    """The patches of a strip, and for each pixel the number of its patch (-1: none)."""
+    """Returns the patches of a strip, and for each pixel the number of its patch (-1: none)."""
     import cv2
 
     ids, pieces = np.full(labels.shape, -1, np.int32), []
@@ -198,7 +198,7 @@ def _join_seam(above, below):
 
 def _region(piece, on_ground):
     shape = piece.shapes[0] if piece.shapes else None
-    if len(piece.shapes) > 1:  # no corner stays where strips met
+    if len(piece.shapes) > 1:  # removes the corners where strips meet
         import shapely
 
         shape = shapely.simplify(shapely.union_all(piece.shapes), 0)

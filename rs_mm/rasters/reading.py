@@ -1,7 +1,7 @@
-"""Reads pixels of a raster together with where they are valid: one rule for every format.
+"""Reading the pixels of a raster and their validity, by one rule for every format.
 
-What the file's tags say is applied: palette, polarity (WhiteIsZero), colour space, orientation,
-alpha, masks, nodata. What cannot be read as one picture is refused by name.
+The file's tags are applied: palette, polarity (WhiteIsZero), colour space, orientation, alpha,
+masks, nodata. A file that cannot be read as one picture is refused, and the error names it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _PLAIN = ('.png', '.bmp', *_JPEG)
 
 @dataclass
 class Pixels:
-    """Pixels and where they count.
+    """Pixels and their validity.
 
     Attributes:
-        array: (H, W, C) in the order of the file's bands (red, green, blue of a photograph).
+        array: (H, W, C) in the order of the file's bands (red, green, blue for a photograph).
         valid: (H, W) bool; False where the file declares no data (nodata value, mask, fully
             transparent alpha) or a band that was read is NaN or infinite.
     """
@@ -42,12 +42,12 @@ class Pixels:
 class Raster:
     """An open raster; made by :func:`open_raster`.
 
-    One thread reads from it at a time.
+    Only one thread may read from it at a time.
 
     Attributes:
-        info: what the file is.
+        info: the properties of the file.
         dataset: the rasterio dataset, for its profile and for warping; None for a file that is
-            decoded as a whole (JPEG, turned pictures, anything without rasterio).
+            decoded as a whole (JPEG, rotated pictures, and all files without rasterio).
     """
 
     def __init__(self, info: RasterInfo, dataset: Any = None, whole: Pixels | None = None) -> None:
@@ -74,16 +74,16 @@ class Raster:
         """Reads bands of a window.
 
         Args:
-            bands: 0-based bands, in this order; an alpha band that is named is read like any
-                other and masks nothing. Default: all but alpha.
+            bands: 0-based bands, in this order; an alpha band that is named is an ordinary band and
+                masks nothing. Default: all bands except alpha.
             window: rows and columns, e.g. ``np.s_[0:512, 512:1024]``. Default: everything.
-            shape: (height, width) to decimate to, through overviews where there are some; every
-                value is one of the file (nearest). Default: the window's own.
-            stored: the numbers as they are stored, without palette and polarity: for labels,
-                whose numbers are classes.
+            shape: (height, width) to reduce to, from overviews if there are any; values are picked
+                from the file (nearest). Default: the size of the window.
+            stored: return the stored numbers, without palette and polarity, for labels, whose
+                numbers are classes.
 
         Raises:
-            DataError: a band is not there, the window leaves the raster, or the file is damaged.
+            DataError: a band is missing, the window exceeds the raster, or the file is damaged.
         """
         bands = self._bands(bands, stored)
         rows, columns = self._window(window)
@@ -119,7 +119,7 @@ class Raster:
         at = (slice(*rows), slice(*columns))
         if shape is not None:
             at = np.ix_(*(_nearest(limits, n) for limits, n in zip((rows, columns), shape)))
-        # an alpha band that is named is a band like any other
+        # an alpha band that is named is an ordinary band
         named = self.info.alpha is not None and self.info.alpha in bands
         where = np.ones_like(valid[at]) if named else valid[at].copy()
         pixels = Pixels(array[at][..., bands], where)
@@ -167,7 +167,7 @@ class Raster:
 def open_raster(path: str | Path) -> Raster:
     """Opens a raster of any format that GDAL reads, for reading window by window.
 
-    JPEG is decoded as a whole by OpenCV, as published pipelines decode it. Without rasterio, PNG,
+    JPEG is decoded as a whole with OpenCV, as in published pipelines. Without rasterio, PNG,
     JPEG, BMP and plain TIFF can still be read.
 
     Args:
@@ -177,9 +177,9 @@ def open_raster(path: str | Path) -> Raster:
         A context manager.
 
     Raises:
-        MissingFileError: there is no such file.
-        DataError: the file is no raster, is damaged, or cannot be read as one picture; the
-            message names what stands in the way (complex numbers, 4 pages, ...).
+        MissingFileError: the file does not exist.
+        DataError: the file is not a raster, is damaged, or cannot be read as one picture; the
+            message names the reason (complex numbers, 4 pages, ...).
         ConfigError: the format needs rasterio, which is not installed.
     """
     path = Path(path)
@@ -218,12 +218,12 @@ def open_raster(path: str | Path) -> Raster:
 def raster_from_array(
     array: np.ndarray, name: str = 'image', crs: Any = None, transform: Any = None
 ) -> Raster:
-    """Pixels in memory as a raster; those that are NaN or infinite are not valid.
+    """Makes a raster of pixels in memory; NaN and infinite pixels are not valid.
 
     Args:
         array: (H, W) or (H, W, C), bands in file order.
-        name: stands for the path in messages.
-        crs, transform: where it lies.
+        name: replaces the path in messages.
+        crs, transform: georeference.
     """
     array = array[..., None] if array.ndim == 2 else array
     height, width, count = array.shape
@@ -258,7 +258,7 @@ def read_pixels(
 
 
 def check_bands(bands: Sequence[int], count: int, name: str) -> list[int]:
-    """The bands as a list, or a sentence that says which of them ``name`` lacks."""
+    """Returns the bands as a list, after a check that ``name`` has them."""
     missing = [b for b in bands if not 0 <= b < count]
     if missing:
         raise DataError(f'{name} has bands 0 to {count - 1}, but band {missing[0]} was asked for.')
@@ -266,18 +266,17 @@ def check_bands(bands: Sequence[int], count: int, name: str) -> list[int]:
 
 
 def nodata_mask(array: np.ndarray, nodata: Sequence[float | None]) -> np.ndarray:
-    """Where pixels differ from the declared nodata values.
+    """Compares pixels with the declared nodata values.
 
-    A value that a colour can have (an integer of 0 or more) marks a pixel as empty only if all
-    bands that were read hold it; a negative or fractional one, or one in a band of floats, does
-    so in any single band.
+    A value that can be a colour (an integer of 0 or more) marks a pixel as empty only if all bands
+    that were read hold it. A negative or fractional value, or a value in a band of floats, marks a
+    pixel in any single band.
 
     Args:
         array: (H, W, C) as stored.
-        nodata: the value of each band, None where there is none.
+        nodata: the value of each band, or None.
 
-    Returns:
-        (H, W) bool, True where there is data.
+    Returns: (H, W) bool, True where there is data.
     """
     if all(value is None for value in nodata):
         return np.ones(array.shape[:2], bool)
@@ -290,7 +289,7 @@ def nodata_mask(array: np.ndarray, nodata: Sequence[float | None]) -> np.ndarray
 
 
 def any_band_empties(dtype: Any, nodata: Sequence[float | None]) -> bool:
-    """Whether nodata in one band is enough; see :func:`nodata_mask`."""
+    """Returns whether nodata in one band is enough; see :func:`nodata_mask`."""
     floats = np.issubdtype(np.dtype(dtype), np.floating)
     return floats or any(value is not None and value < 0 for value in nodata)
 
@@ -305,17 +304,17 @@ def _equals(plane, value):
 
 
 def finite(array: np.ndarray) -> np.ndarray:
-    """(H, W) bool: where all bands of (H, W, C) are finite."""
+    """Returns (H, W) bool: True where all bands of (H, W, C) are finite."""
     if array.dtype.kind != 'f':
         return np.ones(array.shape[:2], bool)
     return np.isfinite(array).all(axis=2)
 
 
 def invert(array: np.ndarray, info: RasterInfo) -> np.ndarray:
-    """Turns the polarity of a picture whose 0 is white.
+    """Inverts a picture whose 0 is white.
 
     Raises:
-        DataError: the type is not unsigned, so that white has no number.
+        DataError: the type is signed, so white has no number.
     """
     if array.dtype.kind != 'u':
         raise DataError(f'{info.path}: 0 is white, but its pixels are {array.dtype}.')
@@ -324,7 +323,7 @@ def invert(array: np.ndarray, info: RasterInfo) -> np.ndarray:
 
 
 def fill_depth(array: np.ndarray, info: RasterInfo) -> np.ndarray:
-    """Brings samples of 1, 2 or 4 bits to 0 to 255, as every decoder of pictures does."""
+    """Scales samples of 1, 2 or 4 bits to 0 to 255, as all decoders of pictures do."""
     if info.bits is None or info.bits >= 8 or array.dtype != np.uint8:
         return array
     return array * np.uint8(255 // (2**info.bits - 1))
@@ -336,7 +335,7 @@ def _nearest(limits, count):
 
 
 def _upright(raster):
-    """A picture that its orientation tag turns, read as a whole and turned."""
+    """Reads a picture with an orientation tag as a whole, and rotates it."""
     orientation = raster.info.orientation
     stored = replace(
         raster.info,
@@ -355,7 +354,7 @@ def _upright(raster):
 
 
 def turn(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns stored rows and columns to the upright picture (TIFF 6.0, tag 274; EXIF the same)."""
+    """Rotates stored rows and columns to the upright picture (TIFF 6.0, tag 274; same in EXIF)."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)
     flip_rows = orientation in (3, 4, 7, 8)

@@ -1,4 +1,4 @@
-"""Runs a model over a scene, tile by tile: skipping empty tiles, blending, resumable."""
+"""Running a model over a scene tile by tile, with blending; resumable, without empty tiles."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .tiling import Tiling, blend_strip
 
 @dataclass
 class Times:
-    """Seconds spent on a scene, by kind of work."""
+    """The seconds spent on a scene, by kind of work."""
 
     reading: float = 0.0
     model: float = 0.0
     writing: float = 0.0
 
     def shares(self) -> str:
-        """In words, e.g. ``reading 12 %, model 80 %, writing 8 %``."""
+        """Returns the shares as text, e.g. ``reading 12 %, model 80 %, writing 8 %``."""
         total = max(self.reading + self.model + self.writing, 1e-9)
         return ', '.join(
             f'{name} {getattr(self, name) / total:.0%}' for name in ('reading', 'model', 'writing')
@@ -39,14 +39,14 @@ class SceneRun:
 
     Attributes:
         tiling: the windows.
-        read: function (rows, columns) to (what the model takes, valid (h, w) bool). Called from
-            one thread at a time.
-        predict: function of a list of what ``read`` gives to a list of (C, h, w) float32.
-        reduce: function of a blended strip (C, rows, width) with NaN where nothing is known to
-            what is kept of it, arrays by name.
-        scratch: where finished tiles and strips are kept.
-        batch: tiles that are predicted together. They stay together when a run is resumed.
-        progress: say how far it is, on standard error.
+        read: function from (rows, columns) to (input of the model, valid (h, w) bool). It is called
+            from one thread at a time.
+        predict: function from a list of inputs to a list of (C, h, w) float32.
+        reduce: function from a blended strip (C, rows, width), with NaN for unknown pixels, to the
+            arrays to keep, by name.
+        scratch: storage of finished tiles and strips.
+        batch: number of tiles that are predicted together, also after a resume.
+        progress: print the progress on standard error.
     """
 
     tiling: Tiling
@@ -60,7 +60,7 @@ class SceneRun:
     valid_pixels: int = 0
 
     def run(self) -> None:
-        """Predicts what is not finished yet.
+        """Predicts the tiles that are not finished.
 
         Raises:
             DataError: no pixel of the scene is valid.
@@ -70,18 +70,18 @@ class SceneRun:
             if self._strip_done(strip):
                 report.passed(len(self.tiling.column_spans))
                 continue
-            self._finish_row_of_tiles(strip, report)  # the rows above are there already
+            self._finish_row_of_tiles(strip, report)  # the rows above are finished
             self._finish_strip(strip)
         report.close()
         self._count_valid()
 
     def strips(self, name: str) -> Iterator[tuple[int, np.ndarray]]:
-        """(first row, rows) of what ``reduce`` called ``name``, from top to bottom."""
+        """Yields (first row, rows) of the array ``name`` of ``reduce``, from top to bottom."""
         for strip, (first, _) in enumerate(self.tiling.strips()):
             yield first, self.strip(name, strip)
 
     def strip(self, name: str, number: int) -> np.ndarray:
-        """One strip of what ``reduce`` called ``name``."""
+        """Returns one strip of the array ``name`` of ``reduce``."""
         return self.scratch.load(f'{name}_{number:05d}')
 
     def _strip_done(self, strip):
@@ -147,7 +147,7 @@ class SceneRun:
         self.times.model += time.perf_counter() - start
         start = time.perf_counter()
         for column, (found, valid) in zip(group, tiles):
-            if found is None:  # nothing to see: a mark instead of an array
+            if found is None:  # no valid pixel: a mark instead of an array
                 output = np.zeros(0, np.float32)
             else:
                 output = np.where(valid, next(outputs), np.float32(np.nan))
@@ -160,7 +160,8 @@ def _tile(row, column):
 
 
 class _Progress:
-    """A line with tiles done and the time left, rewritten on a terminal, else every half minute."""
+    """A progress line with finished tiles and the remaining time, updated on a terminal, otherwise
+    printed every half minute."""
 
     def __init__(self, total, shown):
         self.total, self.shown = total, shown and total > 1
@@ -168,7 +169,7 @@ class _Progress:
         self.start = self.last = time.monotonic()
 
     def passed(self, count):
-        """Tiles that an earlier run finished."""
+        """Counts tiles of an earlier run."""
         self.done += count
 
     def did(self, count):

@@ -1,4 +1,4 @@
-"""What is computed so far, kept on disk so that a later run goes on from there, exactly."""
+"""Storage of intermediate results on disk, from which a later run continues exactly."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from rs_mm.files import atomic_write, write_json
 
 
 class Scratch:
-    """A folder of named arrays, each there as a whole or not at all.
+    """A folder of named arrays without incomplete arrays.
 
     Args:
-        folder: made if absent. Without ``resume``, what an earlier run left in it is removed.
+        folder: the folder; it is created if needed. Without ``resume``, arrays of an earlier run
+            are removed.
         identity: what the arrays depend on (inputs, model, options), as JSON.
-        resume: go on with the arrays of an earlier run.
+        resume: continue with the arrays of an earlier run.
 
     Raises:
-        ConfigError: ``resume``, and the earlier run had another identity; the key is named.
+        ConfigError: with ``resume``, the earlier run had another identity; the message names the
+            key.
         DataError: the folder cannot be written.
     """
 
@@ -45,13 +47,13 @@ class Scratch:
         return self._path(name).is_file()
 
     def save(self, name: str, array: np.ndarray) -> None:
-        """Keeps an array; a process that is killed meanwhile leaves nothing under its name."""
+        """Stores an array; a process that is killed during this leaves no array of this name."""
         path = self._path(name)
         with system_errors(path), atomic_write(path) as file:
             np.save(file, array, allow_pickle=False)
 
     def load(self, name: str) -> np.ndarray:
-        """The array of this name."""
+        """Returns the array of this name."""
         return np.load(self._path(name), allow_pickle=False)
 
     def drop(self, name: str) -> None:
@@ -59,7 +61,7 @@ class Scratch:
         self._path(name).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Removes the folder: the work is done."""
+        """Removes the folder after the work is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, name):
@@ -67,7 +69,7 @@ class Scratch:
 
 
 class InMemory(dict):
-    """The same for a scene whose results fit into memory and are wanted there."""
+    """The same storage in memory, for a scene whose results fit into memory."""
 
     save, load = dict.__setitem__, dict.__getitem__
 
@@ -91,7 +93,7 @@ def _check_identity(job, identity):
 
 @contextlib.contextmanager
 def system_errors(path: str | Path) -> Iterator[None]:
-    """What the system refuses becomes one sentence about this file.
+    """Turns errors of the operating system into one sentence about this file.
 
     Raises:
         DataError: no space, no permission, a file where a folder should be, ...
@@ -103,8 +105,8 @@ def system_errors(path: str | Path) -> Iterator[None]:
 
 
 def reason(error: OSError) -> str:
-    """The system's reason in words."""
-    # numpy says how many items it could write, and no number of an error
+    """Returns the system's reason in words."""
+    # numpy reports the number of written items, and no error number
     short = error.errno is None and 'requested and' in str(error)
     if short or error.errno in (errno.ENOSPC, errno.EDQUOT):
         return 'the disk is full'
@@ -112,12 +114,12 @@ def reason(error: OSError) -> str:
 
 
 def check_free_space(folder: str | Path, needed: int, what: str) -> None:
-    """The disk of a folder, which may not exist yet, has room.
+    """Checks the disk space of a folder, which may not exist yet.
 
     Args:
-        folder: to write into.
+        folder: folder to write into.
         needed: bytes.
-        what: is to be written, for the message.
+        what: name of the data, for the message.
 
     Raises:
         DataError: there is less free space.

@@ -1,4 +1,4 @@
-"""TIFF by tifffile: opened quietly, and what a small file may ask for has a limit."""
+"""Opening TIFF files with tifffile, without its messages and with limits for small files."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _TAGS = 20_000  # of all pages together; tifffile takes some 20 microseconds for
 def open_tiff(path: str | Path) -> Iterator[Any]:
     """Opens a TIFF as ``tifffile.TiffFile``.
 
-    Whatever goes wrong with it, also inside the ``with`` block, becomes one sentence.
+    Errors, also inside the ``with`` block, become one sentence.
 
     Raises:
-        MissingFileError: there is no such file.
-        DataError: the file is damaged, or its directories hold more than a picture's do.
+        MissingFileError: the file does not exist.
+        DataError: the file is damaged, or has too many directories.
     """
     import tifffile
 
     _check_directories(path)
-    log = logging.getLogger('tifffile')  # it complains of tags that GDAL wrote and we don't need
+    log = logging.getLogger('tifffile')  # tifffile warns about tags of GDAL that are not needed
     before, log.disabled = log.disabled, True
     try:
         with tifffile.TiffFile(path) as file:
@@ -45,16 +45,16 @@ def open_tiff(path: str | Path) -> Iterator[Any]:
 
 
 def read_page(file: Any, page: Any, path: str | Path, windowed: bool = False) -> np.ndarray:
-    """The numbers of a page as they are stored: (H, W) or (H, W, C).
+    """Returns the stored numbers of a page: (H, W) or (H, W, C).
 
     Args:
-        file: what :func:`open_tiff` gave.
+        file: result of :func:`open_tiff`.
         page: one of its pages.
         path: the file, for the message.
-        windowed: whether the limit of scenes holds instead of that of pictures.
+        windowed: whether the limit of scenes applies instead of the limit of pictures.
 
     Raises:
-        DataError: the file ends before the page does, or the page has more pixels than are read.
+        DataError: the file ends before the page, or the page has more pixels than the limit.
     """
     ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts)]
     if ends and max(ends) > file.filehandle.size:
@@ -67,7 +67,7 @@ def read_page(file: Any, page: Any, path: str | Path, windowed: bool = False) ->
 
 
 def _check_directories(path):
-    """Follows the chain of directories, which a few bytes can make endless."""
+    """Counts the directories of the chain, which a few bytes can make endless."""
     pages = tags = 0
     try:
         with open(path, 'rb') as file:
@@ -90,7 +90,7 @@ def _check_directories(path):
                 at = _number(file.read(struct.calcsize(offsets)), order + offsets)
     except FileNotFoundError as error:
         raise MissingFileError(f'{path}: no such image.') from error
-    except OSError as error:  # also an offset that no file has
+    except OSError as error:  # also for an impossible offset
         raise DataError(f'{path}: the TIFF cannot be decoded ({error.strerror}).') from error
 
 

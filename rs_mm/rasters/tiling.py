@@ -1,4 +1,4 @@
-"""Cuts a scene into overlapping windows, and blends what is found in them."""
+"""Overlapping windows over a scene, and the blending of their results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from rs_mm.errors import ConfigError
 
-MULTIPLE = 32  # windows start at multiples, so that a network's strides fall on the same pixels
+MULTIPLE = 32  # windows start at multiples of this, so a network's strides fall on the same pixels
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class Tiling:
     """Overlapping windows over a scene.
 
     Attributes:
-        height, width: of the scene.
-        tile: side of a window; a scene that is not larger is one window.
-        overlap: pixels that neighbouring windows share, at least.
+        height, width: size of the scene.
+        tile: side of a window; a scene that is not larger has one window.
+        overlap: least number of pixels that neighbouring windows share.
 
     Raises:
         ConfigError: the overlap is not smaller than the tile.
@@ -39,38 +39,38 @@ class Tiling:
 
     @property
     def row_spans(self) -> list[tuple[int, int]]:
-        """(start, stop) of the windows down the scene."""
+        """The (start, stop) of the windows down the scene."""
         return spans(self.height, self.tile, self.overlap)
 
     @property
     def column_spans(self) -> list[tuple[int, int]]:
-        """(start, stop) of the windows across the scene."""
+        """The (start, stop) of the windows across the scene."""
         return spans(self.width, self.tile, self.overlap)
 
     def __len__(self) -> int:
         return len(self.row_spans) * len(self.column_spans)
 
     def strips(self) -> list[tuple[int, int]]:
-        """Rows of the scene, from the start of each row of windows to that of the next."""
+        """The strips of the scene, from the start of each row of windows to the start of the
+        next."""
         starts = [start for start, _ in self.row_spans]
         return list(zip(starts, [*starts[1:], self.height]))
 
     def rows_of_strip(self, strip: int) -> list[int]:
-        """The rows of windows that reach into a strip, by number."""
+        """Returns the numbers of the rows of windows that reach into a strip."""
         first, last = self.strips()[strip]
         return [i for i, (a, b) in enumerate(self.row_spans) if a < last and b > first]
 
 
 def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
-    """Windows along one axis: they share at least ``overlap`` pixels and cover all.
+    """Returns windows along one axis, which share at least ``overlap`` pixels and cover the axis.
 
-    Starts are multiples of 32 where the tile allows it; the last window may be a little shorter
-    than the others.
+    Starts are multiples of 32 if the tile allows it; the last window may be slightly shorter.
 
     Args:
-        length: of the axis.
+        length: length of the axis.
         tile: longest window.
-        overlap: shared by neighbours at least.
+        overlap: least overlap of neighbours.
 
     Returns:
         (start, stop), sorted.
@@ -79,14 +79,15 @@ def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
         return [(0, length)]
     multiple = MULTIPLE if tile - overlap >= MULTIPLE else 1
     step = (tile - overlap) // multiple * multiple
-    # where the last window begins: as early as it may and still reach the end
+    # the earliest start from which the last window reaches the end
     last = -(-(length - tile) // multiple) * multiple
     starts = [*range(0, last, step), last]
     return [(start, min(length, start + tile)) for start in starts]
 
 
 def ramp(spans_of_axis: Sequence[tuple[int, int]], index: int, overlap: int) -> np.ndarray:
-    """Weights of one window along an axis: 1 inside, falling smoothly to 0 towards neighbours.
+    """Returns the weights of one window along an axis: 1 inside, falling smoothly to 0 at
+    neighbours.
 
     Half a period of a cosine over the overlap; at a border of the scene the weight stays 1.
 
@@ -114,11 +115,10 @@ def blend_strip(
     Args:
         tiling: the windows.
         strip: number of the strip.
-        load: function (row of windows, column of windows) to (C, h, w) float32 with NaN where
-            nothing is known, or None where nothing is known anywhere.
+        load: function from (row of windows, column of windows) to (C, h, w) float32 with NaN for
+            unknown pixels, or None if all are unknown.
 
-    Returns:
-        (C, rows of the strip, width) float32; NaN where nothing is known.
+    Returns: (C, rows of the strip, width) float32; NaN for unknown pixels.
     """
     first, last = tiling.strips()[strip]
     rows, columns, overlap = tiling.row_spans, tiling.column_spans, tiling.overlap
@@ -139,10 +139,10 @@ def blend_strip(
             weights[at] += weight
     if total is None:
         return np.full((1, *weights.shape), np.nan, np.float32)
-    # a window without any data leaves no weight; its pixels are unknown
+    # a window without data has no weight; its pixels are unknown
     total[:, weights == 0] = np.nan
     weights[weights == 0] = 1
-    # with one window alone, the quotient is what it found, to the last bit
+    # with a single window, the quotient equals its result to the last bit
     alone = weights == 1
     total[:, ~alone] /= weights[~alone]
     return total

@@ -1,4 +1,4 @@
-"""One rule for depth: how values of any type become 8 bits, and which values a stretch counts."""
+"""The conversion of values of any type to 8 bits, and the stretch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def select_bands(image: np.ndarray, bands: Sequence[int] | None, name: str = 'im
 
 
 def check_value_range(value_range: Sequence[float] | None) -> None:
-    """A range that is given must be (low, high) with low < high."""
+    """Checks that a given range is (low, high) with low < high."""
     if value_range is not None and not value_range[0] < value_range[1]:
         raise ConfigError(
             f'value_range must be (low, high) with low < high, got {tuple(value_range)}.'
@@ -51,14 +51,14 @@ def stretch_limits(
     valid: Sequence[np.ndarray] | None = None,
     percentiles: Sequence[float] = PERCENTILES,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two percentiles of each band over the valid pixels of all images together.
+    """Computes two percentiles of each band over the valid pixels of all images together.
 
-    One stretch for all of them keeps a change of brightness between dates visible.
+    One stretch for all images keeps a change of brightness between dates visible.
 
     Args:
         images: each (H, W, C).
-        valid: for each, (H, W) bool; finite pixels count where it is None.
-        percentiles: which two; the 2nd and the 98th by default.
+        valid: for each image (H, W) bool; None: all finite pixels.
+        percentiles: the two percentiles; by default the 2nd and the 98th.
 
     Returns:
         Low and high, each (C,) float32.
@@ -80,16 +80,16 @@ def to_uint8(
     value_range: Sequence[float] | None = None,
     percentiles: Sequence[float] = PERCENTILES,
 ) -> np.ndarray:
-    """Brings an image of any depth to 8 bits by the one rule of all tools.
+    """Converts an image of any depth to 8 bits, by the rule of all tools.
 
-    uint8 stays as it is; every other type is stretched from the 2nd to the 98th percentile of the
-    valid pixels, band by band. With ``value_range``, every type is stretched from there.
+    uint8 is unchanged; other types are stretched from the 2nd to the 98th percentile of the valid
+    pixels, band by band. With ``value_range``, every type is stretched from this range.
 
     Args:
         image: (H, W, C).
         valid: (H, W) bool, pixels that count.
         value_range: (low, high): values that become 0 and 255.
-        percentiles: what becomes 0 and 255 without it.
+        percentiles: the percentiles that become 0 and 255 without ``value_range``.
 
     Raises:
         DataError: no pixel is valid.

@@ -1,4 +1,4 @@
-"""Is a picture there as a whole? Decoders fill in what a half-copied file lacks."""
+"""A check that a picture is complete, because decoders fill in missing parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _JPEG_START, _JPEG_SCAN, _JPEG_END = b'\xff\xd8', b'\xff\xda', b'\xff\xd9'
 
 
 def check_whole(path: str | Path) -> None:
-    """Refuses a PNG, JPEG, JPEG 2000, GIF, WebP, BMP or PPM that is cut off; other files pass.
+    """Refuses a truncated PNG, JPEG, JPEG 2000, GIF, WebP, BMP or PPM; other files pass.
 
     Raises:
         DataError: the file ends too early, or a chunk of a PNG is damaged.
@@ -40,7 +40,7 @@ def check_one_frame(path: str | Path) -> None:
     """Refuses a GIF, WebP or PNG of several frames, because it is unknown which frame is meant.
 
     Raises:
-        DataError: it has several.
+        DataError: the file has several frames.
     """
     if not str(path).lower().endswith(_ANIMATED):
         return
@@ -58,10 +58,10 @@ def check_one_frame(path: str | Path) -> None:
 
 
 def check_jpeg_end(content: bytes, path: str | Path) -> None:
-    """Refuses a JPEG that ends before its last scan does: decoders fill the rest with grey.
+    """Refuses a JPEG that ends before its last scan, because decoders fill the rest with grey.
 
     Raises:
-        DataError: the file is cut off.
+        DataError: the file is truncated.
     """
     if content[:2] != _JPEG_START:
         return
@@ -105,12 +105,13 @@ def _check_bmp(file, size, path):
 
 
 def _check_codestream(file, size, path):
-    if _JPEG_END not in _tail(file, size):  # boxes may follow it
+    if _JPEG_END not in _tail(file, size):  # further boxes may follow
         raise _cut(path, 'JPEG 2000 image')
 
 
 def _check_netpbm(file, size, path):
-    """P5 and P6: three numbers (width, height, largest value) after the magic, then the samples."""
+    """Checks P5 and P6: three numbers (width, height, largest value) after the magic, then
+    samples."""
     bands = 3 if file.read(2) == b'P6' else 1
     found = re.match(rb'(?:\s+(?:#[^\n]*\n\s*)*\d+){3}\s', file.read(4096))
     if found is None:
@@ -150,18 +151,18 @@ _CHECKS = (
 
 @contextlib.contextmanager
 def open_by_pillow(source: str | Path | io.BytesIO, path: str | Path) -> Iterator[Any]:
-    """Pillow's ``Image.open`` under the one limit of pixels, before anything is decoded.
+    """Calls Pillow's ``Image.open`` with the limit of pixels, before anything is decoded.
 
     Args:
         source: the file, or its content.
         path: the file, for the message.
 
     Raises:
-        DataError: it has more pixels than are read.
+        DataError: the picture has more pixels than the limit.
     """
     from PIL import Image
 
-    if 'RS_MM_MAX_PIXELS' in os.environ:  # Pillow refuses what has twice as many
+    if 'RS_MM_MAX_PIXELS' in os.environ:  # Pillow refuses twice as many pixels
         Image.MAX_IMAGE_PIXELS = -(-max_pixels() // 2)
     try:
         file = Image.open(source)
@@ -176,15 +177,16 @@ def open_by_pillow(source: str | Path | io.BytesIO, path: str | Path) -> Iterato
 
 
 def check_header(content: bytes, path: str | Path) -> None:
-    """Refuses a picture whose header states more pixels than are read, whatever decodes it next.
+    """Refuses a picture whose header states more pixels than the limit, before any decoder reads
+    it.
 
     Raises:
-        DataError: it does.
+        DataError: the header states too many pixels.
     """
     try:
         with open_by_pillow(io.BytesIO(content), path):
             pass
     except DataError:
         raise
-    except Exception:  # no picture for Pillow: the decoder says what is wrong
+    except Exception:  # not a picture for Pillow: the decoder reports the reason
         return

@@ -1,4 +1,4 @@
-"""Cuts scenes into windows that are looked at one by one, and says where each lies."""
+"""Cutting scenes into windows, and the positions of windows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .grid import Grid
 from .reading import Raster, open_raster
 from .values import stretch, stretch_limits
 
-_PREVIEW = 1024  # longest side of the reduced picture that the stretch is taken from
+_PREVIEW = 1024  # longest side of the reduced image for the stretch
 
 
 class Window(NamedTuple):
@@ -39,11 +39,11 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class TileSize:
-    """How large tiles are and how far apart they begin.
+    """The size of tiles and the distance of their starts.
 
     Attributes:
-        tile, stride: in pixels, or in metres on the ground.
-        metres: whether they are metres.
+        tile, stride: size and distance in pixels, or in metres on the ground.
+        metres: whether both are in metres.
     """
 
     tile: float
@@ -55,7 +55,7 @@ class TileSize:
         """Reads ``256`` (pixels) or ``150m`` (metres); the stride is the tile by default.
 
         Raises:
-            ConfigError: something else is written, the numbers are not positive, or one is in
+            ConfigError: the text has another form, the numbers are not positive, or one is in
                 metres and the other in pixels.
         """
         (size, metres), step = _number(tile, 'tile'), _number(stride or tile, 'stride')
@@ -64,10 +64,10 @@ class TileSize:
         return cls(size, step[0], metres)
 
     def in_pixels(self, grid: Grid, name: str = 'the image') -> tuple[int, int]:
-        """Tile and stride in pixels of a raster, at least 1.
+        """Returns tile and stride in pixels of a raster, at least 1.
 
         Raises:
-            DataError: they are metres, and the raster has no georeference.
+            DataError: they are in metres, and the raster has no georeference.
         """
         size = 1.0
         if self.metres:
@@ -90,7 +90,8 @@ def _number(text, what):
 
 
 def cut(shape: tuple[int, int], tile: int, stride: int) -> list[Window]:
-    """Windows of one size over a scene, row by row; the last of each row ends at the border.
+    """Returns windows of one size over a scene, row by row; the last of each row ends at the
+    border.
 
     Args:
         shape: (height, width) of the scene. A side shorter than the tile gives shorter windows.
@@ -107,7 +108,7 @@ def _starts(length, tile, stride):
 
 
 def footprint(transform: Any, crs: Any, window: Window) -> list[tuple[float, float]] | None:
-    """Corners of a window as (longitude, latitude) in WGS84, from the upper left one clockwise.
+    """Returns the corners of a window as (longitude, latitude), clockwise from the upper left.
 
     Returns:
         Four points; None without georeference.
@@ -124,19 +125,19 @@ def footprint(transform: Any, crs: Any, window: Window) -> list[tuple[float, flo
 
 
 class SceneTiles:
-    """An open scene whose windows are read as pictures.
+    """An open scene with windows that are read as pictures.
 
     Args:
         path: the raster.
         bands: 0-based bands, in this order. Default: all but alpha.
         eight_bit: whether other types become uint8, by one stretch for the whole scene: the 2nd to
-            the 98th percentile of each band in a reduced picture of it.
+            the 98th percentile of each band in a reduced image.
 
     Attributes:
-        info: what the file is.
+        info: the properties of the file.
 
     Raises:
-        MissingFileError, DataError: the file cannot be read, or has no such band.
+        MissingFileError, DataError: the file cannot be read, or lacks a band.
     """
 
     def __init__(
@@ -159,24 +160,25 @@ class SceneTiles:
         self._raster.close()
 
     def preview_pixels(self, longest: int) -> Any:
-        """A reduced copy of the scene in its own type, whose longer side is at most ``longest``."""
+        """Returns a reduced copy of the scene in its own type, with a longer side of at most
+        ``longest``."""
         factor = max(1, -(-max(self.info.shape) // longest))
         height, width = (max(1, length // factor) for length in self.info.shape)
         return self._raster.read(self._bands, shape=(height, width))
 
     def preview(self, longest: int = _PREVIEW) -> np.ndarray:
-        """A reduced picture of the scene, (h, w, C), as :meth:`read` would give it."""
+        """Returns a reduced image of the scene, (h, w, C), with the values of :meth:`read`."""
         return self._picture(self.preview_pixels(longest).array)
 
     def read(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-        """The pixels of a window and which of them hold data: (h, w, C) and (h, w) bool."""
+        """Returns the pixels of a window, (h, w, C), and which of them hold data, (h, w) bool."""
         pixels = self._raster.read(self._bands, (rows, columns))
         return self._picture(pixels.array), pixels.valid
 
     def tiles(
         self, windows: list[Window], least_valid: float = 0.5
     ) -> Iterator[tuple[Window, np.ndarray]]:
-        """The windows whose share of pixels with data is large enough, and their pixels."""
+        """Yields the windows with enough data, and their pixels."""
         for window in windows:
             array, valid = self.read(*window.slices)
             if valid.mean() >= least_valid:

@@ -1,4 +1,4 @@
-"""Writes rasters strip by strip: GeoTIFF, cloud-optimised GeoTIFF or PNG; whole or not at all."""
+"""Writing rasters strip by strip: GeoTIFF, cloud-optimised GeoTIFF or PNG."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _SMALLEST_OVERVIEW = 256
 
 @dataclass
 class Layer:
-    """What a written band says about itself.
+    """The properties of a written band.
 
     Attributes:
         dtype: type of the numbers.
         nodata: number that means no data, or None.
-        name: of the band.
+        name: name of the band.
         colours: number to (red, green, blue); a colour table.
         classes: number to name, kept as band tags ``class_0=...``.
         scale: physical value of 1, or None.
-        tags: of the file, e.g. model and date.
-        average: whether reduced copies average (continuous values) or pick (classes).
+        tags: tags of the file, e.g. model and date.
+        average: whether overviews average values (continuous values) or pick them (classes).
     """
 
     dtype: str
@@ -56,11 +56,11 @@ def write_raster(
     layer: Layer,
     driver: str = 'GTiff',
 ) -> None:
-    """Writes one band. Nothing stays under the final name unless all of it was written.
+    """Writes one band. An interrupted write leaves no file with the final name.
 
     Args:
         path: file to write.
-        grid: its size and place.
+        grid: its size and georeference.
         strips: (first row, (rows, width) array), from top to bottom, without a gap.
         layer: type, nodata, names, colours, tags.
         driver: ``GTiff`` (tiled, deflate, with overviews), ``COG``, or ``PNG`` (no colours; a
@@ -91,7 +91,7 @@ def write_raster(
 
 @contextlib.contextmanager
 def _writing(path, rasterio) -> Iterator[None]:
-    """What GDAL or the system refuses becomes a sentence; GDAL only logs some of its refusals."""
+    """Turns errors of GDAL and the system into a sentence; GDAL only logs some of its errors."""
     logger, refused = logging.getLogger('rasterio._env'), _Errors()
     logger.addHandler(refused)
     level, propagate = logger.level, logger.propagate
@@ -103,7 +103,7 @@ def _writing(path, rasterio) -> Iterator[None]:
             yield
         if refused.texts:
             raise DataError(f'{path} cannot be written: {refused.texts[0]}.')
-    except OSError as error:  # RasterioIOError is one as well
+    except OSError as error:  # includes RasterioIOError
         text = refused.texts[0] if refused.texts else reason(error)
         raise DataError(f'{path} cannot be written: {text}.') from error
     except rasterio.errors.RasterioError as error:
@@ -154,7 +154,8 @@ def _write_tiff(rasterio, part, grid, strips, layer, driver):
 
 
 def _check_written(rasterio, part, grid):
-    """GDAL writes the directory last, and does not always say that it could not."""
+    """Checks a written file: GDAL writes the directory last, and does not always report a
+    failure."""
     from rasterio.windows import Window
 
     try:

@@ -319,7 +319,7 @@ def test_what_is_found_before_torch(tmp_path):
     with pytest.raises(ConfigError, match='one file per pair'):
         check_before(found * 2, config, None, tmp_path, OutputOptions(polygons='a.gpkg'))
     paths[1].write_text('no image')
-    with pytest.raises(DataError, match='b.tif: this is no image'):
+    with pytest.raises(DataError, match='b.tif: GDAL cannot read this image'):
         check_before(found, config, None, tmp_path, OutputOptions())
 
 

@@ -75,7 +75,7 @@ def test_bad_images(tmp_path):
     with pytest.raises(MissingFileError, match='no such image'):
         LoadBandImage()(dict(img_path=str(tmp_path / 'a.png')))
     (tmp_path / 'a.png').write_bytes(b'no image')
-    with pytest.raises(DataError, match='a.png: .*(cannot be decoded|no image that GDAL reads)'):
+    with pytest.raises(DataError, match='a.png: .*(cannot be decoded|GDAL cannot read this image)'):
         LoadBandImage()(dict(img_path=str(tmp_path / 'a.png')))
     tifffile.imwrite(
         tmp_path / 'a.tif',

@@ -133,7 +133,7 @@ def test_an_unreadable_image_does_not_end_the_work(tmp_path):
         assert sample['inputs'] is None
         assert name in sample['data_samples'].unreadable
         assert re.search(
-            'cannot be decoded|no image that GDAL reads|ends too early|cannot be opened',
+            'cannot be decoded|GDAL cannot read this image|ends too early|cannot be opened',
             sample['data_samples'].unreadable,
         )
 

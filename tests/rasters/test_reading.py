@@ -104,7 +104,7 @@ def test_what_is_refused_by_name(tmp_path):
     ).items():
         with pytest.raises(DataError, match=f'{name}.tif.*{reason}'):
             read_pixels(tmp_path / f'{name}.tif')
-    with pytest.raises(DataError, match='text.png: this is no image'):
+    with pytest.raises(DataError, match='text.png: GDAL cannot read this image'):
         read_pixels(tmp_path / 'text.png')
     with pytest.raises(MissingFileError, match='none.tif'):
         read_pixels(tmp_path / 'none.tif')
