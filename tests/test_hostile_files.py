@@ -126,5 +126,5 @@ def test_types_in_data_configs_are_of_registries(tmp_path, kind, suffix):
     path = tmp_path / f'a.{suffix}'
     hooks = [dict(type='EMAHook'), dict(type=kind, command='touch executed')]
     path.write_text(json.dumps(dict(model=dict(type='mmseg.FCNHead'), custom_hooks=hooks)))
-    with pytest.raises(ConfigError, match=f"type='{kind}' is no name in a registry"):
+    with pytest.raises(ConfigError, match=f"type='{kind}' is not a name in a registry"):
         load_config(path)

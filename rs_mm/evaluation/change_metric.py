@@ -1,4 +1,4 @@
-"""The scores change detection is reported in, summed over a whole set."""
+"""The scores of change detection, summed over a whole dataset."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .change_scores import change_scores, confusion_matrix, mean_over_classes
 from .curves import Confusion, Curve, curve_of_bins, probability_bins
 from .sample_scores import unique_names
 
-# class columns by the name mmseg gives the group
+# class columns by mmseg's name of the group
 _GROUPS = dict(mFscore=('Fscore', 'Precision', 'Recall'), mIoU=('IoU', 'Acc'))
 
-# what is reported of each class but the first
+# scores of each class except the first
 _OF_CLASS = dict(F1='Fscore', Precision='Precision', Recall='Recall', IoU='IoU')
 
 
@@ -33,7 +33,7 @@ def _name(sample):
 
 
 def _probabilities(logits):
-    """(C, H, W) logits, or one of a sigmoid, to the classes' probabilities."""
+    """Converts logits (C, H, W), or one channel for a sigmoid, to probabilities of the classes."""
     if len(logits) == 1:
         changed = logits.float().sigmoid()
         return torch.cat([1 - changed, changed])
@@ -41,14 +41,15 @@ def _probabilities(logits):
 
 
 def _of_pair(counts, classes):
-    """Scores of one pair: means over the classes but the first, and of each where there are more.
+    """Returns the scores of one pair: means over the classes except the first, and with more than
+    two classes the scores of each.
 
-    A class that is neither there nor predicted is left out.
+    A class that is neither present nor predicted is left out.
     """
     scores = change_scores(counts)
     hit, wrong = np.diag(counts), counts.sum(0) + counts.sum(1)
     with np.errstate(divide='ignore', invalid='ignore'):
-        f1 = 2 * hit / wrong  # 0, not NaN, where a class is missed altogether
+        f1 = 2 * hit / wrong  # 0, not NaN, if a class is missed completely
     row = dict(
         IoU=100 * mean_over_classes(scores['IoU'][1:]),
         F1=100 * mean_over_classes(f1[1:]),
@@ -65,13 +66,14 @@ def _others(classes):
 
 @METRICS.register_module()
 class ChangeMetric(BaseMetric):
-    """F1, precision, recall, IoU of *changed*, overall accuracy, kappa, and class means.
+    """A metric of F1, precision, recall, IoU of *changed*, overall accuracy, kappa, and class
+    means.
 
-    Pixels are counted over the whole set before anything is divided. Results are percent, rounded
-    to two decimals, under these keys (for ``save_best`` and in the log):
+    Pixels are counted over the whole dataset before the division. Results are in percent, rounded
+    to two decimals, with these keys (for ``save_best`` and in the log):
 
-    - ``F1_changed``, ``Precision_changed``, ``Recall_changed``, ``IoU_changed``: the class the
-      tables quote (every class but the first, under its name);
+    - ``F1_changed``, ``Precision_changed``, ``Recall_changed``, ``IoU_changed``: the class of
+      published tables (in general every class except the first, with its name);
     - ``aAcc`` (overall accuracy), ``kappa``;
     - ``mFscore``, ``mPrecision``, ``mRecall``, ``mIoU``, ``mAcc``: means over classes, NaN left
       out. A class that occurs neither in the labels nor in the predictions is NaN.
@@ -80,13 +82,13 @@ class ChangeMetric(BaseMetric):
         iou_metrics: groups of class means to report, of ``mFscore`` and ``mIoU``.
         ignore_index: label that is left out.
         beta: weight of the recall in the F-score.
-        nan_to_num: reported instead of NaN, as a fraction.
+        nan_to_num: fraction that is reported instead of NaN.
         collect_device, prefix: as in mmengine's ``BaseMetric``.
 
     Attributes:
-        keep_curves: set before a test, it collects what ``curves`` is made of.
-        sample_scores: after a test, a row per pair: ``IoU``, ``F1`` (means over the classes but the
-            first), ``accuracy``, and ``IoU_NAME`` where there are more than two classes; percent.
+        keep_curves: set before a test to collect the data for ``curves``.
+        sample_scores: after a test, a row per pair: ``IoU``, ``F1`` (means over the classes except
+            the first), ``accuracy``, and with more than two classes ``IoU_NAME``; in percent.
         confusion, curves: after a test, see :mod:`rs_mm.evaluation.curves`.
 
     Examples:
@@ -137,7 +139,7 @@ class ChangeMetric(BaseMetric):
             self.results.append((_name(sample), counts, bins))
 
     def result_keys(self) -> list:
-        """Names of what is reported, once the classes are known."""
+        """Returns the names of the results; the classes must be known."""
         means = [f'm{column}' for group in self.iou_metrics for column in _GROUPS[group]]
         return [
             'aAcc',
@@ -151,7 +153,7 @@ class ChangeMetric(BaseMetric):
         ]
 
     def compute_metrics(self, results: list) -> dict:
-        """Adds up the counts of all samples, scores them and logs a table per class."""
+        """Adds up the counts of all samples, computes the scores and logs a table per class."""
         names, counts, bins = zip(*results)
         classes = list(self.dataset_meta['classes'])
         self.sample_scores = [

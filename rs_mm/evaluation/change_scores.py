@@ -1,4 +1,4 @@
-"""Scores of a change map, from its confusion matrix: pure tensors and numbers."""
+"""Scores of a change map, computed from its confusion matrix."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def _check_range(name, classes, num_classes, rest):
 
 
 def change_scores(confusion: Tensor, beta: float = 1.0) -> dict:
-    """Scores per class and over all pixels.
+    """Computes scores per class and over all pixels.
 
-    0 / 0 is NaN. F-score: (1 + beta^2) P R / (beta^2 P + R), hence NaN where the precision or the
+    0 / 0 is NaN. F-score: (1 + beta^2) P R / (beta^2 P + R), which is NaN if the precision or the
     recall is, as in mmseg's ``IoUMetric``. Kappa: (po - pe) / (1 - pe), Cohen 1960.
 
     Args:
@@ -90,7 +90,7 @@ def change_scores(confusion: Tensor, beta: float = 1.0) -> dict:
 
 
 def mean_over_classes(values: np.ndarray) -> float:
-    """Mean without NaN; NaN where every class is."""
+    """Returns the mean without NaN; NaN if every class is NaN."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)
         return float(np.nanmean(values))

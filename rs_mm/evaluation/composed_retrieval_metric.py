@@ -1,4 +1,4 @@
-"""Composed retrieval's table: every method and lambda on every set of queries."""
+"""The metric of composed retrieval: every method and lambda on every set of queries."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ from rs_mm.retrieval.fusion import Fusion, WeightedFusion
 
 from .sample_scores import unique_names
 
-STATISTICS_SAMPLE = 1000  # images from which a method learns about the archive
+STATISTICS_SAMPLE = 1000  # number of images for the statistics of the archive
 PUBLISHED_METHODS = ('ImageOnly', 'TextOnly', 'AverageFusion', 'WeiCom')
 
 
 @dataclass
 class ComposedReport:
-    """What was asked, and how each method did.
+    """The queries, and the results of each method.
 
     Args:
         queries: S sets of pairs.
         fusions: F methods.
         values: ``(F, S, M)`` float64, means over the pairs of a set, per cent.
         columns: the M metrics.
-        prompt_features: for each set, features of its prompts as each method
-            wants them.
+        prompt_features: for each set, features of its prompts for each method.
     """
 
     queries: list[QuerySet]
@@ -52,11 +51,11 @@ class ComposedReport:
 
     @property
     def means(self) -> Tensor:
-        """``(F, M)``: plain means over the sets."""
+        """Returns ``(F, M)``: plain means over the sets."""
         return self.values.mean(1)
 
     def metrics(self) -> dict[str, float]:
-        """Every value by ``METHOD/SET/METRIC``, with the set ``average`` at the end."""
+        """Returns every value by ``METHOD/SET/METRIC``, with the set ``average`` at the end."""
         names = [queries.name for queries in self.queries] + ['average']
         all_values = torch.cat([self.values, self.means[:, None]], 1)
         return {
@@ -67,7 +66,7 @@ class ComposedReport:
         }
 
     def table(self) -> str:
-        """mAP per set and all metrics averaged over the sets, as aligned text."""
+        """Returns mAP per set, and all metrics averaged over the sets, as aligned text."""
         mean_ap = self.columns.index('mAP')
         names = [queries.name for queries in self.queries]
         per_set = torch.cat([self.values[..., mean_ap], self.means[:, mean_ap, None]], 1)
@@ -83,7 +82,7 @@ class ComposedReport:
         )
 
     def write_csv(self, path: str | Path) -> None:
-        """Writes a row per method, lambda and set, the average last."""
+        """Writes a row per method, lambda and set, with the average last."""
         names = [(queries.name, len(queries)) for queries in self.queries]
         names.append(('average', sum(count for _, count in names)))
         with atomic_write(path, 'w', newline='') as file:
@@ -93,11 +92,11 @@ class ComposedReport:
                 lam = getattr(fusion, 'lam', '')
                 title = fusion.name.split(', lambda')[0]
                 for (name, count), of_set in zip(names, [*of_method, mean]):
-                    # 17 digits would show the noise of binary fractions
+                    # 17 digits would show the rounding of binary fractions
                     writer.writerow([title, lam, name, count, *(f'{v:.10g}' for v in of_set)])
 
     def best_fusions(self) -> list[Fusion]:
-        """Every method, at the lambda of its highest mean mAP."""
+        """Returns every method at the lambda of its highest mean mAP."""
         best, mean_ap = {}, self.means[:, self.columns.index('mAP')].tolist()
         for fusion, value in zip(self.fusions, mean_ap):
             title = fusion.name.split(', lambda')[0]
@@ -106,7 +105,7 @@ class ComposedReport:
         return [fusion for _, fusion in best.values()]
 
     def curves(self) -> dict[str, list[tuple[float, Tensor]]]:
-        """mAP over lambda, for each method that was evaluated at two values of it or more.
+        """Returns mAP over lambda, for each method that was evaluated at two or more values.
 
         Returns:
             Method -> [(lambda, ``(S + 1,)`` mAP per set and their mean), …] by lambda.
@@ -135,28 +134,28 @@ def _aligned(fusions, columns, values):
 
 @METRICS.register_module()
 class ComposedRetrievalMetric:
-    """Evaluates fusions on sets of (image, text) queries over one archive.
+    """A metric that evaluates fusions on sets of (image, text) queries over one archive.
 
-    It is fed by :class:`~rs_mm.engine.composed_retrieval_loop.ComposedRetrievalLoop`, which knows
-    the features of the whole archive.
+    :class:`~rs_mm.engine.composed_retrieval_loop.ComposedRetrievalLoop` gives it the features of
+    the whole archive.
 
     Args:
         queries: the queries: a dataset with ``query_sets(names)``, e.g. ``PatternCom``.
         methods: fusions to compare: registered names or configs. Default:
             the four published ones.
-        lambdas: values of ``lam`` at which each fusion that has one, and does not
-            set it, is evaluated, all in one pass.
+        lambdas: values of ``lam`` for each fusion that has this argument and does not set it; all
+            values are evaluated in one pass.
         ks: depths of precision and recall.
         original_rounding: round each pair's values, and their means, to two decimals as the
-            official evaluation does, so that a published table can be matched to the last digit.
-        chunk_size: similarities handled at once; bounds the memory.
+            official evaluation does; with it, a published table can be reproduced to the last
+            digit.
+        chunk_size: similarities handled at once; it limits the memory.
 
     Attributes:
         sample_scores: after a test, a row per query with each method's average precision.
 
     Raises:
-        ConfigError: for a lambda outside [0, 1], a depth below 1, or what should be a list and is
-            none.
+        ConfigError: a lambda is outside [0, 1], a depth is below 1, or a value is not a list.
     """
 
     def __init__(
@@ -177,18 +176,18 @@ class ComposedRetrievalMetric:
 
     @cached_property
     def dataset(self) -> Any:
-        """The queries, read when they are first needed."""
+        """The queries, read at first use."""
         return DATASETS.build(self.queries)
 
     def check_dataset(self, dataset: Sequence) -> None:
-        """Says before the archive is embedded whether it holds as many images as are asked for.
+        """Checks that the archive has enough images, before it is embedded.
 
         Raises:
             ConfigError: a depth is larger than the archive.
         """
         if max(self.ks) > len(dataset):
             raise ConfigError(
-                f'ks asks for the best {max(self.ks)}, but the archive holds '
+                f'ks needs the best {max(self.ks)}, but the archive holds '
                 f'{len(dataset)} images; use smaller ones.'
             )
 
@@ -222,7 +221,7 @@ class ComposedRetrievalMetric:
         return ComposedReport(sets, self.fusions, torch.stack(means, 1), columns, text)
 
     def _rows(self, sets, names, by_pair):
-        """A row per query: the average precision of each method, per cent."""
+        """Returns a row per query: the average precision of each method, in per cent."""
         asked = unique_names(
             [
                 f'{queries.name}: {Path(names[int(image)]).stem} + {queries.prompts[int(text)]}'
@@ -241,7 +240,8 @@ class ComposedRetrievalMetric:
         ]
 
     def _encode(self, prompts, encode_text):
-        """Features of the prompts for each fusion; computed once for all that take them as is."""
+        """Returns features of the prompts for each fusion, computed once for fusions that do not
+        change them."""
         plain, encoded = encode_text(prompts), []
         for fusion in self.fusions:
             own = fusion.encode_texts(prompts, encode_text) if fusion.transforms_queries else plain
@@ -263,17 +263,18 @@ class ComposedRetrievalMetric:
         return torch.stack(values)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Not used: the whole archive is needed at once."""
+        """Not used, because the whole archive is needed at once."""
         raise ConfigError(
             "ComposedRetrievalMetric needs test_cfg=dict(type='ComposedRetrievalLoop')."
         )
 
 
 def build_fusions(methods: Sequence[dict | str], lambdas: Sequence[float]) -> list[Fusion]:
-    """Builds fusions; each that takes ``lam`` and leaves it open, once per lambda.
+    """Builds fusions; a fusion with an unset ``lam`` is built once per lambda.
 
     Raises:
-        ConfigError: a value is not a list, or is empty, or two methods have one name in the table.
+        ConfigError: a value is not a list or is empty, or two methods have the same name in the
+            table.
     """
     for key, values, example in (('methods', methods, "['WeiCom']"), ('lambdas', lambdas, [0.5])):
         if not isinstance(values, (list, tuple)) or not values:

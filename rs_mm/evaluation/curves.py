@@ -1,4 +1,4 @@
-"""Precision and recall over the threshold, and confusion matrices: numbers, not pictures."""
+"""The numbers of precision and recall over the threshold, and of confusion matrices."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BINS = 1000  # thresholds are this fine
+BINS = 1000  # number of thresholds
 
 
 @dataclass
 class Confusion:
-    """What was taken for what.
+    """A confusion matrix.
 
     Attributes:
         counts: (C, C), rows true classes, columns predicted ones.
@@ -26,13 +26,13 @@ class Confusion:
 
 @dataclass
 class Curve:
-    """How a class is found at each threshold of its probability.
+    """Precision and recall of a class at each threshold of its probability.
 
     Attributes:
-        threshold: (T,) ascending; a probability of at least this counts as found.
-        precision: (T,), NaN where nothing is found.
-        recall: (T,), NaN where there is nothing to find.
-        f1: (T,), 0 where nothing is found.
+        threshold: (T,) ascending; a sample with at least this probability is positive.
+        precision: (T,), NaN without a predicted positive.
+        recall: (T,), NaN without a true sample.
+        f1: (T,), 0 without a predicted positive.
     """
 
     threshold: np.ndarray
@@ -42,7 +42,7 @@ class Curve:
 
     @property
     def average_precision(self) -> float:
-        """Area below the steps of precision over recall; NaN where there is nothing to find."""
+        """The area below the steps of precision over recall; NaN without a true sample."""
         recall = np.append(self.recall, 0.0)
         steps = np.nan_to_num(self.precision, nan=0.0) * (recall[:-1] - recall[1:])
         return float(steps.sum())
@@ -54,15 +54,14 @@ class Curve:
 
 
 def probability_bins(probabilities: Tensor, label: Tensor, ignore_index: int = 255) -> np.ndarray:
-    """Counts pixels by class, by whether they are of it, and by its probability.
+    """Counts pixels by class, by whether they belong to the class, and by its probability.
 
     Args:
         probabilities: (C, ...) in [0, 1].
         label: (...) integer classes.
-        ignore_index: label of what is left out.
+        ignore_index: label of pixels that are left out.
 
-    Returns:
-        (C, 2, BINS) int64; row 1 holds those of the class.
+    Returns: (C, 2, BINS) int64; row 1 holds the pixels of the class.
     """
     known = label != ignore_index
     probabilities, label = probabilities[:, known], label[known]
@@ -75,13 +74,13 @@ def probability_bins(probabilities: Tensor, label: Tensor, ignore_index: int = 2
 
 
 def curve_of_bins(bins: np.ndarray) -> Curve:
-    """The curve of one class from (2, BINS) counts of :func:`probability_bins`."""
+    """Makes the curve of one class from (2, BINS) counts of :func:`probability_bins`."""
     others, own = (row[::-1].cumsum()[::-1] for row in bins)
     return _curve(np.arange(BINS) / BINS, own, own + others, own[0])
 
 
 def curve_of_scores(score: np.ndarray, true: np.ndarray) -> Curve:
-    """The curve of one class from (N,) scores and 0/1 labels, at every score that occurs."""
+    """Makes the curve of one class from (N,) scores and 0/1 labels, at every score that occurs."""
     order = np.argsort(score, kind='stable')
     score, true = np.asarray(score, float)[order], np.asarray(true)[order] > 0
     first = np.append(True, score[1:] != score[:-1])

@@ -31,7 +31,7 @@ def episode_areas(
         Intersection and union, (2, N) int64; row 0 is the background.
 
     Raises:
-        DataError: if an ignored pixel is foreground in the target.
+        DataError: an ignored pixel is foreground in the target.
     """
     pred, target = pred.flatten(1).bool(), target.flatten(1).bool()
     known = torch.ones_like(pred)
@@ -48,11 +48,11 @@ def episode_areas(
 def iou_scores(
     intersection: np.ndarray, union: np.ndarray, class_ids: Sequence[int]
 ) -> tuple[float, float, np.ndarray]:
-    """Scores of areas added up per class.
+    """Computes scores of areas that are added up per class.
 
     Args:
         intersection, union: (2, C) areas; row 0 is the background.
-        class_ids: the classes that count; one without episodes counts 0.
+        class_ids: the classes that count; a class without episodes counts 0.
 
     Returns:
         MIoU (mean of the classes' foreground IoU) and FB-IoU (mean
@@ -72,15 +72,15 @@ def _percent(part, whole):
 
 @METRICS.register_module(name=['FewShotMetric', 'FewShotIoU'])
 class FewShotMetric(BaseMetric):
-    """``mIoU`` and ``FB-IoU`` in percent, and a table of the classes in the log.
+    """A metric of ``mIoU`` and ``FB-IoU`` in percent, with a table of the classes in the log.
 
-    Areas are added up per class over the whole run, ignored pixels left out; a query without a mask
-    has no part in them. All classes of the
-    data set's split enter the mean. Source: the published evaluation of SCCNet and HSNet.
+    Areas are added up per class over the whole run, without ignored pixels and without queries that
+    have no mask. All classes of the dataset's split enter the mean. Source: the published
+    evaluation of SCCNet and HSNet.
 
     Args:
         use_ignore: whether ignored pixels are left out.
-        prefix: put before the metric names.
+        prefix: prefix of the metric names.
 
     Attributes:
         sample_scores: after a test, a row per episode: ``IoU`` of the class and ``FB_IoU``, its
@@ -113,7 +113,7 @@ class FewShotMetric(BaseMetric):
             self.results.append((sample['class_id'], *(a[:, 0].tolist() for a in areas), name))
 
     def result_keys(self) -> list[str]:
-        """Names of what is reported."""
+        """Returns the names of the results."""
         return ['mIoU', 'FB-IoU']
 
     def compute_metrics(self, results: list) -> dict[str, float]:
@@ -122,7 +122,7 @@ class FewShotMetric(BaseMetric):
         results = [result for result in results if result[1] is not None]
         if not results:
             raise DataError(
-                f'none of the {count} queries has a mask that shows its class, so that nothing can '
+                f'none of the {count} queries has a mask that shows its class, so nothing can '
                 'be scored; tools/predict_fewshot.py predicts without scores.'
             )
         names = unique_names([result[3] for result in results])

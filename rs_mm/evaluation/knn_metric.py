@@ -27,7 +27,7 @@ from .sample_scores import unique_names
 
 
 class Embedded(NamedTuple):
-    """What was scored last, for pictures.
+    """The data of the last evaluation, for pictures.
 
     Attributes:
         embeddings: (N, D).
@@ -42,20 +42,20 @@ class Embedded(NamedTuple):
 
 @METRICS.register_module(name=['KNNMetric', 'KNNMultiLabel'])
 class KNNMetric(BaseMetric):
-    """Classifies each embedding by its nearest training embeddings, and scores the labels.
+    """A metric that classifies each embedding by its nearest training embeddings.
 
-    What is searched comes from :class:`~rs_mm.engine.hooks.feature_bank.KNNReferenceHook`: the
-    memory as published, or training images embedded afresh. Where the model has a classifier, its
-    mean average precision over the classes is reported too. Precision, recall and F1
-    of every class go to the log.
+    :class:`~rs_mm.engine.hooks.feature_bank.KNNReferenceHook` gives the embeddings to search: the
+    memory, as published, or training images that are embedded again. If the model has a classifier,
+    its mean average precision over the classes is reported too. Precision, recall and F1 of every
+    class go to the log.
 
     Reported: ``f1_sample`` (the published score), ``f1_macro``, ``f1_micro``, ``hamming_loss`` and
     ``mAP``. A sample without true and without predicted label counts 0, as published. A class
-    without training image is never predicted; one without test image is left out of ``mAP``.
+    without training images is never predicted; a class without test images is left out of ``mAP``.
 
     Args:
         k: number of neighbours. Default: 10, as published.
-        max_similarities: bounds the working memory, see :func:`rs_mm.retrieval.knn.nearest`.
+        max_similarities: limits the working memory, see :func:`rs_mm.retrieval.knn.nearest`.
         collect_device: see mmengine's ``BaseMetric``.
         prefix: see mmengine's ``BaseMetric``.
     """
@@ -80,7 +80,7 @@ class KNNMetric(BaseMetric):
         self.curves: dict[str, Curve] = {}
 
     def set_reference(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Sets what is searched.
+        """Sets the embeddings to search.
 
         Args:
             embeddings: (N, D).
@@ -101,7 +101,8 @@ class KNNMetric(BaseMetric):
                     'prediction cannot be scored.'
                 )
             score = sample.get('score')
-            # copies: a row of a tensor would be sent to other processes with the whole of it
+            # copies, because a row of a tensor would be sent to other processes with the whole
+            # tensor
             self.results.append(
                 (
                     sample.get('name', '?'),
@@ -113,7 +114,7 @@ class KNNMetric(BaseMetric):
             )
 
     def result_keys(self) -> list[str]:
-        """Names of what is reported; ``mAP`` only of a model with a classifier."""
+        """Returns the names of the results; ``mAP`` only for a model with a classifier."""
         return ['f1_sample', 'f1_macro', 'f1_micro', 'hamming_loss', 'mAP']
 
     def compute_metrics(self, results: list) -> dict[str, float]:

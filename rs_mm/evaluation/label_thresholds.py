@@ -11,16 +11,16 @@ _STEPS = 200
 
 
 def best_threshold(probability: Tensor, true: Tensor) -> float:
-    """The threshold for all classes with the best F1 averaged over samples.
+    """Finds the threshold for all classes with the best F1 averaged over samples.
 
-    Tried are the quantiles of all probabilities, the middle between each two.
+    The middles between quantiles of all probabilities are tried.
 
     Args:
         probability: (N, L) in [0, 1].
         true: (N, L) of 0 and 1.
 
     Returns:
-        The threshold; the lowest where several are equally good.
+        The threshold; the lowest if several are equally good.
     """
     values = probability.flatten().double().unique()
     if len(values) < 2:
@@ -32,7 +32,7 @@ def best_threshold(probability: Tensor, true: Tensor) -> float:
 
 
 def best_thresholds(probability: Tensor, true: Tensor) -> Tensor:
-    """The threshold of each class with the best F1 of that class.
+    """Finds the threshold of each class with the best F1 of that class.
 
     Every cut between two probabilities is tried; the threshold lies in its middle.
 
@@ -51,7 +51,7 @@ def best_thresholds(probability: Tensor, true: Tensor) -> Tensor:
         hits = labels[order].double().cumsum(0)
         taken = torch.arange(1, len(values) + 1, dtype=torch.float64)
         f1 = 2 * hits / (taken + labels.sum())
-        # a cut within equal probabilities cannot be made
+        # a cut between equal probabilities is impossible
         below = torch.cat([values[1:], values.new_zeros(1)])
         f1[:-1][values[:-1] == values[1:]] = -1
         best = int(f1.argmax())

@@ -1,4 +1,4 @@
-"""Multi-label retrieval inside one image set, by the published protocols."""
+"""Multi-label retrieval in one set of images, by the published protocols."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from rs_mm.retrieval import (
 
 from .sample_scores import unique_names
 
-# of the plain ranking; NaN where a query has no match of the level
+# scores of the plain ranking; NaN if a query has no match at the level
 _BY_QUERY = ('mAP_shared', 'mAP_easy', 'mAP_medium', 'mAP_hard', 'P@10_hard', 'nDCG@20', 'nDCG@100')
 
 
@@ -56,26 +56,28 @@ class Retrieved:
 
 @METRICS.register_module(name=['MultiLabelRetrievalMetric', 'MultiLabelRetrieval'])
 class MultiLabelRetrievalMetric(BaseMetric):
-    """Retrieval measures of Imbriaco et al. 2021, and plain ones over shared labels.
+    """A metric of the retrieval measures of Imbriaco et al.
 
-    A seeded fifth of the images queries the rest. Keys, all under ``retrieval/``:
+    2021, and of plain measures. A seeded fifth of the images are the queries, the rest is the
+    database. The keys, all with the prefix ``retrieval/``:
 
     - ``mAP_easy|medium|hard``, ``P@10_easy|medium|hard``: trapezoid mAP and precision at 10, where
       images within a Jaccard distance of 0.6, 0.4 or 0.2 match. Queries without a hard match are
       left out of all three levels, and counted in the log; NaN if none is left.
-    - ``ACG@k``, ``nDCG@k``, ``wAP@k`` for k = 20 ... 100, of the number of shared labels.
+    - ``ACG@k``, ``nDCG@k``, ``wAP@k`` for k = 20 ... 100, from the number of shared labels.
     - ``mAP_shared``, ``P@k_shared``, ``R@k_shared``: images that share a label match.
-    - the same of every re-ranker, e.g. ``qe10/mAP_hard``.
+    - the same for every re-ranker, e.g. ``qe10/mAP_hard``.
 
     Args:
         query_fraction: share of the images that become queries.
-        seed: of that draw.
-        queries: instead, names of the queries: a list, or a file whose first column they are.
-        database: likewise of the database; default: every image that is no query. An image that
-            is in both finds itself.
-        thresholds: match level -> largest Jaccard distance of a match. The ground truth of the
-            original's BigEarthNet run has the names reversed if its script is left at its
-            defaults: easy 0.2, medium 0.4, hard 0.6.
+        seed: seed of this draw.
+        queries: instead, names of the queries: a list, or a file with the names in its first
+            column.
+        database: names of the database, in the same form. Default: every image that is not a query.
+            An image in both lists finds itself.
+        thresholds: match level -> largest Jaccard distance of a match. With the defaults of the
+            original script, the ground truth of its BigEarthNet run has the names reversed: easy
+            0.2, medium 0.4, hard 0.6.
         kept_level: only queries with a match at this level enter mAP and precision.
         at: cut-offs of ACG, nDCG and wAP.
         shared_at: cut-offs of the plain measures.
@@ -84,15 +86,15 @@ class MultiLabelRetrievalMetric(BaseMetric):
             queries of their means.
         rerank: configs of re-rankers: ``AverageQE``, ``AlphaQE``, ``LabelAffinity`` or your own.
         pca: ``dict(dims=..., whiten=True)`` fits a PCA on the database and searches with its
-            output; ``dict(path=...)`` takes that of ``tools/retrieval/fit_pca.py``.
+            output; ``dict(path=...)`` takes a PCA of ``tools/retrieval/fit_pca.py``.
         chunk_size: queries ranked at a time; memory is about 24 bytes x this x the database.
-        device: where to rank; None: on the GPU if there is one.
+        device: device of the ranking; None: the GPU if there is one.
 
     Attributes:
-        retrieved: what the pictures show.
+        retrieved: data for the pictures.
         sample_scores: after a test, a row per query, without re-ranking.
         class_scores: after a test, class -> means over the queries that have it.
-        made_by: what makes the embeddings, which a PCA must have been fitted to; None: not known.
+        made_by: model of the embeddings, to which a PCA must have been fitted; None: unknown.
 
     Examples:
         >>> test_evaluator = dict(
@@ -147,7 +149,7 @@ class MultiLabelRetrievalMetric(BaseMetric):
         names = [reranker.name for reranker in self.rerankers]
         if len(set(names)) < len(names):
             raise ConfigError(
-                f'rerank has two re-rankers of one name: {names}; give them '
+                f'rerank has two re-rankers with the same name: {names}; give them '
                 'different ones by `name`.'
             )
         self.pca = dict(pca) if pca else None
@@ -159,14 +161,15 @@ class MultiLabelRetrievalMetric(BaseMetric):
         self.made_by: dict[str, str] | None = None
 
     def check_dataset(self, dataset: Any) -> None:
-        """Says before anything is embedded what cannot be measured on a dataset.
+        """Checks before anything is embedded that the measures fit the dataset.
 
         Args:
-            dataset: has ``names()``; others are checked when they are measured.
+            dataset: a dataset with ``names()``; other datasets are checked when they are measured.
 
         Raises:
-            ConfigError: a cut-off is larger than the database, or a run than the queries.
-            DataError: there is no query or no database, or a named one is not in the dataset.
+            ConfigError: a cut-off is larger than the database, or a run is larger than the number
+                of queries.
+            DataError: there is no query or no database, or a listed image is not in the dataset.
         """
         if not hasattr(dataset, 'names'):
             return
@@ -191,7 +194,7 @@ class MultiLabelRetrievalMetric(BaseMetric):
             )
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """All figures from the collected ``(embedding, label, name)``."""
+        """Computes all figures from the collected ``(embedding, label, name)``."""
         names = [name for _, _, name in results]
         lengths = {len(label) for _, label, _ in results}
         if len(lengths) > 1:
@@ -206,7 +209,7 @@ class MultiLabelRetrievalMetric(BaseMetric):
         return self.measure(vectors, labels, names, queries, database)
 
     def split(self, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the queries and of the database."""
+        """Returns the rows of the queries and of the database."""
         if self.queries is None:
             queries, database = split_queries(len(names), self.query_fraction, self.seed)
         else:
@@ -232,7 +235,7 @@ class MultiLabelRetrievalMetric(BaseMetric):
         queries: np.ndarray,
         database: np.ndarray,
     ) -> dict[str, float]:
-        """Figures of (N, D) vectors with (N, L) labels; rows as of :meth:`split`."""
+        """Computes the figures of (N, D) vectors with (N, L) labels; rows as from :meth:`split`."""
         device = self.device or ('cuda' if torch.cuda.is_available() else 'cpu')
         query_vectors = normalized(vectors[queries].to(device), 'queries')
         base = normalized(vectors[database].to(device), 'database')
@@ -273,7 +276,7 @@ class MultiLabelRetrievalMetric(BaseMetric):
         return result
 
     def _keep_by_query(self, plain, names, labels, queries):
-        """A row per query, and means over the queries that have a class."""
+        """Returns a row per query, and means over the queries that have a class."""
         values = {key: column for key, column in plain.values.items() if key in _BY_QUERY}
         for key in values:
             level = key.partition('_')[2]

@@ -1,7 +1,7 @@
-"""Scores of multi-label predictions, as pure functions of two 0/1 matrices.
+"""Scores of multi-label predictions, as functions of two 0/1 matrices.
 
-Where a quotient is 0 / 0 (a sample or class without true and without predicted label) it counts
-as 0, as scikit-learn has it by default.
+A quotient 0 / 0 (a sample or class without true and predicted labels) counts as 0, as in
+scikit-learn by default.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rs_mm.errors import DataError
 
 
 def f1_scores(pred: Tensor, true: Tensor) -> dict[str, float]:
-    """F1 averaged over samples, over classes, and of all decisions together.
+    """Computes F1 averaged over samples, averaged over classes, and of all decisions together.
 
     Args:
         pred: (N, L) of 0 and 1.
@@ -31,13 +31,13 @@ def f1_scores(pred: Tensor, true: Tensor) -> dict[str, float]:
 
 
 def sample_f1(pred: Tensor, true: Tensor) -> Tensor:
-    """F1 of every sample, (N,) float64, of (N, L) matrices of 0 and 1."""
+    """Computes F1 of every sample, (N,) float64, for (N, L) matrices of 0 and 1."""
     hit, total = _counts(pred, true)
     return _quotient(2 * hit.sum(1), total.sum(1))
 
 
 def class_scores(pred: Tensor, true: Tensor) -> dict[str, Tensor]:
-    """Precision, recall, F1 and number of true samples of every class.
+    """Computes precision, recall, F1 and number of true samples of every class.
 
     Args:
         pred: (N, L) of 0 and 1.
@@ -57,13 +57,13 @@ def class_scores(pred: Tensor, true: Tensor) -> dict[str, Tensor]:
 
 
 def hamming_loss(pred: Tensor, true: Tensor) -> float:
-    """Share of the N x L decisions that are wrong."""
+    """Returns the share of wrong decisions among N x L."""
     _check(pred, true)
     return float(((pred > 0) != (true > 0)).double().mean())
 
 
 def average_precision(score: Tensor, true: Tensor) -> Tensor:
-    """Average precision of every class: precision at each new recall, tied scores together.
+    """Computes the average precision of every class; tied scores are one step.
 
     Args:
         score: (N, L), higher is more likely.
@@ -78,7 +78,7 @@ def average_precision(score: Tensor, true: Tensor) -> Tensor:
     ranked, order = score.double().sort(dim=0, descending=True, stable=True)
     hit = (true > 0).gather(0, order).double()
     found, seen = hit.cumsum(0), torch.arange(1, len(hit) + 1, device=hit.device)[:, None]
-    # a run of tied scores is one step: every member has the precision at the run's end
+    # in a run of tied scores, every member has the precision at the end of the run
     position = torch.arange(len(hit), device=hit.device)[:, None].expand_as(hit)
     last = torch.ones_like(hit, dtype=torch.bool)
     last[:-1] = ranked[:-1] != ranked[1:]

@@ -1,4 +1,4 @@
-"""A row of scores per sample, as a table: what comparisons and --worst start from."""
+"""Tables with a row of scores per sample, for comparisons and --worst."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Row = dict[str, Any]
 
 
 def of_metrics(metrics: Iterable[Any]) -> list[Row]:
-    """The rows of every metric that keeps some, those of one sample joined.
+    """Joins the rows of all metrics by sample.
 
     Args:
-        metrics: after ``compute_metrics``; one that keeps rows has ``sample_scores``, dicts with
-            ``sample`` (a name) first, ``row`` (its place in the dataset) and scores, higher is
-            better, NaN where undefined.
+        metrics: metrics after ``compute_metrics``. A metric with rows has ``sample_scores``: dicts
+            with ``sample`` (a name), ``row`` (the position in the dataset) and scores; higher is
+            better, NaN if undefined.
 
     Raises:
         ConfigError: no metric keeps rows.
@@ -39,7 +39,7 @@ def of_metrics(metrics: Iterable[Any]) -> list[Row]:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """The names, with ``#2``, ``#3`` ... after one that came before."""
+    """Returns the names, with ``#2``, ``#3`` ... after repeated names."""
     seen: dict[str, int] = {}
     result = []
     for name in names:
@@ -49,7 +49,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
-    """Names of the scores, in the order they first appear."""
+    """Returns the names of the scores, in the order of their first occurrence."""
     return [key for key in dict.fromkeys(k for row in rows for k in row) if key not in _KEYS]
 
 
@@ -72,11 +72,11 @@ def _cell(value):
 
 
 def read_csv(path: str | Path) -> list[Row]:
-    """The rows of :func:`write_csv`.
+    """Reads the rows of :func:`write_csv`.
 
     Raises:
-        MissingFileError: there is no such file.
-        DataError: it is no such table.
+        MissingFileError: the file does not exist.
+        DataError: the file is not such a table.
     """
     if not Path(path).is_file():
         raise MissingFileError(f'there is no table of scores {path}.')
@@ -91,19 +91,19 @@ def read_csv(path: str | Path) -> list[Row]:
             for row in rows
         ]
     except (TypeError, ValueError) as error:
-        raise DataError(f'{path} holds what is no number: {error}.') from error
+        raise DataError(f'{path} holds a value that is not a number: {error}.') from error
 
 
 def worst(rows: Sequence[Row], count: int, key: str | None = None) -> list[Row]:
-    """The ``count`` rows of the lowest score, the lowest first; undefined scores are left out.
+    """Returns the ``count`` rows with the lowest scores, lowest first, without undefined scores.
 
     Args:
         rows: see :func:`of_metrics`.
-        count: how many.
-        key: the score. Default: the first one.
+        count: number of rows.
+        key: the score. Default: the first score.
 
     Raises:
-        ConfigError: there is no such score.
+        ConfigError: the score does not exist.
     """
     known = columns(rows)
     key = key or known[0]

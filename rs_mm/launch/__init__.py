@@ -1,1 +1,1 @@
-"""From a config and options to an open run, and from errors to one sentence."""
+"""Opening a run from a config and options, and printing errors as one sentence."""

@@ -1,4 +1,4 @@
-"""Does a checkpoint fit a model? Said before a run, not found out from its figures."""
+"""A check before a run that a checkpoint fits the model."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ def check_checkpoint(model: nn.Module | dict, path: str | Path, resume: bool = F
     """Compares the names and shapes of a checkpoint's weights with a model's.
 
     Args:
-        model: the built model, wrapped or not; or its config, where the runner
-            builds it later.
-        path: the checkpoint; a URL is not looked at, nor a folder to resume from.
+        model: the built model, wrapped or not; or its config, if the runner builds it later.
+        path: the checkpoint; a URL, or a folder to resume from, is not checked.
         resume: whether the checkpoint must also hold a training's state.
 
     Raises:
-        MissingFileError: if there is no such file.
-        CheckpointError: if a weight of the model is missing or has another shape. Weights the model
-            has no place for (an auxiliary head, say) are only reported.
+        MissingFileError: the file does not exist.
+        CheckpointError: a weight of the model is missing or has another shape. Weights that the
+            model does not have (e.g. of an auxiliary head) are only reported.
     """
     if _reads_itself(path, resume):
         return
@@ -40,7 +39,7 @@ def check_checkpoint(model: nn.Module | dict, path: str | Path, resume: bool = F
         raise CheckpointError(_of_another_model(path, own, given, missing, wrong))
     if len(given) > len(own):
         print_log(
-            f'{path}: {len(given) - len(own)} weights have no place in this model and are not used',
+            f'{path}: {len(given) - len(own)} weights do not belong to this model and are not used',
             'current',
         )
     if resume and not {'optimizer', 'meta', 'message_hub'} <= set(load_file(path)):
@@ -51,14 +50,14 @@ def check_checkpoint(model: nn.Module | dict, path: str | Path, resume: bool = F
 
 
 def check_start(model: nn.Module, path: str | Path) -> None:
-    """Says how much of a checkpoint a training starts from, which may be a part.
+    """Reports how much of a model starts from a checkpoint, which may be a part.
 
     Args:
         model (nn.Module | dict), path (str | Path): see :func:`check_checkpoint`.
 
     Raises:
-        MissingFileError: if there is no such file.
-        CheckpointError: if it is unreadable, or none of its weights fits the model.
+        MissingFileError: the file does not exist.
+        CheckpointError: the file is unreadable, or none of its weights fits the model.
     """
     if _reads_itself(path, True):
         return
@@ -76,7 +75,7 @@ def check_start(model: nn.Module, path: str | Path) -> None:
 
 
 def _reads_itself(path, training):
-    """A URL; or a folder of shards, which DeepSpeed reads in a training."""
+    """Returns whether a checkpoint is not checked: a URL, or a folder of DeepSpeed's shards."""
     return '://' in str(path) or (training and Path(path).is_dir())
 
 
@@ -87,12 +86,12 @@ def _state_of(model):
 
 
 def _read(path):
-    """The weights that mmengine's ``load_checkpoint`` would find."""
+    """Returns the weights that mmengine's ``load_checkpoint`` would find."""
     return read_state_dict(path, containers=('state_dict',))
 
 
 def _compare(own, given):
-    """Names of the model's weights that are missing, and of those that have another shape."""
+    """Returns the names of missing weights, and of weights with another shape."""
     return (
         [name for name in own if name not in given],
         [name for name in own if name in given and given[name].shape != own[name].shape],

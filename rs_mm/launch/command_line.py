@@ -1,4 +1,4 @@
-"""What the command-line tools share: errors a user can act on become one line."""
+"""The main function of the command-line tools, which prints errors of the user as one line."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _FROM_WORKER = re.compile(r'^Caught \w+ in DataLoader worker process')
 
 
 def run_cli(main: Callable[[], Any], args: Namespace | None = None) -> None:
-    """Runs ``main()``; an error of the user's ends the process with one line and status 2.
+    """Runs ``main()``; a user's error ends the process with one line and status 2.
 
-    Any other exception is a defect of the program and keeps its traceback, as does every one when
-    the environment variable ``RS_MM_TRACEBACK`` is set.
+    Any other exception is a defect of the program and keeps its traceback. With the environment
+    variable ``RS_MM_TRACEBACK``, all exceptions keep it.
 
     Args:
-        main: the work; what it imports takes seconds.
-        args: options of the command. Its ``config`` and ``checkpoint`` must exist; this is found
-            out before the work begins.
+        main: the work; its imports take seconds.
+        args: options of the command. Its ``config`` and ``checkpoint`` must exist; this is checked
+            before the work begins.
     """
     try:
         _check_files(args)
@@ -59,13 +59,14 @@ def run_cli(main: Callable[[], Any], args: Namespace | None = None) -> None:
             sys.exit(1)
         rank = int(os.environ.get('RANK', 0))
         if rank and lost_peer(error):
-            _leave(2)  # the one that is gone has said why, or rank 0 says that it is gone
+            _leave(2)  # the lost process has printed the reason, or rank 0 reports that it is lost
         if rank:
-            # most errors meet all processes; rank 0 then says it and the launcher ends this one
+            # most errors occur in all processes; rank 0 prints the error and the launcher ends this
+            # one
             time.sleep(3)
         print(f'error: {RSMMError(message)}' + (f' (rank {rank})' if rank else ''), file=sys.stderr)
         sys.stderr.flush()
-        # peers may wait in a collective for ever
+        # other processes may wait in a collective for ever
         _leave(2)
     else:
         _leave(0)
@@ -82,13 +83,13 @@ def _check_files(args):
 
 
 def _leave(status):
-    """Ends one of several processes without the usual tidying up.
+    """Ends one of several processes without the usual clean-up.
 
-    Under it gloo's threads now and then abort a process whose work is done.
+    In the clean-up, gloo's threads sometimes abort a process whose work is done.
     """
     if status:
         for worker in multiprocessing.active_children():
-            worker.kill()  # a stopped one would be waited for, and never end
+            worker.kill()  # the process would wait for a stopped worker for ever
     if int(os.environ.get('WORLD_SIZE', 1)) > 1:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -98,7 +99,7 @@ def _leave(status):
 
 
 def user_message(error: Exception) -> str | None:
-    """The sentence to print for a user's error; None if the exception is a defect instead."""
+    """Returns the sentence to print for a user's error; None if the exception is a defect."""
     if isinstance(error, _USER_ERRORS):
         text = str(error)
         if _FROM_WORKER.match(text):  # torch puts the worker's whole traceback in front
@@ -107,7 +108,7 @@ def user_message(error: Exception) -> str | None:
     if lost_peer(error):
         return (
             'another process of this job has ended, or the connection to it was lost; if it '
-            'says nothing above, it was killed, for example for want of memory.'
+            'says nothing above, it was killed, for example by lack of memory.'
         )
     if waited_for_peer(error):
         return explain_waiting(error)
@@ -118,6 +119,6 @@ def user_message(error: Exception) -> str | None:
             'a batch norm saw a single value per channel, of which it has no variance: raise '
             'train_dataloader.batch_size, or with several processes set sync_bn=torch.'
         )
-    from rs_mm.build_errors import explain_build_error  # with torch, for what is rare
+    from rs_mm.build_errors import explain_build_error  # imports torch, for rare errors
 
     return explain_build_error(error)

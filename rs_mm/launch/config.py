@@ -1,4 +1,4 @@
-"""From a config file and command-line options to a Runner."""
+"""Making a Runner from a config file and command-line options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rs_mm.launch.config_errors import why_unreadable
 from rs_mm.launch.config_files import find_config, find_our_config
 from rs_mm.launch.config_variables import check_names, merge_options
 
-# what rs_mm reads at the top of a config beside the arguments of mmengine's Runner
+# top-level keys of a config that rs_mm reads, in addition to the arguments of mmengine's Runner
 _OWN_KEYS = {
     'activation_checkpointing',
     'channels_last',
@@ -41,16 +41,17 @@ _OWN_KEYS = {
 }
 _RUNNER_KEYS = _OWN_KEYS | set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
 
-_TIMEOUT = 1800  # seconds that a process waits for the others, as mmengine has it
+_TIMEOUT = 1800  # seconds that a process waits for the others, as in mmengine
 _LOADER_TIMEOUT = 600  # seconds that a loader waits for a batch of its workers
 _OTHER_SCOPES = ('rs_mm', 'opencd', 'mmengine', 'mmcv')
-# by which launchers tell a process its rank, the number of processes, and its rank on the machine
+# variables of launchers for the rank of a process, the number of processes, and the rank on the
+# machine
 _VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
-# of torch's DataLoader, which a config may leave to their defaults
+# arguments of torch's DataLoader that a config may leave out
 _LOADER_KEYS = ('timeout', 'drop_last', 'pin_memory', 'persistent_workers', 'prefetch_factor')
 _runs = itertools.count()
 
@@ -59,14 +60,14 @@ def load_config(path: str | Path, options: dict | list[str] | None = None) -> Co
     """Reads a config file and applies ``--cfg-options``.
 
     Args:
-        path: the config file, or the name of one of ours; see
+        path: the config file, or the name of a config of rs_mm; see
             :func:`~rs_mm.launch.config_files.find_config`.
         options: dotted keys -> values, or ``KEY=VALUE`` strings.
 
     Raises:
-        MissingFileError: if there is no such file.
-        ConfigError: if reading it fails, a name in it is nearly that of a setting, or an option
-            names a key that it does not have.
+        MissingFileError: the file does not exist.
+        ConfigError: the file cannot be read, a name in it is almost the name of a setting, or an
+            option has an unknown key.
     """
     compat.apply_for_runs()
     _inherit_ours()
@@ -76,7 +77,7 @@ def load_config(path: str | Path, options: dict | list[str] | None = None) -> Co
     if not path.is_file():
         raise MissingFileError(f'there is no config {path}.')
     if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
-        raise ConfigError(f'{path} is no config: those are files .py, .yaml and .json.')
+        raise ConfigError(f'{path} is not a config: configs are .py, .yaml and .json files.')
     try:
         if path.suffix != '.py' and not isinstance(load(path), dict):
             raise ConfigError(f'{path} holds no settings, `KEY: VALUE` each.')
@@ -85,7 +86,7 @@ def load_config(path: str | Path, options: dict | list[str] | None = None) -> Co
             _check_types(cfg._cfg_dict, path)
     except ConfigError:
         raise
-    except Exception as error:  # a config is a program of the user's
+    except Exception as error:  # a config is a program of the user
         raise ConfigError(why_unreadable(path, error)) from error
     check_names(cfg, path, _RUNNER_KEYS)
     return apply_options(cfg, options)
@@ -97,16 +98,16 @@ def _inherit_ours():
 
 
 def _check_types(node, path):
-    """In a config that is data, ``type`` names a registered class, never a function by its path.
+    """Checks that ``type`` names a registered class in a config that is data.
 
-    mmengine's registries import what they do not know: ``type: os.system`` would be called.
+    mmengine's registries import unknown names: ``type: os.system`` would be called.
     """
     if isinstance(node, dict):
         kind = node.get('type')
         scope, *rest = kind.split('.') if isinstance(kind, str) else ('',)
         if rest and (len(rest) > 1 or scope not in {*MODULE2PACKAGE, *_OTHER_SCOPES}):
             raise ConfigError(
-                f"{path}: type='{kind}' is no name in a registry. A config of YAML or JSON is "
+                f"{path}: type='{kind}' is not a name in a registry. A config of YAML or JSON is "
                 'data and names registered classes only; a .py config may name anything.'
             )
     for part in node.values() if isinstance(node, dict) else node:
@@ -127,7 +128,7 @@ def apply_options(cfg: Config, options: dict | Sequence[str]) -> Config:
 
 
 def parse_options(pairs: Iterable[str]) -> dict:
-    """``['a.b=1', 'c=[x,y]']`` as ``{'a.b': 1, 'c': ['x', 'y']}``."""
+    """Converts ``['a.b=1', 'c=[x,y]']`` to ``{'a.b': 1, 'c': ['x', 'y']}``."""
     options = {}
     for pair in pairs:
         key, equals, value = pair.partition('=')
@@ -145,7 +146,8 @@ def parse_options(pairs: Iterable[str]) -> dict:
 
 
 def _check_option(cfg, dotted):
-    """A new key may only be added to a dict that has a ``type``: its class then judges it."""
+    """Checks a new key; it may only be added to a dict with a ``type``, whose class then checks
+    it."""
     node, walked = cfg._cfg_dict, []
     keys = dotted.split('.')
     for depth, key in enumerate(keys):
@@ -185,13 +187,13 @@ def prepare(
     work_dir: str | Path | None = None,
     config_path: str | Path | None = None,
 ) -> Config:
-    """Fits a config to this machine: folder of the run, launcher, backend.
+    """Adapts a config to this machine: folder of the run, launcher, backend.
 
     Args:
         cfg: changed in place and returned.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         work_dir: overrides the config's. Default: ``work_dirs/CONFIG_NAME``.
-        config_path: the config file, for that default.
+        config_path: the config file, for this default.
     """
     import torch
 
@@ -205,33 +207,33 @@ def prepare(
     for name in ('train', 'val', 'test'):
         loader = cfg.get(f'{name}_dataloader')
         if isinstance(loader, dict) and torch.cuda.is_available():
-            # else each copy to the GPU is made twice, and the host waits for it
+            # otherwise each copy to the GPU is made twice, and the host waits for it
             loader.setdefault('pin_memory', True)
         if isinstance(loader, dict) and loader.get('num_workers') == 0:
-            # options of workers, which torch refuses where there are none
+            # options of workers, which torch refuses without workers
             loader.pop('persistent_workers', None)
             loader.pop('prefetch_factor', None)
             loader.pop('timeout', None)
         elif isinstance(loader, dict) and 'num_workers' in loader:
             loader.setdefault('timeout', _LOADER_TIMEOUT)  # torch waits for ever
     if cfg.get('sync_bn') and 'FSDP' in (cfg.get('strategy') or {}).get('type', ''):
-        cfg.strategy.setdefault('sync_bn', cfg.sync_bn)  # the plain Runner reads it itself
+        cfg.strategy.setdefault('sync_bn', cfg.sync_bn)  # the plain Runner reads it
     if launcher != 'none':
         _prepare_distributed(cfg, launcher, torch.cuda.is_available())
     return cfg
 
 
 def is_first_process(launcher: str) -> bool:
-    """Whether this process is the only one of a job, or its first."""
+    """Returns whether this process is the only one of a job, or its first."""
     return launcher == 'none' or os.environ.get(_VARIABLES[launcher][0], '0') == '0'
 
 
 def set_up_torch(settings: dict) -> None:
-    """Applies a config's ``torch_cfg``: what mmengine's ``env_cfg`` has no keys for.
+    """Applies a config's ``torch_cfg``, settings that mmengine's ``env_cfg`` does not have.
 
     Args:
         settings: ``tf32=dict(convolutions=bool, products=bool)``; ``keep_freed_memory``
-            (bool, see :mod:`rs_mm.engine.host_memory`). What is left out stays as it is.
+            (bool, see :mod:`rs_mm.engine.host_memory`). Missing settings do not change.
     """
     import torch
 
@@ -279,7 +281,8 @@ def _prepare_distributed(cfg, launcher, cuda):
 
 
 def _init_on_cpu(launcher, backend, timeout):
-    """mmengine's own set-up asks for a CUDA device; on a CPU the process group is made here."""
+    """Sets up several processes; mmengine needs CUDA, so on a CPU the process group is made
+    here."""
     import torch.distributed as dist
 
     for ours, theirs in zip(_VARIABLES['pytorch'], _VARIABLES[launcher]):
@@ -294,11 +297,11 @@ def _init_on_cpu(launcher, backend, timeout):
     os.environ.setdefault('MASTER_PORT', '29500')
     if not dist.is_initialized():
         dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout))
-    print_log(f'no CUDA: the processes talk through {backend}', 'current')
+    print_log(f'no CUDA: the processes communicate with {backend}', 'current')
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Builds the Runner of a prepared config, with what every run of rs_mm needs added to it."""
+    """Builds the Runner of a prepared config, with the hooks and settings of every run of rs_mm."""
     from mmengine.registry import RUNNERS
 
     from rs_mm.engine.compiling import compile_parts
@@ -307,8 +310,8 @@ def build_runner(cfg: Config) -> Runner:
 
     compat.apply_for_runs()
     compat.start_workers_by(begin_worker)
-    # mmengine keeps visualizers by name for the life of the process, loggers by name and second:
-    # under one name, a second run would draw and log into the first one's folder
+    # mmengine keeps visualizers by name for the life of the process, and loggers by name and
+    # second. With the same name, a second run would draw and log into the folder of the first run
     run = next(_runs)
     if isinstance(cfg.get('visualizer'), dict):
         cfg.visualizer.name = f'visualizer{run}'
@@ -342,8 +345,8 @@ def _lay_out(model, cfg):
     from rs_mm.engine.strategies import submodule
     from rs_mm.unwrap import unwrap
 
-    for name in cfg.get('activation_checkpointing') or ():  # mmengine turns it on
+    for name in cfg.get('activation_checkpointing') or ():  # mmengine switches it on
         submodule(unwrap(model), name, 'activation_checkpointing')
     if cfg.get('channels_last'):
-        # a convolution returns the layout of its weights, so the inputs need no change
+        # a convolution returns the layout of its weights, so inputs are not changed
         model.to(memory_format=torch.channels_last)

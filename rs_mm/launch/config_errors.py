@@ -1,4 +1,4 @@
-"""Why a config file cannot be read, in a sentence that names the file to mend."""
+"""Messages for config files that cannot be read, which name the file to correct."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from rs_mm.errors import MissingFileError
 
 
 def why_unreadable(path: Path, error: Exception) -> str:
-    """The sentence for what reading a config file raised.
+    """Returns the sentence for an error from reading a config file.
 
-    The fault may lie in the file, in one that it inherits, or in a module of ``custom_imports``.
+    The fault may be in the file, in a config that it inherits, or in a module of
+    ``custom_imports``.
 
     Args:
         path: the config file.
-        error: what mmengine raised, with its causes and its traceback.
+        error: the error of mmengine, with its causes and its traceback.
     """
     if isinstance(error, SyntaxError):
-        # mmengine runs copies of configs, whose names say nothing
+        # mmengine runs copies of configs with meaningless names
         file = path if _imported(error) is None else error.filename
         return f'{file}, line {error.lineno}: {error.msg}.'
     if isinstance(error, MissingFileError):
@@ -28,7 +29,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError) and base and Path(base).suffix == '.py':
         return (
             f'{path} inherits {base}, which does not exist; `_base_` is relative to the file, and '
-            f"'rs_mm::NAME' names a config of ours."
+            f"'rs_mm::NAME' names a config of rs_mm."
         )
     failed = re.match(r'Failed to import ([\w.]+)$', str(error.__cause__ or ''))
     if isinstance(error, ImportError) and failed:
@@ -51,7 +52,7 @@ def _why_not_imported(name, reason):
 
 
 def _in_module(error):
-    """``FILE, line N`` of the user's module that raised an error; empty if there is none."""
+    """Returns ``FILE, line N`` of the user's module that raised an error, or an empty string."""
     own = [
         frame
         for frame in _imported(error) or ()
@@ -62,7 +63,7 @@ def _in_module(error):
 
 
 def _imported(error):
-    """The frames that an error passed below the import of ``custom_imports``; None outside it."""
+    """Returns the frames of an error below the import of ``custom_imports``; None outside of it."""
     frames = traceback.extract_tb(error.__traceback__)
     names = [frame.name for frame in frames]
     start = 'import_modules_from_strings'

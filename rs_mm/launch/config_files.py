@@ -1,4 +1,4 @@
-"""Where the configs and the tools lie: beside the package in a checkout, in it when installed."""
+"""The folders of configs and tools: beside the package in a checkout, inside it if installed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PACKAGE = Path(rs_mm.__file__).parent
 
 
 def tree(part: str) -> Path:
-    """The folder ``configs`` or ``tools`` of this installation.
+    """Returns the folder ``configs`` or ``tools`` of this installation.
 
     Raises:
-        MissingFileError: if the installation has none.
+        MissingFileError: the installation does not have the folder.
     """
     for root in (_PACKAGE / '.mim', _PACKAGE.parent):
         if (root / part).is_dir():
@@ -23,7 +23,7 @@ def tree(part: str) -> Path:
 
 
 def find_config(name: str | Path) -> Path:
-    """The config file of this path, or else of this name below ``configs``.
+    """Returns the config file with this path, or else with this name below ``configs``.
 
     Args:
         name: a path; or ``grn/sndl_resnet18_256_130e_aid.py``, or the last part of it, with or
@@ -47,7 +47,7 @@ def find_our_config(name: str | Path) -> Path:
     """
     given = Path(name)
     root = tree('configs')
-    # published names have dots in them: ..._wd0.01
+    # published names contain dots: ..._wd0.01
     known_suffix = given.suffix in ('.py', '.json', '.yaml', '.yml')
     wanted = given if known_suffix else given.with_name(given.name + '.py')
     below = Path(*wanted.parts[wanted.parts[:1] == ('configs',) :])

@@ -1,4 +1,4 @@
-"""Options that name a variable of a config file, such as ``data_root`` or ``train_pipeline``."""
+"""Options for variables of a config file, for example ``data_root`` or ``train_pipeline``."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rs_mm.errors import ConfigError, suggest
 
 
 def check_names(cfg: Config, path: str | Path, settings: set[str]) -> None:
-    """Refuses a misspelt setting at the top of a config file: it would be a variable for nothing.
+    """Refuses a misspelt setting at the top of a config file, which would be an unused variable.
 
-    Two kinds of names pass: names that end in ``pipeline``, which configs use as variables, and
-    dicts and lists that a setting holds too, because the file has used them.
+    Two kinds of names are accepted: names that end in ``pipeline``, which configs use as variables,
+    and dicts and lists that a setting also contains, because the file has used them.
 
     Args:
         cfg: the config.
         path: its file.
-        settings: keys at the top of a config that are no variables.
+        settings: top-level keys that are not variables.
 
     Raises:
-        ConfigError: a name is nearly that of a setting.
+        ConfigError: a name is almost the name of a setting.
     """
     for name, value in cfg.items():
         near = suggest(name, settings, cutoff=0.85)
@@ -39,21 +39,21 @@ def check_names(cfg: Config, path: str | Path, settings: set[str]) -> None:
 
 
 def merge_options(cfg: Config, options: dict, settings: set[str]) -> None:
-    """Merges options into a config; what a variable was copied to changes with the variable.
+    """Merges options into a config; copies of a variable change with the variable.
 
-    By the time options apply, a config file has been evaluated: its variables have been copied to
-    where they are used, and to change the variable alone would change nothing. So what has the
-    variable's name and former value changes with it (``data_root`` of every dataset). So does,
-    where a variable is a dict or a list of dicts, whatever equals it (``pipeline`` of a dataset),
-    and where it is a folder, every path below it (``data_root + '/lists'``).
+    Options apply after the config file has been evaluated. At that time its variables have been
+    copied to their places of use, and a change of only the variable would have no effect. So every
+    key with the variable's name and former value changes too (``data_root`` of every dataset). If
+    the variable is a dict or a list of dicts, every equal value changes (``pipeline`` of a
+    dataset). If it is a folder, every path below it changes (``data_root + '/lists'``).
 
     Args:
         cfg: changed in place.
         options: dotted keys -> values.
-        settings: keys at the top of a config that are no variables.
+        settings: top-level keys that are not variables.
 
     Raises:
-        ConfigError: nothing uses the variable under its name.
+        ConfigError: no key with the variable's name uses it.
     """
     own = {
         key: value
@@ -83,12 +83,13 @@ def merge_options(cfg: Config, options: dict, settings: set[str]) -> None:
                 'used under other names or inside other values; set those instead '
                 f'({_candidates(cfg._cfg_dict, old, settings & set(cfg))}).'
             )
-    # last, so that a setting may differ from the variable
+    # last, because a setting may differ from the variable
     cfg.merge_from_dict({key: value for key, value in options.items() if key not in own})
 
 
 def _candidates(node, old, keys):
-    """Where a variable may have been used; pairs of it come first, being rarely so by chance."""
+    """Lists places where a variable may have been used, pairs first, because they are rarely equal
+    by chance."""
     pairs = [path for path, *_ in (*_places(node, [old, old], keys), *_places(node, old, keys))]
     return ', '.join(pairs[:4]) + f' or {len(pairs) - 4} more' * (len(pairs) > 4) or (
         'print_config.py shows them'
@@ -96,7 +97,8 @@ def _candidates(node, old, keys):
 
 
 def _places(node, old, keys=None, path=()):
-    """Where ``old`` stands below ``node``: (dotted path, dict or list, its key or index)."""
+    """Yields the places of ``old`` below ``node``: (dotted path, dict or list, its key or
+    index)."""
     if keys is None:
         keys = node if isinstance(node, dict) else range(len(node))
     for key in list(keys):
@@ -108,7 +110,8 @@ def _places(node, old, keys=None, path=()):
 
 
 def _paths_below(node, folder, keys=None):
-    """Every path below ``folder``, if that is a string: its holder, key and the part below."""
+    """Yields every path below ``folder``, if it is a string: the container, the key and the part
+    below."""
     if not isinstance(folder, str) or not folder.strip('/'):
         return
     start = folder.rstrip('/') + '/'
@@ -127,7 +130,8 @@ def _equal(value, old):
 
 
 def _is_part(value):
-    """A dict with a type, or a list of such, is recognised wherever it stands."""
+    """Returns whether a value is a dict with a type, or a list of them, which is recognised
+    anywhere."""
     if isinstance(value, dict):
         return 'type' in value
     return (

@@ -1,4 +1,4 @@
-"""The command ``rs_mm``: the tools by their names, also where there is no checkout.
+"""The command ``rs_mm``, which runs the tools by name, also without a checkout.
 
 ``rs_mm train CONFIG`` is ``python tools/train.py CONFIG``; ``rs_mm`` alone lists the commands.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from rs_mm.errors import ConfigError, RSMMError, suggest
 from rs_mm.launch.config_files import tree
 
-#: Short names beside those of the files.
+#: Short names in addition to the names of the files.
 SHORT = {
     'change': 'predict_change',
     'check': 'check_dataset',
@@ -23,10 +23,11 @@ SHORT = {
 
 
 def commands() -> dict[str, Path]:
-    """Every command and its file: a tool's own name, without ``.py``, and the short names."""
+    """Returns every command and its file: the names of tools, without ``.py``, and the short
+    names."""
     files = sorted(tree('tools').rglob('*.py'))
     found = {path.stem: path for path in files if 'benchmarks' not in path.parts}
-    # two converters are named like others' data; their folder tells them apart
+    # two converters have the names of other tools; the folder distinguishes them
     for path in files:
         if path.parent.name == 'model_converters':
             found.pop(path.stem, None)

@@ -1,4 +1,4 @@
-"""What is said of a run whose other processes, or whose loader's workers, are gone or hang."""
+"""Messages for a run whose other processes, or whose loader workers, are lost or hang."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _WORKER_ENDED = re.compile(
     r'DataLoader worker \(pid\(?s?\)? (?P<pid>[\d, ]+)\) (?P<how>exited unexpectedly|'
     r'is killed by signal: (?P<signal>[^.]+))'
 )
-_ANSWER = 5  # seconds that a process has to show that it still runs
+_ANSWER = 5  # seconds in which a process must show that it still runs
 
 
 def is_distributed() -> bool:
-    """Whether this is one of several processes of a run."""
+    """Returns whether this is one of several processes of a run."""
     return int(os.environ.get('WORLD_SIZE', 1)) > 1
 
 
 def lost_peer(error: BaseException) -> bool:
-    """Whether a collective failed because another process is gone."""
+    """Returns whether a collective failed because another process is lost."""
     return isinstance(error, RuntimeError) and is_distributed() and bool(_LOST.search(str(error)))
 
 
 def waited_for_peer(error: BaseException) -> bool:
-    """Whether a collective waited longer than ``env_cfg.dist_cfg.timeout``."""
+    """Returns whether a collective waited longer than ``env_cfg.dist_cfg.timeout``."""
     text = str(error)
     return (
         isinstance(error, RuntimeError)
@@ -42,7 +42,7 @@ def waited_for_peer(error: BaseException) -> bool:
 
 
 def explain_waiting(error: BaseException) -> str:
-    """The sentence for :func:`waited_for_peer`, with the processes that do not answer."""
+    """Returns the sentence for :func:`waited_for_peer`, with the processes that do not answer."""
     silent = _silent_processes()
     names = ', '.join(map(str, silent))
     who = f'process {names} of this job does not answer' if silent else 'a process did not answer'
@@ -53,7 +53,7 @@ def explain_waiting(error: BaseException) -> str:
 
 
 def _silent_processes() -> list[int]:
-    """Ranks that do not say within a few seconds that they still run."""
+    """Returns the ranks that do not answer within a few seconds."""
     import torch.distributed as dist
 
     try:
@@ -67,12 +67,12 @@ def _silent_processes() -> list[int]:
             silent = [other for other in silent if not store.check([f'rs_mm/here/{other}'])]
             time.sleep(0.2)
         return silent
-    except Exception:  # the process that keeps the store is itself the one that is gone
+    except Exception:  # the process with the store is the lost process
         return [0]
 
 
 def explain_worker(error: BaseException) -> str | None:
-    """The sentence for a worker of a loader that ended or hangs; None of another error."""
+    """Returns the sentence for a worker of a loader that ended or hangs; None for another error."""
     text = str(error)
     if found := _WORKER_TIMEOUT.search(text):
         return (
@@ -108,7 +108,8 @@ def _frames(error) -> list[FrameType]:
 
 
 def explain_system_error(error: BaseException) -> str | None:
-    """The sentence for a full disk, too many open files and the like; None of another error."""
+    """Returns the sentence for a full disk, too many open files and similar; None for another
+    error."""
     number = getattr(error, 'errno', None)
     text = str(error)
     if number in (errno.EMFILE, errno.ENFILE) or 'Too many open files' in text:

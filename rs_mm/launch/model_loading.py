@@ -1,4 +1,4 @@
-"""A trained model, ready to be asked: its network and weights, without dataset, runner or logs."""
+"""Loading a trained model, its network and weights, without dataset, runner or logs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from rs_mm.registry import MODELS
 
 @dataclass
 class LoadedModel:
-    """What :func:`load_model` returns.
+    """The result of :func:`load_model`.
 
     Attributes:
         model: the network, in evaluation mode, on the device.
         cfg: its config, overrides applied.
         name: stem of the config file, or ``config``.
         device: ``cpu``, ``cuda``, ...
-        meta: what the checkpoint says beside the weights, e.g. ``dataset_meta``; may be empty.
+        meta: data of the checkpoint besides the weights, e.g. ``dataset_meta``; may be empty.
     """
 
     model: torch.nn.Module
@@ -73,12 +73,12 @@ def load_model(
     set_up_torch(cfg.get('torch_cfg') or {})
     device = pick_device(device)
     if 'model' not in cfg:
-        raise ConfigError(f'{name} has no `model`, so there is nothing to ask.')
+        raise ConfigError(f'{name} has no `model`, so there is nothing to load.')
     checkpoint = checkpoint or cfg.get('load_from')
     free = cfg.get('training_free')
     if free and checkpoint:
         cfg.model.init_cfg = dict(type='Pretrained', checkpoint=str(checkpoint))
-    if free or not checkpoint:  # random weights are the same in every process
+    if free or not checkpoint:  # random weights are equal in every process
         set_random_seed(cfg.get('randomness', {}).get('seed') or 0)
     model = MODELS.build(cfg.model)
     if needs is not None and not hasattr(model, needs):
@@ -106,7 +106,7 @@ def _load_weights(model, checkpoint, free):
             logging.disable(logging.NOTSET)
     if not free:
         print_log(
-            'no checkpoint was given: the weights are those the model starts training from',
+            'no checkpoint was given: the weights are the initial weights of the model',
             'current',
             level=logging.WARNING,
         )

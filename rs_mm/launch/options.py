@@ -1,4 +1,4 @@
-"""Options that many commands share; importing them costs no torch."""
+"""Options that several commands share; the import does not need torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add_config_options(parser: argparse._ActionsContainer) -> None:
 
 def add_device(parser: argparse._ActionsContainer) -> None:
     """Adds ``--device``."""
-    parser.add_argument('--device', help='cpu, cuda, ... (default: CUDA where it is there)')
+    parser.add_argument('--device', help='cpu, cuda, ... (default: CUDA if available)')
 
 
 def add_launcher(parser: argparse._ActionsContainer) -> None:

@@ -1,4 +1,4 @@
-"""One way to open a run: config, options, work folder, model, weights that fit."""
+"""Opening a run: config, options, work folder, model, and a check of the weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_run(
         config: config file.
         options: overrides, as a dict of dotted keys or ``KEY=VALUE``.
         configure: changes the config in place before anything is built, as ``load_from``.
-        training: whether a checkpoint may hold a part of the model only, or a state to resume.
+        training: whether a checkpoint may hold only a part of the model, or a state to resume.
         work_dir: folder of logs and checkpoints. Default: ``work_dirs/CONFIG_NAME``.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
 
@@ -46,7 +46,7 @@ def open_run(
 
 
 def load_weights(runner: Runner) -> None:
-    """Loads what the config starts from, or draws the initial weights and says so."""
+    """Loads the weights of the config, or draws initial weights and logs this."""
     if runner.cfg.get('load_from'):
         runner.load_or_resume()
     else:
@@ -54,12 +54,12 @@ def load_weights(runner: Runner) -> None:
 
 
 def keep_initial_weights(runner: Runner) -> None:
-    """Gives the model the weights that a training starts from; a runner does so for those alone."""
+    """Draws the initial weights of the model, which a runner does only before a training."""
     if not runner.cfg.get('training_free'):
         runner.logger.warning(
             'no checkpoint was given: the weights are those the model starts training from'
         )
-    if isinstance(runner, Runner):  # a FlexibleRunner holds the config of the model until it runs
+    if isinstance(runner, Runner):  # until it runs, a FlexibleRunner holds the config of the model
         runner._init_model_weights()
 
 

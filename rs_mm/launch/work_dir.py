@@ -1,4 +1,4 @@
-"""The folder of a training: one run at a time, and the checkpoint it goes on from."""
+"""The folder of a training: its lock, and the checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = '.lock'
-_held: dict[str, int] = {}  # open for the life of the process, which is that of the lock
+_held: dict[str, int] = {}  # open, and so locked, for the life of the process
 
 
 def claim(work_dir: str | Path) -> None:
-    """Makes a work folder this process's own, and removes what killed runs left half-written.
+    """Locks a work folder for this process, and removes incomplete files of killed runs.
 
-    The operating system drops the lock when its process ends, however it ends: a lock that can be
-    had is a stale one. It holds between machines where their file system has locks (NFS 4 does).
+    The operating system drops the lock at any end of the process, so a lock of an ended process can
+    be taken. The lock works between machines if the file system has locks (as NFS 4 does).
 
     Raises:
-        ConfigError: another run trains there, or nothing can be written there.
+        ConfigError: another run trains in the folder, or the folder is not writable.
     """
     path = Path(work_dir) / LOCK
     key = os.path.realpath(path)
@@ -57,7 +57,7 @@ def claim(work_dir: str | Path) -> None:
             ) from error
         return  # a file system without locks
     mine = dict(host=socket.gethostname(), process=os.getpid(), since=time.strftime('%F %T'))
-    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+    with contextlib.suppress(OSError):  # a full disk: the lock holds nevertheless
         os.ftruncate(file, 0)
         os.pwrite(file, json.dumps(mine).encode(), 0)
     _held[key] = file
@@ -66,7 +66,7 @@ def claim(work_dir: str | Path) -> None:
 
 
 def release() -> None:
-    """Gives back what :func:`claim` took."""
+    """Releases the lock of :func:`claim`."""
     while _held:
         os.close(_held.popitem()[1])
 
@@ -88,14 +88,14 @@ def _describe(owner):
 
 
 def newest_checkpoint(work_dir: str | Path) -> str | None:
-    """The newest sound checkpoint of a work folder; of damaged ones the log warns.
+    """Returns the newest undamaged checkpoint of a work folder; the log names damaged ones.
 
-    Newest is the one that ``last_checkpoint`` names, else that of a run that was told to end, else
-    the highest numbered: mmengine rewrites the note in place, and a kill at the wrong moment leaves
-    it empty.
+    The newest checkpoint is the one in ``last_checkpoint``, else ``preempted.pth``, else the one
+    with the highest number. mmengine rewrites ``last_checkpoint`` in place, so a kill can leave it
+    empty.
 
     Raises:
-        CheckpointError: there are checkpoints, and all are damaged.
+        CheckpointError: all checkpoints are damaged.
     """
     candidates, damaged = _candidates(Path(work_dir)), []
     for path in candidates:
@@ -115,7 +115,8 @@ def newest_checkpoint(work_dir: str | Path) -> str | None:
 
 
 def older_checkpoint(path: str | Path) -> str | None:
-    """The checkpoint of the same folder that was written before ``path`` and is sound."""
+    """Returns the newest undamaged checkpoint of the same folder that was written before
+    ``path``."""
     path = Path(path)
     with contextlib.suppress(OSError):
         for other in _candidates(path.parent):

@@ -138,7 +138,7 @@ def test_bad_inputs():
             MultiLabelRetrievalMetric(rerank=[dict(type='AverageQE', k=k)])
     with pytest.raises(ConfigError, match='AlphaQE: alpha is -1'):
         MultiLabelRetrievalMetric(rerank=[dict(type='AlphaQE', alpha=-1)])
-    with pytest.raises(ConfigError, match=r"two re-rankers of one name: \['qe5', 'qe5'\]"):
+    with pytest.raises(ConfigError, match=r"two re-rankers with the same name: \['qe5', 'qe5'\]"):
         MultiLabelRetrievalMetric(rerank=[dict(type='AverageQE', k=5)] * 2)
     with pytest.raises(DataError, match='the query set is empty: 3 images'):
         run(samples(3), at=[1])

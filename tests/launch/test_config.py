@@ -52,7 +52,7 @@ def test_syntax_error_names_the_line(tmp_path):
         ('a.py', b'\xe2\x28', 'a.py cannot be read: UnicodeDecodeError'),
         ('a.py', b'_base_ = "gone.py"', 'a.py inherits .*gone.py, which does not exist'),
         ('a.yaml', b'# nothing', 'a.yaml holds no settings'),
-        ('a.txt', b'model: 1', 'a.txt is no config: those are files .py'),
+        ('a.txt', b'model: 1', 'a.txt is not a config: configs are .py'),
     ],
 )
 def test_files_that_are_no_config(tmp_path, name, text, words):
