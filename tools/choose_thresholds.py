@@ -1,4 +1,4 @@
-"""Chooses the thresholds of labels on the validation set, and keeps them in the checkpoint.
+"""Chooses the thresholds of labels on the validation set, and stores them in the checkpoint.
 
 python tools/choose_thresholds.py CONFIG CKPT --per-class --out with_thresholds.pth
 
@@ -30,7 +30,7 @@ def parse_args():
         '--method',
         default='auto',
         choices=['auto', 'classifier', 'knn'],
-        help='where probabilities come from (default: the classifier where there is one)',
+        help='source of the probabilities (default: the classifier if there is one)',
     )
     add_device(parser)
     add_config_options(parser)
@@ -46,7 +46,7 @@ def main():
 
 
 def choose(args):
-    """Chooses as the command line says, and prints what it brought."""
+    """Runs the command, and prints F1 before and after."""
     from rs_mm.apis.labels.thresholds import choose_thresholds
 
     found = choose_thresholds(

@@ -17,7 +17,7 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Export a trained model')
     parser.add_argument('config', help='config of the model')
     parser.add_argument(
-        'checkpoint', nargs='?', help='its weights (default: those the model starts from)'
+        'checkpoint', nargs='?', help='its weights (default: the initial weights of the config)'
     )
     parser.add_argument('--out', required=True, metavar='DIR', help='folder to write into')
     parser.add_argument(
@@ -32,7 +32,7 @@ def parse_args():
     parser.add_argument('--batch', type=int, help='1 fixes the batch at one (default: any batch)')
     parser.add_argument(
         '--support', nargs=2, action='append', default=[], metavar=('IMAGE', 'MASK'),
-        help='an example to keep in the export of a few-shot segmenter; repeat for more',
+        help='an example to store in the export of a few-shot segmenter; repeat for more',
     )  # fmt: skip
     parser.add_argument(
         '--precision', choices=['fp32', 'fp16', 'int8'], default='fp32',
@@ -55,7 +55,7 @@ def main():
 
 
 def run(args):
-    """Exports as the command line says."""
+    """Runs the command."""
     from rs_mm.apis import export
     from rs_mm.rasters import check_writable
 

@@ -1,11 +1,11 @@
-"""Predicts what changed between two images: plain ones or GeoTIFFs, no labels needed.
+"""Predicts the changes between two images, plain pictures or GeoTIFFs, without labels.
 
     python tools/predict_change.py 2009.tif 2018.tif CONFIG CKPT --out changes/
     python tools/predict_change.py tiles_2009/ tiles_2018/ CONFIG CKPT --out changes/
 
 writes a mask (0 unchanged, 255 changed, 127 no data; a GeoTIFF with the georeference of date 1, or
 a PNG if date 1 is a plain picture) and a picture of both dates and the prediction. In two folders,
-files of the same name are a pair.
+files with the same name are a pair.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from rs_mm.launch.options import add_config_options, add_device
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description='Predict what changed between two images',
+        description='Predict the changes between two images',
         epilog='docs/change_maps.md has examples for each option.',
     )
     parser.add_argument('image1', help='date 1: a file or a folder')
@@ -55,9 +55,7 @@ def parse_args():
         help='files of date 1; what the * stands for ties a pair together, e.g. *_2009.tif',
     )
     folders.add_argument('--pattern2', metavar='NAME*', help='files of date 2')
-    folders.add_argument(
-        '--overwrite', action='store_true', help='predict pairs that are finished again'
-    )
+    folders.add_argument('--overwrite', action='store_true', help='predict finished pairs again')
     model = parser.add_argument_group('how it is predicted')
     model.add_argument(
         '--tile', type=int, default=768, help='largest side predicted at once (default: 768)'
@@ -65,7 +63,9 @@ def parse_args():
     model.add_argument(
         '--overlap', type=int, default=192, help='pixels that tiles share (default: 192)'
     )
-    model.add_argument('--batch', type=int, default=1, help='tiles predicted together (default: 1)')
+    model.add_argument(
+        '--batch', type=int, default=1, help='number of tiles predicted together (default: 1)'
+    )
     model.add_argument(
         '--threshold',
         type=float,
@@ -81,7 +81,7 @@ def parse_args():
     model.add_argument(
         '--resume',
         action='store_true',
-        help='go on with the finished tiles of a run that was stopped',
+        help='continue a stopped run after its finished tiles',
     )
     outputs = parser.add_argument_group('what is written')
     outputs.add_argument(
@@ -129,7 +129,7 @@ def main():
 
 
 def predict(args):
-    """Runs the prediction as the command line says."""
+    """Runs the command."""
     from rs_mm.apis.change.folders import check_before, find_pairs, predict_pairs
     from rs_mm.apis.change.outputs import OutputOptions
     from rs_mm.apis.paths import check_map
@@ -141,7 +141,7 @@ def predict(args):
     Tiling(1, 1, args.tile, args.overlap)
     check_before(pairs, args.config, args.checkpoint, args.out, options)
 
-    # from here on with torch
+    # torch is needed from here on
     from rs_mm.apis.change.detector import ChangeDetector
     from rs_mm.apis.change.files import identity, predict_files
 
@@ -193,7 +193,7 @@ def predict(args):
 
 
 def _write_map(args, pairs, options):
-    """The pairs that have a mask, with both dates, on one map."""
+    """Puts all pairs with a mask, with both dates, on one map."""
     from pathlib import Path
 
     from rs_mm.apis.change.outputs import output_paths

@@ -1,10 +1,10 @@
-"""Finds a class that is known from a few images with masks, in other images and scenes.
+"""Finds a class that a few images with masks define in other images and scenes.
 
     python tools/predict_fewshot.py CONFIG CKPT --support TANK1.png MASK1.png \
         --support TANK2.png MASK2.png --query HARBOUR.tif --out found/
 
-No labels, no dataset layout. Scenes are cut into tiles that show as much as a support.
-Georeferenced images give GeoTIFFs and polygons; summary.csv lists areas and scores.
+No labels and no dataset layout are needed. Scenes are cut into tiles that show as much as a
+support. Georeferenced images give GeoTIFFs and polygons; summary.csv lists areas and scores.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from rs_mm.launch.options import add_config_options, add_device
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Find what a few images show under their masks')
+    parser = argparse.ArgumentParser(description='Find a class that a few images with masks define')
     parser.add_argument('config', help='config of configs/sccnet')
     parser.add_argument('checkpoint', help='weights of the model')
     parser.add_argument(
@@ -26,17 +26,17 @@ def parse_args():
         'over a georeferenced image; give it several times for several examples',
     )
     parser.add_argument(
-        '--fitted', metavar='FILE', help='examples that --save-fitted wrote, instead of --support'
+        '--fitted', metavar='FILE', help='file of --save-fitted, instead of --support'
     )
-    parser.add_argument('--save-fitted', metavar='FILE', help='keep the examples in a file')
+    parser.add_argument('--save-fitted', metavar='FILE', help='store the examples in this file')
     parser.add_argument(
         '--class',
         dest='class_value',
         metavar='N',
-        help='number of the class in the masks, or its colour as R,G,B (default: all but 0)',
+        help='number of the class in the masks, or its colour as R,G,B (default: all values except 0)',
     )
     parser.add_argument(
-        '--class-name', default='object', help='for pictures and polygons (default: object)'
+        '--class-name', default='object', help='name for pictures and polygons (default: object)'
     )
     parser.add_argument(
         '--query', nargs='+', metavar='PATH', help='images, folders or scenes to search'
@@ -56,7 +56,11 @@ def parse_args():
         '--whole', action='store_true', help='never cut: resize every image as the config does'
     )
     parser.add_argument(
-        '--bands', nargs=3, type=int, metavar=('R', 'G', 'B'), help='bands of rasters, from 0'
+        '--bands',
+        nargs=3,
+        type=int,
+        metavar=('R', 'G', 'B'),
+        help='bands of rasters for red, green and blue, counted from 0',
     )
     parser.add_argument(
         '--polygons',
@@ -65,15 +69,22 @@ def parse_args():
         help='format of the polygons of georeferenced images (default: .gpkg)',
     )
     parser.add_argument(
-        '--min-area', type=float, default=0.0, help='leave out polygons below these square metres'
+        '--min-area',
+        type=float,
+        default=0.0,
+        help='leave out polygons with a smaller area in square metres',
     )
     parser.add_argument(
-        '--map', metavar='FILE.html', help='a map of what was found, which opens offline'
+        '--map', metavar='FILE.html', help='a map of the results, which opens offline'
     )
-    parser.add_argument('--batch', type=int, default=4, help='tiles computed together (default: 4)')
+    parser.add_argument(
+        '--batch', type=int, default=4, help='number of tiles computed together (default: 4)'
+    )
     parser.add_argument('--overwrite', action='store_true', help='compute finished images anew')
     parser.add_argument(
-        '--resume', action='store_true', help='go on with the tiles of an interrupted scene'
+        '--resume',
+        action='store_true',
+        help='continue an interrupted scene after its finished tiles',
     )
     add_device(parser)
     add_config_options(parser)
@@ -91,7 +102,7 @@ def main():
 
 
 def predict(args) -> list:
-    """Runs one prediction as the command line says; returns the rows that failed."""
+    """Runs the command; returns the rows that failed."""
     from rs_mm.apis.paths import check_map, check_supports, find_queries
     from rs_mm.errors import ConfigError
     from rs_mm.rasters import check_writable
@@ -146,7 +157,7 @@ def predict(args) -> list:
 
 
 def _write_map(args) -> None:
-    """Every image that has a mask, on one map."""
+    """Puts every image with a mask on one map."""
     from pathlib import Path
 
     from rs_mm.apis.mask_maps import MappedMask, mask_map
@@ -164,7 +175,7 @@ def _write_map(args) -> None:
 
 
 def check(args) -> None:
-    """What must be given together is."""
+    """Checks that options that belong together are given."""
     from rs_mm.errors import ConfigError
 
     if bool(args.support) == bool(args.fitted):

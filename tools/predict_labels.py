@@ -1,10 +1,10 @@
-"""Writes which labels images have, or the tiles of scenes, into a table.
+"""Writes the labels of images, or of the tiles of scenes, into a table.
 
     python tools/predict_labels.py CONFIG CKPT FOLDER --out tags.csv
     python tools/predict_labels.py CONFIG CKPT SCENE.tif --tile 150m --stride 75m --out tags.csv \
         --tiles tiles.gpkg --rasters maps/
 
-No labels, no dataset layout. A file that cannot be read is a row with its reason.
+No labels and no dataset layout are needed. An unreadable file is a row with the reason.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def parse_args():
     parser.add_argument(
         '--tile', help='cut scenes into tiles: pixels (256) or metres on the ground (150m)'
     )
-    parser.add_argument('--stride', help='distance between tiles, likewise (default: the tile)')
+    parser.add_argument(
+        '--stride', help='distance between tiles, in the same form (default: the tile)'
+    )
     parser.add_argument(
         '--tiles', metavar='FILE', help='the tiles of georeferenced scenes: .gpkg or .geojson'
     )
@@ -46,13 +48,13 @@ def parse_args():
     parser.add_argument(
         '--show-dir',
         metavar='DIR',
-        help='a sheet of each class: the most certain, and those nearest to the threshold',
+        help='folder for a sheet of each class: the most certain images, and those nearest to the threshold',
     )
     parser.add_argument(
         '--map', metavar='FILE.html', help='a map or list of the labels, which opens offline'
     )
     parser.add_argument(
-        '--batch', type=int, help="images computed together (default: the config's)"
+        '--batch', type=int, help="number of images computed together (default: the config's)"
     )
     add_device(parser)
     add_config_options(parser)
@@ -70,7 +72,7 @@ def main():
 
 
 def predict(args) -> dict:
-    """Runs one prediction as the command line says; returns what could not be read."""
+    """Runs the command; returns the files that could not be read."""
     from rs_mm.apis.paths import check_map, find_images
     from rs_mm.errors import ConfigError
     from rs_mm.rasters import TileSize, check_writable

@@ -1,13 +1,13 @@
-"""Runs an exported model: onnxruntime, numpy and rasterio alone, no torch.
+"""Runs an exported model with only onnxruntime, numpy and rasterio, without torch.
 
     python tools/run_exported.py EXPORT BEFORE.tif AFTER.tif --out changes/
     python tools/run_exported.py EXPORT IMAGE... --support TANK.png MASK.png --out masks/
     python tools/run_exported.py EXPORT IMAGE... --out vectors/
     python tools/run_exported.py EXPORT ARCHIVE/ --query X.png --text "with boats" --out found/
 
-EXPORT is a folder that tools/export.py has written. A change detector writes a mask for the pair,
-or for the pairs of equal names in two folders. A few-shot segmenter writes a mask per image. An
-embedder writes embeddings.npy, names.txt and, where it has classes, labels.csv; with a query also
+EXPORT is a folder of tools/export.py. A change detector writes a mask for the pair, or for the
+pairs with equal names in two folders. A few-shot segmenter writes a mask per image. An embedder
+writes embeddings.npy and names.txt, with classes also labels.csv, and with a query also
 ranking.csv.
 """
 
@@ -27,17 +27,19 @@ def parse_args():
     change = parser.add_argument_group('change detection')
     change.add_argument(
         '--align', choices=['none', 'crop', 'ground', 'resample'], default='none',
-        help='how two dates come onto one grid (default: they must share it)',
+        help='how the two dates are put on one grid (default: they must share a grid)',
     )  # fmt: skip
     change.add_argument('--bands', nargs=3, type=int, metavar=('R', 'G', 'B'))
     change.add_argument('--value-range', nargs=2, type=float, metavar=('LOW', 'HIGH'))
     change.add_argument('--tile', type=int, default=1024, help='side of blended tiles')
     change.add_argument('--overlap', type=int, default=256, help='pixels that tiles share')
-    change.add_argument('--probability', action='store_true', help='write it as float32 too')
+    change.add_argument(
+        '--probability', action='store_true', help='also write the probability, as float32'
+    )
     few_shot = parser.add_argument_group('few-shot segmentation')
     few_shot.add_argument(
         '--support', nargs=2, action='append', default=[], metavar=('IMAGE', 'MASK'),
-        help='an example, not 0 where the class is; repeat for more',
+        help='an example; its mask is not 0 at the class; repeat for more',
     )  # fmt: skip
     search = parser.add_argument_group('embedding and search')
     search.add_argument('--query', metavar='IMAGE', help='rank the inputs by this image')
@@ -60,7 +62,7 @@ def main():
 
 
 def run(args) -> int:
-    """Runs the task of the export; returns how many inputs failed, each reported by itself."""
+    """Runs the task of the export; reports each failed input and returns their number."""
     from rs_mm.exported import open_export
 
     runner = open_export(args.export, args.threads)
@@ -94,7 +96,7 @@ def _change(runner, args):
 
 
 def _each(items, work):
-    """Does the work for every item; a bad one costs itself alone."""
+    """Does the work for every item; a bad item is reported, and the others are processed."""
     from rs_mm.errors import RSMMError
 
     failed = 0
@@ -153,10 +155,10 @@ def _vectors(runner, images, args):
 
 
 def list_images(inputs) -> list[Path]:
-    """The files named, and all images below the folders named, sorted.
+    """Returns the given files, and all images below the given folders, sorted.
 
     Raises:
-        MissingFileError, DataError: one does not exist, or there is no image at all.
+        MissingFileError, DataError: a path does not exist, or there is no image.
     """
     from rs_mm.errors import DataError, MissingFileError
 

@@ -1,4 +1,4 @@
-"""Opens a page in the browser: search an archive, look at changes, find by examples.
+"""Opens a page in the browser: search an archive, view changes, find a class by examples.
 
 python tools/serve.py INDEX --config CONFIG
 python tools/serve.py INDEX --archive FOLDER --config CONFIG --weights CKPT --changes DIR
@@ -22,7 +22,7 @@ def parse_args():
         metavar='INDEX',
         help='DIR, lance://DIR, milvus://FILE.db or milvus+http://HOST:19530',
     )
-    parser.add_argument('--archive', metavar='DIR', help='bring the index up to date first')
+    parser.add_argument('--archive', metavar='DIR', help='first update the index with this folder')
     parser.add_argument('--metadata', metavar='FILE.csv')
     parser.add_argument('--config', default=str(CONFIG), metavar='FILE')
     parser.add_argument('--weights', metavar='FILE')
@@ -32,12 +32,17 @@ def parse_args():
         '--dates', nargs=2, metavar='DIR', help='folders of the images of date 1 and date 2'
     )
     parser.add_argument(
-        '--fewshot', nargs=2, metavar=('CONFIG', 'CKPT'), help='a few-shot model for its tab'
+        '--fewshot',
+        nargs=2,
+        metavar=('CONFIG', 'CKPT'),
+        help='few-shot model for the tab with examples',
     )
     parser.add_argument('--host', default='127.0.0.1', help='address (default: 127.0.0.1)')
     parser.add_argument('--port', type=int, help='default: the first free one from 7860')
     parser.add_argument(
-        '--auth', metavar='FILE', help='a file of lines NAME:PASSWORD; nobody else is let in'
+        '--auth',
+        metavar='FILE',
+        help='a file of lines NAME:PASSWORD; the page then asks for a login',
     )
     parser.add_argument(
         '--uploads', type=int, default=50, metavar='MB', help='largest upload (default: 50)'
@@ -52,7 +57,7 @@ def start(args):
     from rs_mm.serve import Settings, build_page, serve
     from rs_mm.serve.app import gradio, read_users
 
-    gradio()  # a missing package is told before the model is built
+    gradio()  # a missing package is reported before the model is built
     users = {} if args.auth is None else read_users(args.auth)
     settings = Settings(args.host, args.port, args.uploads, users=users)
     engine = ImageSearch(

@@ -23,18 +23,20 @@ def parse_args():
         help="FILE.json: the metrics; FILE.pkl: every sample's prediction, as mmengine dumps it",
     )
     parser.add_argument('--show', action='store_true', help='open each picture in a window')
-    parser.add_argument('--show-dir', metavar='DIR', help='save a picture per result there')
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='save a picture of each result in this folder'
+    )
     parser.add_argument(
         '--worst',
         type=int,
         default=0,
         metavar='N',
-        help='draw only the N samples of the lowest score into --show-dir',
+        help='draw only the N samples with the lowest scores into --show-dir',
     )
     parser.add_argument(
         '--out-samples',
         metavar='FILE.csv',
-        help='a row of scores per pair, episode, image or query',
+        help='table with a row of scores per pair, episode, image or query',
     )
     parser.add_argument(
         '--out-curves',
@@ -61,7 +63,7 @@ def main():
 
 
 def run(args):
-    """Tests as the command line says."""
+    """Runs the command."""
     from rs_mm.apis import test
 
     test(

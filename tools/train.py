@@ -21,7 +21,9 @@ def parse_args():
         help='go on from CKPT, or from the latest checkpoint of the work dir',
     )
     parser.add_argument(
-        '--amp', action='store_true', help='automatic mixed precision: float16, on a CPU bfloat16'
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision: float16, or bfloat16 on a CPU',
     )
     parser.add_argument(
         '--auto-scale-lr',
@@ -42,7 +44,7 @@ def main():
 
 
 def run(args):
-    """Trains as the command line says."""
+    """Runs the command."""
     from rs_mm.apis import train
 
     train(

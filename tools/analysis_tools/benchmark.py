@@ -26,7 +26,7 @@ def parse_args():
         '--train', action='store_true', help='also a training step: forward, backward, optimizer'
     )
     add_device(parser)
-    parser.add_argument('--threads', type=int, help='threads on the CPU (default: all)')
+    parser.add_argument('--threads', type=int, help='CPU threads (default: all)')
     parser.add_argument(
         '--dtype',
         default='float32',
@@ -46,7 +46,7 @@ def parse_args():
     parser.add_argument(
         '--profile',
         action='store_true',
-        help='on a GPU: where the time of a step goes, by kind of kernel',
+        help='on a GPU: also the time of a step by kind of kernel',
     )
     parser.add_argument(
         '--data',
@@ -66,13 +66,13 @@ def parse_args():
         nargs='+',
         default=[],
         metavar='N',
-        help='with --data: also the whole loader with so many workers',
+        help='with --data: also the whole loader with this number of workers',
     )
     parser.add_argument(
         '--seconds', type=float, default=5, help='how long each measurement repeats (default: 5)'
     )
     add_config_options(parser)
-    parser.add_argument('--out', metavar='FILE.json', help='write the results there too')
+    parser.add_argument('--out', metavar='FILE.json', help='also write the results to this file')
     return parser.parse_args()
 
 
@@ -162,7 +162,7 @@ def report(args):
 
 
 def variants(args, device):
-    """The ways to run a model that are to be measured, as keywords of ``Setting``."""
+    """Returns the ways to run a model, as keywords of ``Setting``."""
     if not args.sweep:
         return [dict(dtype=args.dtype, channels_last=args.channels_last, compile=args.compile)]
     half, last = dict(dtype='bfloat16'), dict(channels_last=True)
@@ -173,7 +173,7 @@ def variants(args, device):
 
 
 def name_of(result):
-    """``bfloat16, channels last`` of a result."""
+    """Returns a name such as ``bfloat16, channels last`` for a result."""
     parts = [
         result['dtype'],
         'channels last' * result['channels_last'],

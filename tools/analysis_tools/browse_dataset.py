@@ -1,4 +1,4 @@
-"""Draws what a config's pipeline makes of its data, after augmentation.
+"""Draws the samples of a config after augmentation.
 
 python tools/analysis_tools/browse_dataset.py CONFIG --out DIR --num 16
 """
@@ -38,7 +38,7 @@ def main():
 
 
 def browse(args):
-    """Draws as the command line says."""
+    """Runs the command."""
     from rs_mm.analysis.browse import browse_dataset
 
     count = browse_dataset(args.config, args.out, args.num, args.split, args.seed, args.cfg_options)

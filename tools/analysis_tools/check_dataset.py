@@ -1,10 +1,10 @@
-"""Looks at every file of a config's datasets before a training does.
+"""Checks every file of a config's datasets before a training.
 
     python tools/analysis_tools/check_dataset.py CONFIG
 
 Reports unreadable files, pairs and labels of unequal size, unexpected label values, splits without
-any changed pixel, training images in another split, and how often each class occurs. Exit status 1
-where there are problems.
+any changed pixel, training images in another split, and how often each class occurs. The exit
+status is 1 if there are problems.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main():
 
 
 def check(args):
-    """Checks as the command line says, and ends with status 1 where there are problems."""
+    """Runs the command; the exit status is 1 if there are problems."""
 
     from rs_mm.analysis.dataset_check import check_config, format_report
     from rs_mm.files import check_file_writable, write_json

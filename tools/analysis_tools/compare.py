@@ -17,7 +17,9 @@ def parse_args():
         '--out', nargs='+', default=[], metavar='FILE', help='FILE.md, FILE.csv or FILE.tex'
     )
     parser.add_argument(
-        '--show-dir', metavar='DIR', help='draw both predictions where two tables differ most'
+        '--show-dir',
+        metavar='DIR',
+        help='draw both predictions of the samples that differ most in two tables',
     )
     parser.add_argument('--count', type=int, default=10, help='how many (default: %(default)s)')
     return parser.parse_args()

@@ -1,9 +1,9 @@
-"""Figures of each band over rasters, and the lines of a config that they give.
+"""Computes figures of each band over rasters, and the config lines with them.
 
     python tools/analysis_tools/dataset_statistics.py data/train/A data/train/B
 
 prints mean, standard deviation and percentiles over the pixels that hold data, and the lines for
-`data_preprocessor` to paste. Large files are read through their overviews. Exit status 1 where a
+`data_preprocessor` to paste. Large files are read from their overviews. The exit status is 1 if a
 file could not be read.
 """
 
@@ -22,7 +22,7 @@ def parse_args():
         nargs=2,
         type=float,
         metavar=('LOW', 'HIGH'),
-        help='values that become 0 and 255 first, as value_range of MultiImgLoadTiff has it',
+        help='values that first become 0 and 255, as value_range of MultiImgLoadTiff',
     )
     parser.add_argument('--out', metavar='FILE', help='write the figures as JSON')
     return parser.parse_args()

@@ -15,7 +15,10 @@ def parse_args():
     parser.add_argument('--keys', nargs='+', help='scalars; NAME* for all that begin with NAME')
     parser.add_argument('--names', nargs='+', help='names of the runs in the legend')
     parser.add_argument(
-        '--smooth', type=float, default=0.0, help='of losses, 0 to 1 (default: %(default)s)'
+        '--smooth',
+        type=float,
+        default=0.0,
+        help='smoothing of losses, 0 to 1 (default: %(default)s)',
     )
     return parser.parse_args()
 

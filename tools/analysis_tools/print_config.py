@@ -9,7 +9,9 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Print a config with its bases merged')
     parser.add_argument('config', help='config file')
     add_config_options(parser)
-    parser.add_argument('--out', metavar='FILE', help='write it there (.py, .json, .yml) instead')
+    parser.add_argument(
+        '--out', metavar='FILE', help='write the config to this file (.py, .json, .yml) instead'
+    )
     return parser.parse_args()
 
 

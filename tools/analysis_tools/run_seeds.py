@@ -3,7 +3,7 @@
     run_seeds.py CONFIG... --seeds 0 1 2 [--work-dir DIR] [--launcher pytorch --processes 4]
 
 Each run lies in DIR/CONFIG_NAME/seedN, with metrics.json and samples.csv of its test. Finished runs
-are not repeated and interrupted ones go on. The comparison with the first config is printed.
+are not repeated, and interrupted runs continue. The tool prints a comparison with the first config.
 """
 
 import argparse
@@ -23,7 +23,9 @@ def parse_args():
         default='none',
         help='starts every run with --processes processes',
     )
-    parser.add_argument('--processes', type=int, default=1, help='of a run, with --launcher')
+    parser.add_argument(
+        '--processes', type=int, default=1, help='processes of a run, with --launcher'
+    )
     add_config_options(parser)
     return parser.parse_args()
 

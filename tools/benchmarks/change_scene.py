@@ -3,7 +3,7 @@
     python tools/benchmarks/change_scene.py CONFIG CHECKPOINT --side 12000 --folder /tmp/scene
 
 makes two GeoTIFFs of SIDE x SIDE pixels with a border that holds no data, predicts them as
-tools/predict_change.py does, and prints one line of JSON. It writes about 10 bytes a pixel.
+tools/predict_change.py does, and prints one line of JSON. It writes about 10 bytes per pixel.
 """
 
 import argparse
@@ -20,7 +20,7 @@ def parse_args():
     parser.add_argument('config', help='config of the model')
     parser.add_argument('checkpoint', nargs='?', help='its weights (default: random ones)')
     parser.add_argument('--side', type=int, default=12000, help='pixels (default: %(default)s)')
-    parser.add_argument('--folder', required=True, help='to write the pair and the map into')
+    parser.add_argument('--folder', required=True, help='folder for the pair and the map')
     parser.add_argument('--tile', type=int, default=768)
     parser.add_argument('--overlap', type=int, default=192)
     add_config_options(parser)
@@ -36,7 +36,7 @@ def main():
 
 
 def make_pair(folder, side):
-    """Two dates of repeated noise at several scales, written strip by strip; their paths."""
+    """Writes two dates of repeated noise at several scales, strip by strip; returns their paths."""
     import numpy as np
     import rasterio
     from rasterio.transform import from_origin
@@ -70,7 +70,7 @@ def make_pair(folder, side):
 
 
 def measure(args):
-    """The figures as a dict."""
+    """Returns the figures as a dict."""
     from rs_mm.apis.change.detector import ChangeDetector
     from rs_mm.apis.change.files import predict_files
     from rs_mm.apis.change.outputs import OutputOptions

@@ -39,9 +39,9 @@ def parse_args():
 
 
 def example(images, dim, pairs, generator):
-    """An archive, and queries of four classes of 400 listed images with four values each.
+    """Makes an archive, and queries of four classes of 400 listed images with four values each.
 
-    Every query image asks with the three values it does not have.
+    Every query image has queries with its three other values.
     """
     import torch
     import torch.nn.functional as F
@@ -66,7 +66,7 @@ def example(images, dim, pairs, generator):
 
 
 def one_at_a_time(queries, pair, features, text, fusions, ks):
-    """One pair as an evaluation without any sharing does it: similarities, a sort per method."""
+    """Evaluates one pair without sharing: similarities, and a sort per method."""
     import numpy as np
 
     image_similarity = features[queries.images[pair]] @ features.T
@@ -90,7 +90,8 @@ def one_at_a_time(queries, pair, features, text, fusions, ks):
 
 
 def peak_memory(reset=False):
-    """Highest resident memory of this process so far, or since it was reset, in MiB (Linux)."""
+    """Returns the highest resident memory of this process since its start or a reset, in MiB
+    (Linux)."""
     if reset:
         Path('/proc/self/clear_refs').write_text('5')
     line = next(
@@ -127,7 +128,7 @@ def evaluation(args):
         alone = one_at_a_time(queries, pair, features, text, fusions, ks)
         note('alone', start, 1)
         np.testing.assert_allclose(together[:, pair], alone, atol=2e-3)
-        if pair % 4 == 0:  # in turns, so that both meet the same load of the machine
+        if pair % 4 == 0:  # in turns, so both have the same load of the machine
             start = time.perf_counter(), time.process_time()
             together = evaluate_queries(queries, *moved, fusions, ks)
             note('together', start, args.pairs)

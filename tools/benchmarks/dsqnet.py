@@ -1,12 +1,12 @@
-"""Times DSQNet against the published way of computing it, in one run, and against its FLOPs.
+"""Times DSQNet in one run against the published computation, and against its FLOPs.
 
     python tools/benchmarks/dsqnet.py --threads 2 --memory --out dsqnet.json
 
-The reference is ``dsqnet_plain.py`` beside it with the same weights: a backbone pass per date,
-explicit attention over padded windows, RoIAlign twice, windows one by one. The runs of the two
-alternate with large float32 matrix products; the best time of each counts. The floor is what the
-products and convolutions of our way would take at the speed of those matrix products. Memory is
-the peak of a process that runs one case one way, weights and libraries included.
+The reference is ``dsqnet_plain.py`` in the same folder, with the same weights: a backbone pass per
+date, explicit attention over padded windows, RoIAlign twice, windows one by one. The runs of the
+two alternate with large float32 matrix products; the best time of each counts. The floor is the
+time of our products and convolutions at the speed of these matrix products. Memory is the peak of a
+process that runs one case in one way, with weights and libraries.
 """
 
 import argparse
@@ -38,13 +38,13 @@ def parse_args():
     parser.add_argument('--repeats', type=int, default=5, help='runs of each way (default: 5)')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--memory', action='store_true', help='measure peak memory too')
-    parser.add_argument('--out', metavar='FILE.json', help='write the results there too')
+    parser.add_argument('--out', metavar='FILE.json', help='also write the results to this file')
     parser.add_argument('--memory-of', nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def make_case(case, plain):
-    """A function without arguments that predicts a pair, or trains for a step."""
+    """Returns a function without arguments that predicts a pair, or trains for a step."""
     import torch
     from dsqnet_plain import make_plain  # beside this script
 
@@ -86,7 +86,7 @@ def make_case(case, plain):
 
 
 def measure(case, repeats):
-    """Times, FLOPs and floor of one case."""
+    """Measures times, FLOPs and floor of one case."""
     import torch
 
     from rs_mm.analysis.complexity import flop_counter
@@ -120,7 +120,7 @@ def _seconds(function):
 
 
 def peak_memory(args, case, way):
-    """MiB at the peak of a fresh process."""
+    """Returns the MiB at the peak of a new process."""
     command = [sys.executable, __file__, '--threads', str(args.threads), '--memory-of', case, way]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout.split()[-1])
@@ -128,7 +128,7 @@ def peak_memory(args, case, way):
 
 def print_memory(case, way):
     make_case(case, plain=way == 'plain')()
-    # not getrusage: a new process inherits its parent's peak there
+    # not getrusage, where a new process inherits the peak of its parent
     status = Path('/proc/self/status').read_text()
     print(int(status.split('VmHWM:')[1].split()[0]) / 1024)
 

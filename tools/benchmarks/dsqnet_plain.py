@@ -1,6 +1,6 @@
-"""DSQNet computed the way the official code does, on our modules and weights.
+"""DSQNet computed as in the official code, with our modules and weights.
 
-Numbers must be equal; ``tools/benchmarks/dsqnet.py`` times one against the other. Per
+The numbers must be equal; ``tools/benchmarks/dsqnet.py`` compares the times. Per
 date: the backbone, the pyramid, the query. Attention with explicit scores over padded windows,
 maps and tokens copied from one layout to the other, RoIAlign computed twice, one window at a time.
 """
@@ -27,7 +27,7 @@ from rs_mm.models.necks import BMQ, DSP
 
 
 def make_plain(model):
-    """Changes ``model`` (a SiamEncoderDecoder) to compute the official way; returns it."""
+    """Changes ``model`` (a SiamEncoderDecoder) to the official computation; returns it."""
     model.extract_feat = MethodType(_extract_feat, model)
     model.slide_inference = MethodType(EncoderDecoder.slide_inference, model)
     model.encode_decode = MethodType(EncoderDecoder.encode_decode, model)

@@ -1,12 +1,12 @@
-"""Times SCCNet against the published way of computing it, in one run, and against its FLOPs.
+"""Times SCCNet in one run against the published computation, and against its FLOPs.
 
     OMP_NUM_THREADS=2 python tools/benchmarks/fewshot.py --out fewshot.json
 
-The reference is the method written down plainly, with the same weights: a backbone pass for every
-image of every shot, BatchNorm not folded, correlations made anew for every mask, 6-D permutes
-around each convolution. The runs of the two alternate, the best time of each counts. The floor is
-what the products and convolutions of our way would take at the speed of a large float32 matrix
-product. Memory is the growth of the process's peak, of each case in a process of its own.
+The reference is the method in plain code, with the same weights: a backbone pass for every image of
+every shot, BatchNorm not folded, correlations computed again for every mask, 6-D permutes around
+each convolution. The runs of the two alternate; the best time of each counts. The floor is the time
+of our products and convolutions at the speed of a large float32 matrix product. Memory is the
+growth of the peak of a process that runs only this case.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def plain_layer(layer, x):
 
 
 def plain_learner(learner, correlations):
-    """The learner of HSNet on (B, L, h_q, w_q, h_s, w_s), deepest first."""
+    """Runs the learner of HSNet on (B, L, h_q, w_q, h_s, w_s), deepest first."""
     import torch.nn.functional as F
 
     def run(block, x):
@@ -95,7 +95,7 @@ def plain_learner(learner, correlations):
 
 
 def plain_mask(stages, mask):
-    """Every map times the resized mask."""
+    """Multiplies every map with the resized mask."""
     import torch.nn.functional as F
 
     return [
@@ -109,7 +109,7 @@ def plain_mask(stages, mask):
 
 
 def plain_correlations(query, support):
-    """Clamped cosines of all maps, stacked by stage, deepest first."""
+    """Computes clamped cosines of all maps, stacked by stage, deepest first."""
     import torch
 
     out = []
@@ -126,7 +126,7 @@ def plain_correlations(query, support):
 
 
 def plain_forward(model, query, support, mask, query_mask=None):
-    """The published forward pass of one shot: (logits, guided logits or None)."""
+    """Runs the published forward pass of one shot: (logits, guided logits or None)."""
     import torch
     import torch.nn.functional as F
 
@@ -154,7 +154,7 @@ def plain_forward(model, query, support, mask, query_mask=None):
 
 
 def plain_predict(model, query, support, masks):
-    """Shot by shot, everything computed again; then the vote."""
+    """Computes everything again for each shot, and then votes."""
     import torch
 
     from rs_mm.models.segmentors.few_shot_segmentor import vote
@@ -171,7 +171,7 @@ def plain_predict(model, query, support, masks):
 
 
 def build(arch):
-    """The model with random weights."""
+    """Builds the model with random weights."""
     import torch
 
     import rs_mm.models  # noqa: F401
@@ -190,7 +190,7 @@ def build(arch):
 
 
 def make_case(model, case, size, mask_share):
-    """Two functions without arguments, the plain way and ours, that return comparable tensors."""
+    """Returns two functions without arguments, the plain way and ours, with comparable results."""
     import torch
 
     from rs_mm.structures import EpisodeDataSample
@@ -234,7 +234,7 @@ def make_case(model, case, size, mask_share):
 
 
 def alternate(functions, repeats):
-    """Best time in seconds of each function; their runs alternate."""
+    """Returns the best time in seconds of each function; their runs alternate."""
     best = [float('inf')] * len(functions)
     for i in range(repeats + 1):
         for k, function in enumerate(functions):
@@ -246,7 +246,8 @@ def alternate(functions, repeats):
 
 
 def matrix_speed(repeats):
-    """FLOP/s of a large float32 matrix product, the faster of the two libraries torch has."""
+    """Returns FLOP/s of a large float32 matrix product, with the faster of torch's two
+    libraries."""
     import torch
 
     n = 2048
@@ -260,7 +261,7 @@ def matrix_speed(repeats):
 
 
 def count_flops(function):
-    """FLOPs of products and convolutions as they are really done."""
+    """Returns the FLOPs of products and convolutions that are really done."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -269,7 +270,7 @@ def count_flops(function):
 
 
 def peak_memory(args, case, way):
-    """MiB by which the process's peak grows, in a fresh process."""
+    """Returns the MiB by which the peak of a new process grows."""
     command = [
         sys.executable,
         __file__,

@@ -1,12 +1,12 @@
-"""Speed of GRN's two heavy parts on generated vectors, beside what they replace.
+"""Measures GRN's two heavy parts on generated vectors, and what they replace.
 
     python tools/benchmarks/grn.py sndl --sizes 20000 200000 --threads 2
     python tools/benchmarks/grn.py knn --sizes 10000x1000 200000x20000 --threads 2
 
 `sndl`: one step (loss and gradient) beside a plain autograd implementation that keeps every batch x
-memory matrix, and beside the two products of batch and memory that a step cannot do without.
-`knn`: classification beside scikit-learn's, with the number of labels on which the two differ.
-Measurements take turns, so that other work on the machine hits all of them; medians are shown.
+memory matrix, and beside the two necessary products of batch and memory. `knn`: classification
+beside scikit-learn's, with the number of labels on which the two differ. Measurements alternate, so
+other load on the machine affects all of them; medians are shown.
 """
 
 import argparse
@@ -33,9 +33,9 @@ def parse_args():
     parser.add_argument(
         '--device', default='cpu', help='cpu or cuda (cpu; knn: always cpu beside scikit-learn)'
     )
-    parser.add_argument('--threads', type=int, help='threads on the CPU (all)')
+    parser.add_argument('--threads', type=int, help='CPU threads (all)')
     parser.add_argument('--repeat', type=int, default=7, help='repetitions (7)')
-    parser.add_argument('--out', metavar='FILE.json', help='write the results there too')
+    parser.add_argument('--out', metavar='FILE.json', help='also write the results to this file')
     return parser.parse_args()
 
 
@@ -75,7 +75,7 @@ def report(args):
 
 
 def measure_sndl(size, args):
-    """Milliseconds of a step, of a plain one, and of the two products."""
+    """Measures the milliseconds of a step, of a plain step, and of the two products."""
     import torch
     import torch.nn.functional as F
 
@@ -114,7 +114,7 @@ def measure_sndl(size, args):
 
 
 def measure_knn(size, args):
-    """Seconds of ours and of scikit-learn."""
+    """Measures the seconds of rs_mm and of scikit-learn."""
     import torch
     import torch.nn.functional as F
     from sklearn.neighbors import KNeighborsClassifier
@@ -145,7 +145,7 @@ def measure_knn(size, args):
 
 
 def alternate(calls, args):
-    """Median seconds of each call; the calls take turns."""
+    """Returns the median seconds of each call; the calls alternate."""
     import time
 
     import torch

@@ -1,6 +1,6 @@
-"""CPU time of building and asking an index, its memory, and the recall of its search.
+"""Measures CPU time of building and searching an index, memory, and recall.
 
-CPU time of all threads, because it depends little on what else the machine does.
+The CPU time of all threads is measured, because other load on the machine changes it little.
 
 python tools/benchmarks/index.py exact --vectors 10000
 python tools/benchmarks/index.py lance --vectors 1000000 --dim 512
@@ -32,7 +32,7 @@ def parse_args():
 
 
 def blocks(args, size=20_000):
-    """Vectors of length 1, block by block; the same ones for every back end."""
+    """Yields vectors of length 1, block by block, the same for every back end."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def blocks(args, size=20_000):
 
 
 def resident():
-    """MiB that the process holds: its own, and pages of files that are mapped."""
+    """Returns the MiB of the process: its own memory, and pages of mapped files."""
     lines = Path('/proc/self/status').read_text().splitlines()
     sizes = dict(line.split()[:2] for line in lines if line.startswith(('RssAnon', 'RssFile')))
     return ', '.join(f'{name[:-1]} {int(size) / 1024:.0f} MiB' for name, size in sizes.items())

@@ -1,8 +1,8 @@
 """Compares loading BigEarthNet patches from the LMDB with reading their GeoTIFFs, in one process.
 
-Both give the same network input: only the bands it needs are read, coarse ones are enlarged, all
-are normalised. `read` is the time for arrays alone, `sample` for the whole pipeline. The two take
-turns, so that whatever else the machine does hits both.
+Both give the same network input: only the needed bands are read, coarse bands are enlarged, all are
+normalised. `read` is the time for the arrays only, `sample` for the whole pipeline. The two
+alternate, so other load on the machine affects both.
 
     python tools/benchmarks/loading.py --out loading.json
 """
@@ -25,7 +25,7 @@ def parse_args():
     parser.add_argument(
         '--bands', nargs='+', default=['rgb', '10', '12'], choices=['rgb', '10', '12']
     )
-    parser.add_argument('--out', metavar='JSON', help='also write the figures there')
+    parser.add_argument('--out', metavar='JSON', help='also write the figures to this file')
     return parser.parse_args()
 
 
@@ -69,7 +69,8 @@ def run(args):
 
 
 def compare(bands, source, lmdb_path, names, rounds):
-    """Times both ways for one selection of bands; one row for `read`, one for `sample`."""
+    """Times both ways for one selection of bands; returns a row for `read` and a row for
+    `sample`."""
     import numpy as np
 
     from rs_mm.datasets import BigEarthNetDataset
@@ -88,7 +89,7 @@ def compare(bands, source, lmdb_path, names, rounds):
     def read_geotiff(name):
         return source.read(name, SELECTIONS[bands])
 
-    def read_lmdb(name):  # copies, as a GeoTIFF's arrays are the process's own
+    def read_lmdb(name):  # copies, because the arrays of a GeoTIFF also belong to the process
         record = reader.read(name)
         return {group: record[group].copy() for group in groups}
 

@@ -2,10 +2,10 @@
 
     python tools/benchmarks/retrieval.py --vectors 10000 --out speed.json
 
-Three things are timed: the product of queries and database alone, which no exact search can avoid;
-our whole evaluation (product, ranking, all measures); and, up to --straightforward-up-to vectors, a
-straightforward evaluation that loops over queries and calls a function for every label distance,
-as the original code does. The figures of the last two are compared.
+Three things are timed: the product of queries and database, which every exact search needs; our
+whole evaluation (product, ranking, all measures); and, up to --straightforward-up-to vectors, a
+straightforward evaluation that loops over queries and calls a function for every label distance, as
+the original code does. The figures of the last two are compared.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def time_one(count, args):
     query_labels, base_labels = labels[queries], labels[database]
     del vectors
     scores = CosineScores(query_vectors, base)
-    # once before and once after, as other work on the machine comes and goes
+    # once before and once after, because the load of the machine changes
     product = [timed(lambda: product_alone(scores, args.chunk_size), args.device)[0]]
     with PeakMemory(args.device) as peak:
         ours, result = timed(
@@ -129,7 +129,7 @@ def time_one(count, args):
 
 
 def make_vectors(count, dims, num_labels, prototypes=200):
-    """Labels around common label sets, and vectors that follow them roughly."""
+    """Makes labels around common label sets, and vectors that follow them roughly."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -144,13 +144,13 @@ def make_vectors(count, dims, num_labels, prototypes=200):
 
 
 def product_alone(scores, chunk_size):
-    """The matrix product, nothing kept."""
+    """Computes the matrix product and keeps nothing."""
     for start in range(0, len(scores), chunk_size):
         scores(start, min(start + chunk_size, len(scores)))
 
 
 def straightforward(queries, database, query_labels, database_labels):
-    """The published protocol query by query."""
+    """Evaluates the published protocol query by query."""
     import numpy as np
 
     from rs_mm.retrieval import THRESHOLDS
@@ -184,7 +184,7 @@ def straightforward(queries, database, query_labels, database_labels):
 
 
 def timed(function, device):
-    """Seconds and result of a call."""
+    """Returns seconds and result of a call."""
     import time
 
     import torch
@@ -197,7 +197,7 @@ def timed(function, device):
 
 
 class PeakMemory:
-    """Bytes in use beyond those at the start, at the worst moment of a with-block."""
+    """Measures the peak of bytes in use during a with-block, minus the bytes at its start."""
 
     def __init__(self, device):
         import threading

@@ -1,4 +1,5 @@
-"""Packs BigEarthNet into one LMDB: v1 or v2 folders, or the LMDBs of OML's code and of rico-hdl."""
+"""Converts BigEarthNet to one LMDB: v1 or v2 folders, or the LMDBs of OML's code and of
+rico-hdl."""
 
 import argparse
 from pathlib import Path
@@ -43,9 +44,9 @@ def parse_args():
     parser.add_argument(
         '--layout', choices=['auto', 'v1', 'v2', 'lmdb', 'safetensors'], default='auto'
     )
-    parser.add_argument('--workers', type=int, default=4, help='processes that read (default: 4)')
+    parser.add_argument('--workers', type=int, default=4, help='reading processes (default: 4)')
     parser.add_argument(
-        '--verify', action='store_true', help='compare every record with its source afterwards'
+        '--verify', action='store_true', help='finally compare every record with its source'
     )
     return parser.parse_args()
 

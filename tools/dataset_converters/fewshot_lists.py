@@ -4,8 +4,8 @@
         --classes pond barn silo --folds 3 --val-share 0.3
 
 A list names each image once for every class that it shows, as NAME__CLASS. Label maps hold 0 for
-the background, 1 for the first class, 2 for the second, and 255 where the label is unknown. Images
-are drawn into training and test; with masks that are apart already, give --val-masks.
+the background, 1 for the first class, 2 for the second, and 255 for unknown pixels. Images are
+divided into training and test at random; if the masks are already divided, give --val-masks.
 """
 
 import argparse
@@ -28,20 +28,20 @@ def parse_args():
         '--val-share',
         type=float,
         default=0.3,
-        help='share of the images for the test, where --val-masks is not given (default: 0.3)',
+        help='share of the images for the test, without --val-masks (default: 0.3)',
     )
     parser.add_argument(
-        '--mask-suffix', default='.png', help='what follows the name of an image (default: .png)'
+        '--mask-suffix', default='.png', help='suffix of the label maps (default: .png)'
     )
     parser.add_argument(
         '--min-pixels', type=int, default=1, help='least pixels of a class in an image (default: 1)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the draw (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the draw (default: 0)')
     return parser.parse_args()
 
 
 def run(args):
-    """Writes the lists as the command line says."""
+    """Runs the command."""
     import numpy as np
 
     from rs_mm.errors import ConfigError
@@ -79,7 +79,7 @@ def run(args):
 
 
 def read_masks(folder, suffix, count, min_pixels) -> dict[str, list[int]]:
-    """The class numbers that each label map shows, by name without the suffix."""
+    """Returns the class numbers in each label map, by name without suffix."""
     import numpy as np
 
     from rs_mm.datasets.label_maps import IGNORE, read_label_map
@@ -109,7 +109,7 @@ def read_masks(folder, suffix, count, min_pixels) -> dict[str, list[int]]:
 
 
 def _folds(folds, classes):
-    """The classes of each fold, from 0, as the dataset cuts them."""
+    """Returns the classes of each fold, from 0, as in the dataset."""
     from rs_mm.datasets import FewShotFolders
 
     named = len(folds) > 1 or not folds[0].isdigit()

@@ -57,7 +57,7 @@ def main():
 
 
 def starts(length, size=SIZE, overlap=OVERLAP):
-    """Where patches start along an axis; the last one ends at the border."""
+    """Returns the starts of patches along an axis; the last patch ends at the border."""
     if length <= size:
         return [0]
     steps = range(0, length - overlap, size - overlap)
@@ -65,10 +65,10 @@ def starts(length, size=SIZE, overlap=OVERLAP):
 
 
 def class_numbers(colours, path):
-    """Turns an (H, W, 3) colour mask into (H, W) class numbers.
+    """Converts an (H, W, 3) colour mask to (H, W) class numbers.
 
     Raises:
-        DataError: names a colour that stands for no class.
+        DataError: a colour has no class; the message names it.
     """
     import numpy as np
 
@@ -86,7 +86,7 @@ def class_numbers(colours, path):
         y, x = np.argwhere(wrong)[0]
         raise DataError(
             f'the mask {path} has the colour {tuple(colours[y, x].tolist())} at row '
-            f'{y}, column {x}, which is no class of iSAID; is it the instance id mask?'
+            f'{y}, column {x}, which is not a class of iSAID; is it the instance id mask?'
         )
     return found.astype(np.uint8)
 

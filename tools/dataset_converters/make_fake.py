@@ -1,4 +1,4 @@
-"""Writes a small fake data set in the layout of a real one.
+"""Writes a small fake dataset in the layout of a real one.
 
 python tools/dataset_converters/make_fake.py levir_cd data/LEVIR-CD --set n_train=64 size=256
 """
@@ -29,7 +29,7 @@ GENERATORS = {
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Write a small fake data set')
+    parser = argparse.ArgumentParser(description='Write a small fake dataset')
     parser.add_argument('name', choices=sorted(GENERATORS), help='layout to write')
     parser.add_argument('out', help='folder to write into, new or empty')
     parser.add_argument(

@@ -20,11 +20,13 @@ def parse_args():
         'table with the header `image,<class>,...`',
     )
     parser.add_argument('root', help='folder of the set; the files are written there')
-    parser.add_argument('--seed', type=int, default=24, help='of the random split (default: 24)')
+    parser.add_argument(
+        '--seed', type=int, default=24, help='seed of the random split (default: 24)'
+    )
     parser.add_argument(
         '--by-folder',
         action='store_true',
-        help='follow the folders of the images instead of drawing',
+        help='split by the folders of the images, not at random',
     )
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Writes lists of episodes for the images that are there: partial_fewshot_lists.py SET ROOT OUT.
+"""Writes lists of episodes for the existing images: partial_fewshot_lists.py SET ROOT OUT.
 
     python tools/dataset_converters/partial_fewshot_lists.py isaid_5i data/iSAID data/iSAID/lists
 

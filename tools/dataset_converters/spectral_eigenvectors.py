@@ -5,7 +5,7 @@
 
 The first form takes the images of a folder (and below), the second the queries of a config's test
 data. OUT gets NAME.npy, (K, h, w) float32, and spectral.json with the settings. An interrupted run
-goes on where it stopped: files that are there are kept, and a folder made with other settings is
+continues where it stopped: existing files are kept, and a folder made with other settings is
 refused. Every process uses one thread.
 """
 
@@ -29,7 +29,9 @@ def parse_args():
     parser.add_argument('--num-vectors', type=int, default=5, metavar='K')
     parser.add_argument('--colour-weight', type=float, default=5.0, metavar='LAMBDA')
     parser.add_argument('--workers', type=int, default=1, help='processes')
-    parser.add_argument('--limit', type=int, default=None, help='stop after so many new images')
+    parser.add_argument(
+        '--limit', type=int, default=None, help='stop after this number of new images'
+    )
     return parser.parse_args()
 
 
@@ -42,7 +44,7 @@ def main():
 
 
 def find_images(source):
-    """Name -> path of what is to be decomposed."""
+    """Returns name -> path of the images to decompose."""
     from pathlib import Path
 
     from rs_mm.errors import DataError, MissingFileError
@@ -81,13 +83,13 @@ def _queries(config):
 
 
 def compute(args):
-    """Decomposes all images that are not there yet, in ``--workers`` processes."""
+    """Decomposes all images without a file, in ``--workers`` processes."""
     from tqdm import tqdm
 
     from rs_mm.models.spectral.store import EigenvectorStore
 
     images = find_images(args.images)
-    # made here first, so that wrong settings stop before any process starts
+    # built here first, so wrong settings stop before any process starts
     store = EigenvectorStore(args.out, _decomposition(args).settings)
     todo = [item for item in images.items() if not store.path(item[0]).is_file()][: args.limit]
     print(f'{len(images)} images, {len(todo)} to do')
@@ -112,7 +114,7 @@ def _decomposition(args):
 
     from rs_mm.models.spectral import SpectralDecomposition
 
-    torch.manual_seed(0)  # random weights are the same in every process
+    torch.manual_seed(0)  # random weights are equal in every process
     weights = args.weights or f'torchvision://{args.arch}'
     return SpectralDecomposition(
         args.arch, None if weights == 'none' else weights, args.num_vectors, args.colour_weight

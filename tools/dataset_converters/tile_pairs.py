@@ -4,7 +4,7 @@
 
 writes data/mine/{train,val,test}/{A,B,label}/ROW_COLUMN.tif, all georeferenced, and prints the
 lines of a config that reads them. The label is a raster of classes or a file of polygons. The area
-is split in blocks; --gap keeps tiles of one split away from those of another.
+is split in blocks; --gap keeps a distance between tiles of different splits.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def parse_args():
         '--gap',
         type=int,
         default=0,
-        help='pixels between tiles of different splits, at least (default: 0)',
+        help='least number of pixels between tiles of different splits (default: 0)',
     )
     parser.add_argument(
         '--min-valid',
@@ -47,9 +47,9 @@ def parse_args():
     parser.add_argument('--bands', nargs='+', type=int, metavar='N', help='bands from 0')
     parser.add_argument(
         '--align', choices=['none', 'ground', 'resample', 'crop'], default='none',
-        help='how date 2 comes onto the grid of date 1, as in predict_change.py',
+        help='how date 2 is put on the grid of date 1, as in predict_change.py',
     )  # fmt: skip
-    parser.add_argument('--seed', type=int, default=0, help='of the split (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the split (default: 0)')
     return parser.parse_args()
 
 
@@ -62,7 +62,7 @@ def main():
 
 
 def cut(args):
-    """Cuts as the command line says."""
+    """Runs the command."""
     from rs_mm.converters.tile_pairs import TileOptions, config_lines, tile_pairs
 
     options = TileOptions(

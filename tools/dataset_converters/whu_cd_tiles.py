@@ -2,7 +2,7 @@
 
     python tools/dataset_converters/whu_cd_tiles.py data/WHU-CD-full data/WHU-CD
 
-SOURCE holds the published pair: {train,test}/{before,after,label}.tif under any names that contain
+SOURCE holds the published pair: {train,test}/{before,after,label}.tif with any names that contain
 2012 or before, 2016 or after, and label or change. Writes OUT/{A,B,label}/NAME.png and
 OUT/list/{train,val,test}.txt; a seeded tenth of the training tiles is for validation.
 """
@@ -18,7 +18,9 @@ def parse_args():
     parser.add_argument(
         '--val', type=float, default=0.1, help='share of the training tiles (default: %(default)s)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the draw (default: %(default)s)')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of the draw (default: %(default)s)'
+    )
     return parser.parse_args()
 
 

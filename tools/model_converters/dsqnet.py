@@ -8,7 +8,7 @@ def parse_args():
         description='Convert a checkpoint of the official DSQNet (an Open-CD project) to rs_mm'
     )
     parser.add_argument('src', help='official checkpoint')
-    parser.add_argument('dst', help='where to write; `tools/test.py CONFIG DST` takes it')
+    parser.add_argument('dst', help='file to write; `tools/test.py CONFIG DST` takes it')
     return parser.parse_args()
 
 

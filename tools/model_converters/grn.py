@@ -11,11 +11,11 @@ def parse_args():
         description='Convert a checkpoint of the official GRN (SNDL, SNDL-BCE) to rs_mm'
     )
     parser.add_argument('src', help='official checkpoint')
-    parser.add_argument('dst', help='where to write; `tools/test.py CONFIG DST` takes it')
+    parser.add_argument('dst', help='file to write; `tools/test.py CONFIG DST` takes it')
     parser.add_argument(
         '--dataset',
         choices=['ucm', 'aid', 'dfc15'],
-        help='data set it was trained on; gives the memory its labels '
+        help='dataset it was trained on; gives the memory its labels '
         '(default: the memory is left out)',
     )
     return parser.parse_args()

@@ -10,7 +10,7 @@ def parse_args():
     parser.add_argument('src', help='original checkpoint, epoch_N.pth')
     parser.add_argument(
         'dst',
-        help='where to write; `tools/test.py CONFIG DST` takes it. A config '
+        help='file to write; `tools/test.py CONFIG DST` takes it. A config '
         'for it comes from tools/model_converters/oml_config.py',
     )
     return parser.parse_args()

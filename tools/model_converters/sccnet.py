@@ -9,12 +9,12 @@ import argparse
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('src', help='the published best_model.pt')
-    parser.add_argument('dst', help='where to write the checkpoint for tools/test.py')
+    parser.add_argument('dst', help='checkpoint to write, for tools/test.py')
     return parser.parse_args()
 
 
 def convert(src, dst):
-    """Reads the published file, checks that nothing is missing, writes ours."""
+    """Reads the published file, checks that it is complete, and writes a checkpoint of rs_mm."""
     from rs_mm.checkpoint import read_state_dict, save_converted
     from rs_mm.converters import sccnet
     from rs_mm.errors import CheckpointError
@@ -39,7 +39,7 @@ def convert(src, dst):
 
 
 def __getattr__(name):
-    """The functions that were here in version 0.1 are in :mod:`rs_mm.converters.sccnet`."""
+    """The functions of this module in version 0.1 are now in :mod:`rs_mm.converters.sccnet`."""
     from rs_mm.converters import sccnet
 
     return getattr(sccnet, name)

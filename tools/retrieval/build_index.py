@@ -1,4 +1,4 @@
-"""Builds an index of an archive, or brings it up to date.
+"""Builds or updates an index of an archive.
 
 python tools/retrieval/build_index.py lance://work_dirs/index --archive FOLDER --config CONFIG
 python tools/retrieval/build_index.py milvus+http://HOST:19530 --features DIR
@@ -26,7 +26,7 @@ def parse_args():
     parser.add_argument(
         '--features',
         metavar='DIR',
-        help='instead: what tools/retrieval/extract.py wrote there, on any number of GPUs',
+        help='instead: folder of features of tools/retrieval/extract.py',
     )
     parser.add_argument(
         '--tile',
@@ -40,7 +40,9 @@ def parse_args():
         '--stride', metavar='SIZE', help='distance between tiles (default: SIZE; auto: half)'
     )
     parser.add_argument(
-        '--metadata', metavar='FILE.csv', help='name, date, sensor, labels, footprint of images'
+        '--metadata',
+        metavar='FILE.csv',
+        help='table with name, date, sensor, labels, footprint of images',
     )
     parser.add_argument('--config', default=str(CONFIG), metavar='FILE')
     parser.add_argument('--weights', metavar='FILE')

@@ -16,7 +16,7 @@ def parse_args():
         '--split',
         default='test',
         choices=['train', 'val', 'test'],
-        help='the split they were extracted from (default: test)',
+        help='the split of the features (default: test)',
     )
     parser.add_argument(
         '--reference',

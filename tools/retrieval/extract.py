@@ -32,10 +32,10 @@ def parse_args():
         '--split',
         default='test',
         choices=['train', 'val', 'test'],
-        help="which dataloader's images, by the test pipeline (default: test)",
+        help='split of the images; the test pipeline is used (default: test)',
     )
     parser.add_argument(
-        '--archive', metavar='FOLDER', help='instead of a split: every image below a folder'
+        '--archive', metavar='FOLDER', help='instead of a split: a folder with images'
     )
     parser.add_argument(
         '--shard-size',

@@ -39,7 +39,7 @@ def parse_args():
         action='append',
         default=[],
         metavar='TEXT',
-        help='what shall not be there; may be given several times',
+        help='a text of what images must not show; may be given several times',
     )
     query.add_argument(
         '--method',
@@ -64,7 +64,7 @@ def parse_args():
     query.add_argument(
         '--prompt', action='store_true', help='type queries one after another: IMAGE | TEXT'
     )
-    query.add_argument('-k', type=int, default=10, help='how many images (default: 10)')
+    query.add_argument('-k', type=int, default=10, help='number of images (default: 10)')
     query.add_argument(
         '--rerank',
         nargs=3,
@@ -105,7 +105,9 @@ def parse_args():
         '--stride', metavar='SIZE', help='distance between tiles (default: SIZE; auto: half)'
     )
     place.add_argument(
-        '--metadata', metavar='FILE.csv', help='name, date, sensor, labels, footprint of images'
+        '--metadata',
+        metavar='FILE.csv',
+        help='table with name, date, sensor, labels, footprint of images',
     )
     filters = parser.add_argument_group('filters')
     filters.add_argument(
@@ -113,20 +115,22 @@ def parse_args():
         type=float,
         nargs=4,
         metavar=('WEST', 'SOUTH', 'EAST', 'NORTH'),
-        help='only images that meet this box, in degrees',
+        help='only images whose footprint meets this box, in degrees',
     )
     filters.add_argument(
         '--after', metavar='DATE', help='first date, as 2020, 2020-05 or 2020-05-31'
     )
     filters.add_argument('--before', metavar='DATE', help='last date, included')
     filters.add_argument(
-        '--label', action='append', default=[], metavar='L', help='a label that must be there'
+        '--label', action='append', default=[], metavar='L', help='a label that an image must have'
     )
     filters.add_argument(
         '--where', metavar='EXPR', help='further condition, e.g. \'sensor == "S2" and north > 54\''
     )
     output = parser.add_argument_group('output')
-    output.add_argument('--show-dir', metavar='DIR', help='save a picture of the result there')
+    output.add_argument(
+        '--show-dir', metavar='DIR', help='save a picture of the result in this folder'
+    )
     output.add_argument('--out', metavar='FILE', help='write the results: .csv, .geojson or .gpkg')
     output.add_argument('--map', metavar='FILE.html', help='write a map of the results')
     output.add_argument(

@@ -1,4 +1,4 @@
-"""Labels the images of a folder by class names alone, without training.
+"""Labels the images of a folder by class names, without training.
 
 python tools/retrieval/zero_shot_labels.py --archive FOLDER --classes harbor forest --out tags.csv
 """
@@ -17,14 +17,16 @@ def parse_args():
         'class names in prompt templates. The vectors are those of the search.'
     )
     parser.add_argument('--archive', metavar='DIR', help='folder of images')
-    parser.add_argument('--index', metavar='URI', help='where its vectors are kept')
+    parser.add_argument('--index', metavar='URI', help='index of the vectors')
     parser.add_argument('--classes', nargs='+', required=True, metavar='NAME')
     parser.add_argument('--out', required=True, metavar='FILE.csv')
     parser.add_argument(
         '--templates', nargs='+', metavar='TEXT', help='prompts with {} in place of the name'
     )
     parser.add_argument(
-        '--threshold', type=float, help='classes above are labels (default: the most probable)'
+        '--threshold',
+        type=float,
+        help='classes with a larger probability are labels (default: the most probable class)',
     )
     parser.add_argument(
         '--tile',
