@@ -33,7 +33,7 @@ def parse_args():
         '--class',
         dest='class_value',
         metavar='N',
-        help='number of the class in the masks, or its colour as R,G,B (default: all values except 0)',
+        help='number of the class in the masks, or its colour as R,G,B (default: all but 0)',
     )
     parser.add_argument(
         '--class-name', default='object', help='name for pictures and polygons (default: object)'

@@ -48,7 +48,7 @@ def parse_args():
     parser.add_argument(
         '--show-dir',
         metavar='DIR',
-        help='folder for a sheet of each class: the most certain images, and those nearest to the threshold',
+        help='a sheet of each class: its most certain images and those near the threshold',
     )
     parser.add_argument(
         '--map', metavar='FILE.html', help='a map or list of the labels, which opens offline'
