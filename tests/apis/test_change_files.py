@@ -308,6 +308,7 @@ def test_what_is_found_before_torch(tmp_path):
     (tmp_path / 'file').touch()
     for arguments, reason in (
         ((tmp_path / 'no.py', None, tmp_path), 'no config'),
+        (('dsqnet_swin_demo', tmp_path / 'no.pth', tmp_path), 'no checkpoint'),  # a config's name
         ((config, tmp_path / 'no.pth', tmp_path), 'no checkpoint'),
         ((config, None, tmp_path / 'file'), 'is a file'),
         ((config, None, tmp_path / 'change.tif'), 'must be a folder'),

@@ -20,6 +20,7 @@ from typing import Any
 from rs_mm.apis.change.outputs import OutputOptions, bytes_needed, output_paths
 from rs_mm.errors import ConfigError, DataError, MissingFileError, RSMMError
 from rs_mm.files import atomic_write
+from rs_mm.launch.config_files import find_config
 from rs_mm.rasters import check_free_space, check_writable, describe
 from rs_mm.rasters.formats import SUFFIXES, is_image
 from rs_mm.rasters.polygon_files import check_polygon_file
@@ -166,8 +167,7 @@ def check_before(
             'named after the dates.'
         )
     check_writable(out)
-    if not Path(config).exists():
-        raise MissingFileError(f'there is no config {config}.')
+    find_config(config)
     named_by_url = '://' in str(checkpoint)
     if checkpoint is not None and not named_by_url and not Path(checkpoint).is_file():
         raise MissingFileError(f'there is no checkpoint {checkpoint}.')
