@@ -32,9 +32,11 @@ def test_compiled_ops_import_and_say_what_to_install():
 def test_what_costs_no_torch():
     code = (
         'import sys, rs_mm, rs_mm.apis, rs_mm.rasters, rs_mm.exported.vectors, '
-        'rs_mm.launch.command_line, rs_mm.launch.config_files\n'
-        "heavy = {'torch', 'mmengine', 'mmcv', 'mmseg', 'PIL'} & set(sys.modules)\n"
-        'assert not heavy, heavy'
+        'rs_mm.launch.command_line, rs_mm.launch.config_files, rs_mm.apis.change_folders\n'
+        "heavy = {'torch', 'mmengine', 'mmcv', 'mmseg'}\n"
+        "assert not heavy & set(sys.modules) and 'PIL' not in sys.modules, sys.modules.keys()\n"
+        'import rs_mm.apis.mask_maps\n'
+        'assert not heavy & set(sys.modules), heavy & set(sys.modules)'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -40,7 +40,9 @@ def use_backend(loaded: LoadedModel, backend: str | Path = 'torch') -> None:
     model = unwrap(loaded.model)
     if str(backend) == 'torch':
         return
+    _keep_identity(model)
     if str(backend) == 'bfloat16':
+        _name_in_identity(model, 'bfloat16')
         _patch(model, lambda function: _in_bfloat16(function, loaded.device))
         return
     if str(backend) == 'onnx':
@@ -53,12 +55,28 @@ def use_backend(loaded: LoadedModel, backend: str | Path = 'torch') -> None:
             'export by tools/export.py.'
         )
     exported = ExportedModel(folder, torch.get_num_threads())
+    if reduced := exported.info.get('precision'):
+        _name_in_identity(model, f'onnx {reduced}')
     if exported.task != task_of(model):
         raise ConfigError(
             f'{folder} holds a model of the task {exported.task}, and this one is of '
             f'{task_of(model)}.'
         )
     _ONNX[exported.task](model, exported)
+
+
+def _keep_identity(model):
+    """What a model says of itself stays what it was: parts of it are about to be replaced."""
+    if hasattr(model, 'identity'):
+        identity = model.identity()
+        model.identity = lambda: dict(identity)
+
+
+def _name_in_identity(model, computed_by):
+    """Vectors with smaller numbers do not go into an archive of others."""
+    if hasattr(model, 'identity'):
+        identity = {**model.identity(), 'computed_by': computed_by}
+        model.identity = lambda: dict(identity)
 
 
 def _exported(loaded, model):
@@ -153,6 +171,7 @@ def _embedding_by_onnx(model, exported):
 
 def _retrieval_by_onnx(model, exported):
     model.clip.encode_image = lambda image, *_: _run(exported, 'image', image=image)[0]
+    model.clip.encode_text = lambda tokens, *_: _run(exported, 'text', tokens=tokens)[0]
 
 
 def _few_shot_by_onnx(model, exported):

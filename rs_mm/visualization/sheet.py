@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -123,11 +124,10 @@ def save_sheet(path: str | Path, sheet: np.ndarray) -> None:
 
 @lru_cache
 def _font(size):
-    # matplotlib ships DejaVu Sans, so the text looks the same on every machine
-    import matplotlib
-
-    path = Path(matplotlib.get_data_path()) / 'fonts/ttf/DejaVuSans.ttf'
-    return ImageFont.truetype(str(path), size)
+    # matplotlib ships DejaVu Sans, so the text looks the same on every machine; importing it for
+    # the path alone would take half a second
+    package = Path(importlib.util.find_spec('matplotlib').origin).parent
+    return ImageFont.truetype(str(package / 'mpl-data/fonts/ttf/DejaVuSans.ttf'), size)
 
 
 def _line_height(font):

@@ -157,6 +157,13 @@ def test_search_by_image_and_text(tmp_path):
         scores = [float(row['score']) for row in rows]
         np.testing.assert_allclose(scores, [hit.score for hit in expected], atol=1e-4)
         assert [row['image'] for row in rows] == [hit.path for hit in expected]
+    index = {'index_dir': tmp_path / 'index', 'options': options}
+    found = ImageSearch(archive, config, backend=tmp_path / 'out', **index)
+    assert found.update.kept == len(found)  # the index of torch serves
+    hits = found(query, 'with Boats', lam=0.3, k=8)
+    np.testing.assert_allclose([hit.score for hit in hits], [e.score for e in expected], atol=1e-4)
+    smaller = ImageSearch(archive, config, backend='bfloat16', **index)
+    assert smaller.update.added == len(found)  # and this one does not go into it
 
 
 @MODELS.register_module()

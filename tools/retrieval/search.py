@@ -154,6 +154,11 @@ def parse_args():
         help='bands of a TIFF for red, green and blue, from 0',
     )
     add_device(model)
+    model.add_argument(
+        '--backend',
+        default='torch',
+        help='torch, bfloat16, onnx, or the folder of an export (default: torch)',
+    )
     add_config_options(model)
     return parser.parse_args()
 

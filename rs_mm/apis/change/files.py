@@ -154,7 +154,7 @@ def identity(
     return dict(
         dates=[_file_identity(path) for path in (image1, image2)],
         checkpoint=checkpoint_digest(detector.checkpoint),
-        config=hashlib.sha256(detector.cfg.pretty_text.encode()).hexdigest()[:16],
+        config=hashlib.sha256(repr(detector.cfg.to_dict()).encode()).hexdigest()[:16],
         bands=None if bands is None else list(bands),
         value_range=None if value_range is None else list(value_range),
         align=align,

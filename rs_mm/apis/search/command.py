@@ -44,6 +44,7 @@ def search(args: Namespace) -> Results | dict[str, Results]:
         args.metadata,
         tile=args.tile,
         stride=args.stride,
+        backend=args.backend,
     )
     if args.queries or args.prompt:
         return _ask_many(args, engine, where)

@@ -17,6 +17,7 @@ from mmengine.dataset import Compose
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from rs_mm.apis.backends import use_backend
 from rs_mm.apis.features.extraction import load_features
 from rs_mm.apis.inputs import Picture, as_picture, is_many, takes_eight_bit
 from rs_mm.datasets.archive_metadata import read_metadata_table
@@ -82,6 +83,9 @@ class ImageSearch:
             larger than what the model sees, into parts of that size; see
             :class:`~rs_mm.datasets.scene_archive.SceneArchive`. ``none``: a file is one image.
         stride: distance between the starts of tiles. Default: the tile, with ``auto`` its half.
+        backend: what computes the network: ``torch``, ``bfloat16``, ``onnx``, or the folder of an
+            export; see :func:`~rs_mm.apis.backends.use_backend`. An index of smaller numbers than
+            float32 is one of its own.
 
     Attributes:
         index: the index.
@@ -112,6 +116,7 @@ class ImageSearch:
         token: str = '',
         tile: str | float | None = AUTO,
         stride: str | float | None = None,
+        backend: str | Path = 'torch',
     ) -> None:
         if (archive is None) == (features is None) and (index is None or features is not None):
             raise ConfigError(
@@ -141,6 +146,7 @@ class ImageSearch:
             needed_for='needs a model that embeds images, such as those of configs/weicom, '
             'configs/oml and configs/grn',
         )
+        use_backend(loaded, backend)
         self.model, self.device = loaded.model, loaded.device
         self.batch_size = (cfg.get('test_dataloader') or {}).get('batch_size') or 32
         identity = identity_of(self.model, self.pipeline)
