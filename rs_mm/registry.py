@@ -12,7 +12,7 @@ A part of another package is named with its scope: ``type='mmseg.SwinTransformer
 
 from typing import Any
 
-from rs_mm import compat
+from rs_mm import compat, lazy_names
 
 compat.check_installed()
 
@@ -27,8 +27,37 @@ class ScopedRegistry(Registry):
     """mmengine's registry; it builds in the scope ``rs_mm`` where no run has set another.
 
     A whole model builds its parts through other packages' registries, which look into the default
-    scope. A run sets it; a notebook has none.
+    scope. A run sets it; a notebook has none. Of the packages that hold our parts, the modules of
+    the parts that are asked for are imported; the rest is when a name is not found.
     """
+
+    def get(self, key: str) -> Any:
+        """The class or function of a registered name, see mmengine's ``Registry.get``."""
+        if isinstance(key, str):
+            scope, name = self.split_scope_key(key)
+            found = self._find(name, scope is None) if scope in (None, self.scope) else None
+            if scope not in (None, self.scope):  # the parts of others need none of ours
+                found = self._get_root_registry().get(key)
+            if found is not None:
+                return found
+        return super().get(key)
+
+    def import_from_location(self) -> None:
+        """Imports every module that registers a part here."""
+        if not self._imported:
+            lazy_names.import_all(self._locations)
+        super().import_from_location()
+
+    def _find(self, name, in_parents):
+        if name not in self._module_dict and not self._imported:
+            self._import_home(name)
+        registry = self
+        while registry is not None and name not in registry.module_dict:
+            registry = registry.parent if in_parents else None
+        return None if registry is None else registry.module_dict[name]
+
+    def _import_home(self, name):
+        lazy_names.import_homes(self._locations, name)
 
     def build(self, cfg: dict, *args: Any, **kwargs: Any) -> Any:
         """Builds a part from its config, see mmengine's ``Registry.build``.
@@ -58,8 +87,16 @@ def _child(parent, *locations, kind=ScopedRegistry):
 class _TaskUtils(ScopedRegistry):
     """Also holds what ``rs_mm.retrieval`` marks with ``@part``: that room has no mmengine."""
 
-    def import_from_location(self):
+    def import_from_location(self) -> None:
+        """Imports every module that registers or marks a part."""
         super().import_from_location()
+        self._take_parts()
+
+    def _import_home(self, name):
+        super()._import_home(name)
+        self._take_parts()
+
+    def _take_parts(self):
         from rs_mm.retrieval.parts import PARTS
 
         for name, part in PARTS.items():
@@ -70,7 +107,7 @@ class _TaskUtils(ScopedRegistry):
 MODELS = _child(_mmengine.MODELS, 'rs_mm.models')
 MODEL_WRAPPERS = _child(_mmengine.MODEL_WRAPPERS, 'rs_mm.engine')
 DATASETS = _child(_mmengine.DATASETS, 'rs_mm.datasets')
-TRANSFORMS = _child(_mmengine.TRANSFORMS, 'rs_mm.datasets.transforms')
+TRANSFORMS = _child(_mmengine.TRANSFORMS, 'rs_mm.datasets')
 DATA_SAMPLERS = _child(_mmengine.DATA_SAMPLERS, 'rs_mm.engine')
 METRICS = _child(_mmengine.METRICS, 'rs_mm.evaluation')
 EVALUATOR = _child(_mmengine.EVALUATOR, 'rs_mm.evaluation')
@@ -84,11 +121,13 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(_mmengine.OPTIM_WRAPPER_CONSTRUCTORS, 'rs_mm
 PARAM_SCHEDULERS = _child(_mmengine.PARAM_SCHEDULERS, 'rs_mm.engine')
 LOG_PROCESSORS = _child(_mmengine.LOG_PROCESSORS, 'rs_mm.engine')
 RUNNERS = _child(_mmengine.RUNNERS, 'rs_mm.engine')
-TASK_UTILS = _child(_mmengine.TASK_UTILS, 'rs_mm.models', 'rs_mm.retrieval', kind=_TaskUtils)
+TASK_UTILS = _child(
+    _mmengine.TASK_UTILS, 'rs_mm.models', 'rs_mm.datasets', 'rs_mm.retrieval', kind=_TaskUtils
+)
 _ASKED = ('change.detector', 'few_shot', 'labels', 'search')
 INFERENCERS = _child(_mmengine.INFERENCERS, *(f'rs_mm.apis.{name}' for name in _ASKED))
 # nothing of ours yet; without a child of the scope mmengine warns at each look-up
 WEIGHT_INITIALIZERS = _child(_mmengine.WEIGHT_INITIALIZERS)
 RUNNER_CONSTRUCTORS = _child(_mmengine.RUNNER_CONSTRUCTORS)
 STRATEGIES = _child(_mmengine.STRATEGIES, 'rs_mm.engine')
-FUNCTIONS = _child(_mmengine.FUNCTIONS)
+FUNCTIONS = _child(_mmengine.FUNCTIONS, 'rs_mm.datasets')

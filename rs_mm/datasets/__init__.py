@@ -1,52 +1,30 @@
-"""Datasets; importing this package registers all of them and their transforms."""
+"""Datasets and their transforms."""
 
-import mmseg.datasets  # noqa: F401  the transforms reused under the scope `mmseg`
+from rs_mm.lazy_names import attach
 
-from . import transforms  # noqa: F401
-from .bigearthnet import BigEarthNetDataset
-from .change_detection import (
-    ChangeDetectionDataset,
-    CLCD_Dataset,
-    DSIFN_Dataset,
-    LEVIR_CD_Dataset,
-    S2Looking_Dataset,
-    SVCD_Dataset,
-    WHU_CD_Dataset,
+__all__, __getattr__ = attach(
+    __name__,
+    {
+        'bigearthnet': ['BigEarthNetDataset'],
+        'change_detection': [
+            'CLCD_Dataset',
+            'ChangeDetectionDataset',
+            'DSIFN_Dataset',
+            'LEVIR_CD_Dataset',
+            'S2Looking_Dataset',
+            'SVCD_Dataset',
+            'WHU_CD_Dataset',
+        ],
+        'collate': ['stack_collate'],
+        'few_shot_dataset': ['DLRSD5iDataset', 'ISAID5iDataset', 'Pascal5iDataset'],
+        'few_shot_folders': ['FewShotFolders'],
+        'image_archive': ['AnyArchive', 'ImageArchive'],
+        'multilabel_dataset': ['MultiLabelDataset'],
+        'patterncom': ['PatternCom'],
+        'patternnet': ['PatternNet'],
+        'scene_archive': ['SceneArchive'],
+        'scene_split': ['SceneSplit'],
+        'seeding': ['ClassBalancedDataset', 'SeededSampleMixin'],
+        'xview2_cir': ['XView2CIR'],
+    },
 )
-from .collate import stack_collate
-from .few_shot_dataset import DLRSD5iDataset, ISAID5iDataset, Pascal5iDataset
-from .few_shot_folders import FewShotFolders
-from .image_archive import AnyArchive, ImageArchive
-from .multilabel_dataset import MultiLabelDataset
-from .patterncom import PatternCom
-from .patternnet import PatternNet
-from .scene_archive import SceneArchive
-from .scene_split import SceneSplit
-from .seeding import ClassBalancedDataset, SeededSampleMixin
-from .xview2_cir import XView2CIR
-
-__all__ = [
-    'AnyArchive',
-    'BigEarthNetDataset',
-    'CLCD_Dataset',
-    'ChangeDetectionDataset',
-    'ClassBalancedDataset',
-    'DLRSD5iDataset',
-    'DSIFN_Dataset',
-    'FewShotFolders',
-    'ISAID5iDataset',
-    'ImageArchive',
-    'LEVIR_CD_Dataset',
-    'MultiLabelDataset',
-    'Pascal5iDataset',
-    'PatternCom',
-    'PatternNet',
-    'S2Looking_Dataset',
-    'SVCD_Dataset',
-    'SceneArchive',
-    'SceneSplit',
-    'SeededSampleMixin',
-    'WHU_CD_Dataset',
-    'XView2CIR',
-    'stack_collate',
-]

@@ -1,16 +1,5 @@
-"""Samplers, loops, hooks and other parts of a run; importing this package registers them."""
+"""Samplers, loops, hooks and other parts of a run."""
 
-from . import (  # noqa: F401
-    amp,
-    composed_retrieval_loop,
-    counted_poly_lr,
-    distributed_wrapper,
-    feature_extraction,
-    hooks,
-    label_samplers,
-    layer_decay,
-    loops,
-    samplers,
-    strategies,
-    weight_bias_groups,
-)
+from rs_mm.lazy_names import attach
+
+__all__, __getattr__ = attach(__name__, {})

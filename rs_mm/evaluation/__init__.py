@@ -1,18 +1,14 @@
-"""Metrics; importing this package registers all of them."""
+"""Metrics."""
 
-from .change_metric import ChangeMetric
-from .composed_retrieval_metric import ComposedRetrievalMetric
-from .few_shot_metric import FewShotIoU, FewShotMetric
-from .knn_metric import KNNMetric, KNNMultiLabel
-from .multilabel_retrieval_metric import MultiLabelRetrieval, MultiLabelRetrievalMetric
+from rs_mm.lazy_names import attach
 
-__all__ = [
-    'ChangeMetric',
-    'ComposedRetrievalMetric',
-    'FewShotMetric',
-    'FewShotIoU',
-    'KNNMetric',
-    'KNNMultiLabel',
-    'MultiLabelRetrievalMetric',
-    'MultiLabelRetrieval',
-]
+__all__, __getattr__ = attach(
+    __name__,
+    {
+        'change_metric': ['ChangeMetric'],
+        'composed_retrieval_metric': ['ComposedRetrievalMetric'],
+        'few_shot_metric': ['FewShotIoU', 'FewShotMetric'],
+        'knn_metric': ['KNNMetric', 'KNNMultiLabel'],
+        'multilabel_retrieval_metric': ['MultiLabelRetrieval', 'MultiLabelRetrievalMetric'],
+    },
+)

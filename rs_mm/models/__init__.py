@@ -1,16 +1,5 @@
-"""Models and their parts; importing this package registers all of them."""
+"""Models and their parts."""
 
-import mmseg.models  # noqa: F401  the parts reused under the scope `mmseg`
+from rs_mm.lazy_names import attach
 
-from . import (  # noqa: F401
-    backbones,
-    composed_retriever,
-    embedder,
-    heads,
-    losses,
-    memories,
-    necks,
-    preprocessors,
-    segmentors,
-    spectral,
-)
+__all__, __getattr__ = attach(__name__, {})

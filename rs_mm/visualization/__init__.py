@@ -1,17 +1,14 @@
 """What --show-dir draws."""
 
-from .change_visualizer import ChangeVisualizer
-from .few_shot_visualizer import FewShotVisualizer
-from .multilabel_visualizer import MultiLabelVisualizer
-from .sheet import Panel, draw_sheet, save_sheet
-from .tracking import MLflowVisBackend
+from rs_mm.lazy_names import attach
 
-__all__ = [
-    'ChangeVisualizer',
-    'FewShotVisualizer',
-    'MLflowVisBackend',
-    'MultiLabelVisualizer',
-    'Panel',
-    'draw_sheet',
-    'save_sheet',
-]
+__all__, __getattr__ = attach(
+    __name__,
+    {
+        'change_visualizer': ['ChangeVisualizer'],
+        'few_shot_visualizer': ['FewShotVisualizer'],
+        'multilabel_visualizer': ['MultiLabelVisualizer'],
+        'sheet': ['Panel', 'draw_sheet', 'save_sheet'],
+        'tracking': ['MLflowVisBackend'],
+    },
+)

@@ -1,52 +1,27 @@
 """Hooks."""
 
-from .batch_check import BatchCheckHook
-from .checkpoint import CheckpointHook
-from .class_check import ClassCheckHook
-from .composed_visualization import ComposedRetrievalVisualizationHook
-from .data_watch import DataWatchHook
-from .embedding_visualization import EmbeddingVisualizationHook
-from .feature_bank import FeatureBankHook, KNNReferenceHook
-from .numeric_guard import NumericGuardHook
-from .pca_identity import PCAIdentityHook
-from .preemption import PreemptionHook
-from .profiler import ProfilerHook
-from .reproducible import ReproducibleHook
-from .resume_check import ResumeCheckHook
-from .retrieval_visualization import RetrievalVisualizationHook
-from .run_check import RunCheckHook
-from .throughput import ThroughputHook
-from .visualization import SampleVisualizationHook
+from rs_mm.lazy_names import attach
 
-#: Hooks of every run in addition to its config; the runner of rs_mm.launch adds them.
-RUN_HOOKS = (
-    ReproducibleHook,
-    ResumeCheckHook,
-    BatchCheckHook,
-    DataWatchHook,
-    PCAIdentityHook,
-    PreemptionHook,
-    RunCheckHook,
+__all__, __getattr__ = attach(
+    __name__,
+    {
+        'batch_check': ['BatchCheckHook'],
+        'checkpoint': ['CheckpointHook'],
+        'class_check': ['ClassCheckHook'],
+        'composed_visualization': ['ComposedRetrievalVisualizationHook'],
+        'data_watch': ['DataWatchHook'],
+        'embedding_visualization': ['EmbeddingVisualizationHook'],
+        'feature_bank': ['FeatureBankHook', 'KNNReferenceHook'],
+        'numeric_guard': ['NumericGuardHook'],
+        'pca_identity': ['PCAIdentityHook'],
+        'preemption': ['PreemptionHook'],
+        'profiler': ['ProfilerHook'],
+        'reproducible': ['ReproducibleHook'],
+        'resume_check': ['ResumeCheckHook'],
+        'retrieval_visualization': ['RetrievalVisualizationHook'],
+        'run_check': ['RunCheckHook'],
+        'throughput': ['ThroughputHook'],
+        'visualization': ['SampleVisualizationHook'],
+        'run_hooks': ['RUN_HOOKS'],
+    },
 )
-
-__all__ = [
-    'RUN_HOOKS',
-    'BatchCheckHook',
-    'CheckpointHook',
-    'ClassCheckHook',
-    'ComposedRetrievalVisualizationHook',
-    'DataWatchHook',
-    'EmbeddingVisualizationHook',
-    'FeatureBankHook',
-    'KNNReferenceHook',
-    'NumericGuardHook',
-    'PCAIdentityHook',
-    'PreemptionHook',
-    'ProfilerHook',
-    'ReproducibleHook',
-    'ResumeCheckHook',
-    'RetrievalVisualizationHook',
-    'RunCheckHook',
-    'SampleVisualizationHook',
-    'ThroughputHook',
-]

@@ -1,17 +1,14 @@
-from .pre_activation import PreActivationBackbone
-from .simple_pyramid import SimpleFeaturePyramid
-from .swin import SwinTransformer
-from .timm_encoder import TimmEncoder
-from .token_maps import TokenMapBackbone
-from .torchgeo_encoder import TorchGeoEncoder
-from .vitae_v2 import ViTAE_Window_NoShift_basic
+from rs_mm.lazy_names import attach
 
-__all__ = [
-    'PreActivationBackbone',
-    'SimpleFeaturePyramid',
-    'SwinTransformer',
-    'TimmEncoder',
-    'TokenMapBackbone',
-    'TorchGeoEncoder',
-    'ViTAE_Window_NoShift_basic',
-]
+__all__, __getattr__ = attach(
+    __name__,
+    {
+        'pre_activation': ['PreActivationBackbone'],
+        'simple_pyramid': ['SimpleFeaturePyramid'],
+        'swin': ['SwinTransformer'],
+        'timm_encoder': ['TimmEncoder'],
+        'token_maps': ['TokenMapBackbone'],
+        'torchgeo_encoder': ['TorchGeoEncoder'],
+        'vitae_v2': ['ViTAE_Window_NoShift_basic'],
+    },
+)

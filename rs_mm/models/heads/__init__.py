@@ -1,18 +1,14 @@
-from .dsqnet_head import DSQNetHead
-from .embedding_head import EmbeddingHead, PartHead
-from .grn_head import GRNHead
-from .head_output import HeadOutput
-from .pooling import GlobalPool
-from .self_cross_correlation import SelfCrossCorrelationHead
-from .unet_head import UNetHead
+from rs_mm.lazy_names import attach
 
-__all__ = [
-    'DSQNetHead',
-    'EmbeddingHead',
-    'GRNHead',
-    'GlobalPool',
-    'HeadOutput',
-    'PartHead',
-    'SelfCrossCorrelationHead',
-    'UNetHead',
-]
+__all__, __getattr__ = attach(
+    __name__,
+    {
+        'dsqnet_head': ['DSQNetHead'],
+        'embedding_head': ['EmbeddingHead', 'PartHead'],
+        'grn_head': ['GRNHead'],
+        'head_output': ['HeadOutput'],
+        'pooling': ['GlobalPool'],
+        'self_cross_correlation': ['SelfCrossCorrelationHead'],
+        'unet_head': ['UNetHead'],
+    },
+)

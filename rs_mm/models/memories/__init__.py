@@ -1,5 +1,10 @@
 """Memories: state that a loss keeps about the whole training set."""
 
-from .feature_bank import FeatureBank
+from rs_mm.lazy_names import attach
 
-__all__ = ['FeatureBank']
+__all__, __getattr__ = attach(
+    __name__,
+    {
+        'feature_bank': ['FeatureBank'],
+    },
+)

@@ -1,6 +1,11 @@
-from .attention import CBAM, DualAttention
-from .bmq import BMQ
-from .dsp import DSP
-from .feature_fusion import FeatureFusionNeck
+from rs_mm.lazy_names import attach
 
-__all__ = ['BMQ', 'CBAM', 'DSP', 'DualAttention', 'FeatureFusionNeck']
+__all__, __getattr__ = attach(
+    __name__,
+    {
+        'attention': ['CBAM', 'DualAttention'],
+        'bmq': ['BMQ'],
+        'dsp': ['DSP'],
+        'feature_fusion': ['FeatureFusionNeck'],
+    },
+)

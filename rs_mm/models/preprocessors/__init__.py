@@ -1,13 +1,12 @@
 """Data preprocessors, which turn a batch of samples into the input of a network."""
 
-from .change_preprocessor import ChangeDataPreprocessor, DualInputSegDataPreProcessor
-from .embedding_preprocessor import EmbeddingDataPreProcessor, EmbeddingDataPreprocessor
-from .few_shot_preprocessor import FewShotDataPreprocessor
+from rs_mm.lazy_names import attach
 
-__all__ = [
-    'ChangeDataPreprocessor',
-    'DualInputSegDataPreProcessor',
-    'EmbeddingDataPreprocessor',
-    'EmbeddingDataPreProcessor',
-    'FewShotDataPreprocessor',
-]
+__all__, __getattr__ = attach(
+    __name__,
+    {
+        'change_preprocessor': ['ChangeDataPreprocessor', 'DualInputSegDataPreProcessor'],
+        'embedding_preprocessor': ['EmbeddingDataPreProcessor', 'EmbeddingDataPreprocessor'],
+        'few_shot_preprocessor': ['FewShotDataPreprocessor'],
+    },
+)

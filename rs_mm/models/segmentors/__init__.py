@@ -1,5 +1,10 @@
-from .few_shot_segmentor import FewShotSegmentor
-from .seg_tta import SegTTAModel
-from .siam_encoder_decoder import SiamEncoderDecoder
+from rs_mm.lazy_names import attach
 
-__all__ = ['FewShotSegmentor', 'SegTTAModel', 'SiamEncoderDecoder']
+__all__, __getattr__ = attach(
+    __name__,
+    {
+        'few_shot_segmentor': ['FewShotSegmentor'],
+        'seg_tta': ['SegTTAModel'],
+        'siam_encoder_decoder': ['SiamEncoderDecoder'],
+    },
+)

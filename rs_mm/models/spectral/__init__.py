@@ -1,6 +1,11 @@
 """Deep spectral segmentation: eigenvectors of an image and their fusion with predictions."""
 
-from .decomposition import SpectralDecomposition
-from .fusion import SpectralFusion
+from rs_mm.lazy_names import attach
 
-__all__ = ['SpectralDecomposition', 'SpectralFusion']
+__all__, __getattr__ = attach(
+    __name__,
+    {
+        'decomposition': ['SpectralDecomposition'],
+        'fusion': ['SpectralFusion'],
+    },
+)
