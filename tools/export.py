@@ -43,6 +43,10 @@ def parse_args():
         help='images, or pairs BEFORE AFTER BEFORE AFTER ..., that int8 takes its ranges from; '
         'without them weights alone become int8',
     )  # fmt: skip
+    parser.add_argument(
+        '--calibrate-train', type=int, metavar='N',
+        help='instead: N samples of the training set of the config, spread over it',
+    )  # fmt: skip
     add_config_options(parser)
     return parser.parse_args()
 
@@ -60,6 +64,7 @@ def run(args):
     from rs_mm.rasters import check_writable
 
     check_writable(args.out)  # before anything is loaded
+    calibration = _calibration(args)
     info = export(
         args.config,
         args.checkpoint,
@@ -73,9 +78,21 @@ def run(args):
     if args.precision != 'fp32':
         from rs_mm.apis.exporting.precision import reduce_precision
 
-        reduce_precision(args.out, args.precision, args.calibrate)
+        reduce_precision(args.out, args.precision, calibration)
     worst = max(graph['max_difference'] for graph in info['graphs'].values())
     print(f'wrote {args.out}: {info["task"]}, largest difference from the model {worst:.2g}')
+
+
+def _calibration(args):
+    if args.calibrate_train is None:
+        return args.calibrate
+    from rs_mm.apis.exporting.calibration import training_images
+    from rs_mm.errors import ConfigError
+    from rs_mm.launch.config import load_config
+
+    if args.calibrate or args.precision != 'int8':
+        raise ConfigError('--calibrate-train goes with --precision int8 and without --calibrate.')
+    return training_images(load_config(args.config, args.cfg_options), args.calibrate_train)
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from rs_mm.apis import ChangeDetector, FewShotSegmenter, ImageSearch, LabelPredictor, export
+from rs_mm.apis.exporting.calibration import training_images
 from rs_mm.apis.exporting.precision import reduce_precision
 from rs_mm.datasets.fake.few_shot_scenes import make_isaid_5i
 from rs_mm.datasets.fake.patternnet import make_patternnet
@@ -231,6 +232,29 @@ def test_bad_input(grn, tmp_path):
         export(GRN, folder / 'weights.pth', tmp_path, options=options | steps)
     with pytest.raises(ConfigError, match='it takes no text'):
         open_export(folder / 'out').embed_texts(['boats'])
+
+
+def test_calibration_takes_the_training_set(tmp_path):
+    names = [f'{i:02d}.png' for i in range(10)]
+    for folder in ('A', 'B', 'label'):
+        pictures(tmp_path / folder, 0)
+        for name in names:
+            Image.new('L' if folder == 'label' else 'RGB', (8, 8)).save(tmp_path / folder / name)
+    (tmp_path / 'train.txt').write_text('\n'.join(names[:6]))
+    dataset = dict(
+        type='ChangeDetectionDataset',
+        data_root=str(tmp_path),
+        ann_file='train.txt',
+        data_prefix=dict(img_path_from='A', img_path_to='B', seg_map_path='label'),
+    )
+    cfg = dict(train_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=dataset, times=9)))
+    found = [Path(path) for path in training_images(cfg, 3)]
+    assert [path.parent.name for path in found] == ['A', 'B'] * 3
+    assert [path.name for path in found[::2]] == ['00.png', '02.png', '04.png']
+    with pytest.raises(ConfigError, match='positive number'):
+        training_images(cfg, 0)
+    with pytest.raises(ConfigError, match='no `train_dataloader`'):
+        training_images({}, 3)
 
 
 @pytest.mark.slow
