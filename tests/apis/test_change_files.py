@@ -339,7 +339,15 @@ def test_real_geotiffs(samples, tmp_path, folder, files):
     )
     with rasterio.open(result.written[0]) as out, rasterio.open(paths[0]) as first:
         assert (out.crs, out.transform, out.shape) == (first.crs, first.transform, first.shape)
-        assert out.overviews(1)
+        assert out.overviews(1) and out.nodata == 127 and out.tags(1)['class_255'] == 'changed'
+        assert out.descriptions == ('change',) and out.colormap(1)[255] == (255, 255, 255, 255)
+        place = out.crs, out.transform, out.shape
+    with rasterio.open(result.written[1]) as out:
+        probability = out.read(1)
+        assert (out.crs, out.transform, out.shape) == place and out.overviews(1)
+        np.testing.assert_array_equal(probability == out.nodata, mask == 127)
+        np.testing.assert_array_equal(probability > 0.5, mask == 255)
+    assert result.written[3].stat().st_size > 50_000
     assert (mask[1:-1, 1:-1] != 127).mean() > 0.99
     table = geopandas.read_file(result.written[2])
     assert table['pixels'].sum() == (mask == 255).sum()
