@@ -1,4 +1,4 @@
-"""Reading numpy's files from elsewhere: plain arrays, or one error that names the file."""
+"""Reading numpy files of others: plain arrays, or an error that names the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from rs_mm.errors import DataError
 from rs_mm.limits import check_expansion
 
-# what numpy and zipfile raise for damaged bytes; numpy reads an array's header as Python text
+# the errors of numpy and zipfile for damaged bytes; numpy reads an array's header as Python text
 DAMAGED = (
     AttributeError,
     EOFError,
@@ -36,15 +36,15 @@ DAMAGED = (
 
 
 def load_array(path: str | Path, mmap_mode: Literal['r', 'c'] | None = None) -> np.ndarray:
-    """The array of a ``.npy`` file; nothing is unpickled.
+    """Reads the array of a ``.npy`` file; nothing is unpickled.
 
     Args:
         path: the file.
         mmap_mode: see ``numpy.load``.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        DataError: it is damaged or holds objects.
+        FileNotFoundError: the file does not exist.
+        DataError: the file is damaged or holds objects.
     """
     try:
         array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
@@ -58,11 +58,11 @@ def load_array(path: str | Path, mmap_mode: Literal['r', 'c'] | None = None) -> 
 
 
 def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a ``.npz`` file by their names; nothing is unpickled.
+    """Reads the arrays of a ``.npz`` file by name; nothing is unpickled.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        DataError: it is damaged, holds objects, or unpacks to far more than it is.
+        FileNotFoundError: the file does not exist.
+        DataError: the file is damaged, holds objects, or unpacks to much more than its size.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""Turns what goes wrong while a config is assembled into a sentence that names the key."""
+"""Messages for errors in building a config, which name the key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tokenize
 
 from rs_mm.errors import suggest
 
-#: The expressions below read messages of these versions; a test compares them with what is
+#: The expressions below read messages of these versions; a test compares them with the
 #: installed. mmengine: registry/build_functions.py and registry/registry.py; mmcv:
 #: cnn/bricks/registry; CPython: the TypeErrors of a call.
 WRITTEN_FOR = {'mmengine': '0.10.7', 'mmcv': '2.1.0', 'python': '3.10 to 3.14'}
@@ -36,10 +36,10 @@ _MISSING_KEY = re.compile(
 )
 _NO_OPTIMIZER = 'None is not a callable object'  # what mmengine found of a type it does not know
 _NO_SUCH_KEY = re.compile(r"^'Config(?:Dict)?' object has no attribute '(?P<key>\w+)'")
-# what a wrong value raises; a NameError, say, is a defect of the program
+# errors that a wrong value raises; others, e.g. NameError, are defects of the program
 _OF_VALUES = (TypeError, ValueError, LookupError, AssertionError, RuntimeError, ArithmeticError)
-# mmengine's functions that build a section of the config, and the section; an empty {} is the
-# loop that is being built
+# mmengine's functions that build a section of the config, and the section; {} is replaced by the
+# loop
 _BUILDERS = dict(
     build_train_loop='train_cfg',
     build_val_loop='val_cfg',
@@ -60,8 +60,8 @@ _BUILDERS = dict(
 
 
 def explain_build_error(error: Exception) -> str | None:
-    """A sentence for an unknown ``type``, an unknown, missing or fixed key, or a value that its
-    section of the config cannot be built with; None for the rest, which are defects."""
+    """Returns a sentence for an unknown ``type``, an unknown, missing or fixed key, or a value with
+    which its section of the config cannot be built; None for other errors, which are defects."""
     text = str(error.args[0]) if error.args else ''
     scope = _failed_import(error)
     if scope not in ('', 'mmengine', 'rs_mm'):
@@ -71,7 +71,7 @@ def explain_build_error(error: Exception) -> str | None:
     if isinstance(error, KeyError) and (found := _UNKNOWN_TYPE.match(text)):
         return _explain_unknown_type(**found.groupdict('rs_mm'))
     if isinstance(error, KeyError) and (found := _UNKNOWN_LAYER.match(text)):
-        config = _frames(error)[-1].f_locals['cfg']  # mmcv's message names its own None instead
+        config = _frames(error)[-1].f_locals['cfg']  # mmcv's message names None instead
         return _explain_unknown_type(config['type'], found['scope'])
     if isinstance(error, TypeError) and (found := _UNKNOWN_KEY.match(text)):
         return _explain_unknown_key(error, **found.groupdict())
@@ -98,7 +98,8 @@ def explain_build_error(error: Exception) -> str | None:
 
 
 def _explain_unknown_type(type, scope='rs_mm', name='model'):
-    """The sentence for a ``type`` that the registries ``name`` do not hold, with close ones."""
+    """Returns the sentence for a ``type`` that is not in the registries ``name``, with similar
+    types."""
     from mmengine import registry as roots
 
     if broken := _broken_scope(type, scope):
@@ -122,7 +123,7 @@ def _explain_unknown_type(type, scope='rs_mm', name='model'):
 
 
 def _optimizer_package(kind):
-    """The package whose optimizers mmengine registers where it is installed."""
+    """Returns the package whose optimizers mmengine registers if it is installed."""
     packages = {
         'Lion': 'lion-pytorch',
         'SophiaG': 'Sophia-Optimizer',
@@ -137,7 +138,7 @@ def _optimizer_package(kind):
 
 
 def _broken_scope(kind, scope):
-    """What keeps the package of a scope from being imported, which mmengine passes over."""
+    """Returns the sentence for a scope whose package cannot be imported, which mmengine ignores."""
     from mmengine.registry import DefaultScope
 
     default = getattr(DefaultScope.get_current_instance(), 'scope_name', '')
@@ -146,13 +147,13 @@ def _broken_scope(kind, scope):
             continue
         try:
             importlib.import_module(f'{name}.registry')
-        except Exception as error:  # a package's own assertions, of versions say, are any
-            return f"type='{kind}' cannot be had: {_why_not_imported(name, error)}"
+        except Exception as error:  # a package may raise errors of any type, e.g. about versions
+            return f"type='{kind}' cannot be built: {_why_not_imported(name, error)}"
     return ''
 
 
 def _failed_import(error):
-    """The scope whose package mmengine was importing when an exception rose; empty if none."""
+    """Returns the scope whose package mmengine was importing at an exception; empty if none."""
     frames = _frames(error)
     for frame, inner in zip(frames, frames[1:]):
         if inner.f_code.co_name != 'import_module' or not _of_registry(frame):
@@ -191,7 +192,7 @@ def _explain_unknown_key(error, path, key):
 
 
 def _frames(error) -> list:
-    """The frames that an exception passed, the innermost last."""
+    """Yields the frames of an exception, the innermost last."""
     frames, step = [], error.__traceback__
     while step:
         frames.append(step.tb_frame)
@@ -200,13 +201,14 @@ def _frames(error) -> list:
 
 
 def _built(frame):
-    """The class that mmengine builds in a frame; None in any other frame."""
+    """Returns the class that mmengine builds in a frame; None in any other frame."""
     found = frame.f_locals.get('obj_cls') if frame.f_code.co_name == 'build_from_cfg' else None
     return found if inspect.isclass(found) else None
 
 
 def _place(error):
-    """``\\`train_dataloader\\`, type='X'``: what was being built; empty if nothing was."""
+    """``\\`train_dataloader\\`, type='X'``: the section that was being built; empty if there was
+    none."""
     section = loop = part = ''
     for frame in _frames(error):
         if not frame.f_globals.get('__name__', '').startswith('mmengine.'):
@@ -221,9 +223,9 @@ def _place(error):
 
 
 def _class_of(error, path):
-    """Name and class of the config's ``type`` whose ``__init__`` a TypeError names by its path.
+    """Returns name and class of the config's ``type`` whose ``__init__`` a TypeError names.
 
-    That may be the one of a base class: the config knows the class that was built.
+    The path in the error may be that of a base class; the config has the class that was built.
     """
     name = path.split('.')[-1]
     frames = _frames(error)[::-1]
@@ -237,7 +239,7 @@ def _class_of(error, path):
 
 
 def accepted_keys(cls):
-    """What ``cls(...)`` takes by name, including what it hands on to its bases."""
+    """Returns the keywords of ``cls(...)``, including those that it passes to its bases."""
     keys, fixed = [], set()
     for base in cls.__mro__:
         if '__init__' not in vars(base) or base is object:
@@ -256,7 +258,7 @@ def accepted_keys(cls):
 
 
 def _given_to_base(cls):
-    """The names that the ``__init__`` of a class passes to that of its base itself."""
+    """Returns the names that the ``__init__`` of a class passes itself to its base."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls.__init__)))
     except (OSError, TypeError, SyntaxError, tokenize.TokenError):  # no file, or another one

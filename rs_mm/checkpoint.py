@@ -1,4 +1,4 @@
-"""Reading the checkpoints of original implementations, safely, and writing ours."""
+"""Safe reading of checkpoints, and writing of converted weights."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _CONTAINERS = ('state_dict_ema', 'state_dict', 'model_state_dict', 'model')
 
 
 def load_file(path: str | Path, map_location: str | torch.device | None = 'cpu') -> dict:
-    """Loads a torch file with ``weights_only=True``, once its checksums agree.
+    """Loads a torch file with ``weights_only=True``, after a check of its checksums.
 
     Args:
         path: the file.
         map_location: see ``torch.load``.
 
     Raises:
-        MissingFileError: if there is no such file.
-        CheckpointError: if it is damaged, holds more than data, or is a folder of shards.
+        MissingFileError: the file does not exist.
+        CheckpointError: the file is damaged, holds more than data, or is a folder of shards.
     """
     path = Path(path)
     if path.is_dir():
@@ -45,7 +45,7 @@ def load_file(path: str | Path, map_location: str | torch.device | None = 'cpu')
         with torch.serialization.safe_globals(safe_globals()):
             content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        # torch's message is a page of advice; its reason stands in one of the lines
+        # torch's message is a page of advice; one of its lines has the reason
         reason = next(
             (
                 line.strip()
@@ -57,7 +57,7 @@ def load_file(path: str | Path, map_location: str | torch.device | None = 'cpu')
         raise CheckpointError(
             f'{path} was not loaded, because reading it could run code: {reason}'
         ) from error
-    except Exception as error:  # broken bytes lead the unpickler to any
+    except Exception as error:  # damaged bytes make the unpickler raise any type
         reason = str(error).partition('\n')[0]
         raise CheckpointError(
             f'{path} is not a readable checkpoint (cut short in a download?): '
@@ -68,18 +68,19 @@ def load_file(path: str | Path, map_location: str | torch.device | None = 'cpu')
 
 
 def cannot_download(url: str, error: Exception) -> MissingFileError:
-    """The error for weights that cannot be fetched: where they lie, and what to do without."""
+    """Returns the error for weights that cannot be downloaded, with their address and what to
+    do."""
     place = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
     reason = ' '.join(str(getattr(error, 'reason', None) or error).split())[:200].rstrip('.')
     return MissingFileError(
-        f'the weights {url} could not be downloaded ({type(error).__name__}: {reason}); fetch the '
+        f'the weights {url} could not be downloaded ({type(error).__name__}: {reason}); get the '
         f'file by hand and put it at {place}, or set `load_from` or `init_cfg.checkpoint` of the '
         'config (whichever names the address) to the path of the file.'
     )
 
 
 def load_from_local(filename: str, map_location: str | None = None) -> Any:
-    """:func:`load_file` as mmengine wants a loader of local files."""
+    """Calls :func:`load_file` in the form of mmengine's loaders of local files."""
     return load_file(os.path.expanduser(filename), map_location)
 
 
@@ -105,20 +106,20 @@ def read_state_dict(
     strip: tuple[str, ...] = ('module.',),
     containers: tuple[str, ...] = _CONTAINERS,
 ) -> dict[str, torch.Tensor]:
-    """The weights in a checkpoint file, whatever they lie under.
+    """Reads the weights in a checkpoint file, at any of several keys.
 
     Args:
-        path: a file with a bare state dict, or one in a container; or
+        path: a file with a bare state dict, or with a state dict in a container; or
             ``.safetensors``.
-        strip: prefixes taken off a name, each at most once, in this order.
-        containers: keys under which weights may lie, the first one wins. Default:
+        strip: prefixes to remove from names, each at most once, in this order.
+        containers: keys of the weights; the first existing key is used. Default:
             ``state_dict_ema``, ``state_dict``, ``model_state_dict``, ``model``.
 
     Returns:
         Name -> tensor, on the CPU.
 
     Raises:
-        MissingFileError, CheckpointError: see :func:`load_file`; also when it holds no tensors.
+        MissingFileError, CheckpointError: see :func:`load_file`; also if the file holds no tensors.
     """
     state = _load_safetensors(path) if Path(path).suffix == '.safetensors' else load_file(path)
     if isinstance(state, dict):

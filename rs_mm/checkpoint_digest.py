@@ -1,8 +1,8 @@
-"""Is a checkpoint still what was written? A SHA-256 in the file, and the checksums of its parts.
+"""A check that a checkpoint is unchanged: a SHA-256 in the file, and checksums of its parts.
 
-A checkpoint of torch is a zip archive. Ours ends with a comment of that archive, which holds the
-SHA-256 of every byte before it. Every program that reads torch's files reads these as well. Files
-of others have the CRC-32 that the archive keeps for each of its parts.
+A checkpoint of torch is a zip archive. A checkpoint of rs_mm ends with a comment of the archive,
+which holds the SHA-256 of every byte before it. Every program that reads torch's files can read it.
+Other files have the CRC-32 that the archive keeps for each of its parts.
 """
 
 from __future__ import annotations
@@ -28,16 +28,15 @@ _verified: dict[tuple[str, int, int], str | None] = {}
 
 
 def sealed(content: bytes | memoryview) -> list:
-    """The parts of a file that is ``content``, an archive of torch, with its SHA-256 at the end.
+    """Returns the parts of an archive of torch with its SHA-256 at the end.
 
     Args:
-        content: what ``torch.save`` wrote. Other bytes are returned as they
-            are.
+        content: bytes of ``torch.save``. Other bytes are returned unchanged.
     """
     view = memoryview(content)
     if view[-_END_SIZE : -_END_SIZE + 4] != _END or view[-2:] != b'\0\0':
         return [content]
-    body = view[:-2]  # without the length of the comment, which changes
+    body = view[:-2]  # without the length of the comment, which will change
     comment = _PREFIX + hashlib.sha256(body).hexdigest().encode()
     return [body, struct.pack('<H', len(comment)), comment]
 
@@ -45,14 +44,14 @@ def sealed(content: bytes | memoryview) -> list:
 def verify(path: str | Path) -> str | None:
     """Compares a checkpoint with its checksums.
 
-    A file that did not change since is not read again.
+    A file that has not changed since the last check is not read again.
 
-    Returns:
-        ``sha256`` or ``crc32``, by which it was verified; None if it has neither (a
-        file of torch before 1.6).
+    Returns: ``sha256`` or ``crc32``, the checksum that was compared; None if there is none (a file
+        of torch before 1.6).
 
     Raises:
-        CheckpointError: it changed since it was written, or its parts expand out of proportion.
+        CheckpointError: the file has changed since it was written, or its parts unpack to too many
+            bytes.
     """
     state = Path(path).stat()
     key = str(Path(path).resolve()), state.st_size, state.st_mtime_ns
@@ -67,7 +66,7 @@ def _compare(path):
         if not start.startswith((b'PK', b'\x80')):  # an archive; a pickle of torch before 1.6
             what = f'begins with {start!r}' if start else 'is empty'
             raise CheckpointError(
-                f'{path} is no checkpoint: it {what}. Was a web page or a git-lfs '
+                f'{path} is not a checkpoint: it {what}. Was a web page or a git-lfs '
                 'pointer saved in its place? Download it again.'
             )
         if not start.startswith(b'PK'):
@@ -78,9 +77,7 @@ def _compare(path):
         if stated:
             file.seek(0)
             if _digest(file, size - _COMMENT_SIZE - 2) != stated[1].decode():
-                raise CheckpointError(
-                    _damaged(path, 'its SHA-256 is not the one it was saved with')
-                )
+                raise CheckpointError(_damaged(path, 'its SHA-256 differs from the saved one'))
     _check_parts(path, read=not stated)
     return 'sha256' if stated else 'crc32'
 

@@ -1,10 +1,10 @@
-"""What the names of numpy and mmengine mean while a checkpoint loads.
+"""Substitutes for types of numpy and mmengine while a checkpoint loads.
 
 mmengine keeps numbers of its log as numpy arrays, so its checkpoints name parts of numpy. The real
-ones must never meet a foreign file: ``numpy.ndarray`` builds an array of objects over any bytes,
-and ``numpy.dtype`` takes its inner state from the file, either of which lets a file choose
-addresses that the process then reads. Each class and function here does the part of its namesake
-that plain numbers need, and refuses everything else.
+types must never be used with a file of others: ``numpy.ndarray`` builds an array of objects over
+any bytes, and ``numpy.dtype`` takes its inner state from the file, and with both, a file could
+choose addresses that the process then reads. Each class and function here does only what plain
+numbers need, and refuses everything else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _PLAIN_STATE = (None, None, None, -1, -1, 0)
 
 
 class NumberType:
-    """Stands for ``numpy.dtype``: the type of plain numbers, whose byte order alone may be set."""
+    """A substitute for ``numpy.dtype``: the type of plain numbers; only its byte order can be
+    set."""
 
     def __new__(cls, name, align=False, copy=False):
         name = name.decode('ascii') if isinstance(name, bytes) else name
@@ -47,9 +48,9 @@ class NumberType:
 
 
 class NumberArray(np.ndarray):
-    """Stands for ``numpy.ndarray``: an array that takes nothing but numbers from a file."""
+    """A substitute for ``numpy.ndarray``: an array that takes only numbers from a file."""
 
-    __array_priority__ = -1.0  # joined with others it is a plain array
+    __array_priority__ = -1.0  # a plain array after concatenation
 
     def __new__(cls):
         return np.ndarray.__new__(cls, 0, np.uint8)
@@ -60,38 +61,38 @@ class NumberArray(np.ndarray):
         super().__setstate__(array.__reduce__()[2])
 
     def __array_wrap__(self, array, context=None, return_scalar=False):
-        return array[()] if return_scalar else np.asarray(array)  # and so are its results
+        return array[()] if return_scalar else np.asarray(array)  # results are plain arrays too
 
     def __reduce__(self):
         return np.asarray(self).__reduce__()
 
 
 def reconstruct(kind: Any, shape: Any, code: Any) -> NumberArray:
-    """Stands for numpy's ``_reconstruct``: an empty array, to be filled by its state."""
+    """A substitute for numpy's ``_reconstruct``: returns an empty array, which its state fills."""
     if kind not in (NumberArray, np.ndarray):
         raise UnpicklingError(f'the checkpoint asks for an array of the kind {kind!r}')
     return NumberArray()
 
 
 def scalar(kind: Any, content: bytes) -> Any:
-    """Stands for numpy's ``scalar``: one number."""
+    """A substitute for numpy's ``scalar``: returns one number."""
     return _numbers(kind, content, (), 'C')[()]
 
 
 def _numbers(kind, content, shape, order):
     if not isinstance(kind, NumberType) or not isinstance(content, bytes):
-        raise UnpicklingError('the checkpoint holds an array of something else than numbers')
+        raise UnpicklingError('the checkpoint holds an array that is not of numbers')
     shape = tuple(shape)
     if not all(isinstance(size, int) and 0 <= size < 1 << 40 for size in shape):
         raise UnpicklingError(f'the checkpoint holds an array of shape {shape!r}')
     if math.prod(shape) * kind.dtype.itemsize != len(content):
         raise UnpicklingError(f'the checkpoint holds {len(content)} bytes for an array {shape!r}')
-    # a copy, because what numpy pickles can be written to
+    # a copy, because arrays of numpy's pickles are writable
     return np.frombuffer(bytearray(content), kind.dtype).reshape(shape, order=order)
 
 
 def history_statistic(owner: Any, name: str) -> Any:
-    """Stands for ``getattr``: names one of HistoryBuffer's statistics."""
+    """A substitute for ``getattr``: returns one of HistoryBuffer's statistics."""
     from mmengine.logging.history_buffer import HistoryBuffer
 
     if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
@@ -103,12 +104,13 @@ def history_statistic(owner: Any, name: str) -> Any:
 
 
 def no_bytes() -> bytes:
-    """Stands for ``bytes``, which pickle calls without arguments for an empty array's content."""
+    """A substitute for ``bytes``, which pickle calls without arguments for an empty array."""
     return b''
 
 
 def safe_globals() -> list:
-    """What ``torch.serialization.add_safe_globals`` takes: names in a file and what they mean."""
+    """Returns the argument of ``torch.serialization.add_safe_globals``: names in a file and their
+    meaning."""
     from mmengine.logging.history_buffer import HistoryBuffer
 
     named = {
@@ -117,7 +119,7 @@ def safe_globals() -> list:
         'numpy.ndarray': NumberArray,
         'numpy.dtype': NumberType,
     }
-    for module in ('numpy._core', 'numpy.core'):  # of numpy >= 2, and before
+    for module in ('numpy._core', 'numpy.core'):  # numpy >= 2, and earlier
         named[f'{module}.multiarray._reconstruct'] = reconstruct
         named[f'{module}.multiarray.scalar'] = scalar
     # argparse.Namespace is plain data: timm's training script stores its arguments

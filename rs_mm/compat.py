@@ -1,33 +1,33 @@
-"""The only place that adapts a dependency's behaviour.
+"""All changes of the behaviour of dependencies.
 
-:func:`apply` runs when ``rs_mm`` is imported, before mmcv or mmseg are. It fills two gaps, without
-which they cannot be imported, and changes nothing that is there:
+:func:`apply` runs when ``rs_mm`` is imported, before mmcv or mmseg are. It fills two gaps that
+would prevent their import, and changes nothing that exists:
 
-1. ``mmcv-lite`` has no compiled module ``mmcv._ext``, yet mmsegmentation imports ``mmcv.ops``. An
-   empty module lets the import pass; *calling* a compiled op raises an error that says what to
+1. ``mmcv-lite`` has no compiled module ``mmcv._ext``, yet mmsegmentation imports ``mmcv.ops``. With
+   an empty module the import works; *calling* a compiled op raises an error that says what to
    install.
 2. Python dropped ``pkgutil.find_loader`` (3.14) and setuptools dropped ``pkg_resources``; mmengine
-   and mmcv still ask for both.
+   and mmcv still need both.
 
-One import is left out until it is wanted: mmengine imports ``transformers``, an eighth of the
-start, for one optimizer.
+One import is delayed: mmengine imports ``transformers``, which takes an eighth of the start, for
+one optimizer.
 
 :func:`apply_for_runs` runs when a config is read or a run is built. It changes mmengine for the
 whole process:
 
 3. mmengine reads checkpoints through :mod:`rs_mm.checkpoint` and downloads with
-   ``weights_only=True``. Its own checkpoints hold a few types beyond tensors; while one loads,
-   guarded likenesses of them are named as safe (``checkpoint_types.py``).
-4. mmengine reads YAML configs by a loader that runs what their tags name; they are data here.
-5. mmengine checkpoints activations in a way that loses the gradients of a network's first module.
-6. mmengine writes checkpoints in place; here a file is written whole or not at all.
-7. torch's data loader passes tensors through a socket of its worker, and waits there for ever if
-   the worker is stopped, whatever its timeout; here the timeout holds.
+   ``weights_only=True``. mmengine's own checkpoints hold a few types beyond tensors; while one
+   loads, guarded substitutes are allowed for them (``checkpoint_types.py``). 4. mmengine's loader
+   of YAML configs runs the functions that tags name; here YAML is data. 5. mmengine's activation
+   checkpointing loses the gradients of a network's first module. 6. mmengine writes checkpoints in
+   place; here an interrupted write leaves no incomplete file. 7. torch's data loader passes tensors
+   through a socket of its worker, and ignores its timeout if the worker is stopped; here the
+   timeout works.
 
 :func:`start_workers_by` changes how a runner starts the workers of its loaders, and
-:func:`find_bases_by` where a config finds those it inherits. Single objects are changed by
-:func:`leave_step_uncompiled` (a runner whose networks are compiled) and
-:func:`synchronise_on_cpu` (a batch norm that gloo synchronises).
+:func:`find_bases_by` how a config finds its base configs. Single objects are changed by
+:func:`leave_step_uncompiled` (a runner whose networks are compiled) and :func:`synchronise_on_cpu`
+(a batch norm that gloo synchronises).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # an import of rs_mm costs neither torch nor mmengine
+if TYPE_CHECKING:  # the import of rs_mm imports neither torch nor mmengine
     from mmengine.runner import Runner
     from torch import nn
 
@@ -57,7 +57,7 @@ _applied: list[bool] = []
 
 
 def apply() -> None:
-    """Fills the gaps without which the mm packages cannot be imported; replaces nothing."""
+    """Fills the gaps that prevent the import of the mm packages; replaces nothing."""
     _provide_find_loader()
     _provide_pkg_resources()
     _provide_mmcv_ext()
@@ -65,7 +65,7 @@ def apply() -> None:
 
 
 def apply_for_runs() -> None:
-    """Changes what mmengine does in this process; a second call changes nothing."""
+    """Changes the behaviour of mmengine in this process; a second call has no effect."""
     if _applied:
         return
     _applied.append(True)
@@ -77,13 +77,13 @@ def apply_for_runs() -> None:
     _write_atomically()
     _write_json_without_nan()
     _end_waiting_for_workers()
-    # mmseg tells its own builders to be replaced, and of a default that our configs mean
+    # mmseg warns about its deprecated builders, and about a default that the configs intend
     for message in ('.*would be deprecated soon.*', 'Default ``avg_non_ignore`` is False'):
         warnings.filterwarnings('ignore', message=message, module='mmseg')
 
 
 def start_workers_by(function: Callable) -> None:
-    """Lets mmengine's runners start each loader worker by a function like its own."""
+    """Makes mmengine's runners start each loader worker by another function."""
     from mmengine.runner import runner
 
     runner.default_worker_init_fn = function
@@ -92,7 +92,7 @@ def start_workers_by(function: Callable) -> None:
 def find_bases_by(scope: str, find: Callable[[str], Any]) -> None:
     """Lets ``_base_ = 'SCOPE::NAME'`` inherit the file ``find(NAME)``.
 
-    mmengine knows a fixed list of packages for this, and marks what it inherits from them.
+    mmengine has a fixed list of packages for this, and marks the values that it inherits from them.
     """
     import functools
 
@@ -121,7 +121,8 @@ def _provide_find_loader() -> None:
 
 
 def _provide_pkg_resources() -> None:
-    """mmengine's ``is_installed`` and ``get_installed_path`` on ``importlib.metadata``."""
+    """Implements mmengine's ``is_installed`` and ``get_installed_path`` with
+    ``importlib.metadata``."""
     if importlib.util.find_spec('pkg_resources') is not None:
         return
     from importlib import metadata
@@ -147,8 +148,8 @@ def _provide_pkg_resources() -> None:
     module = types.ModuleType('pkg_resources')
     module.DistributionNotFound = DistributionNotFound
     module.get_distribution = _Distribution
-    module.fixup_namespace_packages = lambda *args: None  # pytest asks where the module is there
-    # importlib.reload, which mmengine calls, looks for the module anew
+    module.fixup_namespace_packages = lambda *args: None  # pytest reads the path of the module
+    # importlib.reload, which mmengine calls, searches for the module again
     keep = _KeepModule()
     module.__spec__ = importlib.machinery.ModuleSpec('pkg_resources', loader=keep)
     sys.modules['pkg_resources'] = module
@@ -156,7 +157,7 @@ def _provide_pkg_resources() -> None:
 
 
 class _KeepModule(importlib.abc.Loader):
-    """Finds and loads a module that is already complete."""
+    """A finder and loader of a module that is already complete."""
 
     def find_spec(self, name, path=None, target=None):
         if name == 'pkg_resources':
@@ -171,7 +172,8 @@ class _KeepModule(importlib.abc.Loader):
 
 
 class _MissingOps(types.ModuleType):
-    """Stands in for ``mmcv._ext``: has every op, and each says how to get the real one."""
+    """A replacement for ``mmcv._ext``: it has every op, and each raises an error with the install
+    command."""
 
     def __getattr__(self, name):
         if name.startswith('__'):
@@ -184,7 +186,7 @@ class _MissingOps(types.ModuleType):
 
 
 def check_installed() -> None:
-    """Says what to install where the mm packages are absent.
+    """Raises an error with the install command if the mm packages are missing.
 
     Raises:
         ImportError: mmengine or mmcv is not installed.
@@ -199,19 +201,19 @@ def check_installed() -> None:
 
 def _provide_mmcv_ext() -> None:
     mmcv = importlib.util.find_spec('mmcv')
-    if mmcv is None:  # rasters and exported models do without
+    if mmcv is None:  # rasters and exported models do not need them
         return
-    # not by find_spec('mmcv._ext'), which imports mmcv and with it torch
+    # not with find_spec('mmcv._ext'), which imports mmcv and torch
     places = mmcv.submodule_search_locations
     if importlib.machinery.PathFinder.find_spec('mmcv._ext', places) is None:
         module = _MissingOps('mmcv._ext')
-        # loader=None: mmengine asks pkgutil whether mmcv is full, and must hear no
+        # loader=None, because mmengine asks pkgutil whether mmcv is the full package
         module.__spec__ = importlib.machinery.ModuleSpec('mmcv._ext', loader=None)
         sys.modules['mmcv._ext'] = module
 
 
 def _download_safely() -> None:
-    """mmengine asks ``torch.hub`` for downloads without the safe reading; ask with it."""
+    """Makes mmengine download with ``torch.hub`` and read the files safely."""
     import functools
 
     import torch
@@ -227,14 +229,15 @@ def _download_safely() -> None:
         try:
             with torch.serialization.safe_globals(safe_globals()):
                 return load(url, *args, **kwargs | dict(weights_only=True))
-        except (OSError, RuntimeError) as error:  # no network, a moved address, a broken transfer
+        except (OSError, RuntimeError) as error:  # no network, a changed address, a failed transfer
             raise cannot_download(url, error) from error
 
     checkpoint.load_url = load_url
 
 
 def _load_checked() -> None:
-    """mmengine's Runner and ``init_cfg`` read local checkpoints as :mod:`rs_mm.checkpoint` does."""
+    """Makes mmengine's Runner and ``init_cfg`` read local checkpoints with
+    :mod:`rs_mm.checkpoint`."""
     from mmengine.runner import CheckpointLoader
 
     from rs_mm.checkpoint import load_from_local
@@ -243,7 +246,7 @@ def _load_checked() -> None:
 
 
 def _read_yaml_as_data() -> None:
-    """mmengine reads YAML by a loader that calls any function a tag names; ours knows data only."""
+    """Replaces mmengine's YAML loader, which calls any function in a tag, by a loader of data."""
     import yaml
     from mmengine.fileio import register_handler
     from mmengine.fileio.handlers import YamlHandler
@@ -260,10 +263,10 @@ def _read_yaml_as_data() -> None:
 
 
 def _checkpoint_activations_of_images() -> None:
-    """mmengine's ``activation_checkpointing`` relies on torch's older, re-entrant way.
+    """Replaces torch's older, re-entrant checkpointing in mmengine's ``activation_checkpointing``.
 
-    It gives no gradients at all to a module whose inputs need none, such as a stem that sees the
-    image itself.
+    The older way gives no gradients to a module whose inputs need none, such as the stem, whose
+    input is the image.
     """
     import functools
 
@@ -274,14 +277,15 @@ def _checkpoint_activations_of_images() -> None:
 
 
 def _write_atomically() -> None:
-    """mmengine writes local files in place; a kill or a full disk leaves half of one."""
+    """Replaces mmengine's writing in place, where a kill or a full disk leaves an incomplete
+    file."""
     from mmengine.fileio import LocalBackend, register_backend
 
     from rs_mm.checkpoint_digest import sealed
     from rs_mm.files import atomic_write
 
     class AtomicLocalBackend(LocalBackend):
-        """Writes a file whole or not at all, and a checkpoint with its SHA-256."""
+        """Writes a file without leaving an incomplete one, and a checkpoint with its SHA-256."""
 
         def put(self, obj, filepath):
             with atomic_write(filepath) as file:
@@ -291,7 +295,7 @@ def _write_atomically() -> None:
 
 
 def _write_json_without_nan() -> None:
-    """mmengine writes scores without a value as a bare NaN, which other JSON parsers refuse."""
+    """Replaces the bare NaN that mmengine writes for missing scores, which JSON parsers refuse."""
     from mmengine.fileio import register_handler
     from mmengine.fileio.handlers import JsonHandler
 
@@ -307,7 +311,7 @@ def _write_json_without_nan() -> None:
 
 
 def leave_step_uncompiled(runner: Runner) -> None:
-    """Keeps a runner from compiling its whole training step, as mmengine's ``compile`` would."""
+    """Prevents a runner from compiling its whole training step, as mmengine's ``compile`` would."""
     runner._maybe_compile = lambda step: None
 
 
@@ -350,7 +354,7 @@ def _end_waiting_for_workers() -> None:
 
 
 class _WithoutTransformers(importlib.abc.MetaPathFinder):
-    """Says that there is no ``transformers`` while mmengine makes its list of optimizers."""
+    """Hides ``transformers`` while mmengine makes its list of optimizers."""
 
     def find_spec(self, name, path=None, target=None):
         if name == 'transformers':
@@ -366,7 +370,7 @@ def _leave_transformers_out() -> None:
 
 
 def _offer_adafactor() -> None:
-    """The optimizer that mmengine would have registered, imported when it is built."""
+    """Builds the optimizer that mmengine would have registered; it is imported at this time."""
     from mmengine.registry import OPTIMIZERS
 
     if 'Adafactor' in OPTIMIZERS.module_dict or not importlib.util.find_spec('transformers'):

@@ -1,4 +1,4 @@
-"""Writing files that are there whole or not at all."""
+"""Writing files without leaving incomplete ones."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _UNFINISHED = '.unfinished'
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path, mode: str = 'wb', **options: Any) -> Iterator[IO]:
-    """Opens a file for writing under another name, and renames it once all is written.
+    """Opens a file for writing under another name, and renames it after everything is written.
 
-    A run that is killed meanwhile leaves the file that was there before. Its folder is made.
+    A run that is killed before leaves the previous file. The folder is created.
 
     Args:
         path: the final name.
         mode: ``wb`` or ``w``.
-        options: as of ``open``.
+        options: options of ``open``.
     """
     with atomic_path(path) as unfinished, open(unfinished, mode, **options) as file:
         yield file
         file.flush()
-        os.fsync(file.fileno())  # else a power cut could leave the name without its content
+        os.fsync(file.fileno())  # otherwise a power cut could leave a file name without content
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """The same for a function that wants a name: gives the name to write under."""
+    """Does the same for a function that takes a name; yields the name to write to."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the suffix is kept, because writers of pictures choose the format by it
+    # the suffix is kept, because it gives the format of pictures
     unfinished = path.with_name(f'.{path.stem}.{os.getpid()}{_UNFINISHED}{path.suffix}')
     try:
         yield unfinished
@@ -49,10 +49,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(folder: str | Path, last: str) -> Iterator[Path]:
-    """The same for files that belong together: gives an empty folder to write them into.
+    """Does the same for files that belong together; yields an empty folder for them.
 
-    At the end they are moved into ``folder``. Whoever reads them looks for ``last`` first, which
-    is taken away before the others change and comes back after them.
+    At the end they are moved into ``folder``. Readers check for ``last`` first; it is removed
+    before the other files change, and moved after them.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def atomic_folder(folder: str | Path, last: str) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: str | Path) -> int:
-    """Removes what killed runs left half-written in a folder; returns how many files."""
+    """Removes incomplete files of killed runs in a folder; returns their number."""
     left = list(Path(folder).glob(f'.*{_UNFINISHED}*'))
     for path in left:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -76,19 +76,19 @@ def remove_unfinished(folder: str | Path) -> int:
 
 
 def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:
-    """Writes JSON that every parser reads (RFC 8259): a float that is no number becomes null.
+    """Writes JSON that every parser reads (RFC 8259): NaN and infinite values become null.
 
     Args:
-        path: the file; its folder is made.
-        content: dicts, lists, strings and numbers, numpy's and torch's scalars and arrays too.
-        indent: as of ``json.dumps``.
+        path: the file; its folder is created.
+        content: dicts, lists, strings and numbers, also scalars and arrays of numpy and torch.
+        indent: see ``json.dumps``.
     """
     with atomic_write(path, 'w', encoding='utf-8') as file:
         file.write(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
 
 
 def write_metrics(path: str | Path, metrics: dict) -> None:
-    """:func:`write_json` of figures; ``without_value`` says why some of them are null."""
+    """Writes figures with :func:`write_json`; ``without_value`` says why some are null."""
     content = plain(metrics)
     empty = [key for key, value in content.items() if value is None]
     if empty:
@@ -100,7 +100,7 @@ def write_metrics(path: str | Path, metrics: dict) -> None:
 
 
 def plain(content: Any) -> Any:
-    """Nested data as JSON knows it; NaN and infinity become None."""
+    """Converts nested data to JSON types; NaN and infinity become None."""
     if isinstance(content, dict):
         return {str(key): plain(value) for key, value in content.items()}
     if isinstance(content, (list, tuple, set, range)):
@@ -113,10 +113,10 @@ def plain(content: Any) -> Any:
 
 
 def check_file_writable(path: str | Path, option: str = 'the output') -> None:
-    """A file can be written: said before the work whose result it takes.
+    """Checks before the work that the file of its result can be written.
 
     Raises:
-        ConfigError: the name is that of a folder, or permission is lacking.
+        ConfigError: the name is a folder, or there is no permission.
     """
     if Path(path).is_dir():
         raise ConfigError(f'{option} {path} is a folder; name a file in it.')
@@ -126,10 +126,10 @@ def check_file_writable(path: str | Path, option: str = 'the output') -> None:
 
 
 def check_writable(folder: str | Path, option: str = 'the folder') -> None:
-    """A folder is there, or can be made, and can be written into.
+    """Checks that a folder exists or can be created, and is writable.
 
     Raises:
-        ConfigError: it is a file, or permission is lacking.
+        ConfigError: the name is a file, or there is no permission.
     """
     place = Path(folder).absolute()
     while not place.exists():

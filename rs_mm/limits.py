@@ -1,8 +1,8 @@
-"""How much one file may ask for: the limits that every reader applies, in one place.
+"""The limits of what one file may request, for all readers.
 
-A file of a few kilobytes can state, or unpack to, more than a machine has memory. Every reader
-asks here before it unpacks anything. No limit meets real data; each can be raised by an
-environment variable, which also reaches the workers of a data loader.
+A file of a few kilobytes can state a size, or unpack to data, beyond the memory of a machine. Every
+reader checks the limits before it unpacks anything. Real data stay below the limits; each limit can
+be raised by an environment variable, which the workers of a data loader also read.
 
 ==========================  =====================  ==============================================
 variable                    default                limits
@@ -22,14 +22,15 @@ from typing import Any
 
 from rs_mm.errors import ConfigError, DataError
 
-_PIXELS = (1 << 29) // 3  # where Pillow refuses an image, too
+_PIXELS = (1 << 29) // 3  # the size at which Pillow also refuses an image
 _SCENE_PIXELS = 1 << 40
 _TABLE_BYTES = 256 << 20
-_SAMPLE_BYTES = 24  # of one pixel on average: 12 bands of 16 bits, 6 of 32
+_SAMPLE_BYTES = 24  # bytes of one pixel on average: 12 bands of 16 bits, or 6 of 32 bits
 
 
 def max_pixels(windowed: bool = False) -> int:
-    """The pixels that an image may have; ``windowed``: of a raster that is read in windows."""
+    """Returns the largest number of pixels of an image, or with ``windowed`` of a raster read in
+    windows."""
     if windowed:
         return _setting('RS_MM_MAX_SCENE_PIXELS', _SCENE_PIXELS)
     return _setting('RS_MM_MAX_PIXELS', _PIXELS)
@@ -38,16 +39,16 @@ def max_pixels(windowed: bool = False) -> int:
 def check_pixels(
     height: int, width: int, where: str | Path, bytes_per_pixel: int = 3, windowed: bool = False
 ) -> None:
-    """Refuses an image of more pixels than the limit, before anything of it is decoded.
+    """Refuses an image with more pixels than the limit, before it is decoded.
 
     Args:
-        height, width: size that the file's header states.
+        height, width: size in the file's header.
         where: the file, for the message.
-        bytes_per_pixel: of all bands together; many of them count as more pixels.
-        windowed: whether only windows of it are read.
+        bytes_per_pixel: bytes of all bands together; a large number counts as more pixels.
+        windowed: whether only windows are read.
 
     Raises:
-        DataError: there are more.
+        DataError: the image has more pixels.
     """
     limit, variable = max_pixels(windowed), 'RS_MM_MAX_PIXELS'
     if windowed:
@@ -71,7 +72,8 @@ def check_pixels(
 def check_expansion(
     unpacked: int, packed: int, where: str | Path, error: type[Exception] = DataError
 ) -> None:
-    """Refuses an archive that unpacks to far more than it is: numbers do not compress so well."""
+    """Refuses an archive that unpacks to much more than its size, because numbers do not compress
+    so well."""
     if unpacked > max(100 * packed, 64 << 20):
         raise error(
             f'{where}: {packed:,} bytes unpack to {unpacked:,}; no file of this kind does, so it '
@@ -80,20 +82,20 @@ def check_expansion(
 
 
 def max_table_bytes() -> int:
-    """The bytes that the text of a compressed table may have."""
+    """Returns the largest number of bytes of the text of a compressed table."""
     return _setting('RS_MM_MAX_TABLE_BYTES', _TABLE_BYTES)
 
 
 def check_inside(name: str, where: str | Path) -> str:
-    """Refuses a name that a table or manifest gives if it leads out of its data folder.
+    """Refuses a name in a table or manifest that leads out of its data folder.
 
-    Links are followed: whoever made them has access to what they point at.
+    Links are followed, because their author has access to the targets.
 
-    Returns:
-        The name.
+    Returns: The name.
 
     Raises:
-        DataError: it is absolute or climbs out by ``..``; with ``RS_MM_OUTSIDE_PATHS=1`` it may.
+        DataError: the name is absolute or leaves the folder by ``..``; ``RS_MM_OUTSIDE_PATHS=1``
+            allows it.
     """
     text = str(name)
     absolute = text.startswith(('/', '\\', '~')) or PureWindowsPath(text).is_absolute()
@@ -102,7 +104,7 @@ def check_inside(name: str, where: str | Path) -> str:
         depth += {'..': -1, '.': 0}.get(part, 1)
         absolute = absolute or depth < 0
     if '\0' in text:
-        raise DataError(f'{where}: the name {text!r} is no file name.')
+        raise DataError(f'{where}: the name {text!r} is not a file name.')
     if absolute and os.environ.get('RS_MM_OUTSIDE_PATHS', '0') != '1':
         raise DataError(
             f'{where}: the name {text!r} leads out of the data folder; set the environment '
@@ -112,13 +114,12 @@ def check_inside(name: str, where: str | Path) -> str:
 
 
 def check_entries(content: Any, where: str | Path, limit: int = 100_000) -> None:
-    """Refuses nested data whose entries, counted as often as they are referred to, are too many.
+    """Refuses nested data with too many entries, where each reference counts.
 
-    A few lines of YAML that refer to each other can stand for billions of entries, or contain
-    themselves.
+    A few lines of YAML with references can expand to billions of entries, or contain themselves.
 
     Raises:
-        ConfigError: there are more than ``limit``.
+        ConfigError: there are more than ``limit`` entries.
     """
     count, waiting = 0, [content]
     while waiting:

@@ -1,8 +1,8 @@
-"""Module names of version 0.1 that moved: an import of the old name gives the new module.
+"""Old module names of version 0.1: an import of an old name returns the new module.
 
 ``rs_mm.apis.train``, ``test``, ``extract`` and ``evaluate_features`` are not listed, because
-:mod:`rs_mm.apis` now exports functions of these names. The old names go with version 0.4;
-CHANGELOG.md lists what has moved.
+:mod:`rs_mm.apis` now exports functions of these names. Version 0.4 will remove the old names;
+CHANGELOG.md lists the changes.
 """
 
 from __future__ import annotations
@@ -69,24 +69,24 @@ class MovedModuleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """A spec for the names in :data:`MOVED`, None for all others."""
+        """Returns a spec for the names in :data:`MOVED`, None for all other names."""
         if fullname not in MOVED:
             return None
         return importlib.machinery.ModuleSpec(fullname, self)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Puts the new module in the place of the old name."""
+        """Replaces the old name by the new module."""
         old = module.__name__
         warnings.warn(
             f'{old} has moved to {MOVED[old]}; the old name goes with version 0.4.',
             DeprecationWarning,
             stacklevel=2,
         )
-        # the import machinery returns what sys.modules holds after this call
+        # the import machinery returns the entry of sys.modules after this call
         sys.modules[old] = importlib.import_module(MOVED[old])
 
 
 def install() -> None:
-    """Adds the finder behind Python's own; calling it again changes nothing."""
+    """Adds the finder after Python's own finders; a second call has no effect."""
     if not any(isinstance(finder, MovedModuleFinder) for finder in sys.meta_path):
         sys.meta_path.append(MovedModuleFinder())

@@ -24,15 +24,15 @@ from rs_mm.errors import ArgumentError, UnknownTypeError  # noqa: E402
 
 
 class ScopedRegistry(Registry):
-    """mmengine's registry; it builds in the scope ``rs_mm`` where no run has set another.
+    """mmengine's registry, which builds in the scope ``rs_mm`` if no run has set another scope.
 
-    A whole model builds its parts through other packages' registries, which look into the default
-    scope. A run sets it; a notebook has none. Of the packages that hold our parts, the modules of
-    the parts that are asked for are imported; the rest is when a name is not found.
+    A whole model builds its parts with registries of other packages, which search the default
+    scope. A run sets this scope; a notebook does not. Only the modules of requested parts are
+    imported; the other modules are imported if a name is not found.
     """
 
     def get(self, key: str) -> Any:
-        """The class or function of a registered name, see mmengine's ``Registry.get``."""
+        """Returns the class or function of a registered name, see mmengine's ``Registry.get``."""
         if isinstance(key, str):
             scope, name = self.split_scope_key(key)
             found = self._find(name, scope is None) if scope in (None, self.scope) else None
@@ -63,8 +63,8 @@ class ScopedRegistry(Registry):
         """Builds a part from its config, see mmengine's ``Registry.build``.
 
         Raises:
-            ArgumentError: outside a run, for a key that the part does not take, or one that lacks.
-            UnknownTypeError: outside a run, for a ``type`` that is not registered.
+            ArgumentError: outside a run, the part does not take a key, or a key is missing.
+            UnknownTypeError: outside a run, the ``type`` is not registered.
         """
         scope = DefaultScope.get_current_instance()
         if scope is not None and scope.scope_name != 'mmengine':
@@ -85,7 +85,7 @@ def _child(parent, *locations, kind=ScopedRegistry):
 
 
 class _TaskUtils(ScopedRegistry):
-    """Also holds what ``rs_mm.retrieval`` marks with ``@part``: that room has no mmengine."""
+    """A registry that also holds the classes of ``rs_mm.retrieval`` marked with ``@part``."""
 
     def import_from_location(self) -> None:
         """Imports every module that registers or marks a part."""
@@ -126,7 +126,7 @@ TASK_UTILS = _child(
 )
 _ASKED = ('change.detector', 'few_shot', 'labels', 'search')
 INFERENCERS = _child(_mmengine.INFERENCERS, *(f'rs_mm.apis.{name}' for name in _ASKED))
-# nothing of ours yet; without a child of the scope mmengine warns at each look-up
+# empty; without a child of the scope mmengine warns at each look-up
 WEIGHT_INITIALIZERS = _child(_mmengine.WEIGHT_INITIALIZERS)
 RUNNER_CONSTRUCTORS = _child(_mmengine.RUNNER_CONSTRUCTORS)
 STRATEGIES = _child(_mmengine.STRATEGIES, 'rs_mm.engine')

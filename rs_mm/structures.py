@@ -1,4 +1,4 @@
-"""Data samples that mmseg does not already have."""
+"""The data samples that mmseg does not have."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mmengine.structures import BaseDataElement
 
 
 class EmbeddingDataSample(BaseDataElement):
-    """What is known, and what was predicted, of one image to embed.
+    """The labels and predictions of one image to embed.
 
     Data fields (each optional):
 

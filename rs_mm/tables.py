@@ -1,4 +1,4 @@
-"""Text files of tables and lists, which may be compressed: one way to read them all."""
+"""Reading text files of tables and lists, which may be compressed."""
 
 from __future__ import annotations
 
@@ -62,18 +62,20 @@ def _unpacked(path, what):
 
 
 def read_csv(path: str | Path, what: str = 'table') -> list[list[str]]:
-    """The fields of each line of a file of comma-separated values; see :func:`read_text`."""
+    """Yields the fields of each line of a file of comma-separated values; see :func:`read_text`."""
     rows = csv.reader(io.StringIO(read_text(path, what)))
     try:
         return list(rows)
     except csv.Error as error:
-        raise DataError(f'{path}, line {rows.line_num}: the {what} is no CSV ({error}).') from error
+        raise DataError(
+            f'{path}, line {rows.line_num}: the {what} is not a CSV ({error}).'
+        ) from error
 
 
 def read_records(path: str | Path, what: str = 'table') -> tuple[list[str], list[dict[str, str]]]:
-    """The header of such a file, and its further lines by the header; empty lines are left out.
+    """Reads the header of a CSV file, and its further lines by the header, without empty lines.
 
-    A cell that a line lacks is empty; cells beyond the header are left out.
+    A missing cell is empty; cells beyond the header are left out.
     """
     rows = read_csv(path, what)
     header = [cell.strip() for cell in rows[0]] if rows else []
@@ -83,6 +85,6 @@ def read_records(path: str | Path, what: str = 'table') -> tuple[list[str], list
 
 
 def read_lines(path: str | Path, what: str = 'table') -> list[str]:
-    """The lines of a file, without their ends; see :func:`read_text`."""
+    """Yields the lines of a file, without their ends; see :func:`read_text`."""
     lines = read_text(path, what).split('\n')
     return lines if lines[-1] else lines[:-1]

@@ -88,7 +88,7 @@ def test_a_table_is_damaged(tmp_path, read, content, words):
 
 def test_a_table_is_no_csv(tmp_path):
     (tmp_path / 'a.csv').write_text('a,"' + 'x' * 200_000 + '",c\n')
-    with pytest.raises(DataError, match='is no CSV'):
+    with pytest.raises(DataError, match='is not a CSV'):
         read_table(tmp_path / 'a.csv')
 
 

@@ -1,1 +1,1 @@
-"""Looking at data sets, networks and runs."""
+"""Analysis of datasets, networks and runs."""

@@ -1,4 +1,4 @@
-"""Pictures of augmented samples: what tools/analysis_tools/browse_dataset.py does."""
+"""Pictures of augmented samples, for tools/analysis_tools/browse_dataset.py."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def browse_dataset(
     Args:
         config: config file.
         out: folder of the pictures.
-        num: number of samples, in shuffled order; beyond the size of the dataset they come
-            again, augmented anew.
+        num: number of samples, in shuffled order; more samples than the dataset has are repeated
+            with new augmentation.
         split: ``train``, ``val`` or ``test``.
         seed: seed of the order and of the augmentation.
         options: overrides of the config.
@@ -38,7 +38,7 @@ def browse_dataset(
         Number of pictures written.
 
     Raises:
-        ConfigError: the config has no such split, or no visualizer that draws samples.
+        ConfigError: the config does not have the split, or no visualizer that draws samples.
     """
     cfg = load_config(config, options)
     loader = cfg.get(f'{split}_dataloader')

@@ -1,4 +1,5 @@
-"""Compares runs over seeds and samples: means, spreads, a paired test, a bootstrap interval."""
+"""The comparison of runs over seeds and samples: means, spreads, paired test, bootstrap
+interval."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ class Group:
     """The runs of one setting.
 
     Attributes:
-        name: shown in the table.
+        name: name in the table.
         runs: run (e.g. ``seed0``) -> metric -> value.
-        samples: sample -> score -> its values, one per run that has it.
+        samples: sample -> score -> its values, one per run that has the score.
     """
 
     name: str
@@ -32,21 +33,21 @@ class Group:
     samples: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def values(self, metric: str) -> dict[str, float]:
-        """Run -> value of a metric, of the runs that have it."""
+        """Returns run -> value of a metric, for the runs that have it."""
         found = {run: scores.get(metric) for run, scores in self.runs.items()}
         return {run: v for run, v in found.items() if v is not None and not math.isnan(v)}
 
 
 @dataclass
 class Row:
-    """One metric of one group, beside the first group.
+    """One metric of one group, compared with the first group.
 
     Attributes:
         metric, group: names.
         count: number of runs, or of samples for a score that only samples have.
-        mean, spread: over those; the standard deviation (n - 1), NaN of one run.
-        difference: mean difference to the first group over the runs (or samples) both have.
-        p_value: of a paired t-test over those runs; NaN below two.
+        mean, spread: their mean and standard deviation (n - 1; NaN for one run).
+        difference: mean difference to the first group over the runs (or samples) that both have.
+        p_value: p value of a paired t-test over these runs; NaN for fewer than two.
         interval: 95 % bootstrap interval of the mean difference over samples; None without.
     """
 
@@ -62,11 +63,11 @@ class Row:
 
 @dataclass
 class Comparison:
-    """The table, and what it could not compare.
+    """The table, and remarks.
 
     Attributes:
-        rows: by metric, then group.
-        notes: sentences: metrics, runs or samples that some groups lack.
+        rows: rows by metric, then group.
+        notes: sentences about metrics, runs or samples that are missing in some groups.
     """
 
     rows: list[Row]
@@ -80,8 +81,8 @@ def read_group(path: str | Path) -> Group:
     such files themselves.
 
     Raises:
-        MissingFileError: there is nothing of that kind.
-        DataError: a file is not what its name says.
+        MissingFileError: none of these files exists.
+        DataError: a file has another content than its name says.
     """
     path = Path(path)
     if path.is_file() and path.suffix == '.csv':
@@ -131,17 +132,18 @@ def compare(
 ) -> Comparison:
     """Compares groups with the first one.
 
-    The paired test is over runs of one name (a seed), so it says whether a difference is more than
-    chance of the training; the bootstrap is over samples (their means over a group's runs), so it
-    says whether it is more than chance of the test set.
+    The paired test compares runs with the same name (a seed). It shows whether a difference is
+    larger than the random variation between trainings. The bootstrap uses samples (their means over
+    a group's runs). It shows whether the difference is larger than the random variation of the test
+    set.
 
     Args:
-        groups: the first is what the others are compared with.
-        metrics: which ones; default: all that a group has, scores per sample among them.
-        resamples: of the bootstrap.
+        groups: the groups; all are compared with the first.
+        metrics: metrics to compare. Default: all metrics, including scores per sample.
+        resamples: number of bootstrap resamples.
 
     Raises:
-        ConfigError: a metric that no group has, or two groups of one name.
+        ConfigError: no group has a metric, or two groups have the same name.
     """
     names = [group.name for group in groups]
     if len(set(names)) < len(names):
@@ -208,7 +210,8 @@ def _by_sample(group, metric):
 def bootstrap_interval(
     differences: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % percentile interval of the mean of (N,) differences, resampled with replacement.
+    """Computes the 95 % percentile interval of the mean of (N,) differences, by resampling with
+    replacement.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, sec. 13.3.
     """
@@ -228,11 +231,11 @@ def largest_differences(
     count: int,
     metric: str | None = None,
 ) -> list[tuple[sample_scores.Row, sample_scores.Row]]:
-    """The samples whose scores differ most, the largest difference first.
+    """Returns the samples whose scores differ most, the largest difference first.
 
     Raises:
-        ConfigError: there is no such score in both.
-        DataError: no sample is in both.
+        ConfigError: one table does not have the score.
+        DataError: no sample is in both tables.
     """
     metric = metric or next((k for k in sample_scores.columns(first)), '')
     for rows in (first, second):
@@ -250,5 +253,5 @@ def largest_differences(
         and not math.isnan(other[row['sample']][metric])
     ]
     if not pairs:
-        raise DataError('the tables have no sample in common: are they of one test set?')
+        raise DataError('the tables have no sample in common: are they of the same test set?')
     return sorted(pairs, key=lambda pair: -abs(pair[0][metric] - pair[1][metric]))[:count]

@@ -15,14 +15,14 @@ _HEADER = ('metric', 'group', 'n', 'mean', 'spread', 'difference', 'p', '95 % in
 
 
 def as_markdown(comparison: Comparison) -> str:
-    """A table per comparison, the notes below it."""
+    """Writes a Markdown table with the notes below it."""
     lines = [_markdown_row(_HEADER), '|' + '---|' * len(_HEADER)]
     lines += [_markdown_row(_cells(row)) for row in comparison.rows]
     return '\n'.join([*lines, '', *(f'- {note}' for note in comparison.notes)]).rstrip() + '\n'
 
 
 def as_csv(comparison: Comparison) -> str:
-    """All digits; the interval in two columns."""
+    """Writes a CSV with all digits, and the interval in two columns."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow([*_HEADER[:-1], 'interval_low', 'interval_high'])
@@ -37,7 +37,7 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def as_latex(comparison: Comparison) -> str:
-    """A ``tabular`` with rules of booktabs."""
+    """Writes a LaTeX ``tabular`` with rules of booktabs."""
     lines = [
         '\\begin{tabular}{llrrrrrr}',
         '\\toprule',
@@ -65,7 +65,7 @@ def write(comparison: Comparison, path: str | Path) -> None:
 
 
 def check_suffix(path: str | Path) -> None:
-    """Refuses a name whose suffix is no format."""
+    """Refuses a name with an unknown suffix."""
     if Path(path).suffix not in FORMATS:
         raise ConfigError(f'--out {path}: the name must end in {", ".join(FORMATS)}.')
 

@@ -18,7 +18,7 @@ from rs_mm.registry import MODELS
 
 
 def flop_counter(depth: int = 2) -> FlopCounterMode:
-    """Torch's counter, told of two operators of CPUs that it knows by their other names only."""
+    """Torch's counter, extended by two operators of CPUs that it knows only by other names."""
     extra = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
     if torch.backends.mkldnn.is_available():
         extra[torch.ops.mkldnn._convolution_pointwise] = _convolution_flops
@@ -27,7 +27,7 @@ def flop_counter(depth: int = 2) -> FlopCounterMode:
 
 @contextlib.contextmanager
 def unfused_attention() -> Iterator[None]:
-    """Keeps torch from fusing whole attention layers, into which the counter does not see."""
+    """Prevents torch from fusing whole attention layers, which the counter cannot count."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -45,10 +45,10 @@ def _convolution_flops(x, weight, *args, out_shape=None, **kwargs):
 
 
 def build_model(cfg: Config) -> nn.Module:
-    """The model of a config, in evaluation mode.
+    """Builds the model of a config, in evaluation mode.
 
-    Its ``init_weights`` is not called: what is counted and timed does not depend on the weights, so
-    no pretrained file is needed.
+    ``init_weights`` is not called, because counts and times do not depend on the weights; so no
+    pretrained file is needed.
     """
     init_default_scope(cfg.get('default_scope', 'rs_mm'))
     return revert_sync_batchnorm(MODELS.build(cfg.model)).eval()
@@ -57,13 +57,13 @@ def build_model(cfg: Config) -> nn.Module:
 def example_batch(
     model: nn.Module, batch: int, height: int, width: int, device: str = 'cpu'
 ) -> dict:
-    """A batch of zeros and random pixels as the model's data pipeline would hand it over.
+    """Makes a batch of random pixels in the form of the model's data pipeline.
 
-    A model says what it takes through ``example_inputs(batch, height, width)``, which returns the
+    A model makes its input in ``example_inputs(batch, height, width)``, which returns the
     keyword arguments ``inputs`` and ``data_samples`` of its ``data_preprocessor``.
 
     Raises:
-        ConfigError: a size is not positive, or the model has no such method.
+        ConfigError: a size is not positive, or the model does not have this method.
     """
     if min(batch, height, width) < 1:
         raise ConfigError(
@@ -79,13 +79,13 @@ def example_batch(
 
 
 def count_flops(model: nn.Module, batch: dict) -> tuple[int, dict[str, int]]:
-    """Multiply-adds of one forward pass, in all and by top-level part.
+    """Counts multiply-adds of one forward pass, in all and by top-level part.
 
-    Counted by torch while the pass runs, so the count is of what is really computed: matrix
-    products, convolutions and attention; elementwise work, pooling and sampling count nothing.
+    torch counts while the pass runs, so only operations that are really computed count: matrix
+    products, convolutions and attention. Elementwise operations, pooling and sampling do not count.
 
     Args:
-        model: in evaluation mode.
+        model: the model in evaluation mode.
         batch: see :func:`example_batch`.
     """
     data = model.data_preprocessor(batch, False)
@@ -94,7 +94,8 @@ def count_flops(model: nn.Module, batch: dict) -> tuple[int, dict[str, int]]:
     name = type(model).__name__
     parts, counted = defaultdict(int), set()
     for module, counts in sorted(counter.get_flop_counts().items()):
-        # a part that is not called itself (its `predict` is) is the sum of what it calls
+        # a part that is not called directly (only its `predict`) is the sum of the parts that it
+        # calls
         ancestors = {module[:i] for i, letter in enumerate(module) if letter == '.'}
         if module.startswith(f'{name}.') and not ancestors & counted:
             counted.add(module)
@@ -103,7 +104,7 @@ def count_flops(model: nn.Module, batch: dict) -> tuple[int, dict[str, int]]:
 
 
 def count_parameters(model: nn.Module) -> tuple[int, dict[str, int]]:
-    """Trainable and frozen parameters, in all and by top-level part."""
+    """Counts trainable and frozen parameters, in all and by top-level part."""
     parts = {
         name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()
     }

@@ -1,4 +1,4 @@
-"""How fast a config's data pipeline makes samples, and which of its steps takes the time."""
+"""A benchmark of the data pipeline of a config and of its steps."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from rs_mm.registry import DATASETS
 def measure_data(
     cfg: Config, split: str = 'train', seconds: float = 5.0, workers: Sequence[int] = ()
 ) -> dict:
-    """Measures the dataset of a split in one process on one thread, as a worker runs it.
+    """Measures the dataset of a split in one process on one thread, like a worker.
 
     Args:
-        cfg: a config whose data exists.
+        cfg: a config with existing data.
         split: ``train``, ``val`` or ``test``.
-        seconds: about how long each measurement takes.
-        workers: numbers of workers to run the whole loader with, too.
+        seconds: approximate time of each measurement.
+        workers: numbers of workers for measurements of the whole loader.
 
     Returns:
         ``type`` of the dataset, ``samples`` it has, ``per_second`` samples of one worker,
@@ -67,7 +67,7 @@ def measure_data(
 
 
 def _order(dataset):
-    """The samples of a training, one epoch after another, each with its own augmentation."""
+    """Yields the samples of a training, epoch after epoch, each with its own augmentation."""
     for epoch in itertools.count():
         for place, index in enumerate(permutation(len(dataset), 0, epoch)):
             yield SeededIndex(index, derive_seed(0, epoch, place))
@@ -75,7 +75,7 @@ def _order(dataset):
 
 def _measure_worker(dataset, seconds):
     spent, order = defaultdict(float), _order(dataset)
-    for index in itertools.islice(order, 2):  # what is set up once does not count
+    for index in itertools.islice(order, 2):  # setup that happens once does not count
         dataset[index]
     _time_steps(dataset, spent)
     start, count = time.perf_counter(), 0
@@ -122,7 +122,7 @@ def _measure_loader(config, dataset, workers, seconds):
             f'{config["batch_size"]}.'
         )
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
-    for _ in range(1 + 2 * workers):  # workers start, and have made some batches ahead
+    for _ in range(1 + 2 * workers):  # workers start, and prepare some batches in advance
         next(batches)
     start, count = time.perf_counter(), 0
     while not count or time.perf_counter() - start < seconds:

@@ -1,4 +1,4 @@
-"""Looks at every file of a config's datasets: what tools/analysis_tools/check_dataset.py does."""
+"""Checks every file of a config's datasets, for tools/analysis_tools/check_dataset.py."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def check_config(
     num_workers: int = 4,
     options: dict | list[str] | None = None,
 ) -> dict:
-    """Reads every sample of the splits and collects what is wrong.
+    """Reads every sample of the splits and collects problems.
 
     Change-detection datasets are read file by file, without augmentation. Every sample of
     another dataset is passed through the config's pipeline.
 
     Args:
         config: config file.
-        splits: of ``train``, ``val``, ``test``.
-        num_workers: processes that read files.
+        splits: some of ``train``, ``val``, ``test``.
+        num_workers: reading processes.
         options: overrides of the config.
 
     Returns:
         Per split a dict of ``samples`` (number), ``problems`` (list of sentences, each with
         its file; training images in another split are one), ``notes`` (list of sentences),
         ``sizes`` (``HxW`` -> number of samples) and ``classes`` (class -> ``count`` of pixels, or
-        of images where labels are of images, and ``samples`` that have it); plain numbers and
-        strings throughout.
+        of images for labels of images, and ``samples`` that have it). All values are plain numbers
+        and strings.
     """
     cfg = load_config(config, options)
     init_default_scope(cfg.get('default_scope', 'rs_mm'))
@@ -61,7 +61,7 @@ def check_config(
 
 
 def format_report(report: dict) -> str:
-    """The report of :func:`check_config` as text."""
+    """Returns the report of :func:`check_config` as text."""
     lines = []
     for split, found in report.items():
         sizes = ', '.join(f'{size} ({n})' for size, n in sorted(found['sizes'].items())[:6])
@@ -82,7 +82,8 @@ def format_report(report: dict) -> str:
 
 
 def _images(dataset):
-    """Files of every image -> whether it was chosen for one of its classes, as episodes are."""
+    """Returns the files of every image -> whether it was chosen for one of its classes, as in
+    episodes."""
     if not hasattr(dataset, 'get_data_info'):
         return {}
     found = {}
@@ -108,7 +109,7 @@ def _compare_with_training(report, images, trained, split):
 
 
 def _check_split(dataset_cfg, split, num_workers, report):
-    """Fills in the report; returns the dataset, or None where it cannot be built."""
+    """Fills in the report; returns the dataset, or None if it cannot be built."""
     try:
         dataset = DATASETS.build(dataset_cfg)
     except RSMMError as error:
@@ -155,12 +156,12 @@ def _check_split(dataset_cfg, split, num_workers, report):
 
 
 def _compare_with_crop(dataset, split, report):
-    """Says how many samples are smaller than the crop that the pipeline takes of them."""
+    """Reports how many samples are smaller than the crop of the pipeline."""
     sizes = {tuple(map(int, key.split('x'))): n for key, n in report['sizes'].items()}
     for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', []):
         name = type(step).__name__
         if 'Resize' in name or 'Pad' in name:
-            return  # from here on the sizes are others than on the disk
+            return  # from here on the sizes differ from the files
         crop = getattr(step, 'crop_size', None)
         if 'Crop' in name and isinstance(crop, (tuple, list)) and sizes:
             small = {size: n for size, n in sizes.items() if size[0] < crop[0] or size[1] < crop[1]}
@@ -189,19 +190,19 @@ def _read_all(dataset, split, num_workers):
     if num_workers <= 1 or 'fork' not in multiprocessing.get_all_start_methods():
         yield from tqdm(map(_Reader.read, range(len(dataset))), **progress)
         return
-    # forked workers share the dataset and its pipeline without copying them
+    # forked workers share the dataset and its pipeline without a copy
     with multiprocessing.get_context('fork').Pool(num_workers) as pool:
         yield from tqdm(pool.imap(_Reader.read, range(len(dataset)), chunksize=4), **progress)
 
 
 def _loading_steps(dataset):
-    """The loading transforms of a change-detection pipeline; None for other datasets."""
+    """Returns the loading transforms of a change detection pipeline; None for other datasets."""
     steps = [
         step
         for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
         if type(step).__name__ in _LOADING
     ]
-    # labels last, so that their size is compared with the images as they are on disk
+    # labels last, so their size is compared with the images on disk
     steps.sort(key=lambda step: type(step).__name__ == 'MultiImgLoadAnnotations')
     if steps and type(steps[0]).__name__ == 'MultiImgLoadAnnotations':
         steps.insert(0, TRANSFORMS.build(dict(type='rs_mm.MultiImgLoadImageFromFile')))
@@ -209,7 +210,7 @@ def _loading_steps(dataset):
 
 
 class _Reader:
-    """What a worker process reads with; set before the processes fork."""
+    """The readers of a worker process, set before the processes fork."""
 
     dataset = steps = None
 
@@ -226,7 +227,7 @@ class _Reader:
             return None, results['ori_shape'], _histogram(label), pair_facts(results)
         except RSMMError as error:
             return str(error), None, None, None
-        except Exception as error:  # whatever a sample's reading ends in is a finding
+        except Exception as error:  # any error from reading a sample is a finding
             return f'sample {index}: {type(error).__name__}: {error}', None, None, None
 
     @classmethod
@@ -241,11 +242,11 @@ class _Reader:
 
 
 def _too_small(sample, dataset):
-    """What is wrong with a mask of an episode of which resizing leaves nothing."""
+    """Returns the problem of a mask of an episode that is empty after resizing."""
     if sample is None or 'gt_mask' not in sample or bool(sample.gt_mask.any()):
         return None
     mask, number = dataset.files(sample.query_name)[1], sample.class_id + 1
-    if not bool((read_label_map(mask) == number).any()):  # of a published list
+    if not bool((read_label_map(mask) == number).any()):  # entry of a published list
         return _says_nothing(dataset, sample.query_name, sample.class_id)
     size = ' x '.join(map(str, sample.gt_mask.shape[-2:]))
     return (
@@ -255,7 +256,7 @@ def _too_small(sample, dataset):
 
 
 def _says_nothing(dataset, name, class_id):
-    """What is wrong with the mask of an episode's entry that does not show its class."""
+    """Returns the problem of an entry whose mask does not show its class."""
     image, mask = dataset.files(name)
     what = f'class {class_id + 1} ({dataset.classes[class_id]})'
     if not Path(mask).is_file():
@@ -266,7 +267,7 @@ def _says_nothing(dataset, name, class_id):
 
 
 def _label_counts(sample):
-    """Pixels per class of a segmentation, or 1 for each class an image has."""
+    """Counts pixels per class of a segmentation, or 1 for each class of an image."""
     if 'gt_sem_seg' in sample:
         return _histogram(sample.gt_sem_seg.data.numpy())
     if 'gt_label' in sample:

@@ -1,4 +1,4 @@
-"""Losses, learning rates and metrics of runs over their steps, from mmengine's scalar logs."""
+"""Plots of losses, learning rates and metrics of runs, from mmengine's scalar logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from rs_mm.errors import ConfigError, DataError, MissingFileError
 from rs_mm.files import atomic_path, atomic_write
 
-# counters and speed; base_lr is lr but for parameter groups with rates of their own
+# counters and speed; base_lr equals lr except for parameter groups with their own rates
 _NOT_DRAWN = (
     *('step', 'iter', 'epoch', 'time', 'data_time', 'data_wait'),
     *('memory', 'samples_per_second', 'base_lr'),
@@ -22,15 +22,15 @@ Scalars = dict[str, list[tuple[int, float]]]
 
 
 def read_log(run: str | Path) -> Scalars:
-    """All scalars of a run: name -> (step, value) in the order of the steps.
+    """Reads all scalars of a run: name -> (step, value) in the order of the steps.
 
     Args:
-        run: a work folder, of which all starts are joined (a resumed run has several), or one
+        run: a work folder, whose starts are joined (a resumed run has several), or one
             ``scalars.json`` or ``TIMESTAMP.json``.
 
     Raises:
-        MissingFileError: there is no such log.
-        DataError: it holds no scalars.
+        MissingFileError: the log does not exist.
+        DataError: the log holds no scalars.
     """
     run = Path(run)
     files = [run] if run.is_file() else sorted(run.glob('**/vis_data/scalars.json'))
@@ -44,7 +44,7 @@ def read_log(run: str | Path) -> Scalars:
                 record = json.loads(line)
                 step = int(record.get('step', record.get('iter')))
             except (ValueError, TypeError, AttributeError):
-                continue  # the last line of a run that was killed
+                continue  # the incomplete last line of a killed run
             for key, value in record.items():
                 if isinstance(value, (int, float)):
                     points.setdefault(key, {})[step] = float(value)
@@ -60,14 +60,14 @@ def plot_logs(
     names: Sequence[str] | None = None,
     smooth: float = 0.0,
 ) -> list[str]:
-    """Draws one panel per scalar with a line per run, and the numbers beside it as CSV.
+    """Draws one panel per scalar with a line per run, and writes the numbers as CSV.
 
     Args:
         runs: see :func:`read_log`.
         out: the picture; the table has the same name with ``.csv``.
-        keys: scalars; a name that ends in ``*`` stands for all that begin so. Default: all but
-            times and memory.
-        names: of the runs in the legend. Default: their folders.
+        keys: scalars; a name that ends in ``*`` matches all names with this start. Default: all
+            except times and memory.
+        names: names of the runs in the legend. Default: their folders.
         smooth: 0 to 1, weight of the past in an exponential mean.
 
     Returns:
@@ -110,7 +110,7 @@ def plot_logs(
 
 
 def smoothed(values: Sequence[float], weight: float) -> list[float]:
-    """The exponential mean of a series, without a bias towards its start."""
+    """Returns the exponential mean of a series, without a bias towards its start."""
     mean, total, result = 0.0, 0.0, []
     for value in values:
         mean, total = weight * mean + (1 - weight) * value, weight * total + (1 - weight)

@@ -1,4 +1,4 @@
-"""What a pair of images holds beside its pixels: ground without data, and where each date lies."""
+"""Facts about a pair of images: ground without data, and the georeference of each date."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PLAIN = ('.png', '.jpg', '.jpeg', '.bmp')
 
 @dataclass
 class PairFacts:
-    """Of one loaded pair.
+    """Facts about one loaded pair.
 
     Attributes:
-        pixels: of the pair.
-        no_data: pixels that hold no data at one of the dates.
+        pixels: pixels of the pair.
+        no_data: pixels without data at one of the dates.
         strays: sentences about NaN or infinite values that no nodata value declares.
         unchanged: whether the label holds no change; None without label.
-        grids: a sentence if the dates lie on different grids, else None.
+        grids: a sentence if the grids of the dates differ, else None.
     """
 
     pixels: int
@@ -32,7 +32,7 @@ class PairFacts:
 
 
 def pair_facts(results: dict) -> PairFacts:
-    """The facts of a pair that the loading steps of its pipeline have read."""
+    """Collects the facts of a pair after the loading steps of its pipeline."""
     height, width = results['ori_shape']
     valid, label = results.get('valid'), results.get('gt_seg_map')
     return PairFacts(
@@ -45,7 +45,8 @@ def pair_facts(results: dict) -> PairFacts:
 
 
 def _different_grids(paths: Sequence) -> str | None:
-    """Pairs are compared pixel by pixel in training, so that they must lie on one grid."""
+    """Returns a sentence if the dates are not on one grid, because training compares them by
+    pixel."""
     files = [path for path in paths if isinstance(path, str)]
     if len(files) != 2 or all(f.lower().endswith(_PLAIN) for f in files) or not has_rasterio():
         return None
@@ -58,7 +59,7 @@ def _different_grids(paths: Sequence) -> str | None:
 
 
 def add_facts(found: Sequence[PairFacts], split: str, report: dict) -> None:
-    """Puts what the pairs of a split hold into its report, as problems and notes."""
+    """Adds the facts of the pairs of a split to its report, as problems and notes."""
     report['problems'] += [facts.grids for facts in found if facts.grids]
     report['problems'] += [text for facts in found for text in facts.strays]
     holes = [facts for facts in found if facts.no_data]

@@ -1,4 +1,4 @@
-"""Figures per band over many rasters, and the lines of a config that they give."""
+"""Figures per band over several rasters, and config lines with them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class BandStatistics:
     """Figures of rasters with equal bands.
 
     Attributes:
-        files: that were read.
-        failed: (file, reason) of those that could not be.
-        dtype: of the pixels; several types are listed with a comma.
-        pixels: with data, that were counted.
-        valid_share: of all pixels.
-        low, high, mean, std: of each band, over the pixels with data.
+        files: number of files read.
+        failed: (file, reason) of unreadable files.
+        dtype: type of the pixels; several types are listed with a comma.
+        pixels: counted pixels with data.
+        valid_share: share of all pixels that hold data.
+        low, high, mean, std: figures of each band, over the pixels with data.
         percentiles: percentage to a list with one value per band.
-        names: of the bands, where the files name them.
+        names: names of the bands, if the files have them.
     """
 
     files: int
@@ -51,15 +51,15 @@ def band_statistics(
     bands: Sequence[int] | None = None,
     value_range: Sequence[float] | None = None,
 ) -> BandStatistics:
-    """Mean, standard deviation and percentiles of each band, over all pixels with data.
+    """Computes mean, standard deviation and percentiles of each band, over all pixels with data.
 
-    A file of more than 4 million pixels is read reduced, through its overviews where it has some.
+    A file of more than 4 million pixels is read reduced, from its overviews if it has any.
 
     Args:
-        files: rasters of one number of bands.
-        bands: that are looked at, from 0. Default: all but alpha.
-        value_range: (low, high) that become 0 and 255 first, as ``value_range`` of
-            ``MultiImgLoadTiff`` does it.
+        files: rasters with the same number of bands.
+        bands: bands to use, counted from 0. Default: all except alpha.
+        value_range: (low, high) that first become 0 and 255, as with ``value_range`` of
+            ``MultiImgLoadTiff``.
 
     Raises:
         DataError: the files differ in bands, or no pixel of any holds data.
@@ -86,7 +86,7 @@ def band_statistics(
 
 
 class _Moments:
-    """Sums in float64, and an even sample of values."""
+    """Accumulates sums in float64, and an even sample of values."""
 
     def __init__(self):
         self.files = self.count = self.all = 0
@@ -112,7 +112,7 @@ class _Moments:
         if not len(values):
             return
         self.count += len(values)
-        far = values.astype(np.float64) - self.shift  # near 0, so that squares keep their digits
+        far = values.astype(np.float64) - self.shift  # values near 0, so squares keep their digits
         self.sum += far.sum(axis=0)
         self.squares += (far**2).sum(axis=0)
         self.low = np.minimum(self.low, values.min(axis=0))
@@ -149,7 +149,7 @@ def _band_names(info, bands, count):
 
 
 def image_files(paths: Sequence[str | Path], pattern: str = '*') -> list[Path]:
-    """Files as they are, and the images in folders and their subfolders, sorted.
+    """Returns given files, and the images in given folders and their subfolders, sorted.
 
     Raises:
         DataError: a path does not exist, or a folder holds no image.
@@ -164,7 +164,7 @@ def image_files(paths: Sequence[str | Path], pattern: str = '*') -> list[Path]:
 
 
 def config_lines(found: BandStatistics, value_range: Sequence[float] | None = None) -> str:
-    """Lines to paste into a change config: loader and normalisation."""
+    """Returns lines to paste into a change detection config: loader and normalisation."""
     count = len(found.mean)
     colour = count == 3 and found.dtype == 'uint8' and value_range is None
     mean, std = (
@@ -184,7 +184,7 @@ def config_lines(found: BandStatistics, value_range: Sequence[float] | None = No
 
 
 def format_statistics(found: BandStatistics) -> str:
-    """A table, a line per band."""
+    """Returns a table with a line per band."""
     from prettytable import PrettyTable
 
     table = PrettyTable(
@@ -204,5 +204,5 @@ def format_statistics(found: BandStatistics) -> str:
 
 
 def as_json(found: BandStatistics) -> dict[str, Any]:
-    """The figures as JSON has them."""
+    """Returns the figures in JSON types."""
     return vars(found) | dict(percentiles={f'{p:g}': v for p, v in found.percentiles.items()})

@@ -1,4 +1,4 @@
-"""Trains and tests configs with several seeds, each in a process and a folder of its own."""
+"""Training and testing configs with several seeds, each in its own process and folder."""
 
 from __future__ import annotations
 
@@ -21,27 +21,26 @@ def run_seeds(
     processes: int = 1,
     amp: bool = False,
 ) -> list[Path]:
-    """Trains and tests every config with every seed; what is finished is not repeated.
+    """Trains and tests every config with every seed; finished runs are not repeated.
 
-    The best checkpoint is tested where the config keeps one (``save_best``), else the last. A run
-    lies in ``WORK_DIR/CONFIG/seedN``, with ``metrics.json`` and ``samples.csv`` of its test; an
-    interrupted one goes on where it stopped. A run that fails is named and the rest goes on.
+    The best checkpoint is tested if the config keeps one (``save_best``), else the last. A run is
+    in ``WORK_DIR/CONFIG/seedN``, with ``metrics.json`` and ``samples.csv`` of its test; an
+    interrupted run continues where it stopped. A failed run is reported, and the others run.
 
     Args:
-        configs: config files, each of another name.
-        seeds: of ``randomness.seed``.
+        configs: config files with different names.
+        seeds: values of ``randomness.seed``.
         work_dir: folder of all runs.
         options: ``KEY=VALUE`` for every run.
         launcher: ``none``, or ``pytorch``, ``slurm`` (srun, inside an allocation) or ``mpi``
             (mpirun) with ``processes`` processes for every run.
-        processes: with a launcher.
+        processes: number of processes with a launcher.
         amp: mixed precision.
 
-    Returns:
-        The folders of the configs, to be compared.
+    Returns: The folders of the configs.
 
     Raises:
-        ConfigError: two configs of one name, a seed twice, or runs that failed.
+        ConfigError: two configs have the same name, a seed occurs twice, or runs failed.
     """
     names = [Path(config).stem for config in configs]
     if len(set(names)) < len(names):
@@ -49,7 +48,7 @@ def run_seeds(
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f'--seeds {seeds}: a seed is there twice.')
     for config in configs:
-        cfg = load_config(config, list(options))  # what is wrong with it is said before any run
+        cfg = load_config(config, list(options))  # errors in a config are reported before any run
         if cfg.get('training_free') and len(seeds) > 1:
             raise ConfigError(f'{config} trains nothing, so seeds make no difference; give one.')
     failed = []

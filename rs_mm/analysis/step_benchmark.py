@@ -1,4 +1,4 @@
-"""How fast a config's model predicts and trains, and how near that is to the machine's limit."""
+"""A benchmark of prediction and training of a config's model, compared with the machine's limit."""
 
 from __future__ import annotations
 
@@ -48,19 +48,17 @@ def measure(cfg: Config, setting: dict) -> dict:
 
 
 def measure_in_turn(cfg: Config, settings: Sequence[dict]) -> list[dict]:
-    """Measures several ways to run one model; they take turns, so that they compare.
+    """Measures several ways to run one model in turns.
 
-    A training step is what a Runner does with the config's optimizer; batches come from pinned
-    memory where there is a GPU.
+    A training step is the step of a Runner with the config's optimizer; with a GPU, batches come
+    from pinned memory.
 
-    Returns:
-        Of each setting: its fields, the median ``ms`` per step with the quartiles
-        ``ms_low`` and ``ms_high``, samples ``per_second``, ``gflop`` of the products,
-        convolutions and attention of one step, ``share_of_rate`` (the share of the rate of a large
-        matrix product, measured in the same run, that they reach; on a GPU that computes
-        convolutions in TF32, of its rate in TF32), ``peak_mib`` of memory (on a CPU the process's,
-        as if it had measured nothing else) and, where asked for, ``kernels`` (see
-        :func:`kernel_times`).
+    Returns: For each setting: its fields, the median ``ms`` per step with the quartiles ``ms_low``
+        and ``ms_high``, samples ``per_second``, ``gflop`` of the products, convolutions and
+        attention of one step, ``share_of_rate`` (the share of the rate of a large matrix product,
+        measured in the same run, that they reach; on a GPU that computes convolutions in TF32, of
+        its rate in TF32), ``peak_mib`` of memory (on a CPU the process's, as if it had measured
+        nothing else) and, where asked for, ``kernels`` (see :func:`kernel_times`).
     """
     set_up_torch(cfg.get('torch_cfg') or {})
     torch.backends.cudnn.benchmark = cfg.get('env_cfg', {}).get('cudnn_benchmark', False)
@@ -90,7 +88,7 @@ class _Run:
         model = model.to(setting.device, memory_format=layout)
         batch = example_batch(model, setting.batch, setting.height, setting.width)
         if setting.device == 'cuda':
-            batch['inputs'] = _pinned(batch['inputs'])  # as the loader does
+            batch['inputs'] = _pinned(batch['inputs'])  # as in the loader
         step = _train_step(cfg, model, setting) if setting.train else _predict_step(model, setting)
         self.step = lambda: step(dict(batch))
         with unfused_attention(), flop_counter() as counter:
@@ -137,7 +135,7 @@ class _Run:
 
 
 def _fill_memories(model):
-    """What a hook does before a real training."""
+    """Does what a hook does before a real training."""
     for part in model.modules():
         if isinstance(part, FeatureBank):
             part.set_labels(torch.randint(2, part.labels.shape))
@@ -178,7 +176,7 @@ def _pinned(inputs):
     return inputs.pin_memory()
 
 
-_KERNELS = dict(  # the first whose words are in a kernel's name
+_KERNELS = dict(  # the first kind with a word in the kernel's name
     layout='nchwtonhwc nhwctonchw',
     copies='memcpy memset',
     collectives='nccl',
@@ -190,13 +188,14 @@ _KERNELS = dict(  # the first whose words are in a kernel's name
 
 
 def kernel_times(step: Callable, steps: int = 3) -> dict[str, float]:
-    """Milliseconds of a GPU's work in one step, by kind of kernel, and ``busy``, their sum.
+    """Returns the milliseconds of a GPU's work in one step, by kind of kernel, and ``busy``, their
+    sum.
 
-    What a step takes beyond ``busy`` the GPU waits for the host.
+    In the rest of a step the GPU waits for the host.
 
     Args:
-        step: runs one step; has run before.
-        steps: how many to average.
+        step: function that runs one step; it has run before.
+        steps: number of steps to average.
     """
     with profile(activities=[ProfilerActivity.CUDA]) as found:
         for _ in range(steps):
@@ -217,7 +216,8 @@ def kernel_times(step: Callable, steps: int = 3) -> dict[str, float]:
 def time_repeatedly(
     action: Callable[[], Any], seconds: float, device: torch.device | str = 'cpu', warmup: int = 2
 ) -> list[float]:
-    """Seconds of each run of ``action``, repeated for about ``seconds``, at least three times."""
+    """Returns the seconds of each run of ``action``, repeated for about ``seconds``, at least three
+    times."""
 
     def once():
         _synchronize(device)
@@ -242,7 +242,8 @@ def _synchronize(device):
 def matrix_rate(
     device: torch.device | str = 'cpu', dtype: str = 'float32', side: int | None = None
 ) -> float:
-    """Floating-point operations per second of one large matrix product: the practical limit."""
+    """Returns the floating-point operations per second of a large matrix product: the practical
+    limit."""
     side = side or (8192 if device == 'cuda' else 2048)
     a = torch.randn(side, side, device=device, dtype=getattr(torch, dtype))
     was = torch.backends.cuda.matmul.allow_tf32
@@ -261,7 +262,7 @@ def _quartiles(times):
 
 
 def _forget_peak(device):
-    """Starts the measurement of a peak; returns the bytes that earlier measurements still hold."""
+    """Starts the measurement of a peak; returns the bytes that earlier measurements hold."""
     gc.collect()
     if device == 'cuda':
         torch.cuda.empty_cache()
@@ -289,7 +290,7 @@ def _peak_bytes(device):
 
 
 def describe_machine(device: torch.device | str) -> dict:
-    """What a table of figures must say about where they were measured."""
+    """Returns the facts about the machine for a table of figures."""
     name = torch.cuda.get_device_name() if device == 'cuda' else _cpu_name()
     info = dict(
         device=name,

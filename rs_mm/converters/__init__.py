@@ -1,9 +1,9 @@
-"""Checkpoints and configs of the original implementations, in the names of rs_mm.
+"""Conversion of checkpoints and configs of the original implementations.
 
-Each system has two doors, which take the state dict of an official checkpoint, or a part of it:
+Each system has two functions, which take the state dict of an official checkpoint, or a part of it:
 
-- ``convert(state)`` returns the weights in our names;
-- ``model_config(state)`` returns the ``model`` of a config that they fit.
+- ``convert(state)`` returns the weights with the names of rs_mm;
+- ``model_config(state)`` returns the ``model`` of a fitting config.
 
 Example:
     >>> from rs_mm.checkpoint import read_state_dict

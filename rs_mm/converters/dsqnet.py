@@ -1,4 +1,4 @@
-"""Official DSQNet checkpoints in this package's names."""
+"""Conversion of official DSQNet checkpoints."""
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -12,19 +12,20 @@ from rs_mm.models.heads import DSQNetHead
 
 
 def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of an official DSQNet, or of a part of it, in our names.
+    """Returns the weights of an official DSQNet, or of a part of it, with the names of rs_mm.
 
     Args:
-        state: official names, ``backbone.*`` and ``decode_head.*``. Our own names pass unchanged.
+        state: weights with official names, ``backbone.*`` and ``decode_head.*``. Names of rs_mm are
+            unchanged.
     """
     return rename_official_dsqnet(state)[0]
 
 
 def model_config(state: dict[str, Tensor]) -> dict:
-    """The ``model`` of a config for these weights.
+    """Returns the ``model`` of a config for these weights.
 
     Raises:
-        CheckpointError: if the checkpoint has no classifier, whose width the head needs.
+        CheckpointError: the checkpoint has no classifier, whose width the head needs.
     """
     vitae = any('.RC.' in name for name in state)
     cfg = Config.fromfile(find_config(f'_base_/models/dsqnet_{"vitae" if vitae else "swin"}.py'))
@@ -34,18 +35,17 @@ def model_config(state: dict[str, Tensor]) -> dict:
 
 
 def convert_dsqnet(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Renames the weights of an official DSQNet and says what happened to them.
+    """Renames the weights of an official DSQNet and reports the result.
 
     Args:
-        state: official names, ``backbone.*`` and ``decode_head.*``. Our own
-            names pass unchanged.
+        state: weights with official names, ``backbone.*`` and ``decode_head.*``. Names of rs_mm are
+            unchanged.
 
-    Returns:
-        The weights in our names, and one line that counts what was mapped, dropped because
-        the official forward never uses it, and missing.
+    Returns: The weights with the names of rs_mm, and one line with the numbers of mapped, dropped
+        (never used by the official forward) and missing weights.
 
     Raises:
-        CheckpointError: if it is not a checkpoint of DSQNet.
+        CheckpointError: the file is not a checkpoint of DSQNet.
     """
     renamed, dropped = rename_official_dsqnet(state)
     wanted = _parameter_names(renamed)
@@ -68,7 +68,7 @@ def convert_dsqnet(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
 
 
 def _parameter_names(state):
-    """Every name in a DSQNet with the backbone and the width of ``state``."""
+    """Returns every name in a DSQNet with the backbone and the width of ``state``."""
     classifier = _classifier(state)
     if any('.RC.' in name for name in state):
         backbone, in_channels = ViTAE_Window_NoShift_basic(), (64, 128, 256, 512)

@@ -30,14 +30,13 @@ _HEAD = (
 
 
 def rename_official_dsqnet(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Official names (and layout) -> ours.
+    """Converts official names and layout to those of rs_mm.
 
     Args:
-        state: ``backbone.*`` and ``decode_head.*`` of an official checkpoint.
-            Names that are ours already stay.
+        state: ``backbone.*`` and ``decode_head.*`` of an official checkpoint. Names of rs_mm are
+            unchanged.
 
-    Returns:
-        The renamed state and the names that were dropped because nothing uses them
+    Returns: The renamed state, and the dropped names of weights that are never used
         (``discriminator``, ``regions_cor``, ``regions_cor2``; in ViTAE also the position tables and
         the stage norms), or because the model computes them (position indices).
     """

@@ -1,4 +1,4 @@
-"""Names and files of the original GRN code: its weights and its memory in ours."""
+"""Conversion of weights and memory of the original GRN code."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ENCODERS = {
 
 
 def published_model(encoder: str, embed_dims: int = 128, num_classes: int | None = None) -> dict:
-    """The config of the network that the original calls ``encoder``.
+    """Returns the config of the network that the original calls ``encoder``.
 
     Args:
         encoder: ``ResNet18``, ``ResNet50``, ``WideResNet50``, ``InceptionV3``, or the same
@@ -64,10 +64,9 @@ def published_model(encoder: str, embed_dims: int = 128, num_classes: int | None
 
 
 def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Weights of the original networks in the names of :class:`ImageEmbedder`.
+    """Renames weights of the original networks to those of :class:`ImageEmbedder`.
 
-    Returns:
-        The converted weights, and the original names nothing was made of.
+    Returns: The converted weights, and the dropped original names.
 
     Raises:
         CheckpointError: there is no encoder in ``state``.
@@ -88,22 +87,22 @@ def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str
 
 
 def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of an original network, or of a part of it, in our names.
+    """Returns the weights of an original network, or of a part of it, with the names of rs_mm.
 
     Args:
-        state: original names, without or with ``module.`` in front.
+        state: weights with original names, with or without the prefix ``module.``.
 
     Raises:
-        CheckpointError: if there is no encoder in ``state``.
+        CheckpointError: there is no encoder in ``state``.
     """
     return convert_names(state)[0]
 
 
 def model_config(state: dict[str, Tensor]) -> dict:
-    """The ``model`` of a config for these weights.
+    """Returns the ``model`` of a config for these weights.
 
     Raises:
-        CheckpointError: if the encoder or the embedding layer is not there.
+        CheckpointError: the encoder or the embedding layer is missing.
     """
     names = convert(state)
     if 'head.fc.weight' not in names:
@@ -130,9 +129,9 @@ def _encoder_kind(names):
 def convert_checkpoint(
     path: str | Path, dataset: str | None = None
 ) -> tuple[dict[str, Tensor], str]:
-    """Weights and memory of an official checkpoint in our names.
+    """Reads weights and memory of an official checkpoint, with the names of rs_mm.
 
-    The official memory has no labels: they are those of the published training split.
+    The official memory has no labels; the labels of the published training split are used.
 
     Args:
         path: official checkpoint.
@@ -140,7 +139,7 @@ def convert_checkpoint(
             without it the memory is left out.
 
     Returns:
-        The state dict, and a sentence on what became of the file.
+        The state dict, and a sentence about the conversion.
     """
     weights, memory = read_checkpoint(path)
     state, dropped = convert_names(weights)
@@ -169,7 +168,8 @@ def convert_checkpoint(
 
 
 def published_labels(dataset: str) -> Tensor:
-    """Labels (N, L) uint8 of the published training split of ``'ucm'``, ``'aid'``, ``'dfc15'``."""
+    """Returns the labels (N, L) uint8 of the published training split of ``'ucm'``, ``'aid'``,
+    ``'dfc15'``."""
     from rs_mm.datasets.label_tables import PACKED, read_label_table
     from rs_mm.datasets.scene_split import SceneSplit
 
@@ -185,29 +185,28 @@ def published_labels(dataset: str) -> Tensor:
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Reads an original checkpoint without running code of it.
+    """Reads an original checkpoint without running its code.
 
-    The original pickles its memory *object* beside the weights. Every class that the file names
-    and torch does not know as plain data is replaced by an inert stand-in that only keeps what
-    belongs to it; nothing the file names is imported or called.
+    The original pickles its memory *object* beside the weights. Every class in the file that torch
+    does not know as plain data is replaced by an inert class that only keeps attributes; nothing is
+    imported or called by a name in the file.
 
-    Returns:
-        The weights by their original names, and the memory (N, D), None if there is none.
+    Returns: The weights by their original names, and the memory (N, D) or None.
 
     Raises:
-        MissingFileError, CheckpointError: see :func:`rs_mm.checkpoint.load_file`; also when
-            the file holds no weights.
+        MissingFileError, CheckpointError: see :func:`rs_mm.checkpoint.load_file`; also if the file
+            holds no weights.
     """
     from rs_mm.checkpoint import load_file
     from rs_mm.checkpoint_types import safe_globals
 
     unknown = []
     with (
-        contextlib.suppress(Exception),  # a missing or damaged file gets its message below
+        contextlib.suppress(Exception),  # a missing or damaged file gives an error below
         torch.serialization.safe_globals(safe_globals()),
     ):
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    # a class cannot be called by every text that a damaged file gives as its name
+    # not every text in a damaged file can be the name of a class
     stand_ins: list = [(type('StandIn', (_StandIn,), {}), name) for name in unknown]
     with torch.serialization.safe_globals(stand_ins):
         content = load_file(path)
@@ -231,7 +230,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], Tensor | None]
 
 
 class _StandIn:
-    """Takes the place of an object in a foreign file: keeps its attributes, does nothing."""
+    """Replaces an object in a file of others; it only keeps attributes."""
 
     def __new__(cls, *args, **kwargs):
         return super().__new__(cls)
@@ -244,7 +243,7 @@ class _StandIn:
 
 
 def _memories(value, name=''):
-    """Every (N, D) tensor called ``memory`` below ``value``."""
+    """Yields every (N, D) tensor with the name ``memory`` below ``value``."""
     if torch.is_tensor(value):
         if value.dim() == 2 and name == 'memory':
             yield value.detach().float()

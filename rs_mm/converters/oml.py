@@ -1,4 +1,4 @@
-"""Names of the original OML code: its backbones as our settings, its weights as our names."""
+"""Conversion of backbones and weights of the original OML code."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _VGG = ('vgg16', 'vgg19')
 
 
 def published_encoder(backbone: str, channels: int = 3, output_stride: int = 32) -> dict:
-    """The config of the encoder that the original code calls ``backbone``.
+    """Returns the config of the encoder that the original code calls ``backbone``.
 
-    Its quirks are in the settings: dilation in the first blocks only, EfficientNets without
+    The settings include its peculiarities: dilation only in the first blocks, EfficientNets without
     activation after their first and last norm, a fixed padding.
 
     Raises:
-        ConfigError: no backbone of that name.
+        ConfigError: there is no backbone of this name.
     """
     config = dict(type='TimmEncoder', in_channels=channels)
     stride = {} if output_stride == 32 else dict(output_stride=output_stride, dilate='first')
@@ -37,7 +37,7 @@ def published_encoder(backbone: str, channels: int = 3, output_stride: int = 32)
         return dict(config, model=backbone, **stride)
     if backbone in _SE:
         return dict(config, model=_SE[backbone], **stride)
-    if backbone in _IBN:  # the original ignores the output stride here and for VGG
+    if backbone in _IBN:  # the original ignores the output stride of this network and of VGG
         return dict(config, model=backbone.removesuffix('_ibn_a'), ibn=True)
     if backbone in _VGG:
         return dict(config, model=backbone)
@@ -60,12 +60,11 @@ def published_encoder(backbone: str, channels: int = 3, output_stride: int = 32)
 
 
 def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Weights of the original :class:`ImageEmbedder` counterpart in our names.
+    """Renames weights of the original counterpart of :class:`ImageEmbedder`.
 
-    Returns:
-        The converted weights, and the original names nothing was made of.
+    Returns: The converted weights, and the dropped original names.
     """
-    # DataParallel's prefix; "module.module." alone is the attention module's
+    # DataParallel's prefix; only "module.module." belongs to the attention module
     if any(key.startswith('module.encoder.') for key in state):
         state = {key.removeprefix('module.'): value for key, value in state.items()}
     efficientnet = _efficientnet_names(state)
@@ -85,14 +84,14 @@ def convert_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str
 
 
 def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of an original network, or of a part of it, in our names.
+    """Returns the weights of an original network, or of a part of it, with the names of rs_mm.
 
     Args:
-        state: original names. Read them with ``read_state_dict(path, strip=())``: those of the
-            attention module begin with ``module.`` themselves.
+        state: weights with original names. Read them with ``read_state_dict(path, strip=())``,
+            because names of the attention module begin with ``module.``.
 
     Raises:
-        CheckpointError: if there is no encoder in ``state``.
+        CheckpointError: there is no encoder in ``state``.
     """
     return convert_names(state)[0]
 
@@ -140,7 +139,7 @@ _EFFICIENTNETS = {
 
 
 def _backbone(names):
-    """The original name of the backbone, and how many bands it takes."""
+    """Returns the original name of the backbone, and its number of bands."""
     net = {
         name.removeprefix('encoder.model.'): value.shape
         for name, value in names.items()
@@ -257,7 +256,8 @@ _STAGE = {
 
 
 def _efficientnet_names(state):
-    """Original name -> our name of an EfficientNet's encoder; empty for other networks."""
+    """Maps original names of an EfficientNet's encoder to names of rs_mm; empty for other
+    networks."""
     blocks, ends = {}, []
     for key in state:
         match = re.match(r'encoder\.encoder_block(\d)\.(\d+)\.(.*)', key)
@@ -284,7 +284,7 @@ def _efficientnet_names(state):
 
 
 def _depths(count):
-    """Blocks per stage of the EfficientNet with ``count`` blocks."""
+    """Returns the blocks per stage of the EfficientNet with ``count`` blocks."""
     for factor in (1.0, 1.1, 1.4, 1.8, 2.2, 2.6, 3.1):
         depths = [math.ceil(factor * depth) for depth in (1, 2, 2, 3, 3, 4, 1)]
         if sum(depths) == count:

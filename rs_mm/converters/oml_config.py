@@ -1,4 +1,4 @@
-"""Settings of the original OML code's YAML files as a config of rs_mm."""
+"""Conversion of YAML files of the original OML code to configs of rs_mm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rs_mm.converters.oml import published_encoder
 from rs_mm.errors import ConfigError, MissingFileError
 from rs_mm.files import atomic_write
 
-# setting -> names it may have in the YAML, wherever it is nested, in lower case
+# setting -> its possible names in the YAML, at any level, in lower case
 _NAMES = {
     'dataset': ('dataset', 'dataset_name', 'data_name', 'name'),
     'backbone': ('backbone', 'arch', 'architecture'),
@@ -49,7 +49,7 @@ _NAMES = {
     'k': ('k',),
     'alpha': ('alpha',),
 }
-# read by the original and without effect there, or of its own folders
+# settings without effect in the original, or for its folders
 _WITHOUT_EFFECT = {
     'update_iter',
     'multi_scale',
@@ -90,17 +90,17 @@ _HEADER = '# Converted from {source}, a config of the original OML code.\n'
 
 
 def convert_yaml(src: str | Path, dst: str | Path) -> list[str]:
-    """Converts a file; the new config inherits the data set and the schedule.
+    """Converts a file; the new config inherits the dataset and the schedule.
 
     Args:
         src: YAML file of the original code.
         dst: config to write, below a folder that has ``_base_``.
 
     Returns:
-        Lines that say what was written, changed and not understood.
+        Lines about written, changed and unknown settings.
 
     Raises:
-        MissingFileError, ConfigError: no such file, or a setting that has no counterpart.
+        MissingFileError, ConfigError: the file does not exist, or a setting has no counterpart.
     """
     if not Path(src).is_file():
         raise MissingFileError(f'there is no file {src}.')
@@ -127,7 +127,7 @@ def convert_yaml(src: str | Path, dst: str | Path) -> list[str]:
 
 
 def collect(raw: dict) -> tuple[dict, set[str]]:
-    """Settings by our names from a nested dict, and the names that are not known."""
+    """Returns settings by the names of rs_mm from a nested dict, and unknown names."""
     settings, unknown = {}, set()
 
     def walk(node):
@@ -147,7 +147,7 @@ def collect(raw: dict) -> tuple[dict, set[str]]:
 
 
 def convert_settings(settings: dict) -> tuple[list[str], dict, list[str]]:
-    """Bases, config and remarks of settings by our names."""
+    """Returns bases, config and remarks for settings with the names of rs_mm."""
     notes = []
     if 'dataset' not in settings or 'backbone' not in settings:
         raise ConfigError(
@@ -276,7 +276,7 @@ def _evaluator(settings, big):
 
 
 def _text(value):
-    """A name in lower case; None for None, empty and the word none."""
+    """Returns a name in lower case; None for None, an empty text and the word none."""
     value = '' if value is None else str(value).strip().lower()
     return None if value in ('', 'none', 'null', 'false') else value
 

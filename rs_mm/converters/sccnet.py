@@ -1,7 +1,7 @@
-"""Official SCCNet checkpoints in the names of rs_mm.
+"""Conversion of official SCCNet checkpoints.
 
 The published file (``best_model.pt``) holds the whole network under DataParallel's prefix
-``module.``, which :func:`rs_mm.checkpoint.read_state_dict` takes off, and the unused classifier of
+``module.``, which :func:`rs_mm.checkpoint.read_state_dict` removes, and the unused classifier of
 the backbone.
 """
 
@@ -30,13 +30,13 @@ _MAP_COUNTS = {'vgg16': (3, 3, 1), 'resnet50': (4, 6, 3), 'resnet101': (4, 23, 3
 
 
 def convert_name(name: str) -> str | None:
-    """The name in rs_mm of an entry of the original state dict (no ``module.``).
+    """Returns the name in rs_mm of an entry of the original state dict (without ``module.``).
 
     Returns:
         None for the backbone's classifier, which segmentation does not use.
 
     Raises:
-        KeyError: if the original network has no such entry.
+        KeyError: the original network does not have the entry.
     """
     if name.startswith(_UNUSED):
         return None
@@ -65,10 +65,9 @@ def convert_state(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str
     """Renames the weights of the original network.
 
     Args:
-        state: names of the bare module.
+        state: weights with the names of the bare module.
 
-    Returns:
-        Rs_mm's state dict, and the names left out.
+    Returns: The state dict of rs_mm, and the names left out.
     """
     names = {name: convert_name(name) for name in state}
     converted = {new: state[old] for old, new in names.items() if new}
@@ -76,17 +75,17 @@ def convert_state(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str
 
 
 def architecture(state: dict[str, Tensor]) -> str:
-    """``resnet50``, ``resnet101`` or ``vgg16``, told by what the backbone holds."""
+    """Returns ``resnet50``, ``resnet101`` or ``vgg16``, from the weights of the backbone."""
     if 'backbone.features.0.weight' in state:
         return 'vgg16'
     return 'resnet101' if 'backbone.layer3.22.conv1.weight' in state else 'resnet50'
 
 
 def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of an original network, or of a part of it, in our names.
+    """Returns the weights of an original network, or of a part of it, with the names of rs_mm.
 
     Raises:
-        CheckpointError: if a name is none of SCCNet's.
+        CheckpointError: a name does not belong to SCCNet.
     """
     try:
         return convert_state(state)[0]
@@ -98,7 +97,7 @@ def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def model_config(state: dict[str, Tensor]) -> dict:
-    """The ``model`` of a config for these weights; the backbone decides."""
+    """Returns the ``model`` of a config for these weights, from the backbone."""
     arch = architecture(state)
     return dict(
         type='FewShotSegmentor',
@@ -109,7 +108,8 @@ def model_config(state: dict[str, Tensor]) -> dict:
 
 
 def missing_names(state: dict[str, Tensor], converted: dict[str, Tensor]) -> list[str]:
-    """Names of the network's weights that are not in ``converted`` at their shape."""
+    """Returns the names of the network's weights that are missing in ``converted`` or have another
+    shape."""
     with DefaultScope.overwrite_default_scope('rs_mm'):
         model = MODELS.build(model_config(state))
     return [

@@ -1,4 +1,4 @@
-"""Cuts a large georeferenced pair and its labels into training tiles, split by area."""
+"""Cutting a large georeferenced pair and its labels into training tiles, split by area."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class TileOptions:
 
     Attributes:
         tile, stride: side and distance of tiles in pixels.
-        shares: of the area for training, validation and test.
-        block: side in pixels of the blocks that the area is split by; a multiple of the tile.
-        gap: pixels that tiles of one split stay away from blocks of another.
+        shares: shares of the area for training, validation and test.
+        block: side in pixels of the blocks of the split; a multiple of the tile.
+        gap: distance in pixels between tiles of one split and blocks of another.
         min_valid: least share of pixels that hold data at both dates and a label.
         class_field: attribute of the polygons with the class, 1 and up; None: every polygon is 1.
-        bands: of the dates, from 0. Default: all but alpha.
+        bands: bands of the dates, counted from 0. Default: all except alpha.
         align: see :func:`rs_mm.rasters.align_pair`.
-        seed: of the split.
+        seed: seed of the split.
     """
 
     tile: int = 256
@@ -71,14 +71,14 @@ class TileOptions:
 
 @dataclass
 class TileReport:
-    """What was cut.
+    """The result of the cutting.
 
     Attributes:
-        tiles: number in each split.
-        left_out: number by reason.
-        pixels: of each class, in all tiles.
-        bands: of a date.
-        dtype: of the dates.
+        tiles: number of tiles in each split.
+        left_out: number of tiles left out, by reason.
+        pixels: pixels of each class, in all tiles.
+        bands: number of bands of a date.
+        dtype: type of the dates.
     """
 
     tiles: Counter = field(default_factory=Counter)
@@ -106,18 +106,17 @@ def tile_pairs(
 ) -> TileReport:
     """Writes ``OUT/{train,val,test}/{A,B,label}/ROW_COLUMN.tif``, all georeferenced.
 
-    Labels are class numbers with 255 for what is not known; pixels without data at a date are
-    marked as such in A and B. ``OUT/tiles.csv`` lists the tiles.
+    Labels are class numbers with 255 for unknown pixels; pixels without data at a date are marked
+    in A and B. ``OUT/tiles.csv`` lists the tiles.
 
     Args:
         date1, date2: rasters; date 2 is put on the grid of date 1 as ``options.align`` says.
         label: a raster of classes (0 and 255 mean unchanged and changed), or polygons of the
             changes (GeoPackage, GeoJSON, Shapefile, Parquet).
-        out: folder; must hold no tiles yet.
+        out: folder without tiles.
         options: how tiles are cut.
 
-    Returns:
-        With counts.
+    Returns: The counts.
 
     Raises:
         MissingFileError: a file does not exist.
@@ -175,10 +174,10 @@ def _cut(pair, labels, infos, out, options):
 
 
 def split_blocks(shape: tuple[int, int], options: TileOptions) -> np.ndarray:
-    """The split (0, 1, 2) of each block of an area.
+    """Returns the split (0, 1, 2) of each block of an area.
 
-    Blocks are passed through as a snake, so that those of one split lie together and few borders
-    lie between splits; the seed says where it begins and which way it goes.
+    Blocks are numbered along a snake, so blocks of one split are together and few borders are
+    between splits. The seed gives the start and the direction.
 
     Returns:
         (block rows, block columns) int.
@@ -201,7 +200,8 @@ def split_blocks(shape: tuple[int, int], options: TileOptions) -> np.ndarray:
 
 
 def _counts(shares, blocks):
-    """How many blocks each split gets: by its share, but one at least if it wants any."""
+    """Returns the number of blocks of each split: by its share, but at least one if the share is
+    not 0."""
     wanted = np.array(shares) / sum(shares) * blocks
     counts = np.where(wanted > 0, np.maximum(1, np.round(wanted)), 0).astype(int)
     while counts.sum() != blocks:
@@ -218,7 +218,7 @@ def _counts(shares, blocks):
 
 
 def _split_of(top, left, splits, options):
-    """The split that a tile lies in with all its surroundings, or None."""
+    """Returns the split that contains a tile with its surroundings, or None."""
     last_row, last_column = splits.shape[0] - 1, splits.shape[1] - 1
 
     def blocks(start, last):
@@ -262,7 +262,8 @@ def _write_tile(pair: AlignedPair, labels, infos, out, split, window, options, r
 
 
 def _write(path: Path, array, valid, grid: Grid, info: Any):
-    """One tile. Pixels without data hold the file's nodata value, or are masked in the file."""
+    """Writes one tile. Pixels without data hold the file's nodata value, or are masked in the
+    file."""
     import rasterio
 
     height, width, count = array.shape
@@ -291,7 +292,7 @@ def _write(path: Path, array, valid, grid: Grid, info: Any):
         atomic_path(path) as part,
         rasterio.open(part, 'w', **profile) as file,
     ):
-        if count > 3 and not colour:  # GDAL would call the fourth band alpha
+        if count > 3 and not colour:  # GDAL would interpret the fourth band as alpha
             file.colorinterp = [
                 rasterio.enums.ColorInterp.gray,
                 *[rasterio.enums.ColorInterp.undefined] * (count - 1),
@@ -310,7 +311,7 @@ def _labels(path: Path, grid: Grid, class_field: str | None):
 
 
 class _LabelRaster:
-    """Classes of a raster on the grid of the dates; where it does not reach, they are unknown."""
+    """Classes of a raster on the grid of the dates; they are unknown outside the raster."""
 
     def __init__(self, path, grid):
         self.raster = open_raster(path)
@@ -385,7 +386,7 @@ class _Polygons:
         return values
 
     def read(self, rows, columns) -> np.ndarray:
-        """(h, w) uint8 classes; later polygons lie over earlier ones."""
+        """Returns (h, w) uint8 classes; later polygons cover earlier ones."""
         from rasterio.features import rasterize
         from rasterio.transform import array_bounds
 
@@ -404,7 +405,7 @@ def _box(bounds):
 
 
 def config_lines(report: TileReport, out: str | Path) -> str:
-    """Lines to paste into a change config for the tiles."""
+    """Returns lines to paste into a change detection config for the tiles."""
     last = max((number for number in report.pixels if number != IGNORED), default=1)
     known = (*range(max(1, last) + 1), IGNORED)
     suffix = (

@@ -1,4 +1,4 @@
-"""WHU-CD's large images into tiles and lists."""
+"""Cutting WHU-CD's large images into tiles, with lists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _SUFFIXES = ('.tif', '.tiff', '.png')
 def cut_whu_cd(
     source: str | Path, out: str | Path, tile: int = 256, val: float = 0.1, seed: int = 0
 ) -> dict[str, int]:
-    """Cuts both areas into tiles without overlap; what is left at the right and below is dropped.
+    """Cuts both areas into tiles without overlap; remaining pixels at the right and bottom are
+    dropped.
 
     Args:
         source: folder with ``train`` and ``test``, each with the image of date 1 (``before`` or
@@ -28,14 +29,13 @@ def cut_whu_cd(
         out: folder for ``{A,B,label}/NAME.png`` and ``list/{train,val,test}.txt``.
         tile: side in pixels.
         val: share of the training tiles for validation.
-        seed: of their draw.
+        seed: seed of their draw.
 
-    Returns:
-        Split -> number of tiles.
+    Returns: Split -> number of tiles.
 
     Raises:
         MissingFileError: an image is missing.
-        DataError: the three of an area differ in size, or are smaller than a tile.
+        DataError: the three images of an area differ in size, or are smaller than a tile.
     """
     out, names = Path(out), {}
     for area in ('train', 'test'):
@@ -75,7 +75,7 @@ def _find(folder, part):
     found = []
     for path in files:
         said = str(path.relative_to(folder)).lower()
-        # a label's folder may name a year: what an image is, its own words say first
+        # the folder of a label may contain a year, so words in the file name come first
         if any(word in said for word in words) and (
             part == 'label' or not any(word in said for word in _PARTS['label'])
         ):

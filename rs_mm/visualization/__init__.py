@@ -1,4 +1,4 @@
-"""What --show-dir draws."""
+"""The pictures of --show-dir, and maps."""
 
 from rs_mm.lazy_names import attach
 

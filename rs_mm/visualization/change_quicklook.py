@@ -1,4 +1,4 @@
-"""One picture of a change map of any size: both dates, what changed, and the largest changes."""
+"""A picture of a change map of any size: both dates, the changes, and the largest changes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _OVERLAY, _NO_DATA, _INSETS = (255, 225, 0), (110, 110, 110), 3
 
 
 def preview_shape(height: int, width: int, side: int = 2 * _SIDE) -> tuple[int, int]:
-    """(height, width) of a reduced copy whose longer side is ``side`` at most."""
+    """Returns (height, width) of a reduced copy with a longer side of at most ``side``."""
     shrink = max(1.0, max(height, width) / side)
     return max(1, round(height / shrink)), max(1, round(width / shrink))
 
 
 class MaskPreview:
-    """A reduced mask in which no changed pixel gets lost: built strip by strip.
+    """A reduced mask that keeps every changed pixel, built strip by strip.
 
     Args:
         shape: (height, width) of the scene.
@@ -34,11 +34,11 @@ class MaskPreview:
         self.mask = np.full(small, 255, np.uint8)
 
     def add(self, first: int, rows: np.ndarray) -> None:
-        """Takes (rows, width) class indices with 255 for no data, starting at a row."""
+        """Adds (rows, width) class indices with 255 for no data, starting at a row."""
         ys = (np.arange(first, first + len(rows)) * self.small[0]) // self.shape[0]
         xs = (np.arange(self.shape[1]) * self.small[1]) // self.shape[1]
         starts = np.flatnonzero(np.diff(xs, prepend=-1))
-        # no data is least, then unchanged, then the highest class
+        # the order is: no data, unchanged, then classes by number
         ranked = np.where(rows == 255, 0, rows.astype(np.int16) + 1)
         for y in np.unique(ys):
             line = np.maximum.reduceat(ranked[ys == y].max(axis=0), starts)
@@ -59,10 +59,10 @@ def draw_quicklook(
     largest: Sequence[Any] = (),
     window: Callable | None = None,
 ) -> np.ndarray:
-    """Draws the sheet.
+    """Draws the picture.
 
     Args:
-        title: above everything.
+        title: text above everything.
         dates: both, (h, w, 3) uint8 RGB, reduced.
         mask: (h, w) class indices, 255 without data.
         classes, palette: names and colours.
@@ -118,7 +118,7 @@ def _enlarged(image):
 
 
 def _with_scale(image, grid, width):
-    """A scale bar, and an arrow where the direction of north is known."""
+    """Draws a scale bar, and an arrow if the direction of north is known."""
     metres = _metres_per_pixel(grid)
     if metres is None:
         return image

@@ -1,4 +1,4 @@
-"""Pictures of a change map: both dates, truth, prediction, and where they disagree."""
+"""Pictures of a change map: both dates, truth, prediction, and errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rs_mm.registry import VISUALIZERS
 
 from .sheet import Panel, draw_sheet
 
-# Okabe and Ito's colours, apart for colour-blind readers; white reads as "right" on dark ground
+# Okabe and Ito's colours, which colour-blind readers can distinguish; white is correct
 _IGNORED = 'not evaluated'
 LEGEND = {
     'hit (changed, found)': (255, 255, 255),
@@ -31,15 +31,15 @@ _OVERLAY = (255, 225, 0)
 
 @VISUALIZERS.register_module()
 class ChangeVisualizer(Visualizer):
-    """Draws one sheet per pair.
+    """A visualizer that draws one picture per pair.
 
     With labels and a prediction: date 1, date 2, ground truth, prediction, error map, and F1 and
-    IoU of *changed*. Of more than two classes the legend names each, and a change that is found
-    but of another class has a colour of its own. Without labels: date 1, date 2, and the prediction
-    over date 2. Without a prediction (browsing a dataset): date 1, date 2, label.
+    IoU of *changed*. With more than two classes the legend names each, and a found change of
+    another class has its own colour. Without labels: date 1, date 2, and the prediction over date
+    2. Without a prediction (browsing a dataset): date 1, date 2, label.
 
     Args:
-        bands: bands of a date shown as red, green, blue. Default:
+        bands: bands of a date for red, green, blue. Default:
             2, 1, 0 (images are loaded as BGR), or the only band.
         panel_size: side of each picture in pixels. Default: the longer side of the
             images, but 256 to 512.
@@ -107,13 +107,13 @@ class ChangeVisualizer(Visualizer):
         )
 
     def sample_name(self, data_sample: Any) -> str:
-        """The dataset's name of the pair, or the stem of date 1's file."""
+        """Returns the dataset's name of the pair, or the stem of date 1's file."""
         meta = data_sample.metainfo
         return meta.get('pair_name') or Path(str((meta.get('img_path') or ['pair'])[0])).stem
 
     def raw_mask(self, data_sample: Any) -> np.ndarray:
-        """The prediction as (H, W) uint8: 0 unchanged, 255 changed; of a dataset with more than two
-        classes, their indices.
+        """Returns the prediction as (H, W) uint8: 0 unchanged, 255 changed; with more than two
+        classes, class indices.
         """
         mask = _mask(data_sample, 'pred_sem_seg').astype(np.uint8)
         return mask if self._many() else np.where(mask > 0, 255, 0).astype(np.uint8)
@@ -125,7 +125,8 @@ class ChangeVisualizer(Visualizer):
         return len(self._meta('classes', ())) > 2
 
     def _colours(self):
-        """The dataset's colours by class; those without one are white, class 0 black."""
+        """Returns the dataset's colours by class; classes without a colour are white, class 0 is
+        black."""
         colours = np.full((256, 3), 255, np.uint8)
         colours[0] = 0
         palette = np.asarray(self._meta('palette', [[0, 0, 0]]), np.uint8)
@@ -160,7 +161,7 @@ def _mask(sample, key):
 
 
 def _fit(image, shape):
-    """The image at the size of a mask: they differ where the pipeline resized the pair."""
+    """Returns the image at the size of a mask, which differs if the pipeline resized the pair."""
     return image if image.shape[:2] == shape else cv2.resize(image, shape[::-1])
 
 
@@ -175,7 +176,7 @@ def _overlay(image, prediction, colours=None):
 
 
 def _errors(image, label, prediction, ignore_index):
-    """Hits, wrong classes, false alarms and misses on a dimmed grey image."""
+    """Draws hits, wrong classes, false alarms and misses on a dimmed grey image."""
     grey = cv2.cvtColor(_fit(image, label.shape), cv2.COLOR_RGB2GRAY)
     canvas = (grey[..., None] * 0.45).astype(np.uint8).repeat(3, axis=2)
     true, found = label > 0, prediction > 0
@@ -191,7 +192,7 @@ def _errors(image, label, prediction, ignore_index):
 def _caption(label, prediction, ignore_index):
     import torch
 
-    # as the panel: changed or not
+    # as in the panel: changed or unchanged
     changed = np.where(label == ignore_index, ignore_index, label > 0)
     counts = confusion_matrix(
         torch.from_numpy(prediction > 0), torch.from_numpy(changed), ignore_index=ignore_index

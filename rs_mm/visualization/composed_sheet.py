@@ -1,4 +1,4 @@
-"""Sheets of composed queries with what was found, and mAP over lambda."""
+"""Pictures of composed queries with their results, and of mAP over lambda."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RIGHT, QUERY = (40, 160, 60), (40, 90, 200)
 
 
 class Hit(NamedTuple):
-    """One image found: picture, what to write below it, and whether it is right if known."""
+    """A found image: picture, caption, and whether it is correct, if known."""
 
     image: np.ndarray
     caption: str
@@ -37,8 +37,8 @@ def draw_composed_query(
     Args:
         image: the query image, (H, W, 3) uint8 RGB; None: text only.
         text: the query text; None: image only.
-        rows: method and hits, best first; a row without the
-            name of a method goes on with the one above.
+        rows: method and hits, best first; a row without the name of a method continues the row
+            above.
         title: heading.
         panel_size: side of a picture in pixels.
 
@@ -61,7 +61,7 @@ def draw_composed_query(
 
 
 def draw_lambda_curves(report: ComposedReport, path: str | Path) -> None:
-    """Draws mAP over lambda: a line per set and their mean, and what one modality reaches alone.
+    """Draws mAP over lambda: a line per set, their mean, and the results of single modalities.
 
     Args:
         report: see :mod:`rs_mm.evaluation.composed_retrieval_metric`.

@@ -16,12 +16,12 @@ from rs_mm.files import atomic_path, atomic_write
 
 
 def write_curves(folder: str | Path, metrics: Iterable[Any]) -> list[Path]:
-    """Writes what the metrics of a test hold of single classes.
+    """Writes the curves and tables per class of the metrics of a test.
 
     Args:
-        folder: is made.
-        metrics: those with ``confusion`` (:class:`Confusion`), ``curves`` (class -> :class:`Curve`)
-            or ``class_scores`` (class -> name -> value).
+        folder: the folder; it is created.
+        metrics: metrics with ``confusion`` (:class:`Confusion`), ``curves`` (class ->
+            :class:`Curve`) or ``class_scores`` (class -> name -> value).
 
     Returns:
         The files: ``confusion.png`` and ``.csv``, ``precision_recall.png``, ``threshold.png``,
@@ -46,7 +46,7 @@ def write_curves(folder: str | Path, metrics: Iterable[Any]) -> list[Path]:
 
 
 def write_confusion(folder: Path, confusion: Confusion) -> list[Path]:
-    """A table of counts, and a picture of the share of each true class."""
+    """Writes a table of counts, and a picture of the shares of each true class."""
     counts, classes = confusion.counts, confusion.classes
     table = _table(
         folder / 'confusion.csv',
@@ -69,7 +69,8 @@ def write_confusion(folder: Path, confusion: Confusion) -> list[Path]:
 
 
 def write_class_curves(folder: Path, curves: dict[str, Curve]) -> list[Path]:
-    """A table per class; precision over recall, and F1 over the threshold, of all classes."""
+    """Writes a table per class, and precision over recall and F1 over the threshold of all
+    classes."""
     written = []
     both = {
         'precision_recall': ('recall', 'precision', 'AP {:.3f}', 'average_precision'),

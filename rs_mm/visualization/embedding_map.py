@@ -15,7 +15,7 @@ OTHER = (205, 205, 205)
 
 
 def project(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Places vectors on a plane by t-SNE, so that neighbours stay neighbours.
+    """Places vectors on a plane by t-SNE, which keeps neighbours together.
 
     Args:
         embeddings: (N, D).
@@ -28,11 +28,11 @@ def project(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
     from sklearn.manifold import TSNE
 
     embeddings = np.asarray(embeddings, np.float32)
-    with np.errstate(invalid='ignore'):  # the variance of a single vector
+    with np.errstate(invalid='ignore'):  # the variance of a single vector is undefined
         places = PCA(min(2, *embeddings.shape), svd_solver='full').fit_transform(embeddings)
     places = np.pad(places, ((0, 0), (0, 2 - places.shape[1])))
-    if len(np.unique(embeddings, axis=0)) >= 5:  # fewer have no neighbourhoods
-        # scikit-learn's method does not survive equal starting points: move them apart a little
+    if len(np.unique(embeddings, axis=0)) >= 5:  # fewer vectors have no neighbourhoods
+        # scikit-learn's method fails with equal starting points, so they are moved apart slightly
         start = 1e-4 * places / places.std(0).clip(1e-9)[:1]
         start = start + np.random.default_rng(seed).normal(0, 1e-5, start.shape)
         places = TSNE(
@@ -59,7 +59,7 @@ def draw_embedding_map(
         labels: (N, L) of 0 and 1.
         classes: L names.
         title: text above.
-        num_sets: label sets with a colour of their own.
+        num_sets: number of label sets with a colour.
         size: side of the map in pixels.
 
     Returns:
@@ -70,7 +70,7 @@ def draw_embedding_map(
     colours = {
         group: _colour(i, num_sets) for i, (group, _) in enumerate(counts.most_common(num_sets))
     }
-    scale, margin = 3, 0.03  # drawn large and shrunk, for smooth dots
+    scale, margin = 3, 0.03  # drawn large and reduced, for smooth dots
     canvas = Image.new('RGB', (size * scale, size * scale), (255, 255, 255))
     pen = ImageDraw.Draw(canvas)
     radius = scale * float(np.clip(size / 4 / np.sqrt(len(sets)), 3, 9))

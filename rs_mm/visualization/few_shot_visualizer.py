@@ -1,4 +1,4 @@
-"""One sheet per episode: supports with masks, query, ground truth, prediction."""
+"""One picture per episode: supports with masks, query, ground truth, prediction."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def overlay(
 
 @VISUALIZERS.register_module()
 class FewShotVisualizer(Visualizer):
-    """Draws episodes for ``--show-dir``."""
+    """A visualizer that draws episodes for ``--show-dir``."""
 
     def draw_sample(self, data_sample: EpisodeDataSample, inputs: dict[str, Tensor]) -> np.ndarray:
         """Draws one episode.
 
         Args:
-            data_sample: with ``support_mask`` and ``pred_mask``; ground truth
-                and the IoU appear where ``gt_mask`` is known.
+            data_sample: with ``support_mask`` and ``pred_mask``; with ``gt_mask`` also ground truth
+                and the IoU are drawn.
             inputs: ``query`` (3, H, W) and ``support`` (K, 3, H, W), uint8
                 RGB.
 
@@ -102,7 +102,7 @@ class FewShotVisualizer(Visualizer):
         )
 
     def sample_name(self, data_sample: Any) -> str:
-        """File name of an episode: position in the data set, query and class."""
+        """Returns the file name of an episode: position in the dataset, query and class."""
         parts = (
             f'{data_sample.get("sample_idx", 0):05d}',
             data_sample.get('query_name', 'query'),
@@ -111,7 +111,7 @@ class FewShotVisualizer(Visualizer):
         return re.sub(r'[^\w.-]+', '_', '_'.join(part for part in parts if part))
 
     def raw_mask(self, data_sample: Any) -> np.ndarray:
-        """The prediction as (H, W) uint8, 255 for the class."""
+        """Returns the prediction as (H, W) uint8, 255 for the class."""
         return (data_sample.pred_mask.cpu().numpy() * 255).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""One picture of a sample with its labels, as browsing a dataset shows it."""
+"""A picture of a sample with its labels, for browsing a dataset."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _TRUE_COLOUR = ('B04', 'B03', 'B02')
 
 @VISUALIZERS.register_module()
 class MultiLabelVisualizer(Visualizer):
-    """Draws one image with the names of its labels and, where predicted, of the found ones.
+    """A visualizer that draws an image with the names of its labels and of predicted labels.
 
     Args:
-        bands: bands shown as red, green and blue. Default: B04,
-            B03 and B02 where the sample names its bands, else the first three.
-        threshold: score from which a class counts as found. Default: 0.5.
+        bands: bands for red, green and blue. Default: B04, B03 and B02 if the sample names its
+            bands, else the first three.
+        threshold: least score of a found class. Default: 0.5.
         **kwargs: arguments of mmengine's ``Visualizer``.
     """
 
@@ -60,7 +60,7 @@ class MultiLabelVisualizer(Visualizer):
         )
 
     def sample_name(self, data_sample: Any) -> str:
-        """The name of the image."""
+        """Returns the name of the image."""
         return str(data_sample.metainfo.get('name', 'image'))
 
     def _shown(self, sample):

@@ -1,4 +1,4 @@
-"""Sheets of a query and its ranked results, and displayable pictures of any bands."""
+"""Pictures of a query and its ranked results, and displayable pictures of any bands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ OVERLAP_LEGEND = {
 
 
 def overlap_colour(overlap: float) -> tuple[int, int, int]:
-    """Frame colour of a label overlap (Jaccard similarity, 0 to 1); see ``OVERLAP_LEGEND``."""
+    """Returns the frame colour of a label overlap (Jaccard similarity, 0 to 1); see
+    ``OVERLAP_LEGEND``."""
     best, good, some, none = OVERLAP_LEGEND.values()
     if overlap >= 1:
         return best
@@ -33,13 +34,13 @@ def result_panel(
     similarity: float | None = None,
     overlap: float | None = None,
 ) -> Panel:
-    """One result (or, without similarity and overlap, the query) as a panel.
+    """Makes a panel of a result or, without similarity and overlap, of the query.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         name: its name, first line of the caption.
         labels: names of its labels; None: unknown.
-        similarity: shown behind the name.
+        similarity: shown after the name.
         overlap: Jaccard similarity of its labels with the query's, the colour of the frame.
     """
     caption = name if similarity is None else f'{name}\nsimilarity {similarity:.3f}'
@@ -81,14 +82,13 @@ def draw_retrieval(
 def to_rgb(
     image: np.ndarray, bands: Sequence[int] = (0, 1, 2), stretch: bool | None = None
 ) -> np.ndarray:
-    """A displayable picture of an image of any bands and depth.
+    """Makes a displayable picture of an image with any bands and depth.
 
     Args:
         image: (H, W) or (H, W, C).
-        bands: which bands are shown as red, green and blue; one band is shown in grey where the
-            image has fewer than three.
+        bands: bands for red, green and blue; an image with fewer than three bands is shown in grey.
         stretch: maps the 2nd to the 98th percentile of all shown values to 0..255, once for all
-            bands, so that colours keep their relation. None: only where the image is not uint8.
+            bands, which keeps the relation of colours. None: only if the image is not uint8.
 
     Returns:
         (H, W, 3) uint8.

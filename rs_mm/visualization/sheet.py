@@ -1,4 +1,4 @@
-"""Pictures with captions, in rows, with a title and a legend: what every --show-dir image is."""
+"""Pictures with captions in rows, with a title and a legend, as in every --show-dir image."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def draw_sheet(
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: if a panel is not (H, W, 3) uint8, or there is none.
+        ValueError: a panel is not (H, W, 3) uint8, or there is no panel.
     """
     panels = [panel for row in rows for panel in row if panel is not None]
     if not panels:
@@ -66,7 +66,7 @@ def draw_sheet(
     cell = panel_size + 2 * FRAME
     width = GAP + columns * (cell + GAP)
     captions = [[_wrap(p.caption, text, cell) if p else [] for p in row] for row in rows]
-    # a row is as high as its highest picture, so that wide scenes leave no white space
+    # a row is as high as its highest picture, so wide scenes leave no white space
     pictures = [[_fit(p.image, panel_size) if p else None for p in row] for row in rows]
     picture_heights = [max((p.height for p in row if p), default=0) + 2 * FRAME for row in pictures]
     line = _line_height(text)
@@ -117,7 +117,8 @@ def draw_sheet(
 
 
 def save_sheet(path: str | Path, sheet: np.ndarray) -> None:
-    """Writes (H, W, 3) RGB or (H, W) grey values, uint8, as an image file, making its folder."""
+    """Writes (H, W, 3) RGB or (H, W) grey values, uint8, as an image file, and creates its
+    folder."""
     with atomic_path(path) as unfinished:
         Image.fromarray(sheet).save(unfinished)
 
@@ -138,7 +139,7 @@ def _fit(image, size):
     picture = Image.fromarray(np.ascontiguousarray(image))
     scale = size / max(picture.size)
     new = tuple(max(1, round(side * scale)) for side in picture.size)
-    # enlarged pixels stay visible as pixels
+    # pixels stay visible after enlarging
     return picture.resize(new, Image.NEAREST if scale > 1 else Image.BOX)
 
 

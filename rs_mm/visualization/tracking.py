@@ -1,4 +1,4 @@
-"""MLflow as mmengine has it, with names that MLflow takes."""
+"""mmengine's MLflow back end with names that MLflow accepts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _NOT_IN_NAMES = re.compile(r'[^\w./: -]')
 
 @VISBACKENDS.register_module()
 class MLflowVisBackend(MMEngineBackend):
-    """Writes scalars, pictures, config and logs of a run to MLflow.
+    """A back end that writes scalars, pictures, config and logs of a run to MLflow.
 
     mmengine's class gives pictures no suffix and metrics the names they have (``P@10``); MLflow
-    refuses both. Here pictures end in ``.png``, and other signs in a metric's name become ``_``.
+    refuses both. In this class pictures end in ``.png``, and other characters in a metric's name
+    become ``_``.
 
     Args:
         save_dir: folder of the run.
@@ -32,7 +33,7 @@ class MLflowVisBackend(MMEngineBackend):
         self, save_dir: str, tracking_uri: str = 'sqlite:///work_dirs/mlflow.db', **kwargs: Any
     ) -> None:
         super().__init__(save_dir, tracking_uri=tracking_uri, **kwargs)
-        if tracking_uri.startswith('sqlite:///'):  # SQLite makes the file, not its folder
+        if tracking_uri.startswith('sqlite:///'):  # SQLite creates the file, but not its folder
             Path(tracking_uri.removeprefix('sqlite:///')).parent.mkdir(parents=True, exist_ok=True)
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:

@@ -1,7 +1,7 @@
 """A map as one HTML file: pictures, polygons and a list, opened by a double click, offline.
 
-Leaflet 1.9.4 is packed with rs_mm (BSD-2-Clause, ``leaflet/LICENSE``) and written into the page, as
-are the pictures. The page asks nothing of any server.
+Leaflet 1.9.4 is part of rs_mm (BSD-2-Clause, ``leaflet/LICENSE``) and is written into the page,
+like the pictures. The page does not contact any server.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Overlay:
     """A picture on the map.
 
     Attributes:
-        name: what it is.
-        image: (H, W), (H, W, 3) or (H, W, 4) uint8; the fourth is opacity.
-        bounds: where it lies.
-        group: entry of the layer control that switches it.
+        name: name of the picture.
+        image: (H, W), (H, W, 3) or (H, W, 4) uint8; the fourth channel is opacity.
+        bounds: its position.
+        group: entry of the layer control that shows or hides it.
         opacity: 0 to 1.
     """
 
@@ -55,7 +55,7 @@ class Shapes:
         name: entry of the layer control.
         features: GeoJSON features in degrees, or in pixels with y downwards. Attributes are shown
             on a click; one named ``_colour`` is the colour of its feature.
-        colour: of the outlines.
+        colour: colour of the outlines.
         fill: opacity of the area, 0 to 1.
     """
 
@@ -67,13 +67,13 @@ class Shapes:
 
 @dataclass
 class Item:
-    """A line of the list beside the map; a click on it goes to its place.
+    """A line of the list beside the map; a click on it shows its place.
 
     Attributes:
-        title: what it is.
-        text: more about it.
+        title: first line.
+        text: further text.
         image: its picture, (H, W, 3) uint8, or None.
-        bounds: where it lies, or None.
+        bounds: its position, or None.
     """
 
     title: str
@@ -84,7 +84,7 @@ class Item:
 
 @dataclass
 class WebMap:
-    """What a map shows.
+    """The content of a map.
 
     Attributes:
         title: heading of the page.
@@ -112,21 +112,21 @@ class WebMap:
     side: int = 1024
 
     def html(self) -> str:
-        """The page.
+        """Returns the page.
 
         Raises:
-            DataError: if a place is not finite, or lies outside the Earth.
+            DataError: a position is not finite, or outside the Earth.
         """
         parts = dict(
             TITLE=html.escape(self.title),
             SUBTITLE=html.escape(self.subtitle),
             LEAFLET_CSS=_css(),
             LEAFLET_JS=(_FOLDER / 'leaflet.js').read_text(encoding='utf-8'),
-            # a text that ends the element would become a part of the page
+            # a text that closes the element would become a part of the page
             DATA=json.dumps(self._data(), ensure_ascii=False).replace('<', '\\u003c'),
         )
         page = (_FOLDER / 'map.html').read_text(encoding='utf-8')
-        # in one pass: what is put in is not looked at again
+        # in one pass, so inserted texts are not searched again
         return re.sub('@(' + '|'.join(parts) + ')@', lambda mark: parts[mark[1]], page)
 
     def save(self, path: str | Path) -> None:
@@ -182,7 +182,7 @@ class WebMap:
 
 
 def data_uri(image: np.ndarray, side: int) -> str:
-    """A picture as text: JPEG, or PNG where it has transparency.
+    """Encodes a picture as text: JPEG, or PNG if it has transparency.
 
     Args:
         image: (H, W), (H, W, 3) or (H, W, 4) uint8.
@@ -196,7 +196,7 @@ def data_uri(image: np.ndarray, side: int) -> str:
 
 
 def rectangle(bounds: Bounds, properties: dict[str, Any]) -> dict:
-    """A GeoJSON feature of a box."""
+    """Returns a GeoJSON feature of a box."""
     left, first, right, second = bounds
     ring = [[left, first], [right, first], [right, second], [left, second], [left, first]]
     return dict(
@@ -205,7 +205,7 @@ def rectangle(bounds: Bounds, properties: dict[str, Any]) -> dict:
 
 
 def _css():
-    """Leaflet's style with its one picture that we use inside; the others are left out."""
+    """Returns Leaflet's style with the one picture that is used; the others are left out."""
     style = (_FOLDER / 'leaflet.css').read_text(encoding='utf-8')
     picture = base64.b64encode((_FOLDER / 'layers.png').read_bytes()).decode()
     for name in ('layers.png', 'layers-2x.png'):

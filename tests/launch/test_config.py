@@ -244,7 +244,7 @@ def test_no_windows_without_a_display(config_file, monkeypatch):
 )
 def test_what_is_no_checkpoint(tmp_path, content, words):
     (tmp_path / 'a.pth').write_bytes(content)
-    with pytest.raises(CheckpointError, match=f'a.pth is no checkpoint: it .*{words}'):
+    with pytest.raises(CheckpointError, match=f'a.pth is not a checkpoint: it .*{words}'):
         check_checkpoint(ToyModel(), tmp_path / 'a.pth')
 
 
