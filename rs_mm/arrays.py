@@ -51,9 +51,9 @@ def load_array(path: str | Path, mmap_mode: Literal['r', 'c'] | None = None) -> 
     except FileNotFoundError:
         raise
     except DAMAGED as error:
-        raise DataError(f'{path} is no readable array: {_reason(error)}.') from error
+        raise DataError(f'{path} is not a readable array: {_reason(error)}.') from error
     if not isinstance(array, np.ndarray):
-        raise DataError(f'{path} is no single array.')
+        raise DataError(f'{path} is not a single array.')
     return array
 
 

@@ -131,7 +131,7 @@ def check_entries(content: Any, where: str | Path, limit: int = 100_000) -> None
         if count > limit:
             raise ConfigError(
                 f'{where} stands for more than {limit:,} settings by its references (&name and '
-                '*name); it is no config.'
+                '*name); it is not a config.'
             )
 
 
@@ -143,5 +143,5 @@ def _setting(variable, default):
         return int(text)
     except ValueError:
         raise ConfigError(
-            f'the environment variable {variable}={text} is no whole number.'
+            f'the environment variable {variable}={text} is not a whole number.'
         ) from None

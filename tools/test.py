@@ -56,7 +56,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    # heavy imports wait, so that --help and wrong paths are answered at once
+    # heavy imports come later, so --help and wrong paths answer at once
     from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: run(args), args)

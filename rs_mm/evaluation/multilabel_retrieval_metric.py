@@ -321,7 +321,7 @@ def _rows_of(names, rows, what):
     lost = [name for name in names if name not in rows]
     if lost:
         raise DataError(
-            f'{what}: {lost[0]!r} is no image of the test set ({len(lost)} of '
+            f'{what}: {lost[0]!r} is not an image of the test set ({len(lost)} of '
             f'{len(names)} names are not).'
         )
     return np.array([rows[name] for name in names], dtype=np.int64)

@@ -74,7 +74,7 @@ class TileSize:
             size = pixel_metres(grid)
             if size is None:
                 raise DataError(
-                    f'{name} has no georeference, so that tiles of {self.tile:g} metres '
+                    f'{name} has no georeference, so tiles of {self.tile:g} metres '
                     'cannot be cut from it; give the tile in pixels.'
                 )
         return max(1, round(self.tile / size)), max(1, round(self.stride / size))

@@ -114,7 +114,7 @@ def test_torchvision_transforms():
     out = grn(dict(img=img))['img']
     assert out.shape == (32, 32, 3) and out.dtype == np.uint8
     assert np.array_equal(out[..., 0], out[..., 1])
-    with pytest.raises(ConfigError, match="type='Resise' is no transform"):
+    with pytest.raises(ConfigError, match="type='Resise' is not a transform"):
         TorchvisionTransforms([dict(type='Resise')])
 
 

@@ -75,7 +75,7 @@ def test_lists_of_queries_and_database(tmp_path):
     database = [f'i{n}' for n in range(300)]
     _, metric = run(samples(), queries=['i350'], database=database, kept_level='easy')
     assert metric.retrieved.results.max() < 300
-    with pytest.raises(DataError, match="queries: 'i999' is no image"):
+    with pytest.raises(DataError, match="queries: 'i999' is not an image"):
         run(samples(), queries=['i999'])
     with pytest.raises(DataError, match=r"queries: 'i1' is listed twice \(2 of 4 names"):
         run(samples(), queries=['i1', 'i2', 'i1', 'i1'])

@@ -72,7 +72,7 @@ def test_stages_and_weights(tmp_path):
 
 
 def test_what_is_wrong_is_said():
-    with pytest.raises(ConfigError, match="'X9' is no band; name one of B1"):
+    with pytest.raises(ConfigError, match="'X9' is not a band; name one of B1"):
         TorchGeoEncoder('dofa_small_patch16_224', ['X9'])
     with pytest.raises(
         ConfigError, match='none of the torchgeo models .*: copernicusfm_base, dofa'

@@ -47,7 +47,7 @@ def __getattr__(name):
 
 def main():
     args = parse_args()
-    # heavy imports wait, so that --help answers at once
+    # heavy imports come later, so --help answers at once
     from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: convert(args.src, args.dst))

@@ -165,7 +165,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    # heavy imports wait, so that --help answers at once
+    # heavy imports come later, so --help answers at once
     from rs_mm.launch.command_line import run_cli
 
     run_cli(lambda: search(args), args)

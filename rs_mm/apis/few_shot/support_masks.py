@@ -55,7 +55,7 @@ def read_mask(
         found = _pick(values, class_value, name)
     if not (found == 1).any():
         raise DataError(
-            f'{name} is empty: it shows no pixel of the class, so it is no example of it.'
+            f'{name} is empty: it shows no pixel of the class, so it is not an example of it.'
         )
     return found
 

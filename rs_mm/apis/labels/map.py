@@ -33,7 +33,7 @@ def labels_map(table: str | Path) -> WebMap:
     header, rows = read_records(table)
     missing = [name for name in ('path', 'window', 'labels', 'reason') if name not in header]
     if missing:
-        raise DataError(f'{table} has no column {missing[0]!r}; it is no table of labels.')
+        raise DataError(f'{table} has no column {missing[0]!r}; it is not a table of labels.')
     colours = _colours(rows)
     pictures: dict[str, np.ndarray | None] = {}
     for row in rows:
@@ -70,7 +70,7 @@ def _place(row):
         window = Window(*map(int, row['window'].split())) if row['window'] else None
     except (TypeError, ValueError):
         raise DataError(
-            f'the window {row["window"]!r} of {row["path"]} is no four numbers.'
+            f'the window {row["window"]!r} of {row["path"]} is not four numbers.'
         ) from None
     return _bounds(row['path'], window)
 

@@ -328,7 +328,7 @@ def _choose_method(model, method, name):
         'knn': 'no trained memory with labels',
         'auto': 'neither a classifier nor a trained memory with labels',
     }[method]
-    raise ConfigError(f'{name} has {lacks}, so that labels cannot be predicted.')
+    raise ConfigError(f'{name} has {lacks}, so labels cannot be predicted.')
 
 
 def _k_of(cfg):

@@ -190,7 +190,7 @@ class TorchvisionTransforms(BaseTransform):
             name = op.pop('type', None)
             if not isinstance(name, str) or not hasattr(v2, name):
                 raise ConfigError(
-                    f'TorchvisionTransforms: type={name!r} is no transform of '
+                    f'TorchvisionTransforms: type={name!r} is not a transform of '
                     'torchvision.transforms.v2.'
                 )
             built.append(getattr(v2, name)(**op))

@@ -188,7 +188,7 @@ def _wavelength(band):
     if isinstance(band, (int, float)) and 0.3 <= band <= 20:
         return float(band)
     raise ConfigError(
-        f'encoder.bands: {band!r} is no band; name one of {", ".join(WAVELENGTHS)}, or give its '
+        f'encoder.bands: {band!r} is not a band; name one of {", ".join(WAVELENGTHS)}, or give its '
         'wavelength in micrometres (0.3 to 20).'
     )
 
