@@ -16,6 +16,7 @@ __all__, __getattr__ = attach(
         'colour': ['RandomColour'],
         'embedding': ['PackEmbeddingInputs'],
         'episodes': ['LoadEpisode', 'PackEpisode', 'RandomFlipRotateEpisode', 'ResizeEpisode'],
+        'keep_in_memory': ['KeepInMemory'],
         'multi_img_geometric': [
             'MultiImgExchangeTime',
             'MultiImgPad',
