@@ -128,6 +128,28 @@ def test_layer_wise_rates():
         decayed(model)
 
 
+def test_layer_wise_rates_of_a_backbone_of_mmseg():
+    beit = dict(type='mmseg.BEiT', img_size=(64, 64), embed_dims=16, num_layers=3, num_heads=2)
+    head = dict(type='mmseg.FCNHead', in_channels=32, in_index=1, loss_decode=CE)
+    model = MODELS.build(
+        ConfigDict(
+            type='SiamEncoderDecoder',
+            backbone=dict(beit, out_indices=(1, 2)),
+            neck=dict(type='FeatureFusionNeck', policy='concat', out_indices=(0, 1)),
+            decode_head={**HEADS['mmseg.FCNHead'], **head},
+        )
+    )
+    rates = decayed(model, decay_rate=0.5, decay_type='layer_wise_vit', num_layers=3)
+    assert rates['decode_head.conv_seg.weight'] == (1.0, 0.1)
+    assert rates['decode_head.conv_seg.bias'] == (1.0, 0.0)
+    blocks = [rates[f'backbone.layers.{i}.ffn.layers.1.weight'][0] for i in range(3)]
+    assert blocks == [1 / 8, 1 / 4, 1 / 2]
+    assert rates['backbone.patch_embed.projection.weight'][0] == 1 / 16
+    losses = model.loss(torch.randn(2, 6, 64, 64), model.example_inputs(2, 64, 64)['data_samples'])
+    losses['decode.loss_ce'].backward()
+    assert all(p.grad is not None for p in model.decode_head.parameters())
+
+
 def test_frozen_encoder_has_no_group():
     model = detector(backbone_settings=dict(frozen=True))
     rates = decayed(model, decay_rate=0.5)

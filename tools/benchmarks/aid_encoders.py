@@ -11,12 +11,12 @@ import argparse
 from pathlib import Path
 
 METHODS = {
-    'BCE_ResNet-18': 'configs/oml/oml_r18_bce_64_3e_aid.py',
-    'OML_ResNet-18': 'configs/oml/oml_r18_oml_64_3e_aid.py',
-    'GRN_ResNet-18': 'configs/grn/sndl-bce_resnet18_64_3e_aid.py',
-    'BCE_ViT': 'configs/oml/oml_vit_bce_64_3e_aid.py',
-    'OML_ViT': 'configs/oml/oml_vit_oml_64_3e_aid.py',
-    'GRN_ViT': 'configs/grn/sndl-bce_vit_64_3e_aid.py',
+    'BCE_ResNet-18': 'configs/oml/oml_r18_bce_64_2e_aid.py',
+    'OML_ResNet-18': 'configs/oml/oml_r18_oml_64_2e_aid.py',
+    'GRN_ResNet-18': 'configs/grn/sndl-bce_resnet18_64_2e_aid.py',
+    'BCE_ViT': 'configs/oml/oml_vit_bce_64_2e_aid.py',
+    'OML_ViT': 'configs/oml/oml_vit_oml_64_2e_aid.py',
+    'GRN_ViT': 'configs/grn/sndl-bce_vit_64_2e_aid.py',
 }
 
 

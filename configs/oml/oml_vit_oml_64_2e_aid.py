@@ -1,3 +1,3 @@
 # OML alone.
-_base_ = './oml_r18_bce_64_3e_aid.py'
+_base_ = './oml_vit_bce_64_2e_aid.py'
 model = dict(losses=[dict(type='OMLLoss')])

@@ -1,5 +1,5 @@
-# The vision transformer of ../oml/oml_vit_bce_64_3e_aid.py.
-_base_ = './sndl-bce_resnet18_64_3e_aid.py'
+# The vision transformer of ../oml/oml_vit_bce_64_2e_aid.py.
+_base_ = './sndl-bce_resnet18_64_2e_aid.py'
 model = dict(
     encoder=dict(
         model='vit_tiny_patch16_224',

@@ -1,5 +1,5 @@
 # A small vision transformer: 64 tokens of 8 x 8 pixels, 4 blocks of width 128, 0.8 M parameters.
-_base_ = './oml_r18_bce_64_3e_aid.py'
+_base_ = './oml_r18_bce_64_2e_aid.py'
 model = dict(
     encoder=dict(
         model='vit_tiny_patch16_224',

@@ -2,7 +2,7 @@
 # KNN against the training images, retrieval, and the classifier where there is one. BCE alone.
 _base_ = './oml_r18_bce_64_10e_aid.py'
 
-epochs = 3
+epochs = 2
 data_root = 'data/AID'
 load = dict(type='KeepInMemory', transforms=_base_.train_pipeline[:2])
 in_process = dict(num_workers=0, persistent_workers=False)

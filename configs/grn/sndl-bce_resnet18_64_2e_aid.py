@@ -1,5 +1,5 @@
-# SNDL-BCE under the schedule of ../oml/oml_r18_bce_64_3e_aid.py.
-_base_ = '../oml/oml_r18_bce_64_3e_aid.py'
+# SNDL-BCE under the schedule of ../oml/oml_r18_bce_64_2e_aid.py.
+_base_ = '../oml/oml_r18_bce_64_2e_aid.py'
 
 num_images = 2100
 memory = dict(type='FeatureBank', size=num_images, dim=128, num_classes=_base_.num_classes)
