@@ -30,8 +30,10 @@ def _check(model, dataloader):
     while hasattr(model, 'module'):  # wrapper of several processes, or of test-time augmentation
         model = model.module
     classes = dataloader.dataset.metainfo['classes']
-    if model.decode_head.num_classes != len(classes):
+    # a model of another kind knows its classes by another name; its metric checks them
+    found = getattr(getattr(model, 'decode_head', None), 'num_classes', len(classes))
+    if found != len(classes):
         raise ConfigError(
-            f'model.decode_head.num_classes={model.decode_head.num_classes}, but the dataset has '
+            f'model.decode_head.num_classes={found}, but the dataset has '
             f'{len(classes)} classes ({", ".join(classes)}): set it to {len(classes)}.'
         )
