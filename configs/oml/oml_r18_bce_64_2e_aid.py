@@ -3,7 +3,6 @@
 _base_ = './oml_r18_bce_64_10e_aid.py'
 
 epochs = 2
-data_root = 'data/AID'
 load = dict(type='KeepInMemory', transforms=_base_.train_pipeline[:2])
 in_process = dict(num_workers=0, persistent_workers=False)
 train_dataloader = dict(

@@ -40,14 +40,25 @@ def main():
 def compare_methods(args):
     from rs_mm.analysis.comparison import compare, read_group
     from rs_mm.analysis.comparison_tables import as_markdown
+    from rs_mm.errors import ConfigError
 
+    if not all('=' in text for text in args.sets):
+        raise ConfigError(f'{" ".join(args.sets)}: name each set, as in NAME=FOLDER.')
     sets = dict(text.split('=', 1) for text in args.sets)
+    for name, folder in sets.items():
+        if len(pair_names(folder)) < 2:
+            raise ConfigError(f'{name}={folder}: {folder}/A must hold at least two pairs (PNG).')
     for seed in args.seeds:
         for name, folder in sets.items():
             for method in args.methods:
                 leave_one_out(folder, METHODS[method], seed, Path(args.out, name, method))
             groups = [read_group(Path(args.out, name, method)) for method in args.methods]
             print(f'{name}, seeds up to {seed}\n{as_markdown(compare(groups))}', flush=True)
+
+
+def pair_names(folder):
+    """File names of the pairs, sorted."""
+    return sorted(path.name for path in Path(folder, 'A').glob('*.png'))
 
 
 def leave_one_out(data_root, config, seed, out):
@@ -61,7 +72,7 @@ def leave_one_out(data_root, config, seed, out):
     folder = out / f'seed{seed}'
     if (folder / 'metrics.json').is_file():
         return
-    names = sorted(path.name for path in Path(data_root, 'A').glob('*.png'))
+    names = pair_names(data_root)
     folds = [train_and_test(data_root, config, seed, folder, names, name) for name in names]
     scores = change_scores(np.sum([fold['confusion'] for fold in folds], axis=0))
     rows = [dict(fold['scores'], row=row) for row, fold in enumerate(folds)]
