@@ -75,7 +75,7 @@ train_dataloader['batch_size'] = 8
 train_cfg = dict(max_epochs=1)
 ranks = dict(type='MultiLabelRetrievalMetric', at=[5], shared_at=[1])
 val_evaluator = ranks
-test_evaluator = ranks
+test_evaluator = [ranks]
 custom_hooks = []
 """
     method = 'BCE_ViT'
