@@ -117,31 +117,6 @@ def build_model_once(cfg):
     _built.add(text)
 
 
-@pytest.mark.parametrize(
-    'path',
-    [
-        'DSQNet/DSQNet_swin_imp_256x256_80k_dsifn_lr1e-4_bs8_wd0.01.py',
-        'change_baselines/unet_swin-demo_64x64_100i_pairs.py',
-        'sccnet/sccnet_resnet50_256_200k_dlrsd_fold0.py',
-        'oml/oml_r50_oml_256_60e_aid.py',
-        'oml/oml_r50_oml_256_100e_ucm.py',
-        'oml/oml_r50_oml_256_100e_whdld.py',
-        'oml/oml_r50_oml_120_40e_bigearthnet.py',
-        'grn/sndl-bce_resnet18_64_2e_aid.py',
-        'grn/sndl_resnet18_256_130e_dfc15.py',
-        'grn/sndl_resnet18_256_130e_ucm.py',
-        'demo/oml_r18_64_12e_fake_ucm.py',
-        'weicom/weicom_clip-vit-l14_xview2-cir.py',
-        'weicom/weicom_clip-vit-l14_patterncom.py',
-    ],
-)
-def test_one_option_says_where_the_data_lie(path):
-    cfg = load_config(ROOT / 'configs' / path, dict(data_root='elsewhere'))
-    loaders = [cfg.get(f'{split}_dataloader') for split in ('train', 'val', 'test')]
-    loaders += [hook.get('dataloader') for hook in cfg.get('custom_hooks') or []]
-    assert {loader.dataset.data_root for loader in loaders if loader} == {'elsewhere'}
-
-
 def test_no_machine_path_in_a_config():
     for path in (ROOT / 'configs').rglob('*.py'):
         text = path.read_text()
