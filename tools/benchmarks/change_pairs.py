@@ -77,7 +77,9 @@ def leave_one_out(data_root, config, seed, out):
     scores = change_scores(np.sum([fold['confusion'] for fold in folds], axis=0))
     rows = [dict(fold['scores'], row=row) for row, fold in enumerate(folds)]
     sample_scores.write_csv(folder / 'samples.csv', rows)
-    changed = {key: 100 * scores[key][1] for key in ('IoU', 'Fscore', 'Precision', 'Recall')}
+    changed = {key: 100 * scores[key][1] for key in ('IoU', 'Precision', 'Recall')}
+    # 0 where nothing was found; change_scores has NaN there, as mmseg
+    changed['F1'] = 200 * changed['IoU'] / (100 + changed['IoU'])
     write_metrics(
         folder / 'metrics.json',
         {f'all_{key}': value for key, value in changed.items()} | dict(kappa=100 * scores['kappa']),
