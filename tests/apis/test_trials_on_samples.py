@@ -45,12 +45,13 @@ def read(path):
 
 def test_vehicles_of_one_scene_are_searched_in_another(samples, tmp_path):
     """The model has seen generated shapes alone, for two minutes."""
-    data = make_isaid_5i(tmp_path / 'data', size=SIDE)
+    data = tmp_path / 'data'
+    make_isaid_5i(data, size=SIDE)
     config = ROOT / 'configs/demo/sccnet_fake_isaid_fold0.py'
     options = {
         f'{split}_dataloader.dataset.{key}': str(value)
         for split in ('train', 'val', 'test')
-        for key, value in dict(data_root=data, list_dir=Path(data) / 'lists').items()
+        for key, value in dict(data_root=data, list_dir=data / 'lists').items()
     }
     train(config, options, work_dir=str(tmp_path / 'run'))
     (checkpoint,) = (tmp_path / 'run').glob('best_mIoU*.pth')
