@@ -145,7 +145,7 @@ def draw_rows(
 def _keep_details(runner, config, checkpoint, options, out_samples, worst, out_curves):
     metrics = runner.test_loop.evaluator.metrics
     if out_samples or worst:
-        rows = sample_scores.of_metrics(metrics)
+        rows = sample_scores.collect_rows(metrics)
     if out_samples:
         sample_scores.write_csv(out_samples, rows)
         if not isinstance(options, dict):

@@ -109,7 +109,7 @@ def _from_pillow(content, path, grey, colours):
         return np.asarray(image.convert('L'))
     if mode.startswith(('I', 'F')):
         return np.asarray(image)
-    return _of_colours(np.asarray(image.convert('RGB')), path, colours)
+    return _from_colours(np.asarray(image.convert('RGB')), path, colours)
 
 
 def _from_tiff(path, grey, colours):
@@ -136,7 +136,7 @@ def _from_tiff(path, grey, colours):
         if any(kind in (1, 2) for kind in extra):
             _refuse_transparent(array[..., array.shape[2] - len(extra)], path)
             array = array[..., : array.shape[2] - len(extra)]
-        array = array[..., 0] if array.shape[2] == 1 else _of_colours(array, path, colours)
+        array = array[..., 0] if array.shape[2] == 1 else _from_colours(array, path, colours)
     if array.dtype.kind == 'c':
         raise DataError(f'{path}: its pixels are complex numbers ({array.dtype}), no labels.')
     if one_bit:
@@ -158,7 +158,7 @@ def _from_raster(path, grey, colours):
         if info.alpha is not None:
             _refuse_transparent(raster.read([info.alpha]).array[..., 0], path)
     array = pixels.array
-    array = array[..., 0] if array.shape[2] == 1 else _of_colours(array, path, colours)
+    array = array[..., 0] if array.shape[2] == 1 else _from_colours(array, path, colours)
     array = _without_nodata(array, info.nodata[0] if info.nodata else None, path)
     return array if pixels.valid.all() else _ignored(array, ~pixels.valid)
 
@@ -184,7 +184,7 @@ def _ignored(array, where):
     return array
 
 
-def _of_colours(array, path, allowed):
+def _from_colours(array, path, allowed):
     """Returns one of several equal bands, or the luminance of different bands if it is allowed."""
     if array.shape[2] == 3 and (array == array[..., :1]).all():
         return array[..., 0]

@@ -117,7 +117,7 @@ def read_picture(
     if is_jpeg(path):
         return Picture(str(path), choose_bands(decode_jpeg(path), bands, path))
     if str(path).lower().endswith(_PILLOW_SUFFIXES) and not has_rasterio():
-        colours = _by_pillow(path)
+        colours = _read_with_pillow(path)
         chosen = colours[..., :3] if bands is None and not with_alpha else colours
         return Picture(str(path), choose_bands(chosen, bands, path), colours[..., 3] > 0)
     with _open(Path(path)) as raster:
@@ -270,7 +270,7 @@ def _open(path):
     raise ConfigError(f'{path}: reading this format needs rasterio: pip install "rs_mm[geo]".')
 
 
-def _by_pillow(path):
+def _read_with_pillow(path):
     check_one_frame(path)
     try:
         with open_by_pillow(path, path) as file:

@@ -40,7 +40,7 @@ def _probabilities(logits):
     return logits.float().softmax(0)
 
 
-def _of_pair(counts, classes):
+def _pair_scores(counts, classes):
     """Returns the scores of one pair: means over the classes except the first, and with more than
     two classes the scores of each.
 
@@ -157,7 +157,7 @@ class ChangeMetric(BaseMetric):
         names, counts, bins = zip(*results)
         classes = list(self.dataset_meta['classes'])
         self.sample_scores = [
-            dict(sample=name, row=row, **_of_pair(matrix, classes))
+            dict(sample=name, row=row, **_pair_scores(matrix, classes))
             for row, (name, matrix) in enumerate(zip(unique_names(names), counts))
         ]
         self.confusion = Confusion(sum(counts), classes)

@@ -15,7 +15,7 @@ from rs_mm.tables import read_records
 Row = dict[str, Any]
 
 
-def of_metrics(metrics: Iterable[Any]) -> list[Row]:
+def collect_rows(metrics: Iterable[Any]) -> list[Row]:
     """Joins the rows of all metrics by sample.
 
     Args:
@@ -98,7 +98,7 @@ def worst(rows: Sequence[Row], count: int, key: str | None = None) -> list[Row]:
     """Returns the ``count`` rows with the lowest scores, lowest first, without undefined scores.
 
     Args:
-        rows: see :func:`of_metrics`.
+        rows: see :func:`collect_rows`.
         count: number of rows.
         key: the score. Default: the first score.
 

@@ -64,7 +64,7 @@ def _resize(array, step, name):
     size = _target(array.shape[:2], step)
     if tuple(array.shape[:2]) != size:
         if step['by'] == 'opencv':
-            array = _by_opencv(array, size, step['kernel'])
+            array = _resize_with_opencv(array, size, step['kernel'])
         elif array.dtype == np.uint8:
             array = resize(array, size, step['kernel'], step['by'])
         else:
@@ -86,7 +86,7 @@ def _target(shape, step):
     return int(side * height / width), side
 
 
-def _by_opencv(array, size, kernel):
+def _resize_with_opencv(array, size, kernel):
     import cv2  # of the raster layer
 
     modes = dict(

@@ -36,7 +36,7 @@ def check_checkpoint(model: nn.Module | dict, path: str | Path, resume: bool = F
     own, given = _state_of(model), _read(path)
     missing, wrong = _compare(own, given)
     if missing or wrong:
-        raise CheckpointError(_of_another_model(path, own, given, missing, wrong))
+        raise CheckpointError(_another_model_error(path, own, given, missing, wrong))
     if len(given) > len(own):
         print_log(
             f'{path}: {len(given) - len(own)} weights do not belong to this model and are not used',
@@ -65,7 +65,7 @@ def check_start(model: nn.Module, path: str | Path) -> None:
     missing, wrong = _compare(own, given)
     fitting = len(own) - len(missing) - len(wrong)
     if not fitting:
-        raise CheckpointError(_of_another_model(path, own, given, missing, wrong))
+        raise CheckpointError(_another_model_error(path, own, given, missing, wrong))
     print_log(
         f"{path}: {fitting} of this model's {len(own)} weights start from it ({len(missing)} "
         f'are missing there, {len(wrong)} have another shape)',
@@ -98,7 +98,7 @@ def _compare(own, given):
     )
 
 
-def _of_another_model(path, own, given, missing, wrong):
+def _another_model_error(path, own, given, missing, wrong):
     example = (
         f'`{missing[0]}` is missing'
         if missing

@@ -76,12 +76,12 @@ def graphs_of(model: nn.Module, size: tuple[int, int], batch: int = 2) -> list[G
     return _GRAPHS[task_of(model)](model, size, batch, free)
 
 
-def _of_change(model, size, batch, free):
+def _change_graphs(model, size, batch, free):
     image = torch.randn(batch, 2 * model.backbone_inchannels, *size)
     return [Graph('model', _ChangeLogits(model), dict(pair=image), ['logits'], dict(pair=free))]
 
 
-def _of_embedder(model, size, batch, free):
+def _embedder_graphs(model, size, batch, free):
     image = torch.randn(batch, model.in_channels, *size)
     module = _Embedding(model)
     with torch.no_grad():
@@ -91,7 +91,7 @@ def _of_embedder(model, size, batch, free):
     return [Graph('model', module, dict(image=image), names, dict(image=free))]
 
 
-def _of_retriever(model, size, batch, free):
+def _retriever_graphs(model, size, batch, free):
     image = torch.randn(batch, 3, *size)
     tokens = model.tokenize(['a photo of a harbour', 'with ships'] * -(-batch // 2))[:batch]
     return [
@@ -100,7 +100,7 @@ def _of_retriever(model, size, batch, free):
     ]
 
 
-def _of_few_shot(model, size, batch, free):
+def _few_shot_graphs(model, size, batch, free):
     shots = {0: 'shots'} if batch > 1 else {}
     image = torch.randn(batch, 3, *size)
     mask = (torch.rand(batch, *size) < 0.3).float()
@@ -125,7 +125,10 @@ def _of_few_shot(model, size, batch, free):
 
 
 _GRAPHS = dict(
-    change=_of_change, embedding=_of_embedder, retrieval=_of_retriever, few_shot=_of_few_shot
+    change=_change_graphs,
+    embedding=_embedder_graphs,
+    retrieval=_retriever_graphs,
+    few_shot=_few_shot_graphs,
 )
 
 

@@ -107,10 +107,10 @@ class TimmEncoder(BaseModule):
         elif dilate == 'none' and output_stride != 32:
             remove_strides(self.model, output_stride)
         if ibn:
-            self._need('ibn', 'layer4', 'a ResNet')
+            self._require('ibn', 'layer4', 'a ResNet')
             add_ibn_a(self.model)
         if linear_ends:
-            self._need('linear_ends', 'conv_head', 'an EfficientNet')
+            self._require('linear_ends', 'conv_head', 'an EfficientNet')
             self.model.bn1.act = self.model.bn2.act = nn.Identity()
         if fixed_padding:
             fix_padding(self.model)
@@ -123,7 +123,7 @@ class TimmEncoder(BaseModule):
             self.model.requires_grad_(False)
             self.train(self.training)
 
-    def _need(self, option, attribute, family):
+    def _require(self, option, attribute, family):
         if not hasattr(self.model, attribute):
             raise ConfigError(f'encoder.{option} works with {family} only, not with {self.name}.')
 
@@ -236,9 +236,9 @@ class TimmEncoder(BaseModule):
                 raise self._wrong_size(size)
             if canvas != size:
                 print_log(
-                    f'{self.name} takes images of {_by(canvas)}: images of {_by(size)} are padded '
-                    f'with zeros; encoder.img_size={max(size)} builds it for them, if its family '
-                    'allows it',
+                    f'{self.name} takes images of {_text(canvas)}: images of {_text(size)} '
+                    f'are padded with zeros; encoder.img_size={max(size)} builds it for them, '
+                    'if its family allows it',
                     'current',
                     logging.WARNING,
                 )
@@ -248,11 +248,12 @@ class TimmEncoder(BaseModule):
     def _wrong_size(self, size):
         built = self.built_size
         advice = (
-            f'it is built for {_by(built)}; set encoder.img_size={max(size)}, or resize the images'
+            f'it is built for {_text(built)}; '
+            f'set encoder.img_size={max(size)}, or resize the images'
             if built
             else 'take larger images'
         )
-        return ConfigError(f"timm's {self.name} cannot take images of {_by(size)}: {advice}.")
+        return ConfigError(f"timm's {self.name} cannot take images of {_text(size)}: {advice}.")
 
     def init_weights(self) -> None:
         """Loads the pretrained weights; without ``init_cfg`` timm's initialisation stays."""
@@ -275,5 +276,5 @@ def _covered(x, size, canvas):
     return x[..., :height, :width]
 
 
-def _by(size):
+def _text(size):
     return f'{size[0]} x {size[1]}'

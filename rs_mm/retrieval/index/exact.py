@@ -253,12 +253,12 @@ class ExactIndex(Index):
                 # rounding may swap neighbours, so a few more are compared in float64
                 order = np.argpartition(-np.concatenate(products), min(len(rows) - 1, k + 16))
                 rows = rows[order[: k + 16]]
-            keys = [key for _, key in self._by('row', rows.tolist(), 'row, key')]
+            keys = [key for _, key in self._rows_by('row', rows.tolist(), 'row, key')]
             vectors = np.array(array[rows]).reshape(-1, self.dims)
             self._forget()
             return keys, vectors
 
-    def _by(self, column, values, what):
+    def _rows_by(self, column, values, what):
         """Returns selected columns of the rows with one of the values, in the order of the
         values."""
         found, values = {}, list(values)
@@ -279,11 +279,11 @@ class ExactIndex(Index):
         return self._sql(sql).fetchone()[0]
 
     def _known(self, keys):
-        return [key for (key,) in self._by('key', keys, 'key')]
+        return [key for (key,) in self._rows_by('key', keys, 'key')]
 
     def fetch(self, keys: Sequence[str]) -> np.ndarray:
         with self._reading() as array:
-            rows = self._by('key', keys, 'key, row')
+            rows = self._rows_by('key', keys, 'key, row')
             if len(rows) < len(keys):
                 raise KeyError((set(keys) - {key for key, _ in rows}).pop())
             order = np.array([row for _, row in rows], np.int64)
@@ -293,7 +293,10 @@ class ExactIndex(Index):
 
     def records(self, keys: Sequence[str]) -> list[Record]:
         columns = ', '.join(f'"{name}"' for name in COLUMNS)
-        return [Record.of_values(dict(zip(COLUMNS, row))) for row in self._by('key', keys, columns)]
+        return [
+            Record.from_values(dict(zip(COLUMNS, row)))
+            for row in self._rows_by('key', keys, columns)
+        ]
 
     def scan(self, where: Condition | None = None) -> Iterator[tuple[list[str], np.ndarray]]:
         with self._reading() as array:

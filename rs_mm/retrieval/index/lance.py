@@ -174,7 +174,7 @@ class LanceIndex(Index):
 
     def records(self, keys: Sequence[str]) -> list[Record]:
         found = self._selected(keys, list(COLUMNS))
-        return [Record.of_values(found[key]) for key in keys if key in found]
+        return [Record.from_values(found[key]) for key in keys if key in found]
 
     def _batches(self, columns, where=None):
         self._table.checkout_latest()

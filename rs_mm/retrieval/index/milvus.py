@@ -242,7 +242,7 @@ class MilvusIndex(Index):
 
     def records(self, keys: Sequence[str]) -> list[Record]:
         found = self._selected(keys, ['key', *PLAIN, 'labels'])
-        return [Record.of_values(found[key]) for key in keys if key in found]
+        return [Record.from_values(found[key]) for key in keys if key in found]
 
     def _iterate(self, where, columns):
         return self._milvus.iterate(

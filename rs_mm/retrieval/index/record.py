@@ -75,7 +75,7 @@ class Record:
         return tuple(getattr(self, name) for name in COLUMNS)
 
     @classmethod
-    def of_values(cls, values: dict) -> Record:
+    def from_values(cls, values: dict) -> Record:
         """Makes a record from a dict of :meth:`values`, which may have further keys."""
         labels = values.get('labels')
         if labels is None:
