@@ -206,3 +206,55 @@ def test_class_weights_of_mmseg_meet_an_ignored_pixel():
     assert loss(logits, target % 255 % 2, weight=None, ignore_index=255).isfinite()
     with pytest.raises(ConfigError, match='PixelCrossEntropyLoss'):
         loss(logits, target, weight=None, ignore_index=255)
+
+
+def _losses_of_mmseg():
+    import inspect
+
+    from mmseg.models import losses
+
+    return sorted(
+        name
+        for name, kind in vars(losses).items()
+        if inspect.isclass(kind) and issubclass(kind, torch.nn.Module) and name != 'Accuracy'
+    )
+
+
+@pytest.mark.parametrize('channels', [1, 2])
+@pytest.mark.parametrize('sampler', [None, OHEM])
+@pytest.mark.parametrize('weights', [None, [0.5, 2.0], [1.0]])
+def test_every_loss_of_mmseg_works_or_is_refused(weights, sampler, channels):
+    """Its value is finite, and pixels without a label have no part in it or a remark says so."""
+    names = _losses_of_mmseg()
+    assert {'CrossEntropyLoss', 'FocalLoss', 'TverskyLoss', 'SiLogLoss'} <= set(names)
+    passed = []
+    for name in names:
+        loss = dict(type=f'mmseg.{name}')
+        if name == 'LovaszLoss':  # its default is refused by its own assert
+            loss['reduction'] = 'none'
+        try:
+            given = loss if weights is None else dict(loss, class_weight=weights)
+            model = head(given, sampler, out_channels=channels, threshold=0.5)
+        except TypeError as error:  # it has no such option
+            assert 'class_weight' in str(error)
+            continue
+        try:
+            remarks = check_map_losses(model)
+        except ConfigError as error:
+            assert name in str(error)
+            continue
+        passed.append(name)
+        logits, target, *_ = draw(channels, 2)
+        weight = None if sampler is None else model[0].sampler.sample(logits, target[:, None])
+        try:
+            value = model[0].loss_decode(logits, target, weight=weight, ignore_index=255).mean()
+        except ConfigError as error:  # ignored pixels meet the class weights of mmseg
+            assert weights is not None and 'PixelCrossEntropyLoss' in str(error)
+            continue
+        assert value.isfinite(), name
+        if value.requires_grad:
+            (gradient,) = torch.autograd.grad(value, logits)
+            beside = gradient.abs().amax(1)[target == 255].max()
+            assert beside == 0 or any(name in remark for remark in remarks), name
+    if weights is None and sampler is None and channels == 2:
+        assert 'CrossEntropyLoss' in passed and 'TverskyLoss' in passed
