@@ -224,7 +224,8 @@ def pillow_jpeg(path: str | Path) -> np.ndarray:
     content = _jpeg_content(path)
     try:
         with open_by_pillow(io.BytesIO(content), path) as file:
-            return np.asarray(ImageOps.exif_transpose(file).convert('RGB'))
+            ImageOps.exif_transpose(file, in_place=True)  # else it is copied
+            return np.asarray(file if file.mode == 'RGB' else file.convert('RGB'))
     except (DataError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many types for a damaged file
@@ -258,6 +259,8 @@ def _jpeg_content(path):
 
 
 def _picture(path, array):
+    if array.dtype.kind != 'f':
+        return Picture(str(path), array)
     good = finite(array)
     return Picture(str(path), array, good, int((~good).sum()))
 

