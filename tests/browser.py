@@ -26,6 +26,7 @@ def opened(url, width=1300, height=850):
             executable_path=path, args=['--no-sandbox', '--disable-gpu']
         )
         page = browser.new_page(viewport=dict(width=width, height=height))
+        page.set_default_timeout(120_000)  # a busy machine takes its time
         requests, errors = [], []
         page.on('request', lambda request: requests.append(request.url))
         page.on('console', lambda m: m.type == 'error' and errors.append(m.text))
