@@ -140,13 +140,14 @@ class WebMap:
             file.write(page)
 
     def _data(self):
+        # Leaflet puts names of layers into its list as markup; all other texts are set as texts
         return dict(
             geographic=self.geographic,
             legend=self.legend,
             overlays=[
                 dict(
                     name=part.name,
-                    group=part.group,
+                    group=html.escape(part.group),
                     opacity=part.opacity,
                     bounds=self._checked(part.bounds, part.name),
                     image=data_uri(part.image, self.side),
@@ -155,7 +156,7 @@ class WebMap:
             ],
             shapes=[
                 dict(
-                    name=part.name,
+                    name=html.escape(part.name),
                     colour=part.colour,
                     fill=part.fill,
                     features=dict(type='FeatureCollection', features=list(part.features)),

@@ -40,6 +40,26 @@ def test_the_page_is_whole_and_holds_no_markup_of_its_data(tmp_path):
     assert not re.search(r'(src|href)="?(http|images/)|url\(images', markup)
 
 
+def test_names_of_layers_are_no_markup(tmp_path):
+    picture = np.zeros((4, 4, 3), np.uint8)
+    evil = '<img src=x onerror="document.title=1">'
+    page = WebMap(
+        'x',
+        overlays=[Overlay(evil, picture, PLACE, evil)],
+        shapes=[Shapes(f'{evil} (1)', [rectangle(PLACE, {evil: evil})])],
+        legend=[(evil, '#f00')],
+    )
+    text = re.search(r'id="data">(.*?)</script>', page.html(), re.S)[1]
+    data = json.loads(text)
+    assert data['overlays'][0]['group'].startswith('&lt;img')
+    assert data['shapes'][0]['name'].startswith('&lt;img')
+    page.save(tmp_path / 'map.html')
+    with opened((tmp_path / 'map.html').as_uri()) as (shown, requests, errors):
+        assert shown.locator('.leaflet-control-layers-overlays img').count() == 0
+        assert evil in shown.locator('.leaflet-control-layers-overlays').inner_text()
+        assert shown.title() == 'x'
+
+
 def test_a_place_outside_the_earth_is_refused():
     with pytest.raises(DataError, match='a.tif: the place .* is not on the map'):
         WebMap('x', items=[Item('a.tif', bounds=(0, 0, 1, 91))]).html()
