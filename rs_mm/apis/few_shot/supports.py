@@ -66,4 +66,7 @@ class Supports:
         found = load_file(path)
         if not isinstance(found, dict) or found.pop('kind', None) != _KIND:
             raise CheckpointError(f'{path} holds no few-shot supports; write it with save().')
-        return cls(**found)
+        try:
+            return cls(**found)
+        except TypeError as error:  # a part is missing, or one too many
+            raise CheckpointError(f'{path} is damaged ({error}); write it again.') from error
