@@ -89,7 +89,7 @@ def slide(size):
     model.test_cfg.update(mode='slide', crop_size=(64, 64), stride=(48, 48))
     pair = torch.randn(1, 6, size, size)
     metas = [dict(ori_shape=(size, size), img_shape=(size, size), pad_shape=(size, size))]
-    return lambda: model.inference(pair, metas)
+    return lambda: torch.no_grad()(model.inference)(pair, metas)
 
 
 def _segmenter(shots, folder):
