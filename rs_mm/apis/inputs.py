@@ -179,8 +179,8 @@ def _from_pillow(image):
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)
-    if image.mode == '1':
+    if image.mode in ('1', 'LA'):  # alpha is not a band
         image = image.convert('L')
-    elif image.mode not in ('L', 'LA', 'RGB', 'RGBA', 'F') and not image.mode.startswith('I'):
+    elif image.mode not in ('L', 'RGB', 'F') and not image.mode.startswith('I'):
         image = image.convert('RGB')
     return np.asarray(image)

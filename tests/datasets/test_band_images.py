@@ -95,3 +95,10 @@ def test_bad_images(tmp_path):
         NormalizeBands([0] * 3, [1] * 3)(dict(img=np.zeros((2, 2, 4))))
     with pytest.raises(ConfigError, match="interpolation 'cubic'"):
         ResizeBands(8, 'cubic')
+
+
+def test_a_band_is_not_dropped_without_a_word(tmp_path):
+    path = tmp_path / 'nir.tif'
+    tifffile.imwrite(path, np.zeros((8, 8, 4), np.uint8), photometric='rgb', extrasamples=[0])
+    with pytest.raises(DataError, match='nir.tif: has 4 bands, the config wants 3'):
+        LoadBandImage(num_bands=3)(dict(img_path=str(path)))

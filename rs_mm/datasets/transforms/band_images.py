@@ -29,8 +29,8 @@ class LoadBandImage(BaseTransform):
     Args:
         bands: 0-based bands to keep, in this order. Default: all but
             alpha.
-        num_bands: convert to this number of bands by two rules: a single band is repeated, and a
-            fourth band after three is dropped. Other cases are a DataError. Default: no conversion.
+        num_bands: number of bands that the config wants. A single band is repeated. Any other
+            number is a DataError; alpha is not counted as a band. Default: any number.
         fill: value of pixels without data (nodata value, mask, transparent, NaN
             or infinite). Default: an image with such pixels is a DataError.
     """
@@ -52,8 +52,6 @@ class LoadBandImage(BaseTransform):
         if self.bands is None and self.num_bands not in (None, count):
             if count == 1:
                 img = np.repeat(img, self.num_bands, axis=2)
-            elif count == 4 and self.num_bands == 3:
-                img = img[..., :3]
             else:
                 raise DataError(
                     f'{path}: has {count} bands, the config wants '
