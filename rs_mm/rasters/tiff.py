@@ -16,6 +16,8 @@ from rs_mm.limits import check_pixels
 
 _PAGES = 1000  # a picture has a few: overviews and masks
 _TAGS = 20_000  # of all pages together; tifffile takes some 20 microseconds for each
+_BANDS = 5000  # imaging spectrometers have hundreds; GDAL takes a millisecond for each
+_SAMPLES_PER_PIXEL = 277  # the tag with the number of bands
 
 
 @contextlib.contextmanager
@@ -86,12 +88,28 @@ def _check_directories(path):
                         f'{path}: the TIFF holds more than {what}, or they refer to each other; '
                         'write one picture to a file.'
                     )
-                file.seek(count * entry, 1)
+                bands = _bands(file.read(count * entry), entry, order, offsets)
+                if bands > _BANDS:
+                    raise DataError(
+                        f'{path}: the TIFF says that it has {bands:,} bands; more than {_BANDS:,} '
+                        'are not read.'
+                    )
                 at = _number(file.read(struct.calcsize(offsets)), order + offsets)
     except FileNotFoundError as error:
         raise MissingFileError(f'{path}: no such image.') from error
     except OSError as error:  # also for an impossible offset
         raise DataError(f'{path}: the TIFF cannot be decoded ({error.strerror}).') from error
+
+
+def _bands(entries, entry, order, offsets):
+    """Returns what the directory says of the number of bands; 1 if it says nothing."""
+    padded = entries + bytes(entry)  # the file may end within an entry
+    for at in range(0, len(entries), entry):
+        tag, kind = struct.unpack_from(order + 'HH', padded, at)
+        if tag == _SAMPLES_PER_PIXEL:
+            form = {3: 'H', 4: 'I', 16: 'Q'}.get(kind, 'B')
+            return struct.unpack_from(order + form, padded, at + 4 + struct.calcsize(offsets))[0]
+    return 1
 
 
 def _number(content, form):

@@ -26,8 +26,9 @@ def directories(*entries, next_at):
     [
         (directories(*[struct.pack('<HHII', 254, 4, 1, 0)] * 3, next_at=8), '1,000 pages'),
         (directories(*[struct.pack('<HHII', 254, 4, 1, 0)] * 30_000, next_at=0), '20,000 tags'),
+        (directories(struct.pack('<HHIHH', 277, 3, 1, 21761, 0), next_at=0), '21,761 bands'),
     ],
-    ids=['a directory that names itself', 'many tags'],
+    ids=['a directory that names itself', 'many tags', 'many bands'],
 )
 def test_directories_without_end_are_refused(tmp_path, read, content, words):
     (tmp_path / 'a.tif').write_bytes(content)
