@@ -164,16 +164,21 @@ class MultiLabelRetrievalMetric(BaseMetric):
         """Checks before anything is embedded that the measures fit the dataset.
 
         Args:
-            dataset: a dataset with ``names()``; other datasets are checked when they are measured.
+            dataset: what will be measured. Where the queries are listed by name and the dataset has
+                no ``names()``, the check is made when it is measured.
 
         Raises:
             ConfigError: a cut-off is larger than the database, or a run is larger than the number
                 of queries.
             DataError: there is no query or no database, or a listed image is not in the dataset.
         """
-        if not hasattr(dataset, 'names'):
+        if hasattr(dataset, 'names'):
+            names = dataset.names()
+        elif self.queries is None:  # the split needs no more than their number
+            names = [str(row) for row in range(len(dataset))]
+        else:
             return
-        queries, database = self.split(dataset.names())
+        queries, database = self.split(names)
         check_sizes(len(database), self.at, self.shared_at, self.mean_chunk, len(queries))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:

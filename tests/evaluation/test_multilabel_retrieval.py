@@ -191,3 +191,10 @@ def test_two_processes_equal_one(tmp_path):
     expected, _ = run(samples(), at=[20], rerank=[dict(type='AverageQE', k=3)])
     for found in run_processes(_share, tmp_path):
         assert found == pytest.approx(expected)
+
+
+def test_cutoffs_are_checked_before_a_dataset_without_names_is_embedded():
+    metric = MultiLabelRetrievalMetric(at=[20], shared_at=[5], query_fraction=0.2)
+    metric.check_dataset(list(range(30)))
+    with pytest.raises(ConfigError, match='at needs the best 20, but the database holds 8'):
+        metric.check_dataset(list(range(10)))
