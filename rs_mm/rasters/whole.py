@@ -187,7 +187,8 @@ def check_header(content: bytes, path: str | Path) -> None:
     """
     shape = _jpeg_shape(content)  # in a twentieth of the time that Pillow takes
     if shape is not None:
-        check_pixels(*shape, path)
+        height, width = shape
+        check_pixels(height, width, path)
         return
     try:
         with open_by_pillow(io.BytesIO(content), path):
