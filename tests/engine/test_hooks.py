@@ -6,6 +6,7 @@ from mmengine.fileio import put_text
 from mmengine.hooks import Hook
 
 from rs_mm.checkpoint import load_file
+from rs_mm.engine.hooks.checkpoint import CheckpointHook
 from rs_mm.errors import ConfigError, DataError
 from rs_mm.launch.config import build_runner
 from rs_mm.registry import HOOKS, METRICS
@@ -126,3 +127,13 @@ def test_save_best_of_what_is_reported(tmp_path, best, prefix, refused):
     else:
         runner.train()
         assert list(tmp_path.glob('best_*mean_iter_2.pth'))
+
+
+def test_a_metric_that_is_not_a_number_is_said_where_the_best_is_saved(tmp_path):
+    runner = build_runner(Config(toy_config(tmp_path, iters=1)))
+    hook = CheckpointHook(save_best='F1', rule='greater')
+    hook.before_train(runner)
+    logged = []
+    runner.logger.warning = logged.append
+    hook._save_best_checkpoint(runner, {'F1': float('nan')})
+    assert 'F1' in logged[0] and not list(tmp_path.glob('best_*'))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,15 @@ class CheckpointHook(_CheckpointHook):
                     f'{", ".join(reported)}.'
                 )
         super().before_train(runner)
+
+    def _save_best_checkpoint(self, runner, metrics):
+        for key in self.key_indicators:
+            value = metrics.get(key)
+            if isinstance(value, float) and math.isnan(value):
+                runner.logger.warning(
+                    f'`{key}` is not a number, so this validation saves no best checkpoint.'
+                )
+        super()._save_best_checkpoint(runner, metrics)
 
     def _save_checkpoint_with_step(self, runner, step, meta):
         limit = self.max_keep_ckpts
