@@ -238,7 +238,7 @@ def _class_of(error, path):
     return name, None
 
 
-def accepted_keys(cls):
+def accepted_keys(cls: type) -> list[str]:
     """Returns the keywords of ``cls(...)``, including those that it passes to its bases."""
     keys, fixed = [], set()
     for base in cls.__mro__:

@@ -46,8 +46,10 @@ def check_one_frame(path: str | Path) -> None:
     """
     if not str(path).lower().endswith(_ANIMATED):
         return
-    from PIL import Image
-
+    try:
+        from PIL import Image
+    except ModuleNotFoundError:  # an exported model runs without Pillow, and GDAL reads its files
+        return
     try:
         with warnings.catch_warnings():  # the limit of pixels is checked elsewhere
             warnings.simplefilter('ignore')

@@ -249,7 +249,7 @@ def test_features_that_are_not_finite_are_refused(data, checkpoint, tmp_path, mo
     with pytest.raises(DataError, match=f"image '{first}' is NaN or infinite, as 4 of 4 are"):
         run(data, checkpoint, tmp_path / 'features')
     monkeypatch.undo()
-    monkeypatch.setattr(ImageSearch, '_embed', lambda *args: torch.full((128,), torch.nan))
+    monkeypatch.setattr(ImageSearch, '_embed', lambda *args: [torch.full((128,), torch.nan)])
     run(data, checkpoint, tmp_path / 'features')
     search = ImageSearch(
         None, CONFIG, checkpoint, features=tmp_path / 'features', options=options(data)

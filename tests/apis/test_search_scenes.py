@@ -106,7 +106,7 @@ def test_queries_are_read_or_the_line_is_named(tmp_path, monkeypatch):
     for text, message in (
         ('text,picture\n', 'the header is text, picture'),
         ('text\n', 'holds no query'),
-        ('text,image\na,\n,\n', 'line 3: give an image'),
+        ('text,image,name\na,,\n,,b\n', 'line 3: give an image'),
         ('name,text\na,x\na,y\n', "two queries are named 'a'"),
     ):
         path.write_text(text)

@@ -124,7 +124,7 @@ def test_any_csv_is_read(tmp_path):
     with pytest.raises(DataError, match='names none of them "text"'):
         read_corpus(path)
     path.write_bytes('café\nb'.encode('latin-1'))
-    with pytest.raises(DataError, match='x.csv is not UTF-8'):
+    with pytest.raises(DataError, match='x.csv, line 1: the list is not UTF-8'):
         read_corpus(path)
     with pytest.raises(MissingFileError, match='no list of phrases'):
         read_corpus(tmp_path / 'none.csv')

@@ -1,6 +1,7 @@
 """The data tools on generated sets: what they find, write and return."""
 
 import json
+import os
 import runpy
 import shutil
 import subprocess
@@ -183,7 +184,10 @@ def test_browse(levir, tmp_path):
 )
 def test_help_needs_no_heavy_import(tool):
     done = subprocess.run(
-        [sys.executable, '-S', str(ROOT / 'tools' / tool), '--help'], capture_output=True, text=True
+        [sys.executable, '-S', str(ROOT / 'tools' / tool), '--help'],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
     )  # -S: no third-party package at all
     assert done.returncode == 0 and 'usage' in done.stdout
 

@@ -59,7 +59,7 @@ def train_and_test(config, data, seed, folder):
     options = {'randomness.seed': seed, 'data_root': data}
     runner = train(config, options, work_dir=folder / 'run', resume='auto')
     metrics = runner.test()
-    rows = sample_scores.of_metrics(runner.test_loop.evaluator.metrics)
+    rows = sample_scores.collect_rows(runner.test_loop.evaluator.metrics)
     sample_scores.write_csv(folder / 'samples.csv', rows)
     write_metrics(folder / 'metrics.json', metrics)
 

@@ -244,9 +244,10 @@ class ImageSearch:
             known = set(answer.keys)
             moved = [hit.record for hit in found if hit.record.key not in known]
             self._settled.update((record.key, record) for record in moved)
-        return Results(found[:k], answer, method, partial(self._sheet, image=image, text=text))
+        return Results(found[:k], answer, method, partial(self.draw, image=image, text=text))
 
-    def _sheet(self, found: Results, image: Any, text: str | None) -> np.ndarray:
+    def draw(self, found: Results, image: Any = None, text: str | None = None) -> np.ndarray:
+        """Draws a sheet of a query and what was found: (H, W, 3) uint8 RGB."""
         hits = [
             Hit(self.picture(hit.record), f'{i}. {Path(hit.path).name}\n{_caption(hit)}')
             for i, hit in enumerate(found, 1)

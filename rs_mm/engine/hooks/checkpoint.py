@@ -46,7 +46,7 @@ class CheckpointHook(_CheckpointHook):
         super().before_train(runner)
 
     def _save_best_checkpoint(self, runner, metrics):
-        for key in self.key_indicators:
+        for key in self.key_indicators if self.save_best else ():
             value = metrics.get(key)
             if isinstance(value, float) and math.isnan(value):
                 runner.logger.warning(
