@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+from tests.parsing import parse
+
 ROOT = Path(__file__).parents[1]
 SECTION = re.compile(r'^\s*(?:Args|Attributes):\s*$')
 TYPED_ENTRY = re.compile(
@@ -13,7 +15,7 @@ TYPED_ENTRY = re.compile(
 
 def modules():
     for path in sorted((ROOT / 'rs_mm').rglob('*.py')):
-        yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding='utf-8'))
+        yield path.relative_to(ROOT).as_posix(), parse(path)
 
 
 def public_functions(body, inside_class=False):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.parsing import parse
+
 ROOT = Path(__file__).parents[1]
 ATOMIC = {'atomic_write', 'atomic_path', 'atomic_folder'}
 WRITERS = {
@@ -78,7 +80,7 @@ def test_only_the_atomic_writer_opens_files_for_writing():
     found, used = [], set()
     for path in FILES:
         name = str(path.relative_to(ROOT))
-        for function, call in loose_writers(ast.parse(path.read_text(encoding='utf-8'))):
+        for function, call in loose_writers(parse(path)):
             if (name, function) in ALLOWED:
                 used.add((name, function))
             else:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.parsing import parse
+
 ROOT = Path(__file__).parents[2]
 pytest.importorskip('mkdocs', reason='the extra `docs` is not installed')
 pytest.importorskip('mkdocstrings', reason='the extra `docs` is not installed')
@@ -36,7 +38,7 @@ def public_names():
         module = '.'.join(part for part in parts if part != '__init__')
         if any(part.startswith('_') for part in module.split('.')):
             continue
-        for node in ast.parse(path.read_text(encoding='utf-8')).body:
+        for node in parse(path).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name[0] != '_':
                 yield f'{module}.{node.name}'
 
