@@ -48,8 +48,12 @@ def check_one_frame(path: str | Path) -> None:
         return
     try:
         from PIL import Image
-    except ModuleNotFoundError:  # an exported model runs without Pillow, and GDAL reads its files
-        return
+    except ModuleNotFoundError as error:  # an exported model runs without Pillow
+        with open(path, 'rb') as file:
+            start = file.read(65536)
+        if start.startswith(_PNG) and b'acTL' not in start:  # the chunk of an animation
+            return
+        raise DataError(f'{path}: reading it needs Pillow (pip install pillow).') from error
     try:
         with warnings.catch_warnings():  # the limit of pixels is checked elsewhere
             warnings.simplefilter('ignore')
